@@ -1,0 +1,32 @@
+# `make demo` and `make test` set up everything they need in .venv: only Python 3.11, git and make have to be there.
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin
+UV := $(RUN)/uv
+
+.PHONY: install demo test lint types check clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(UV) || ($(PYTHON) -m venv $(VENV) && $(RUN)/pip install --quiet --constraint constraints.txt uv)
+	$(UV) pip install --quiet --python $(RUN)/python --constraint constraints.txt --editable . --group dev
+	touch $@
+
+demo: install
+	$(RUN)/python train.py -m model=custom model.conv_out=[64,128],[128,256]
+
+test: install
+	$(RUN)/python -m pytest
+
+lint: install
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: install
+	$(RUN)/mypy
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

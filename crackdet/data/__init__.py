@@ -1,0 +1,60 @@
+"""Photographs -> splits -> decoded pixels -> batches. Everything up to `batches` works without torch."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crackdet.config import Data, Runtime
+from crackdet.data.cache import DecodedPhotographs, decode_all
+from crackdet.data.sources import Photograph, fingerprint, open_source
+from crackdet.data.splits import split
+from crackdet.errors import UserError
+
+__all__ = ["ImageSet", "data_fingerprint", "load_splits"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The photographs of one split, with their pixels."""
+
+    photographs: Sequence[Photograph]
+    pixels: DecodedPhotographs
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    @property
+    def labels(self) -> list[bool]:
+        return [photograph.crack for photograph in self.photographs]
+
+
+def data_fingerprint(data: Data, runtime: Runtime) -> str:
+    """What the images and labels are, in one hash; the part of a run's identity that is not configuration.
+
+    Raises:
+        UserError: where the data cannot be listed.
+    """
+    return fingerprint(open_source(data, Path(runtime.cache).expanduser()).photographs())
+
+
+def load_splits(data: Data, runtime: Runtime) -> dict[str, ImageSet]:
+    """The train, valid and test images, decoded.
+
+    Raises:
+        UserError: where the data cannot be listed, split or read; unreadable images are all named in one message.
+    """
+    source = open_source(data, Path(runtime.cache).expanduser())
+    splits = split(source.photographs(), data)
+    everything = [photograph for members in splits.values() for photograph in members]
+    pixels = decode_all(source, everything, data.image_size, runtime)
+    if pixels.bad:
+        names = "\n".join(f"  {reason}" for reason in sorted(pixels.bad.values()))
+        what = f"{len(pixels.bad)} of {len(everything)} images cannot be read"
+        if data.on_bad_image == "error":
+            raise UserError(f"data: {what}; mend or remove them, or leave them out: data.on_bad_image=skip\n{names}")
+        log.warning("%s and are left out:\n%s", what, names)
+        splits = {name: [p for p in members if p.digest not in pixels.bad] for name, members in splits.items()}
+    return {name: ImageSet(members, pixels) for name, members in splits.items()}

@@ -1,0 +1,80 @@
+"""Random changes of training images, drawn for each image from (seed, epoch, image).
+
+Drawn so, an image's change depends neither on its batch nor on how often training was interrupted. A batched
+torchvision transform would draw once for the whole batch: all images would flip, or none.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+from torchvision.transforms.v2.functional import adjust_hue
+
+from crackdet.config import Augmentation
+
+GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as torchvision's rgb_to_grayscale
+COLUMNS = 8  # random numbers an image: one for each setting of Augmentation
+
+
+def is_active(settings: Augmentation) -> bool:
+    return any(vars(settings).values())
+
+
+def draw(num_images: int, seed: int, epoch: int) -> Tensor:
+    """Uniform numbers in [0, 1), (num_images, COLUMNS): row i belongs to image i in this epoch."""
+    generator = np.random.Generator(np.random.Philox(key=(seed << 32) + epoch))
+    return torch.from_numpy(generator.random((num_images, COLUMNS), dtype=np.float32))
+
+
+def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
+    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS)."""
+    flip_h, flip_v, turn, angle, bright, contrast, saturate, hue = numbers.to(images.device).unbind(1)
+    if settings.horizontal_flip:
+        images = _where(flip_h < 0.5, images.flip(3), images)
+    if settings.vertical_flip:
+        images = _where(flip_v < 0.5, images.flip(2), images)
+    if settings.right_angles:
+        quarter = (turn * 4).long()
+        turned = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+        images = turned[quarter, torch.arange(len(images), device=images.device)]
+    if settings.rotation:
+        images = _rotate(images, (angle * 2 - 1) * settings.rotation)
+    if settings.brightness:
+        images = (images * _factor(bright, settings.brightness)).clamp(0, 1)
+    if settings.contrast:
+        mean = _grey(images).mean((1, 2, 3), keepdim=True)
+        images = _blend(images, mean, _factor(contrast, settings.contrast))
+    if settings.saturation:
+        images = _blend(images, _grey(images), _factor(saturate, settings.saturation))
+    if settings.hue:
+        shifts = ((hue * 2 - 1) * settings.hue).tolist()
+        images = torch.stack([adjust_hue(image, shift) for image, shift in zip(images, shifts, strict=True)])
+    return images
+
+
+def _where(chosen: Tensor, changed: Tensor, images: Tensor) -> Tensor:
+    return torch.where(chosen[:, None, None, None], changed, images)
+
+
+def _factor(numbers: Tensor, strength: float) -> Tensor:
+    return (1 + (numbers * 2 - 1) * strength)[:, None, None, None]
+
+
+def _grey(images: Tensor) -> Tensor:
+    weights = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (images * factor + other * (1 - factor)).clamp(0, 1)
+
+
+def _rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Each image turned about its centre; what comes in from outside mirrors the border."""
+    radians = degrees * (math.pi / 180)
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    matrices = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    grid = affine_grid(matrices, list(images.shape), align_corners=False).to(images.dtype)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

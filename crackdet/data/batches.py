@@ -1,0 +1,78 @@
+"""Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crackdet.data import ImageSet
+
+AHEAD = 3  # batches that streaming decodes in advance
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: Tensor  # (N, 3, S, S), float32 in [0, 1], channels last in memory
+    labels: Tensor  # (N,), float32: 1 is a crack
+    indices: Tensor  # (N,), places in the image set; on the CPU
+
+
+def shuffled(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the training images in one epoch."""
+    generator = np.random.Generator(np.random.Philox(key=(1 << 96) + (seed << 32) + epoch))
+    return generator.permutation(num_images)
+
+
+def cut(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """The order cut into batches; a single image left over joins the last batch, as BatchNorm needs two."""
+    pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if batch_size > 1 and len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2:] = [np.concatenate(pieces[-2:])]
+    return pieces
+
+
+def load(
+    images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
+) -> Iterator[Batch]:
+    """The batches, one after the other, on the device."""
+    labels = torch.tensor(images.labels, dtype=torch.float32)
+    pixels = _gathered(images, batches) if images.pixels.file else _streamed(images, batches, num_workers)
+    for indices, array in zip(batches, pixels, strict=True):
+        places = torch.from_numpy(indices)
+        yield Batch(_to_device(torch.from_numpy(array), device), _move(labels[places], device), places)
+
+
+def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
+    rows = np.array([images.pixels.rows[photograph.digest] for photograph in images.photographs])
+    for indices in batches:
+        yield images.pixels.array[rows[indices]]
+
+
+def _streamed(
+    images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: int | None
+) -> Iterator[NDArray[np.uint8]]:
+    """Decoding in threads: Pillow frees the interpreter's lock, so processes would only add their start."""
+    with ThreadPoolExecutor(num_workers or None) as pool:
+        pending: deque[list] = deque()  # type: ignore[type-arg]
+        for indices in batches:
+            pending.append([pool.submit(images.pixels.read, images.photographs[i]) for i in indices])
+            if len(pending) > AHEAD:
+                yield np.stack([future.result() for future in pending.popleft()])
+        while pending:
+            yield np.stack([future.result() for future in pending.popleft()])
+
+
+def _to_device(pixels: Tensor, device: torch.device) -> Tensor:
+    """(N, S, S, 3) bytes -> (N, 3, S, S) floats; the bytes travel, being a quarter of the floats."""
+    return _move(pixels, device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

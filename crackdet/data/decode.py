@@ -1,0 +1,45 @@
+"""A file of any common image format -> RGB pixels. The one place where photographs are read."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+VERSION = 1  # raised when the same file would give other pixels: part of the cache's name
+
+
+class BadImage(Exception):
+    """A file that is not a readable image; the message says why."""
+
+
+def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
+    """The photograph as (image_size, image_size, 3) RGB, upright, resized as the article does (squashed).
+
+    Grey, palette, transparent (on white), CMYK and 16-bit files all come out as 8-bit RGB.
+
+    Raises:
+        BadImage: where the file is truncated, unreadable or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            rgb = _to_rgb(upright)
+            return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(str(error) or type(error).__name__) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey: keep the upper byte
+        values = np.asarray(image).astype(np.int64)
+        return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.asarray(image)
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

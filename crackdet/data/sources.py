@@ -1,0 +1,237 @@
+"""Where photographs come from: a source lists them with their labels, and reads one of them.
+
+Listing is cheap (names, labels, digests) and needs neither torch nor a decoded pixel: it is all that a
+run's identity asks for.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.config import ArticleData, Data, FolderData, SyntheticData
+from crackdet.data import synthetic
+from crackdet.data.decode import EXTENSIONS, decode
+from crackdet.data.digests import file_digests
+from crackdet.errors import UserError
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image of a source. Photographs with the same digest have the same pixels."""
+
+    name: str  # path relative to the root, or what stands for it
+    crack: bool
+    digest: str
+    split: str | None = None  # where the source itself says it
+    group: str | None = None  # images of one group stay in one split
+
+    @property
+    def order(self) -> tuple[str, str, bool, str]:
+        """Canonical order: no file name in it, so that renaming or moving files changes nothing."""
+        return (self.split or "", self.group or "", self.crack, self.digest)
+
+
+class Source(Protocol):
+    """Photographs with labels."""
+
+    def photographs(self) -> list[Photograph]:
+        """All of them, in canonical order.
+
+        Raises:
+            UserError: where there are none, or not of both classes.
+        """
+
+    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        """The pixels, (image_size, image_size, 3) RGB.
+
+        Raises:
+            BadImage: where they cannot be read.
+        """
+
+
+def open_source(data: Data, cache: Path) -> Source:
+    """The source that a configuration names; `cache` is where digests of files are remembered."""
+    match data:
+        case SyntheticData():
+            return SyntheticSource(data)
+        case FolderData():
+            return FolderSource(data, cache)
+        case ArticleData():
+            return ArticleSource(data, cache)
+    raise TypeError(f"no source for {type(data).__name__}")
+
+
+def fingerprint(photographs: list[Photograph]) -> str:
+    """SHA-256 of what the photographs are, whatever they are called; the test split stays outside."""
+    content = [photograph.order for photograph in photographs if photograph.split != "test"]
+    return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
+
+
+class SyntheticSource:
+    """Drawn concrete: see `crackdet.data.synthetic`."""
+
+    def __init__(self, data: SyntheticData) -> None:
+        self.data = data
+
+    def photographs(self) -> list[Photograph]:
+        data = self.data
+        what = (
+            f"{synthetic.GENERATOR_VERSION},{data.seed},{data.crack_fraction},{data.hard_negatives},{data.difficulty}"
+        )
+        drawn = [
+            Photograph(
+                name=f"synthetic-{index:06d}",
+                crack=synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction),
+                digest=f"synthetic:{what}:{index:06d}",
+            )
+            for index in range(data.num_images)
+        ]
+        return checked(drawn, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
+
+    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        return self.draw(photograph, image_size).image
+
+    def draw(self, photograph: Photograph, image_size: int) -> synthetic.Drawing:
+        """The drawing with the mask of its crack."""
+        return synthetic.draw(
+            int(photograph.name.rpartition("-")[2]),
+            seed=self.data.seed,
+            image_size=image_size,
+            crack_fraction=self.data.crack_fraction,
+            hard_negatives=self.data.hard_negatives,
+            difficulty=self.data.difficulty,
+        )
+
+
+class _Files:
+    """What the two sources of files share: a root, its images, and their digests."""
+
+    def __init__(self, root: str, cache: Path) -> None:
+        self.root = Path(root).expanduser()
+        self.cache = cache
+        if not self.root.is_dir():
+            raise UserError(f"data.root={root}: there is no such folder")
+
+    def images(self, folder: Path) -> list[Path]:
+        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+
+    def with_digests(self, found: Mapping[Path, Photograph]) -> list[Photograph]:
+        digests = file_digests(list(found), self.cache)
+        return [replace(photograph, digest=digests[path]) for path, photograph in found.items()]
+
+    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        return decode(self.root / photograph.name, image_size)
+
+
+class FolderSource(_Files):
+    """`root/[split/]<class>/**/image`."""
+
+    def __init__(self, data: FolderData, cache: Path) -> None:
+        super().__init__(data.root, cache)
+        self.data = data
+        self.meaning = {_plain(name): False for name in data.no_crack_names}
+        self.meaning |= {_plain(name): True for name in data.crack_names}
+
+    def photographs(self) -> list[Photograph]:
+        folders = sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
+        found: dict[Path, Photograph] = {}
+        for folder, split in splits.items() if splits else {self.root: None}.items():
+            self._read_classes(folder, split, found)
+        if self.data.groups is not None:
+            groups = self._read_groups(self.data.groups)
+            for path, photograph in found.items():
+                if photograph.name not in groups:
+                    raise UserError(
+                        f"data.manifest={self.data.manifest}: has no row for {photograph.name}; "
+                        f"data.groups={self.data.groups} needs one for each image"
+                    )
+                found[path] = replace(photograph, group=groups[photograph.name])
+        return checked(self.with_digests(found), f"data.root={self.data.root}")
+
+    def _read_classes(self, folder: Path, split: str | None, found: dict[Path, Photograph]) -> None:
+        classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and _plain(path.name) in self.meaning]
+        if not classes:
+            there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "no folder"
+            raise UserError(
+                f"data.root={self.data.root}: {folder} holds no folder named after a class, but {there}; say what "
+                "they mean, as in data.crack_names=[broken] data.no_crack_names=[whole]"
+            )
+        for path in classes:
+            images = self.images(path)
+            if not images:
+                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
+            for image in images:
+                name = image.relative_to(self.root).as_posix()
+                found[image] = Photograph(name, self.meaning[_plain(path.name)], "", split)
+
+    def _read_groups(self, column: str) -> dict[str, str]:
+        path = self.root / self.data.manifest
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                rows = list(reader)
+                columns = list(reader.fieldnames or [])
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"data.manifest={self.data.manifest}: {path} cannot be read ({error})") from None
+        for needed in ("path", column):
+            if needed not in columns:
+                raise UserError(
+                    f"data.groups={column}: {path} has no column {needed}; it has {', '.join(columns) or 'none'}"
+                )
+        return {row["path"]: row[column] for row in rows}
+
+
+class ArticleSource(_Files):
+    """`root/<split>/images/image`, labelled by file name."""
+
+    def __init__(self, data: ArticleData, cache: Path) -> None:
+        super().__init__(data.root, cache)
+        self.data = data
+
+    def photographs(self) -> list[Photograph]:
+        found: dict[Path, Photograph] = {}
+        for split in ("train", "valid", "test"):
+            folder = self.root / split / "images"
+            if not folder.is_dir():
+                if split == "train":
+                    raise UserError(f"data.root={self.data.root}: {folder} is missing; data=article needs it")
+                continue
+            for image in self.images(folder):
+                crack = self.data.negative_mark not in image.name
+                found[image] = Photograph(image.relative_to(self.root).as_posix(), crack, "", split)
+        return checked(self.with_digests(found), f"data.root={self.data.root}")
+
+
+def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
+    """The photographs in canonical order.
+
+    Raises:
+        UserError: where one of the two classes has none.
+    """
+    for crack, what in ((True, "with a crack"), (False, "without a crack")):
+        if not any(photograph.crack is crack for photograph in photographs):
+            raise UserError(f"{where}: holds no image {what}; both classes are needed")
+    return sorted(photographs, key=lambda photograph: photograph.order)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()

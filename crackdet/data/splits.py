@@ -1,0 +1,95 @@
+"""Which photographs a run trains on, chooses by, and never sees.
+
+Where the source has splits of its own they stand; what is missing is drawn, stratified by class and whole
+groups at a time. Byte-identical copies count as one group: on both sides of a split they would leak.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from crackdet.config import Data
+from crackdet.data.sources import Photograph
+from crackdet.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photograph]]:
+    """Train, valid and test photographs, each in canonical order.
+
+    Raises:
+        UserError: where a split would lack one of the two classes.
+    """
+    given: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    undecided: list[Photograph] = []
+    for photograph in photographs:
+        (undecided if photograph.split is None else given[photograph.split]).append(photograph)
+    if undecided:
+        given = _draw(undecided, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
+    elif not given["valid"]:
+        drawn = _draw(given["train"], {"valid": data.valid_fraction}, data)
+        given = {**drawn, "test": given["test"]}
+    if data.max_images is not None:
+        given = _subset(given, data.max_images, data)
+    for name, members in given.items():
+        for crack in (False, True) if members or name != "test" else ():
+            if not any(photograph.crack is crack for photograph in members):
+                raise UserError(
+                    f"data: the {name} split has no image with{'' if crack else 'out'} a crack; "
+                    "give more images, another data.valid_fraction, or another data.split_seed"
+                )
+    return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in given.items()}
+
+
+def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: Data) -> dict[str, list[Photograph]]:
+    """Groups in random order; one goes to a split while at least half of its images are still wanted there."""
+    units: dict[str, list[Photograph]] = defaultdict(list)
+    for photograph in photographs:
+        units[photograph.group or photograph.digest].append(photograph)
+    totals = _by_class(photographs)
+    wanted = {
+        name: {crack: round(fraction * count) for crack, count in totals.items()}
+        for name, fraction in fractions.items()
+    }
+    result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    order = np.random.default_rng([data.split_seed, 0]).permutation(len(units))
+    keys = list(units)
+    for index in order:
+        unit = units[keys[index]]
+        counts = _by_class(unit)
+        for name, open_places in wanted.items():
+            if 2 * sum(min(n, max(open_places[crack], 0)) for crack, n in counts.items()) >= len(unit):
+                for crack, n in counts.items():
+                    open_places[crack] -= n
+                result[name] += unit
+                break
+        else:
+            result["train"] += unit
+    return result
+
+
+def _subset(given: dict[str, list[Photograph]], max_images: int, data: Data) -> dict[str, list[Photograph]]:
+    """So many images in all, with the proportions of splits and classes; a larger subset holds the smaller."""
+    cells = {
+        (name, crack): [photograph for photograph in members if photograph.crack is crack]
+        for name, members in given.items()
+        for crack in (False, True)
+    }
+    total = sum(map(len, cells.values()))
+    if max_images >= total:
+        return given
+    exact = {cell: max_images * len(members) / total for cell, members in cells.items()}
+    quota = {cell: int(share) for cell, share in exact.items()}
+    for cell in sorted(exact, key=lambda cell: quota[cell] - exact[cell])[: max_images - sum(quota.values())]:
+        quota[cell] += 1
+    result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    for number, ((name, _), members) in enumerate(cells.items()):
+        order = np.random.default_rng([data.split_seed, 1, number]).permutation(len(members))
+        result[name] += [members[i] for i in order[: quota[name, _]]]
+    return result
+
+
+def _by_class(photographs: Sequence[Photograph]) -> dict[bool, int]:
+    return {crack: sum(photograph.crack is crack for photograph in photographs) for crack in (False, True)}

@@ -1,0 +1,17 @@
+"""What a user can get wrong, as one message without a traceback."""
+
+
+class UserError(Exception):
+    """A mistake in a command, a configuration or a data set.
+
+    The message says what was wrong, where (file or configuration key) and what would be right.
+    Commands print it and leave with exit status 2.
+    """
+
+
+class RunFailed(Exception):
+    """A run that began and could not end; its reason stands in the run's `failure.json`."""
+
+
+class StoreError(UserError):
+    """A run directory that holds something else than it should."""

@@ -1,0 +1,54 @@
+"""A finished run judged on images, its own or others, by the measures of its training."""
+
+from dataclasses import replace
+
+import torch
+
+from crackdet import models
+from crackdet.config import Config, UserModel, parse
+from crackdet.data import ImageSet, load_splits
+from crackdet.errors import UserError
+from crackdet.store import Run
+from crackdet.training.device import choose_device, make_deterministic
+from crackdet.training.loop import predict
+from crackdet.training.metrics import Metrics, measure
+
+
+def stored_config(run: Run, trust: bool = False) -> Config:
+    """The configuration of a finished run.
+
+    Raises:
+        UserError: where the run is not finished, or would import a class that nobody vouched for.
+    """
+    if run.result is None:
+        raise UserError(f"{run.id}: is {run.status()}, not finished")
+    if "_target_" in run.config.get("model", {}) and not trust:
+        raise UserError(
+            f"{run.id}: its network is {run.config['model']['_target_']}, code from outside crackdet; "
+            "say --trust where you know it"
+        )
+    config = parse(run.config)
+    assert not isinstance(config.model, UserModel) or trust
+    return config
+
+
+def evaluate(
+    run: Run, elsewhere: Config | None = None, split: str = "valid", trust: bool = False
+) -> tuple[Metrics, ImageSet]:
+    """The measures of a run's published weights on a split of its own data, or of the data of another configuration.
+
+    Raises:
+        UserError: where the run has no weights, or the data no such split.
+    """
+    config = stored_config(run, trust)
+    data = replace((elsewhere or config).data, image_size=config.data.image_size)
+    runtime = (elsewhere or config).runtime
+    device = choose_device(runtime)
+    make_deterministic()
+    images = load_splits(data, runtime)[split]
+    if not len(images):
+        raise UserError(f"data: has no {split} split; data.test_fraction draws one")
+    assert run.result is not None, "checked by stored_config"
+    model = models.restore(config, run.weights_file).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    logits = predict(model, images, config.trainer.batch_size, str(run.result["precision"]), runtime.num_workers)
+    return measure(logits, torch.tensor(images.labels, dtype=torch.float32)), images

@@ -1,0 +1,136 @@
+"""Configuration -> classifier: `build(config)` gives the network that a run trains."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crackdet.config import Config, CustomModel, Model, ResNeXt50Model, UserModel, parse
+from crackdet.identity import is_weights_file
+from crackdet.models import weights as weight_files
+from crackdet.models.classifier import Classifier, Stage, feature_dimension
+from crackdet.models.family import Family, InitialWeights
+
+__all__ = ["Classifier", "Stage", "build", "check", "feature_flops", "restore"]
+
+log = logging.getLogger(__name__)
+
+OWN = "feature_extractor."  # how the backbone's tensors begin in the weights of a run
+
+
+def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
+    """The classifier of a configuration, with the initial weights that `seed` and `model.weights` decide.
+
+    Raises:
+        UserError: for weights that cannot be had or do not fit, or an image size the network cannot take.
+    """
+    if not isinstance(config, Config):
+        config = parse(config)
+    model = config.model
+    dimension = check(config)
+    torch.manual_seed(config.seed)
+    extractor, mean, std = _with_weights(model, _family(model))
+    return Classifier(
+        extractor,
+        dimension,
+        model.linear_features,
+        config.data.image_size,
+        input_mean=model.input_mean or mean,
+        input_std=model.input_std or std,
+        freeze_features=model.freeze_features,
+        freeze_batchnorm=model.batchnorm == "eval",
+    )
+
+
+def restore(config: Config, file: Path) -> Classifier:
+    """The trained classifier of a run: its network with the weights that were published.
+
+    Raises:
+        UserError: where the file is missing, damaged, or of another network.
+    """
+    model = build(replace(config, model=replace(config.model, weights=None)))
+    weight_files.load(model, weight_files.read(file, "weights"), str(file))
+    return model
+
+
+def check(config: Config) -> int:
+    """Refuses, without computing anything, a network that cannot be built; gives the feature dimension.
+
+    Raises:
+        UserError: as `build`; but weights are not looked for.
+    """
+    model = config.model
+    if model.weights is not None and not is_weights_file(model.weights):
+        _family(model).check_published(model.weights)
+    return feature_dimension(_blueprint(model), config.data.image_size, model.name)
+
+
+def feature_flops(config: Config) -> int:
+    """Floating-point operations of the feature extractor for one image; what a detector pays for it."""
+    size = config.data.image_size
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        _blueprint(config.model).eval()(torch.empty(1, 3, size, size, device="meta"))
+    return int(counter.get_total_flops())
+
+
+def _blueprint(model: Model) -> nn.Module:
+    """The feature extractor without memory for its weights."""
+    family = _family(model)
+    with torch.device("meta"):
+        return family.features(family.whole())
+
+
+def _family(model: Model) -> Family:
+    """Each family is imported where it is needed: torchvision takes seconds."""
+    if isinstance(model, CustomModel):
+        from crackdet.models.custom import CustomFamily
+
+        return CustomFamily(model)
+    if isinstance(model, UserModel):
+        from crackdet.models.user import UserFamily
+
+        return UserFamily(model)
+    from crackdet.models.torchvision import TorchvisionFamily
+
+    if isinstance(model, ResNeXt50Model):
+        return TorchvisionFamily("resnext50_32x4d", keep_last_layer=True)
+    return TorchvisionFamily(model.name)
+
+
+def _with_weights(model: Model, family: Family) -> tuple[nn.Module, list[float] | None, list[float] | None]:
+    """The feature extractor, and the normalisation that belongs to its weights."""
+    whole = family.whole()
+    if model.weights is None:
+        return family.features(whole), None, None
+    key = f"model.weights={model.weights}"
+    if is_weights_file(model.weights):
+        path = Path(model.weights).expanduser()
+        state = weight_files.read(path)
+        if any(name.startswith(OWN) for name in state):  # the weights of another run
+            extractor = family.features(whole)
+            weight_files.load(extractor, {n.removeprefix(OWN): t for n, t in state.items() if n.startswith(OWN)}, key)
+            mean, std = (
+                state[name].flatten().tolist() if name in state else None for name in ("input_mean", "input_std")
+            )
+            return extractor, mean, std
+        initial = family.known_file(path, state)
+    else:
+        initial = family.published(model.weights)
+    weight_files.load(whole, initial.state, key)
+    _warn_of_unknown_pixels(model, initial)
+    return family.features(whole), initial.mean, initial.std
+
+
+def _warn_of_unknown_pixels(model: Model, initial: InitialWeights) -> None:
+    if initial.mean is None and model.input_mean is None:
+        log.warning(
+            "model.weights=%s: what these weights expect of pixels is not known; they stay in [0, 1]. "
+            "Say it with model.input_mean and model.input_std",
+            model.weights,
+        )

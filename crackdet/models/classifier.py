@@ -1,0 +1,149 @@
+"""A crack classifier: normalised image -> feature extractor -> three linear layers -> one logit."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crackdet.errors import UserError
+
+CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
+PROBE_SIZE = 224  # pixels: large enough for the stages of every network of torchvision to differ
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution of a feature extractor, as a detector uses it."""
+
+    name: str  # of the module whose output it is, within the feature extractor
+    channels: int
+    stride: int  # pixels of the image to one pixel of the map
+
+
+class Classifier(nn.Module):
+    """What a run trains. `feature_extractor` is the backbone that is kept, `classifier` judges its features."""
+
+    input_mean: Tensor
+    input_std: Tensor
+
+    def __init__(
+        self,
+        feature_extractor: nn.Module,
+        feature_dimension: int,
+        linear_features: int,
+        image_size: int,
+        input_mean: list[float] | None = None,
+        input_std: list[float] | None = None,
+        freeze_features: bool = False,
+        freeze_batchnorm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.feature_extractor = feature_extractor
+        self.classifier = nn.Sequential(
+            nn.Linear(feature_dimension, linear_features),
+            nn.ReLU(),
+            nn.Linear(linear_features, linear_features),
+            nn.ReLU(),
+            nn.Linear(linear_features, 1),
+        )
+        self.feature_dimension = feature_dimension
+        self.image_size = image_size
+        self.freeze_features = freeze_features
+        self.freeze_batchnorm = freeze_batchnorm
+        self.register_buffer("input_mean", torch.tensor(input_mean or [0.0] * 3).view(1, 3, 1, 1))
+        self.register_buffer("input_std", torch.tensor(input_std or [1.0] * 3).view(1, 3, 1, 1))
+        if freeze_features:
+            feature_extractor.requires_grad_(False)
+        self.train()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [0, 1] -> features (N, feature_dimension)."""
+        features: Tensor = self.feature_extractor((images - self.input_mean) / self.input_std)
+        return features.flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [0, 1] -> logits (N,): above 0 is a crack."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits.squeeze(1)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As of any module, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_features:
+            self.feature_extractor.eval()
+        if self.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def stages(self) -> list[Stage]:
+        """The resolutions of the feature extractor, finest first: channels and stride of each."""
+        declared = getattr(self.feature_extractor, "stages", None)
+        if callable(declared):
+            return list(declared())
+        for size in (max(self.image_size, PROBE_SIZE), self.image_size):
+            try:
+                return probe_stages(self.feature_extractor, size)
+            except (RuntimeError, AssertionError, ValueError):
+                continue  # a network of one size only
+        return []
+
+
+def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) -> int:
+    """Length of the flattened features, by a forward pass of a network on the meta device: no computation.
+
+    Raises:
+        UserError: where the network cannot take images of that size; names sizes that it can.
+    """
+    dimension = _try_size(feature_extractor, image_size)
+    if dimension is None:
+        sizes = [str(size) for size in CANDIDATE_SIZES if _try_size(feature_extractor, size) is not None]
+        known = ", ".join(sizes) if sizes else f"none of {', '.join(map(str, CANDIDATE_SIZES))}"
+        raise UserError(f"data.image_size={image_size}: {name} cannot take images of that size; it can take {known}")
+    return dimension
+
+
+def probe_stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
+    """For each resolution between image and pooled features, the outermost module that ends it.
+
+    Outermost first, since inside a block there are wider maps that no detector wants; then the last.
+    """
+    found: dict[int, tuple[int, Stage]] = {}
+
+    def hook(name: str):  # type: ignore[no-untyped-def]
+        def look(_module: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                return
+            _, a, b, c = output.shape
+            channels, side = (a, c) if b == c else (c, a) if a == b else (0, 0)  # Swin keeps channels last
+            stride, depth = round(image_size / side) if side else 0, name.count(".")
+            if side > 1 and (stride not in found or depth <= found[stride][0]):
+                found[stride] = (depth, Stage(name, channels, stride))
+
+        return look
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in feature_extractor.named_modules() if name]
+    was_training = feature_extractor.training
+    parameter = next(feature_extractor.parameters(), torch.empty(0))
+    try:
+        with torch.no_grad():
+            feature_extractor.eval()(torch.zeros(1, 3, image_size, image_size).to(parameter))
+    finally:
+        feature_extractor.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return [stage for _, stage in sorted(found.values(), key=lambda item: item[1].stride)]
+
+
+def _try_size(feature_extractor: nn.Module, image_size: int) -> int | None:
+    images = torch.empty(2, 3, image_size, image_size, device="meta")
+    try:
+        with torch.no_grad():
+            return int(feature_extractor.eval()(images).flatten(1).shape[1]) or None
+    except (RuntimeError, AssertionError, ValueError, IndexError):
+        return None

@@ -1,0 +1,35 @@
+"""The article's network, for any number of convolutions."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from crackdet.config import CustomModel
+from crackdet.models.classifier import Stage
+from crackdet.models.family import OwnFamily
+
+
+class CustomFeatures(nn.Sequential):
+    """For each of `conv_out`: a 3x3 convolution to so many channels, ReLU and 2x2 max-pooling."""
+
+    def __init__(self, conv_out: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        in_channels = 3
+        for out_channels in conv_out:
+            # max(relu(x)) = relu(max(x)): in this order the ReLU sees a quarter of the values
+            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+            in_channels = out_channels
+        super().__init__(*layers)
+        self.conv_out = list(conv_out)
+
+    def stages(self) -> list[Stage]:
+        return [Stage(str(3 * i + 2), channels, 2 ** (i + 1)) for i, channels in enumerate(self.conv_out)]
+
+
+class CustomFamily(OwnFamily):
+    def __init__(self, model: CustomModel) -> None:
+        self.name = model.name
+        self.conv_out = model.conv_out
+
+    def whole(self) -> nn.Module:
+        return CustomFeatures(self.conv_out)

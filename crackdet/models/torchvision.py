@@ -1,0 +1,91 @@
+"""Classification networks of torchvision as feature extractors, with their published weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision.models
+from torch import Tensor, nn
+from torchvision.models import get_model_builder, get_model_weights, list_models
+
+from crackdet.config import nearest
+from crackdet.errors import UserError
+from crackdet.models.family import InitialWeights
+
+NUM_CLASSES = 1000  # of ImageNet
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the network that only its own training needs
+
+
+class TorchvisionFamily:
+    """A network by its name in torchvision; its last layer is kept as in the article, or cut off.
+
+    Raises:
+        UserError: where torchvision has no classification network of this name.
+    """
+
+    def __init__(self, name: str, keep_last_layer: bool = False) -> None:
+        known = list_models(module=torchvision.models)
+        if name not in known:
+            raise UserError(f"model.name={name}: torchvision has no such classification network{nearest(name, known)}")
+        self.name = name
+        self.keep_last_layer = keep_last_layer
+
+    def whole(self) -> nn.Module:
+        options: dict[str, Any] = {}
+        if self.name in ("googlenet", "inception_v3"):
+            options = {"aux_logits": False, "init_weights": True}
+        network: nn.Module = get_model_builder(self.name)(weights=None, **options)
+        return network
+
+    def features(self, whole: nn.Module) -> nn.Module:
+        if self.keep_last_layer:
+            return whole
+        last = ""
+        for name, module in whole.named_modules():
+            if NUM_CLASSES in (getattr(module, "out_features", 0), getattr(module, "out_channels", 0)):
+                last = name
+        parent, _, child = last.rpartition(".")
+        setattr(whole.get_submodule(parent), child, nn.Identity())
+        return whole
+
+    def check_published(self, weights: str) -> None:
+        self._published(weights)
+
+    def published(self, weights: str) -> InitialWeights:
+        """From torch's folder of downloads, or the network."""
+        chosen = self._published(weights)
+        file = Path(chosen.url).name
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        try:
+            state = chosen.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+            raise UserError(
+                f"model.weights={weights}: {file} for {self.name} cannot be downloaded ({error}); put the file into "
+                f"{folder}, or give its place as model.weights=FILE.pth, or train without: model.weights=null"
+            ) from None
+        return self._with_normalisation(state, chosen)
+
+    def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
+        """A file under the name it has for download is taken for what its name says."""
+        chosen = next((w for w in get_model_weights(self.name) if Path(w.url).name == file.name), None)
+        return self._with_normalisation(state, chosen)
+
+    def default_weights(self) -> str:
+        """The exact name of what DEFAULT means."""
+        return str(get_model_weights(self.name).DEFAULT.name)
+
+    def _published(self, weights: str) -> Any:
+        known = get_model_weights(self.name).__members__
+        if weights not in known:
+            raise UserError(
+                f"model.weights={weights}: must be one of {', '.join(known)} for {self.name}, "
+                "a .pth or .safetensors file, or null"
+            )
+        return known[weights]
+
+    def _with_normalisation(self, state: dict[str, Tensor], chosen: Any) -> InitialWeights:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
+        if chosen is None:
+            return InitialWeights(state)
+        transforms = chosen.transforms()
+        return InitialWeights(state, list(transforms.mean), list(transforms.std))

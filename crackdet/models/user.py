@@ -1,0 +1,21 @@
+"""A feature extractor of the user's own: `_target_` in a file of `conf/model/`."""
+
+from torch import nn
+
+from crackdet.config import UserModel, locate
+from crackdet.errors import UserError
+from crackdet.models.family import OwnFamily
+
+
+class UserFamily(OwnFamily):
+    def __init__(self, model: UserModel) -> None:
+        self.name = model.name
+        self.model = model
+
+    def whole(self) -> nn.Module:
+        network = locate(self.model.target)(**self.model.arguments)
+        if not isinstance(network, nn.Module):
+            raise UserError(
+                f"model._target_={self.model.target}: must give a torch.nn.Module, not {type(network).__name__}"
+            )
+        return network

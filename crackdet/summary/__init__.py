@@ -1,0 +1,138 @@
+"""A run store, or the runs of one sweep, as something to decide from."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crackdet.errors import UserError
+from crackdet.store import RunStore, Status, write_csv, write_json
+from crackdet.summary.entries import Entry, differing, read_entry
+
+__all__ = ["Entry", "Summary", "summarise"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Summary(Sequence[Entry]):
+    """Runs, the best first; within each set of validation images, since others cannot be compared."""
+
+    store: Path
+    rankings: Sequence[Sequence[Entry]]  # finished runs by falling accuracy, one ranking a validation set
+    unranked: Sequence[Entry]
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return [*(entry for ranking in self.rankings for entry in ranking), *self.unranked]
+
+    @property
+    def best(self) -> Entry | None:
+        """The max-accuracy run, of the validation set with the most runs."""
+        return self.rankings[0][0] if self.rankings else None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.entries[index]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def show(self) -> None:
+        """Prints the table."""
+        from crackdet.summary.table import show
+
+        show(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A plain row for each run, as in `summary.json`."""
+        ranks = {entry.id: rank for ranking in self.rankings for rank, entry in enumerate(ranking, 1)}
+        return [self._row(entry, ranks.get(entry.id)) for entry in self.entries]
+
+    def write(self, directory: Path) -> None:
+        """Writes `summary.json` and `summary.csv`."""
+        content = {
+            "schema": SCHEMA,
+            "store": os.path.relpath(self.store, directory),
+            "best": self.best.id if self.best else None,
+            "runs": self.rows(),
+        }
+        write_json(directory / "summary.json", content)
+        keys = differing(self.entries)
+        flat = []
+        for row, entry in zip(self.rows(), self.entries, strict=True):
+            flat.append(
+                {**row, "overrides": " ".join(row["overrides"]), **{key: entry.settings.get(key) for key in keys}}
+            )
+        if flat:
+            write_csv(directory / "summary.csv", flat)
+
+    def _row(self, entry: Entry, rank: int | None) -> dict[str, Any]:
+        result = entry.result
+        checkpoint = entry.run.weights_file
+        return {
+            "rank": rank,
+            "id": entry.id,
+            "status": str(entry.status),
+            "overrides": list(entry.overrides),
+            **{name: result.get(name) for name in MEASURED},
+            "checkpoint": f"{entry.id}/{checkpoint.name}" if checkpoint.exists() else None,
+            "reason": entry.reason or None,
+        }
+
+
+MEASURED = (
+    "accuracy",
+    "loss",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc",
+    "epoch",
+    "epochs",
+    "parameters",
+    "feature_flops",
+    "seconds",
+    "images_per_second",
+    "valid_images",
+    "valid_digest",
+)
+
+
+def summarise(path: Path) -> Summary:
+    """The runs of a sweep's folder or of a run store.
+
+    Raises:
+        UserError: where there is no such folder.
+    """
+    from crackdet.sweep.record import SweepRecord
+
+    record = SweepRecord(path)
+    overrides = record.runs()
+    if overrides:
+        store = RunStore(record.store() or path)
+        entries = [read_entry(store.run(run_id), given) for run_id, given in overrides.items()]
+    elif path.is_dir():
+        store = RunStore(path)
+        entries = [read_entry(run) for run in store.runs()]
+    else:
+        raise UserError(f"{path}: there is no such run store or sweep folder")
+    finished: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.status is Status.FINISHED:
+            finished[str(entry.result.get("valid_digest"))].append(entry)
+    rankings = sorted(finished.values(), key=len, reverse=True)
+    for ranking in rankings:
+        ranking.sort(key=_merit)
+    return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED])
+
+
+def _merit(entry: Entry) -> tuple[float, float, float, str]:
+    """Falling accuracy; a tie goes to the cheaper feature extractor, then to the smaller loss."""
+    return (-entry.accuracy, entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)

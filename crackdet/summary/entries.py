@@ -1,0 +1,55 @@
+"""Run directories as rows: status, settings, result."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crackdet.config import flatten
+from crackdet.identity import LEFT_OUT
+from crackdet.store import Run, Status
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run, as a summary shows it."""
+
+    run: Run
+    status: Status
+    overrides: Sequence[str]
+    settings: Mapping[str, Any]  # dotted key -> value, of all that decides the result
+    result: Mapping[str, Any]  # of result.json; empty unless finished
+    reason: str  # of a failure
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.result["accuracy"])
+
+
+def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
+    """The row of a run; where no overrides are known, those it was first trained with."""
+    status = run.status()
+    settings = flatten({group: value for group, value in run.config.items() if group not in LEFT_OUT})
+    return Entry(
+        run,
+        status,
+        list(overrides if overrides is not None else run.provenance.get("overrides", [])),
+        settings,
+        run.result or {},
+        str(run.failure.get("reason", "")) if status is Status.FAILED else "",
+    )
+
+
+def differing(entries: Iterable[Entry]) -> list[str]:
+    """The settings in which runs differ, as dotted keys in the order of the configuration."""
+    values: dict[str, set[str]] = {}
+    rows = [entry.settings for entry in entries if entry.settings]
+    for settings in rows:
+        for key in settings:
+            values.setdefault(key, set())
+    for key, seen in values.items():
+        seen.update(repr(settings.get(key)) for settings in rows)
+    return [key for key, seen in values.items() if len(seen) > 1]

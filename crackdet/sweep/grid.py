@@ -1,0 +1,142 @@
+"""The grid sweeper's work: overrides -> all runs of the grid -> those that are not finished -> summary.
+
+A failing run is recorded and the sweep goes on; the summary always comes, after Ctrl-C too.
+"""
+
+import itertools
+import logging
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from crackdet.console import bar
+from crackdet.errors import UserError
+from crackdet.sweep.finish import finish
+from crackdet.sweep.job import Job, plan
+from crackdet.sweep.record import SweepRecord
+from crackdet.sweep.start import explain
+
+log = logging.getLogger(__name__)
+
+
+def expand(overrides: Sequence[Override], points: Iterable[Sequence[Override]] = ((),)) -> list[list[str]]:
+    """The product of all choices and ranges, for each of the points; a point's settings win over the rest.
+
+    Raises:
+        UserError: for an override that has no finite number of values.
+    """
+    combinations: list[list[str]] = []
+    for point in points:
+        settings: dict[str, list[str]] = {}
+        for override in [*overrides, *point]:
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                settings[key] = [f"{key}={override.get_value_element_as_str()}"]
+            elif override.is_discrete_sweep():
+                settings[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                raise UserError(
+                    f"{override.input_line}: a grid needs single values, as in {key}=1,2,3 or range(1,4); "
+                    "an interval is for a search: hydra/sweeper=optuna"
+                )
+        combinations += [list(combination) for combination in itertools.product(*settings.values())]
+    return combinations
+
+
+def sweep(
+    arguments: Sequence[str],
+    points: Sequence[Sequence[str]],
+    context: HydraContext,
+    config: DictConfig,
+    launcher: Launcher,
+) -> None:
+    """Runs the grid of these overrides; leaves with the exit status that says whether all went well.
+
+    Raises:
+        UserError: where combinations are invalid; all of them are named, and nothing has been trained.
+    """
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    combinations = expand(
+        parser.parse_overrides(list(arguments)),
+        [parser.parse_overrides(list(point)) for point in points] or [()],
+    )
+    directory = Path(config.hydra.sweep.dir)
+    jobs = plan_all(combinations, context, config)
+    record = SweepRecord(directory)
+    for job in jobs:
+        record.add(job.run, job.overrides)
+    OmegaConf.save(config, directory / "multirun.yaml")
+    todo = [job for job in jobs if job.run.result is None or job.config.runtime.rerun]
+    log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
+    if todo:
+        check_all(todo)
+    status = launch(todo, len(jobs), launcher)
+    finish(directory, status)
+
+
+def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: DictConfig) -> list[Job]:
+    """The run of each combination, each run once."""
+    jobs: dict[str, Job] = {}
+    problems: list[str] = []
+    for overrides in combinations:
+        try:
+            job = plan(context.config_loader.load_sweep_config(config, overrides), overrides)
+        except UserError as error:
+            problems.append(f"{' '.join(overrides)}\n    {error}")
+        except (HydraException, OmegaConfBaseException) as error:
+            problems.append(f"{' '.join(overrides)}\n    {explain(error)}")
+        else:
+            jobs.setdefault(job.run.id, job)
+    _refuse(problems, len(combinations))
+    return list(jobs.values())
+
+
+def check_all(jobs: Sequence[Job]) -> None:
+    """Builds every network without computing, and reads the data, before the first run begins."""
+    from crackdet.training.run import prepare  # imports torch: seconds
+
+    problems: dict[str, None] = {}
+    for job in jobs:
+        try:
+            prepare(job.config)
+        except UserError as error:
+            problems[f"{' '.join(job.overrides)}\n    {error}"] = None
+    _refuse(list(problems), len(jobs))
+
+
+def launch(jobs: Sequence[Job], total: int, launcher: Launcher) -> int:
+    """Gives the jobs to Hydra's launcher; an exit status: 0, or 128 + signal where the sweep was stopped."""
+    from crackdet.training.interrupt import Interrupted
+
+    one_by_one = type(launcher).__name__ == "BasicLauncher"
+    batches = [[job] for job in jobs] if one_by_one else [list(jobs)] * bool(jobs)
+    number = 0
+    with bar("runs", total, done=total - len(jobs)) as runs:
+        for batch in batches:
+            try:
+                returns = launcher.launch([job.overrides for job in batch], initial_job_idx=number)
+                for job_return in returns:
+                    error = getattr(job_return, "_return_value", None)
+                    if isinstance(error, Exception):
+                        log.error("%s", error)
+            except (KeyboardInterrupt, Interrupted) as stop:
+                return getattr(stop, "exit_status", 130)
+            except Exception:  # of a launcher: what it had finished stands in the store
+                log.error("%s", traceback.format_exc())
+            number += len(batch)
+            runs.advance(len(batch))
+    return 0
+
+
+def _refuse(problems: Sequence[str], total: int) -> None:
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{len(problems)} of {total} combinations cannot be trained, so none was:\n  {listed}")

@@ -1,0 +1,68 @@
+"""The way into Hydra and out of it: a refused command is one clear message and exit status 2."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from crackdet.config import GROUPS, Config, allowed, nearest
+from crackdet.errors import UserError
+from crackdet.training.interrupt import Interrupted
+
+REFUSED = 2
+
+
+def start(hydra_main: Callable[[], Any]) -> None:
+    """Runs a Hydra program; what the user got wrong is said without a traceback."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        hydra_main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes its errors on instead of printing them its way
+    try:
+        hydra_main()
+    except UserError as error:
+        refuse(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        refuse(explain(error))
+    except Interrupted as stop:
+        raise SystemExit(stop.exit_status) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(REFUSED)
+
+
+def explain(error: BaseException) -> str:
+    """What Hydra or OmegaConf complain of, with the key, the value and what is allowed."""
+    text = str(error).strip()
+    cause = error.__cause__
+    if match := re.search(r"Error merging override (\S+?)=(.*)", text):
+        key, value = match.group(1).lstrip("+~"), match.group(2)
+        if limits := allowed(key):
+            return f"{key}={value}: must be {limits}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        key = match.group(1)
+        return f"{key}: unknown key{_near(key)}"
+    if match := re.search(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t.*\n?)*)", text):
+        group, _, option = match.group(1).rpartition("/")
+        return f"{group}={option}: no such option; there are {', '.join(match.group(2).split())}"
+    if isinstance(cause, OmegaConfBaseException):
+        text += f" ({str(cause).splitlines()[0]})"
+    return " ".join(text.split())
+
+
+def _near(key: str) -> str:
+    """Keys like an unknown one: of its group, or anywhere."""
+    group, _, name = key.partition(".")
+    if not name:
+        return nearest(group, [item.name for item in fields(Config)])
+    names = sorted({item.name for schema in GROUPS.get(group, {}).values() for item in fields(schema)})
+    return nearest(name, names) if names else nearest(group, list(GROUPS))

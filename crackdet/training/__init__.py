@@ -1,0 +1,1 @@
+"""One run: a configuration and its data become weights, predictions and a result."""

@@ -1,0 +1,171 @@
+"""The training loop, to be read from top to bottom."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from crackdet.config import Config
+from crackdet.console import bar
+from crackdet.data import ImageSet
+from crackdet.data.augmentation import augment, draw, is_active
+from crackdet.data.batches import cut, load, shuffled
+from crackdet.errors import RunFailed
+from crackdet.training.device import autocast
+from crackdet.training.metrics import Metrics, measure
+from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 50  # batches: how often a GPU is asked whether the loss is still finite
+
+
+def train(
+    state: TrainingState,
+    config: Config,
+    train_set: ImageSet,
+    valid_set: ImageSet,
+    precision: str,
+    checkpointer: Checkpointer,
+    on_epoch: Callable[[Progress], None],
+) -> None:
+    """Trains from wherever `state` stands to the last epoch; the best epoch ends up in `state.progress.best`.
+
+    Raises:
+        RunFailed: where the loss is no longer finite.
+        Interrupted: where the process was asked to stop; the state has been saved.
+    """
+    trainer, progress = config.trainer, state.progress
+    with bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs:
+        while progress.epoch <= trainer.max_epochs and not progress.stopped_early(trainer):
+            train_epoch(state, config, train_set, precision, checkpointer)
+            began = time.monotonic()
+            workers = config.runtime.num_workers
+            logits = predict(state.model, valid_set, trainer.batch_size, precision, workers, checkpointer)
+            metrics = measure(logits, torch.tensor(valid_set.labels, dtype=torch.float32), trainer.pos_weight)
+            finish_epoch(state, config, len(train_set), logits, metrics, time.monotonic() - began)
+            on_epoch(progress)
+            row = progress.history[-1]
+            epochs.advance(description=f"{config.model.name} accuracy {metrics.accuracy:.4f}")
+            log.info(
+                "epoch %d/%d: train loss %.4f accuracy %.4f, valid loss %.4f accuracy %.4f%s, %.0f images/s",
+                row["epoch"], trainer.max_epochs, row["train_loss"], row["train_accuracy"], metrics.loss,
+                metrics.accuracy, " *" if progress.best.epoch == row["epoch"] else "", row["images_per_second"],
+            )  # fmt: skip
+            if checkpointer.due():
+                checkpointer.save()
+
+
+def train_epoch(
+    state: TrainingState, config: Config, images: ImageSet, precision: str, checkpointer: Checkpointer
+) -> None:
+    """The rest of the epoch that `state.progress` stands in."""
+    trainer, progress, model, optimizer = config.trainer, state.progress, state.model, state.optimizer
+    device = next(model.parameters()).device
+    augmentation = config.data.augmentation
+    batches = cut(shuffled(len(images), config.seed, progress.epoch), trainer.batch_size)
+    numbers = draw(len(images), config.seed, progress.epoch) if is_active(augmentation) else None
+    pos_weight = None if trainer.pos_weight is None else torch.tensor(trainer.pos_weight, device=device)
+    precise = torch.float32 if device.type == "mps" else torch.float64
+    loss_sum = torch.tensor(progress.loss_sum, dtype=precise, device=device)
+    correct = torch.tensor(progress.correct, device=device)
+    began, seconds_before = time.monotonic(), progress.epoch_seconds
+
+    def record(batches_done: int) -> None:
+        progress.batch = batches_done
+        progress.loss_sum, progress.correct = loss_sum.item(), int(correct.item())
+        progress.epoch_seconds = seconds_before + time.monotonic() - began
+
+    model.train()
+    optimizer.zero_grad()
+    todo = load(images, batches[progress.batch :], device, config.runtime.num_workers)
+    for number, batch in enumerate(todo, progress.batch):
+        inputs = batch.images if numbers is None else augment(batch.images, numbers[batch.indices], augmentation)
+        with autocast(precision, device):
+            logits = model(inputs)
+        loss = binary_cross_entropy_with_logits(logits.float(), batch.labels, pos_weight=pos_weight, reduction="sum")
+        first = number - number % trainer.accumulate_batches
+        step = batches[first : first + trainer.accumulate_batches]
+        (loss / sum(map(len, step))).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step, however it is cut
+        loss_sum += loss.detach()
+        correct += ((logits > 0) == (batch.labels > 0.5)).sum()
+
+        last = number + 1 == len(batches)
+        looked_at = device.type == "cpu" or number % LOOK_EVERY == 0 or last  # a look makes the GPU wait
+        if looked_at and not math.isfinite(loss_sum.item()):
+            raise RunFailed(
+                f"the loss is {loss_sum.item()} in epoch {progress.epoch}, batch {number + 1} of {len(batches)}, "
+                f"at learning rate {optimizer.param_groups[0]['lr']:g}"
+            )
+        if number + 1 - first < len(step):
+            continue
+        if trainer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        if checkpointer.due() and not last:
+            record(number + 1)
+            checkpointer.save()
+    record(len(batches))
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    precision: str,
+    num_workers: int | None,
+    checkpointer: Checkpointer | None = None,
+) -> Tensor:
+    """Logits (N,), float32 on the CPU, of all images in their order."""
+    device = next(model.parameters()).device
+    model.eval()
+    logits = []
+    for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
+        with autocast(precision, device):
+            logits.append(model(batch.images).float())
+        if checkpointer is not None and checkpointer.asked_to_stop:
+            checkpointer.save()
+    return torch.cat(logits).cpu()
+
+
+def finish_epoch(
+    state: TrainingState, config: Config, num_images: int, logits: Tensor, metrics: Metrics, valid_seconds: float
+) -> None:
+    """Writes the epoch into the history, keeps its weights where it is the best, steps the schedule, goes on."""
+    progress = state.progress
+    values = {f"valid_{name}": value for name, value in asdict(metrics).items()}
+    monitored = values[config.trainer.monitor]
+    if not math.isfinite(monitored):
+        raise RunFailed(f"{config.trainer.monitor} is {monitored} after epoch {progress.epoch}")
+    progress.history.append(
+        {
+            "epoch": progress.epoch,
+            "train_loss": progress.loss_sum / num_images,
+            "train_accuracy": progress.correct / num_images,
+            **values,
+            "learning_rate": state.optimizer.param_groups[0]["lr"],
+            "seconds": round(progress.epoch_seconds + valid_seconds, 3),
+            "images_per_second": round(num_images / max(progress.epoch_seconds, 1e-9), 1),
+        }
+    )
+    if progress.best.improved_by(monitored, config.trainer):
+        weights = {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in state.model.state_dict().items()
+        }
+        progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
+    if isinstance(state.scheduler, ReduceLROnPlateau):
+        state.scheduler.step(monitored)
+    else:
+        state.scheduler.step()
+    progress.seconds += progress.epoch_seconds + valid_seconds
+    progress.epoch, progress.batch, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0
+    progress.epoch_seconds = 0.0

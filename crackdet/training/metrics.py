@@ -1,0 +1,35 @@
+"""What is said of a set of logits: everything at probability 0.5, and what needs no threshold."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics.functional.classification import binary_auroc, binary_stat_scores
+
+
+@dataclass(frozen=True)
+class Metrics:
+    loss: float  # averaged per image
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    roc_auc: float
+
+
+def measure(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> Metrics:
+    """Metrics of logits (N,) against labels (N,) in {0, 1}; an image is called a crack above probability 0.5."""
+    weight = None if pos_weight is None else torch.tensor(pos_weight)
+    # in double precision, since in single a logit just above 0 has probability 0.5 exactly; and as probabilities,
+    # since torchmetrics would take logits that happen to lie in [0, 1] for probabilities
+    probabilities, targets = logits.double().sigmoid(), labels.long()
+    hits, false_alarms, rejections, misses, _ = binary_stat_scores(probabilities, targets).tolist()
+    return Metrics(
+        loss=binary_cross_entropy_with_logits(logits, labels, pos_weight=weight).item(),
+        accuracy=(hits + rejections) / len(labels),
+        precision=hits / max(hits + false_alarms, 1),
+        recall=hits / max(hits + misses, 1),
+        f1=2 * hits / max(2 * hits + false_alarms + misses, 1),
+        roc_auc=binary_auroc(probabilities, targets).item(),
+    )

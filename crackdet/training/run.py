@@ -1,0 +1,177 @@
+"""One run from claim to publication: prepare, resume or begin, train, write the result last."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from crackdet import provenance
+from crackdet.config import Config, to_dict
+from crackdet.data import ImageSet, load_splits
+from crackdet.identity import Identity, file_digest
+from crackdet.models import Classifier, build, check, feature_flops
+from crackdet.store import Run, RunStore, replacing, write_csv, write_json, write_text
+from crackdet.training.device import choose_device, make_deterministic, precision_of
+from crackdet.training.interrupt import listening
+from crackdet.training.loop import train
+from crackdet.training.memory import keep_freed_memory
+from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
+from crackdet.training.state import Checkpointer, Progress, TrainingState
+
+log = logging.getLogger(__name__)
+
+RESULT_SCHEMA = 1
+
+
+def prepare(config: Config) -> dict[str, ImageSet]:
+    """The images, decoded; and everything looked at that can be wrong before training.
+
+    Raises:
+        UserError: for a device, a network or data that cannot be used.
+    """
+    choose_device(config.runtime)
+    check(config)
+    return load_splits(config.data, config.runtime)
+
+
+def train_run(
+    run: Run, config: Config, identity: Identity, sets: dict[str, ImageSet], overrides: list[str]
+) -> dict[str, Any]:
+    """Trains a claimed run to its end and publishes it; gives the content of its `result.json`.
+
+    Raises:
+        UserError: for weights that cannot be had.
+        RunFailed: where training cannot go on.
+        Interrupted: where the process was asked to stop; the state is saved and the next call goes on from it.
+    """
+    with listening() as request:
+        device = choose_device(config.runtime)
+        make_deterministic()
+        if device.type == "cpu":
+            keep_freed_memory()
+        precision = precision_of(config.trainer.precision, device)
+        state = _begin(config, device)
+        _write_beginning(run, config, identity, device, overrides)
+        _resume(state, run, config, identity)
+        checkpointer = Checkpointer(lambda: state.save(run.state_file), config.runtime.checkpoint_minutes, request)
+        train(
+            state,
+            config,
+            sets["train"],
+            sets["valid"],
+            precision,
+            checkpointer,
+            lambda progress: write_csv(run.history_file, progress.history),
+        )
+        return _publish(run, config, state, sets, {"device": device.type, "precision": precision})
+
+
+def _begin(config: Config, device: torch.device) -> TrainingState:
+    model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(config.optimizer, model.parameters())
+    return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
+
+
+def _write_beginning(run: Run, config: Config, identity: Identity, device: torch.device, overrides: list[str]) -> None:
+    write_text(run.config_file, yaml.safe_dump(to_dict(config), sort_keys=False))
+    write_json(run.identity_file, json.loads(identity.canonical))
+    write_json(run.provenance_file, provenance.describe(str(device), torch.get_num_threads(), overrides))
+
+
+def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) -> None:
+    """Goes on from the run's own state, or from that of the same run with fewer epochs."""
+    source = run.state_file if run.state_file.exists() else _shorter_state(run, config, identity)
+    if source is None:
+        return
+    try:
+        state.load(source)
+    except Exception as error:  # whatever a damaged file provokes: it is not worth more than the time it saved
+        log.warning("%s cannot be used (%s): training begins anew", source, str(error).splitlines()[0])
+        fresh = _begin(config, next(state.model.parameters()).device)
+        state.model, state.optimizer, state.scheduler = fresh.model, fresh.optimizer, fresh.scheduler
+        state.progress = fresh.progress
+        return
+    progress = state.progress
+    log.info("going on from %s: epoch %d, batch %d", source.parent.name, progress.epoch, progress.batch + 1)
+    if progress.history:
+        write_csv(run.history_file, progress.history)  # cut back to the state
+
+
+def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
+    """The last state of the longest finished run that differs by a smaller `trainer.max_epochs` only."""
+    if knows_its_length(config):
+        return None
+    store = RunStore(run.directory.parent)
+    content = json.loads(identity.canonical)
+    for max_epochs in range(config.trainer.max_epochs - 1, 0, -1):
+        content["trainer"]["max_epochs"] = max_epochs
+        shorter = store.run(Identity(content).run_id)
+        if shorter.state_file.exists() and shorter.result is not None:
+            return shorter.state_file
+    return None
+
+
+def _publish(
+    run: Run, config: Config, state: TrainingState, sets: dict[str, ImageSet], where: dict[str, str]
+) -> dict[str, Any]:
+    """Writes what the run has become, `result.json` last."""
+    progress, model = state.progress, state.model
+    assert isinstance(model, Classifier)
+    best = progress.best
+    with replacing(run.weights_file) as temporary:
+        save_file(best.weights, temporary, metadata={"run": run.id, "epoch": str(best.epoch)})
+    write_csv(run.history_file, progress.history)
+    valid = sets["valid"].photographs
+    write_csv(
+        run.predictions_file,
+        [
+            {"image": photograph.name, "digest": photograph.digest, "crack": int(photograph.crack), "logit": logit}
+            for photograph, logit in zip(valid, best.logits.tolist(), strict=True)
+        ],
+    )
+    result = {
+        "schema": RESULT_SCHEMA,
+        "id": run.id,
+        **best.metrics,
+        "epoch": best.epoch,
+        "epochs": len(progress.history),
+        "stopped_early": progress.stopped_early(config.trainer),
+        "parameters": model.num_parameters,
+        "feature_dimension": model.feature_dimension,
+        "feature_flops": feature_flops(config),
+        "seconds": round(progress.seconds, 3),
+        "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
+        "train_images": len(sets["train"]),
+        "valid_images": len(valid),
+        "valid_digest": _digest(sets["valid"]),
+        **where,
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+            for path in (run.config_file, run.identity_file, run.history_file, run.predictions_file, run.weights_file)
+        },
+    }
+    _keep_state(run, config, state)
+    write_json(run.result_file, result)
+    run.failure_file.unlink(missing_ok=True)
+    return result
+
+
+def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
+    """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
+    size = 2 * sum(tensor.nbytes for tensor in state.progress.best.weights.values())
+    size += sum(t.nbytes for s in state.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor))
+    if size <= config.runtime.keep_state_mib * 2**20 and not knows_its_length(config):
+        state.save(run.state_file)
+    else:
+        run.state_file.unlink(missing_ok=True)
+
+
+def _digest(images: ImageSet) -> str:
+    """Which images these are: runs are compared only on the same ones."""
+    content = [(photograph.digest, photograph.crack) for photograph in images.photographs]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

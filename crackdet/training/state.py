@@ -1,0 +1,120 @@
+"""All state that a run needs to go on as if it had never stopped."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+from torch.optim import lr_scheduler
+
+from crackdet.config import MONITORS, Trainer
+from crackdet.store import replacing
+from crackdet.training.interrupt import StopRequest
+
+SHARE = 0.02  # of the time may go into writing
+
+
+@dataclass
+class Best:
+    """The epoch whose weights are kept, and what was measured with them."""
+
+    epoch: int = 0
+    value: float | None = None  # of trainer.monitor
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))  # of the validation images
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def improved_by(self, value: float, trainer: Trainer) -> bool:
+        if self.value is None:
+            return True
+        gain = value - self.value if MONITORS[trainer.monitor] == "max" else self.value - value
+        return gain > trainer.min_delta
+
+
+@dataclass
+class Progress:
+    """How far training has come: epoch and batch are the next ones to do, counted from 1 and from 0."""
+
+    epoch: int = 1
+    batch: int = 0
+    loss_sum: float = 0.0  # of the unfinished epoch, over its images so far
+    correct: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0  # of training and validation, over all attempts
+    best: Best = field(default_factory=Best)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def stopped_early(self, trainer: Trainer) -> bool:
+        return self.epoch - 1 - self.best.epoch >= trainer.patience
+
+
+@dataclass
+class TrainingState:
+    """Network, optimizer, schedule and progress, as one file on disk."""
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+    scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
+    progress: Progress
+
+    def save(self, path: Path) -> None:
+        content = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "progress": {**vars(self.progress), "best": vars(self.progress.best)},
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "threads": torch.get_num_threads(),
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+
+    def load(self, path: Path) -> None:
+        """Goes back to what was saved; nothing in the file is executed.
+
+        Raises:
+            Exception: of many kinds, where the file is damaged or of another network; nothing is promised then.
+        """
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        progress = content["progress"]
+        self.progress = Progress(**{**progress, "best": Best(**progress["best"])})
+        torch.set_num_threads(content["threads"])  # sums of another number of threads differ in the last bits
+        torch.set_rng_state(content["torch_rng"])
+        if content["cuda_rng"] and torch.cuda.device_count() == len(content["cuda_rng"]):
+            torch.cuda.set_rng_state_all(content["cuda_rng"])
+
+
+class Checkpointer:
+    """Saves the state when it is due: no sooner than wished, for no more than 2 % of the time, and on request."""
+
+    def __init__(self, save: Callable[[], None], minutes: float, request: StopRequest) -> None:
+        self._save = save
+        self._wait = minutes * 60
+        self._last = time.monotonic()
+        self._request = request
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._request.signum is not None
+
+    def due(self) -> bool:
+        return self.asked_to_stop or time.monotonic() - self._last >= self._wait
+
+    def save(self) -> None:
+        """Saves.
+
+        Raises:
+            Interrupted: afterwards, where the process was asked to stop.
+        """
+        began = time.monotonic()
+        self._save()
+        self._last = time.monotonic()
+        self._wait = max(self._wait, (self._last - began) / SHARE)
+        self._request.raise_if_asked()

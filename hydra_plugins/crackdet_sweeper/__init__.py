@@ -1,0 +1,1 @@
+"""Registers crackdet's sweepers with Hydra; their work is in `crackdet.sweep`."""
