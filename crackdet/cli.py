@@ -124,9 +124,8 @@ def evaluate(
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
     metrics, images = measured(_store(store).find(run), compose(overrides) if overrides else None, split, trust)
-    print(
-        f"{len(images)} images of the {split} split: " + ", ".join(f"{k} {v:.4f}" for k, v in asdict(metrics).items())
-    )
+    values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(metrics).items())
+    print(f"{len(images)} images of the {split} split: {values}")
 
 
 @command

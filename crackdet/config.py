@@ -303,10 +303,10 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
             the value and what is allowed.
     """
     try:
-        tree = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(composed), resolve=True))  # type: ignore[arg-type]
+        tree = _resolved(composed)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'configuration'}: {_first_line(error)}") from None
-    unknown = set(tree) - {item.name for item in fields(Config)} - {"hydra"}
+    unknown = set(tree) - {item.name for item in fields(Config)}
     if unknown:
         key = sorted(unknown)[0]
         raise UserError(f"{key}: unknown key{nearest(key, [item.name for item in fields(Config)])}")
@@ -359,6 +359,13 @@ def allowed(key: str) -> str:
         else:
             return _describe(kind, metadata)
     return ""
+
+
+def _resolved(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values, without Hydra's own settings, some of which are known to a running job only."""
+    tree = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
+    ours = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+    return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
 
 
 def _parse_group(group: str, tree: Any) -> Any:

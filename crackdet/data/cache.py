@@ -52,7 +52,8 @@ class DecodedPhotographs:
     def read(self, photograph: Photograph) -> NDArray[np.uint8]:
         """One photograph, (size, size, 3): the same pixels from the cache as from its file."""
         if self.file is not None:
-            return self.array[self.rows[photograph.digest]]
+            pixels: NDArray[np.uint8] = self.array[self.rows[photograph.digest]]
+            return pixels
         return self.source.read(photograph, self.image_size)
 
 

@@ -1,6 +1,5 @@
 """A run store, or the runs of one sweep, as something to decide from."""
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
