@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.errors import UserError
 
@@ -26,6 +26,8 @@ MONITORS: dict[str, Literal["min", "max"]] = {  # what an epoch can be chosen by
     "valid_f1": "max",
     "valid_roc_auc": "max",
 }
+
+FLOATS = (float, "float", float | None, "float | None")  # annotations, also as `from __future__` leaves them
 
 
 def setting(default: Any = NO_DEFAULT, **allowed: Any) -> Any:
@@ -397,8 +399,11 @@ def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     except OmegaConfBaseException as error:
         key = str(error.full_key or "")
         names = [item.name for item in fields(schema)]
-        if key.split(".")[0] not in names:
-            raise UserError(f"{full(key)}: unknown key{nearest(key, names)}") from None
+        if isinstance(error, ConfigKeyError):
+            *parents, last = key.split(".")
+            if parents:
+                names = [item.name for item in fields(get_type_hints(schema)[parents[0]])]
+            raise UserError(f"{full(key)}: unknown key{nearest(last, names)}") from None
         value = OmegaConf.select(OmegaConf.create(tree), key)
         raise UserError(f"{full(key)}={_show(value)}: must be {allowed(full(key)) or 'of another type'}") from None
 
@@ -425,7 +430,7 @@ def _parse_user_model(tree: dict[str, Any]) -> UserModel:
             )
         ):
             raise UserError(f"model.{key}: missing; {target} needs it, as in +model.{key}=VALUE")
-        if parameter.annotation is float and isinstance(arguments.get(key), int):
+        if parameter.annotation in FLOATS and type(arguments.get(key)) is int:
             arguments[key] = float(arguments[key])  # 1 and 1.0 are one value, hence one run
     base = _merge(Model, {key: value for key, value in tree.items() if key in common}, "model")
     return UserModel(**vars(base), target=target, arguments=arguments)
@@ -515,8 +520,12 @@ def _describe(kind: Any, metadata: Mapping[str, Any]) -> str:
         text = f"a list of {low} {inner}" if low == high else f"a list of {inner} such as [64,128]"
         if "str" in name:
             text = "a list of texts"
+        if low and high is None:
+            text += ", at least one"
     elif not text:
         text = next((word for key, word in words.items() if key in name), "a group of settings")
+    elif "length" in metadata:
+        text += ", not empty"
     signs = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
     bounds = [f"{sign} {metadata[key]}" for key, sign in signs.items() if key in metadata]
     if bounds:

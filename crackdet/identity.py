@@ -6,7 +6,7 @@ plus the fingerprint of the data. Its SHA-256 names the run.
 """
 
 import hashlib
-import importlib.util
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crackdet.config import Config, UserModel, to_dict
+from crackdet.config import Config, UserModel, locate, to_dict
 from crackdet.errors import UserError
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
@@ -69,8 +69,11 @@ def identify(config: Config, fingerprint: str) -> Identity:
                     del tree[group][item.name]
     tree["model"]["weights"] = _exact_weights(config)
     if isinstance(config.model, UserModel):
-        tree["model"]["source"] = source_digest(config.model.target)
-    return Identity({"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)})
+        tree["model"]["_source_"] = source_digest(config.model.target)
+    content = {"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)}
+    if isinstance(config.model, UserModel):
+        content["model"] |= config.model.arguments  # a null that a class is given need not be its default
+    return Identity(content)
 
 
 def is_weights_file(weights: str) -> bool:
@@ -85,10 +88,13 @@ def file_digest(path: Path) -> str:
 
 def source_digest(target: str) -> str:
     """SHA-256 of the source of the module that defines a user's class: other code is another network."""
-    spec = importlib.util.find_spec(target.rpartition(".")[0])
-    if spec is None or spec.origin is None:
+    try:  # by the object rather than the path, which may name a package that only imports it
+        source = inspect.getsourcefile(inspect.unwrap(locate(target)))
+    except TypeError:
+        source = None
+    if source is None:
         raise UserError(f"model._target_={target}: the source of its module cannot be found")
-    return file_digest(Path(spec.origin))
+    return file_digest(Path(source))
 
 
 def _exact_weights(config: Config) -> str | None:

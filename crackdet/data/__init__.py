@@ -8,7 +8,7 @@ from pathlib import Path
 from crackdet.config import Data, Runtime
 from crackdet.data.cache import DecodedPhotographs, decode_all
 from crackdet.data.sources import Photograph, fingerprint, open_source
-from crackdet.data.splits import split
+from crackdet.data.splits import check_classes, split
 from crackdet.errors import UserError
 
 __all__ = ["ImageSet", "data_fingerprint", "load_splits"]
@@ -51,10 +51,12 @@ def load_splits(data: Data, runtime: Runtime) -> dict[str, ImageSet]:
     everything = [photograph for members in splits.values() for photograph in members]
     pixels = decode_all(source, everything, data.image_size, runtime)
     if pixels.bad:
-        names = "\n".join(f"  {reason}" for reason in sorted(pixels.bad.values()))
-        what = f"{len(pixels.bad)} of {len(everything)} images cannot be read"
+        bad = sorted(f"  {p.name}: {pixels.bad[p.digest]}" for p in everything if p.digest in pixels.bad)
+        names = "\n".join(bad)
+        what = f"{len(bad)} of {len(everything)} images cannot be read"
         if data.on_bad_image == "error":
             raise UserError(f"data: {what}; mend or remove them, or leave them out: data.on_bad_image=skip\n{names}")
         log.warning("%s and are left out:\n%s", what, names)
         splits = {name: [p for p in members if p.digest not in pixels.bad] for name, members in splits.items()}
+        check_classes(splits)
     return {name: ImageSet(members, pixels) for name, members in splits.items()}

@@ -4,12 +4,15 @@ The file is named by what it holds (digests, image size, version of the decoder)
 construction. It is built under a lock by the first process that needs it, and appears whole.
 """
 
+import errno
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +43,7 @@ class DecodedPhotographs:
     image_size: int
     file: Path | None  # None: streamed
     rows: dict[str, int]  # digest -> row of the array
-    bad: dict[str, str]  # digest -> why it cannot be read
+    bad: Mapping[str, str]  # digest -> why it cannot be read
 
     @cached_property
     def array(self) -> NDArray[np.uint8]:
@@ -67,43 +70,58 @@ def decode_all(
     """
     unique = {photograph.digest: photograph for photograph in photographs}
     digests = sorted(unique)
-    size = len(digests) * image_size * image_size * 3
+    items = [unique[digest] for digest in digests]
+    shape = (len(digests), image_size, image_size, 3)
+    size = math.prod(shape)
+    rows = {digest: row for row, digest in enumerate(digests)}
     streamed = size > runtime.cache_gib * 2**30
     name = hashlib.sha256(json.dumps([decode.VERSION, image_size, digests]).encode()).hexdigest()[:24]
     folder = Path(runtime.cache).expanduser() / "pixels"
-    target, notes = folder / f"{name}.npy", folder / f"{name}.json"
+    target, notes = None if streamed else folder / f"{name}.npy", folder / f"{name}.json"
     if streamed:
         log.info(
             "%d images of %d pixels a side are %.1f GiB decoded, over runtime.cache_gib=%g: streaming them from "
             "their files", len(digests), image_size, size / 2**30, runtime.cache_gib
         )  # fmt: skip
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        bad = _current(target, notes, size, streamed)
+        bad = _current(source, unique, target, notes, shape)
         if bad is None:
+            folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{name}.lock"):
-                bad = _current(target, notes, size, streamed)  # another process may have built it meanwhile
+                bad = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
                 if bad is None:
-                    items = [unique[digest] for digest in digests]
-                    bad = _build(source, items, image_size, None if streamed else target, _workers(runtime))
+                    bad = _build(source, items, image_size, target, _workers(runtime))
                     write_json(notes, {"bad": bad})
     except OSError as error:
+        if streamed:  # nothing has to be written
+            bad = _build(source, items, image_size, None, _workers(runtime))
+            return DecodedPhotographs(source, image_size, None, rows, bad)
         raise UserError(
             f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
             f"{size / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to do without"
         ) from None
-    rows = {digest: row for row, digest in enumerate(digests)}
-    return DecodedPhotographs(source, image_size, None if streamed else target, rows, bad)
+    return DecodedPhotographs(source, image_size, target, rows, bad)
 
 
-def _current(target: Path, notes: Path, size: int, streamed: bool) -> dict[str, str] | None:
+def _current(
+    source: Source,
+    photographs: Mapping[str, Photograph],
+    target: Path | None,
+    notes: Path,
+    shape: tuple[int, int, int, int],
+) -> dict[str, str] | None:
+    """What an earlier call found bad; None where its array or its notes are missing or damaged."""
     try:
-        if not streamed and target.stat().st_size < size:
-            return None
-        content = json.loads(notes.read_bytes())["bad"]
-    except (OSError, ValueError, KeyError):
+        if target is not None:
+            array = np.load(target, mmap_mode="r")
+            if array.shape != shape or array.dtype != np.uint8:
+                return None
+        noted = json.loads(notes.read_bytes())["bad"].keys()
+        # looked at again: a file may have been out of reach, and is known to be bad by content, not by name
+        bad = _decode_chunk(source, [photographs[digest] for digest in noted], shape[1], None, 0)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return content if isinstance(content, dict) else None
+    return bad if bad.keys() == noted else None
 
 
 def _workers(runtime: Runtime) -> int:
@@ -116,6 +134,9 @@ def _build(
     """Decodes into a file beside `target`, then renames it; returns what could not be read."""
     temporary = target and target.with_name(f".{target.name}.{os.getpid()}.tmp")
     if temporary is not None:
+        needed = len(photographs) * image_size * image_size * 3
+        if shutil.disk_usage(temporary.parent).free < needed:  # a full disk kills whoever writes to a mapped file
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.uint8, shape=(len(photographs), image_size, image_size, 3)
         )
@@ -156,7 +177,7 @@ def _decode_chunk(
         try:
             pixels = source.read(photograph, image_size)
         except decode.BadImage as error:
-            bad[photograph.digest] = f"{photograph.name}: {error}"
+            bad[photograph.digest] = str(error)
         else:
             if array is not None:
                 array[row] = pixels

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VERSION = 1  # raised when the same file would give other pixels: part of the cache's name
@@ -27,8 +27,10 @@ def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)
             rgb = _to_rgb(upright)
             return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
+    except UnidentifiedImageError:
+        raise BadImage("no image of a known format") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(str(error) or type(error).__name__) from None
+        raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +13,20 @@ from crackdet.console import bar
 from crackdet.identity import file_digest
 from crackdet.store import write_json
 
+log = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable:"
+
 
 def file_digests(paths: Sequence[Path], cache: Path) -> dict[Path, str]:
-    """The digest of each file; those whose size and time of change are known are not read again."""
+    """The digest of each file; those whose size and time of change are known are not read again.
+
+    A file that cannot be opened gets `unreadable:<path>`, which is not remembered: opening it may work next time.
+    """
     if not paths:
         return {}
     absolute = {path: str(path.absolute()) for path in paths}
-    name = hashlib.sha256("\n".join(sorted(absolute.values())).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode("\n".join(sorted(absolute.values())))).hexdigest()[:16]
     memory = cache / "digests" / f"{name}.json"
     known = _read(memory)
     stamps = {path: _stamp(path) for path in paths}
@@ -29,15 +38,29 @@ def file_digests(paths: Sequence[Path], cache: Path) -> dict[Path, str]:
     missing = [path for path in paths if path not in digests]
     if missing:
         with bar("reading files", len(missing)) as progress, ThreadPoolExecutor() as pool:  # hashing frees the GIL
-            for path, digest in zip(missing, pool.map(file_digest, missing), strict=True):
+            for path, digest in zip(missing, pool.map(_digest, missing), strict=True):
                 digests[path] = digest
                 progress.advance()
-        write_json(memory, {absolute[path]: [*stamps[path], digests[path]] for path in paths})
+        lasting = [path for path in paths if not digests[path].startswith(UNREADABLE)]
+        try:
+            write_json(memory, {absolute[path]: [*stamps[path], digests[path]] for path in lasting})
+        except OSError as error:
+            log.warning("runtime.cache=%s: cannot be written (%s); files are read anew each time", cache, error)
     return digests
 
 
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError:
+        return f"{UNREADABLE}{path}"
+
+
 def _stamp(path: Path) -> list[int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # a link to nowhere
+        return []
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -46,4 +69,5 @@ def _read(memory: Path) -> dict[str, list[Any]]:
         content = json.loads(memory.read_bytes())
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    entries = content.items() if isinstance(content, dict) else ()
+    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}

@@ -131,7 +131,7 @@ class _Files:
             raise UserError(f"data.root={root}: there is no such folder")
 
     def images(self, folder: Path) -> list[Path]:
-        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.is_dir())
 
     def with_digests(self, found: Mapping[Path, Photograph]) -> list[Photograph]:
         digests = file_digests(list(found), self.cache)

@@ -4,8 +4,8 @@ Where the source has splits of its own they stand; what is missing is drawn, str
 groups at a time. Byte-identical copies count as one group: on both sides of a split they would leak.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,28 +26,36 @@ def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photo
     undecided: list[Photograph] = []
     for photograph in photographs:
         (undecided if photograph.split is None else given[photograph.split]).append(photograph)
+    own_test = given.pop("test")  # outside the fingerprint, so it must not decide what is trained on
     if undecided:
         given = _draw(undecided, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
     elif not given["valid"]:
-        drawn = _draw(given["train"], {"valid": data.valid_fraction}, data)
-        given = {**drawn, "test": given["test"]}
+        given = _draw(given["train"], {"valid": data.valid_fraction}, data)
     if data.max_images is not None:
         given = _subset(given, data.max_images, data)
-    for name, members in given.items():
+    splits = {**given, "test": own_test or given.get("test", [])}
+    check_classes(splits)
+    return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in splits.items()}
+
+
+def check_classes(splits: Mapping[str, Sequence[Photograph]]) -> None:
+    """There may be no test split; the others need both classes.
+
+    Raises:
+        UserError: where a split lacks one.
+    """
+    for name, members in splits.items():
         for crack in (False, True) if members or name != "test" else ():
             if not any(photograph.crack is crack for photograph in members):
                 raise UserError(
                     f"data: the {name} split has no image with{'' if crack else 'out'} a crack; "
                     "give more images, another data.valid_fraction, or another data.split_seed"
                 )
-    return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in given.items()}
 
 
 def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: Data) -> dict[str, list[Photograph]]:
     """Groups in random order; one goes to a split while at least half of its images are still wanted there."""
-    units: dict[str, list[Photograph]] = defaultdict(list)
-    for photograph in photographs:
-        units[photograph.group or photograph.digest].append(photograph)
+    units = _units(photographs)
     totals = _by_class(photographs)
     wanted = {
         name: {crack: round(fraction * count) for crack, count in totals.items()}
@@ -55,9 +63,8 @@ def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: 
     }
     result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
     order = np.random.default_rng([data.split_seed, 0]).permutation(len(units))
-    keys = list(units)
     for index in order:
-        unit = units[keys[index]]
+        unit = units[index]
         counts = _by_class(unit)
         for name, open_places in wanted.items():
             if 2 * sum(min(n, max(open_places[crack], 0)) for crack, n in counts.items()) >= len(unit):
@@ -70,6 +77,25 @@ def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: 
     return result
 
 
+def _units(photographs: Sequence[Photograph]) -> list[list[Photograph]]:
+    """What must stay together: copies, groups, and groups that share a copy."""
+    parents: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parents.setdefault(key, key) != key:
+            parents[key] = parents[parents[key]]
+            key = parents[key]
+        return key
+
+    for photograph in photographs:
+        if photograph.group:
+            parents[root(photograph.digest)] = root(f"group {photograph.group}")
+    units: dict[str, list[Photograph]] = defaultdict(list)
+    for photograph in photographs:
+        units[root(photograph.digest)].append(photograph)
+    return list(units.values())
+
+
 def _subset(given: dict[str, list[Photograph]], max_images: int, data: Data) -> dict[str, list[Photograph]]:
     """So many images in all, with the proportions of splits and classes; a larger subset holds the smaller."""
     cells = {
@@ -77,17 +103,14 @@ def _subset(given: dict[str, list[Photograph]], max_images: int, data: Data) -> 
         for name, members in given.items()
         for crack in (False, True)
     }
-    total = sum(map(len, cells.values()))
-    if max_images >= total:
-        return given
-    exact = {cell: max_images * len(members) / total for cell, members in cells.items()}
-    quota = {cell: int(share) for cell, share in exact.items()}
-    for cell in sorted(exact, key=lambda cell: quota[cell] - exact[cell])[: max_images - sum(quota.values())]:
-        quota[cell] += 1
+    # Adams' apportionment: each cell gets one, then the least served gets the next. Rounding shares by their
+    # largest remainders would take an image away here and there as max_images grows.
+    places = [(place / len(members), cell) for cell, members in cells.items() for place in range(len(members))]
+    quota = Counter(cell for _, cell in sorted(places, key=lambda place: place[0])[:max_images])
     result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
-    for number, ((name, _), members) in enumerate(cells.items()):
+    for number, ((name, crack), members) in enumerate(cells.items()):
         order = np.random.default_rng([data.split_seed, 1, number]).permutation(len(members))
-        result[name] += [members[i] for i in order[: quota[name, _]]]
+        result[name] += [members[i] for i in order[: quota[name, crack]]]
     return result
 
 

@@ -82,8 +82,12 @@ def feature_flops(config: Config) -> int:
 def _blueprint(model: Model) -> nn.Module:
     """The feature extractor without memory for its weights."""
     family = _family(model)
-    with torch.device("meta"):
-        return family.features(family.whole())
+    try:
+        with torch.device("meta"):
+            return family.features(family.whole())
+    except RuntimeError:  # a constructor that looks into tensors, as RegNet's does for its widths
+        with torch.random.fork_rng(devices=[]):
+            return family.features(family.whole()).to("meta")
 
 
 def _family(model: Model) -> Family:

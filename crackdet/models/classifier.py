@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from crackdet.errors import UserError
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
-PROBE_SIZE = 224  # pixels: large enough for the stages of every network of torchvision to differ
+PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,10 @@ class Classifier(nn.Module):
         declared = getattr(self.feature_extractor, "stages", None)
         if callable(declared):
             return list(declared())
-        for size in (max(self.image_size, PROBE_SIZE), self.image_size):
-            try:
-                return probe_stages(self.feature_extractor, size)
-            except (RuntimeError, AssertionError, ValueError):
-                continue  # a network of one size only
-        return []
+        try:
+            return probe_stages(self.feature_extractor, *PROBE_SIZES)
+        except (RuntimeError, AssertionError, ValueError):  # a network of one size only
+            return probe_stages(self.feature_extractor, self.image_size)
 
 
 def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) -> int:
@@ -108,22 +106,36 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     return dimension
 
 
-def probe_stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
+def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int | None = None) -> list[Stage]:
     """For each resolution between image and pooled features, the outermost module that ends it.
 
     Outermost first, since inside a block there are wider maps that no detector wants; then the last.
+    A stride is what a map grows by from one image to a larger one: exact where padding is missing, and
+    none for what does not follow the image, such as adaptive pooling. With one size it is their ratio.
     """
+    maps = _square_maps(feature_extractor, image_size)
+    larger = _square_maps(feature_extractor, larger_size) if larger_size else [(name, 0, 0) for name, _, _ in maps]
     found: dict[int, tuple[int, Stage]] = {}
+    for (name, channels, side), (_, _, larger_side) in zip(maps, larger, strict=True):
+        growth = abs(larger_side - side)
+        if side < 2 or growth == 0:
+            continue
+        stride, depth = round(abs((larger_size or 0) - image_size) / growth), name.count(".")
+        if stride not in found or depth <= found[stride][0]:
+            found[stride] = (depth, Stage(name, channels, stride))
+    return [stage for _, stage in sorted(found.values(), key=lambda item: item[1].stride)]
+
+
+def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[str, int, int]]:
+    """Name, channels and side of each map that a module gives for a square image, in order."""
+    maps: list[tuple[str, int, int]] = []
 
     def hook(name: str):  # type: ignore[no-untyped-def]
         def look(_module: nn.Module, _inputs: object, output: object) -> None:
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                return
-            _, a, b, c = output.shape
-            channels, side = (a, c) if b == c else (c, a) if a == b else (0, 0)  # Swin keeps channels last
-            stride, depth = round(image_size / side) if side else 0, name.count(".")
-            if side > 1 and (stride not in found or depth <= found[stride][0]):
-                found[stride] = (depth, Stage(name, channels, stride))
+            if isinstance(output, Tensor) and output.ndim == 4:
+                _, a, b, c = output.shape
+                if b == c or a == b:
+                    maps.append((name, a, c) if b == c else (name, c, a))  # Swin keeps channels last
 
         return look
 
@@ -137,7 +149,7 @@ def probe_stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
         feature_extractor.train(was_training)
         for handle in handles:
             handle.remove()
-    return [stage for _, stage in sorted(found.values(), key=lambda item: item[1].stride)]
+    return maps
 
 
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | None:

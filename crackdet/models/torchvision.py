@@ -1,5 +1,6 @@
 """Classification networks of torchvision as feature extractors, with their published weights."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config import nearest
 from crackdet.errors import UserError
+from crackdet.identity import file_digest
 from crackdet.models.family import InitialWeights
 
 NUM_CLASSES = 1000  # of ImageNet
+TRANSFORMING = ("googlenet", "inception_v3")  # with published weights they turn [0, 1] into [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the network that only its own training needs
 
 
@@ -32,7 +35,7 @@ class TorchvisionFamily:
 
     def whole(self) -> nn.Module:
         options: dict[str, Any] = {}
-        if self.name in ("googlenet", "inception_v3"):
+        if self.name in TRANSFORMING:
             options = {"aux_logits": False, "init_weights": True}
         network: nn.Module = get_model_builder(self.name)(weights=None, **options)
         return network
@@ -66,8 +69,12 @@ class TorchvisionFamily:
         return self._with_normalisation(state, chosen)
 
     def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        """A file under the name it has for download is taken for what its name says."""
-        chosen = next((w for w in get_model_weights(self.name) if Path(w.url).name == file.name), None)
+        """Published weights are known by their content, whatever the file is called now.
+
+        The name of the file must not decide: it is no part of a run's identity.
+        """
+        digest = file_digest(file)
+        chosen = next((w for w in get_model_weights(self.name) if digest.startswith(_published_digest(w.url))), None)
         return self._with_normalisation(state, chosen)
 
     def default_weights(self) -> str:
@@ -87,5 +94,13 @@ class TorchvisionFamily:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
         if chosen is None:
             return InitialWeights(state)
+        if self.name in TRANSFORMING:
+            return InitialWeights(state, [0.5] * 3, [0.5] * 3)
         transforms = chosen.transforms()
         return InitialWeights(state, list(transforms.mean), list(transforms.std))
+
+
+def _published_digest(url: str) -> str:
+    """The beginning of the SHA-256 that torchvision puts at the end of a file's name."""
+    match = re.search(r"-([0-9a-f]{8,})\.", Path(url).name)
+    return match.group(1) if match else "none"

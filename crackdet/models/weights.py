@@ -4,7 +4,6 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -23,14 +22,19 @@ def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{key}={path}: there is no such file") from None
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged pickle fails in any way: IndexError, KeyError, struct.error, ...
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to execute what is in the file
+            reason = "it is damaged, or more than tensors"
         raise UserError(
-            f"{key}={path}: cannot be read as weights ({str(error).splitlines()[0]}); a state dict saved by "
+            f"{key}={path}: cannot be read as weights ({reason}); a state dict saved by "
             "safetensors or torch.save is needed"
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise UserError(f"{key}={path}: is no state dict (tensors by name)")
     return content
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config import GROUPS, Config, allowed, nearest
@@ -43,26 +43,29 @@ def refuse(message: str) -> None:
 def explain(error: BaseException) -> str:
     """What Hydra or OmegaConf complain of, with the key, the value and what is allowed."""
     text = str(error).strip()
-    cause = error.__cause__
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {text.splitlines()[0]}"
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
         key, value = match.group(1).lstrip("+~"), match.group(2)
         if limits := allowed(key):
             return f"{key}={value}: must be {limits}"
-    if match := re.search(r"Could not override '([^']+)'", text):
-        key = match.group(1)
-        return f"{key}: unknown key{_near(key)}"
+    if (match := re.search(r"Could not override '([^']+)'", text)) and not match.group(1).startswith("hydra."):
+        return f"{match.group(1)}: unknown key{_belonging(match.group(1))}"
     if match := re.search(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t.*\n?)*)", text):
         group, _, option = match.group(1).rpartition("/")
         return f"{group}={option}: no such option; there are {', '.join(match.group(2).split())}"
-    if isinstance(cause, OmegaConfBaseException):
-        text += f" ({str(cause).splitlines()[0]})"
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        text += f" ({str(error.__cause__).splitlines()[0]})"
     return " ".join(text.split())
 
 
-def _near(key: str) -> str:
-    """Keys like an unknown one: of its group, or anywhere."""
+def _belonging(key: str) -> str:
+    """Where an unknown key would be right: under another option of its group, or spelled otherwise."""
     group, _, name = key.partition(".")
-    if not name:
+    options = GROUPS.get(group, {})
+    if not name or not options:
         return nearest(group, [item.name for item in fields(Config)])
-    names = sorted({item.name for schema in GROUPS.get(group, {}).values() for item in fields(schema)})
-    return nearest(name, names) if names else nearest(group, list(GROUPS))
+    owners = [option for option, schema in options.items() if name in {item.name for item in fields(schema)}]
+    if owners:
+        return f"; it belongs to {' or '.join(f'{group}={option}' for option in owners)}"
+    return nearest(name, [item.name for schema in options.values() for item in fields(schema)])

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -162,10 +163,12 @@ def finish_epoch(
             for name, tensor in state.model.state_dict().items()
         }
         progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
-    if isinstance(state.scheduler, ReduceLROnPlateau):
-        state.scheduler.step(monitored)
-    else:
-        state.scheduler.step()
+    with warnings.catch_warnings():  # torch counts the optimizer's steps, and a resumed epoch may need none
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        if isinstance(state.scheduler, ReduceLROnPlateau):
+            state.scheduler.step(monitored)
+        else:
+            state.scheduler.step()
     progress.seconds += progress.epoch_seconds + valid_seconds
     progress.epoch, progress.batch, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0
     progress.epoch_seconds = 0.0

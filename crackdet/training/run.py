@@ -68,7 +68,9 @@ def train_run(
             checkpointer,
             lambda progress: write_csv(run.history_file, progress.history),
         )
-        return _publish(run, config, state, sets, {"device": device.type, "precision": precision})
+        result = _publish(run, config, state, sets, {"device": device.type, "precision": precision})
+        request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
+        return result
 
 
 def _begin(config: Config, device: torch.device) -> TrainingState:

@@ -1,0 +1,5 @@
+"""`python -m crackdet` is `crackdet`."""
+
+from crackdet.cli import app
+
+app()

@@ -1,0 +1,60 @@
+"""Tiny real things: drawn photographs, configurations composed as `train.py` does, runs trained in a second."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from crackdet.compose import compose
+from crackdet.config import Config
+from crackdet.data import synthetic
+
+TINY = (
+    "model.conv_out=[4,8]",
+    "model.linear_features=16",
+    "data.num_images=48",
+    "data.image_size=32",
+    "trainer.batch_size=8",
+    "trainer.max_epochs=2",
+    "optimizer.learning_rate=1e-3",
+)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of decoded images for all tests, as users have one."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def places(tmp_path: Path, cache: Path) -> list[str]:
+    """Overrides that keep a run's files inside the test's folder."""
+    return [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu"]
+
+
+@pytest.fixture
+def tiny(places: list[str]) -> Callable[..., Config]:
+    """The configuration of a run of a second, with more overrides where a test wants them."""
+
+    def configure(*overrides: str) -> Config:
+        return compose([*TINY, *places, *overrides])
+
+    return configure
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of sixteen drawn photographs in `Positive` and `Negative`."""
+    root = tmp_path / "photographs"
+    for crack, name in ((True, "Positive"), (False, "Negative")):
+        (root / name).mkdir(parents=True)
+        indices = [
+            index for index in range(64) if synthetic.label(index, seed=1, crack_fraction=0.5) is crack
+        ]
+        for index in indices[:8]:
+            drawing = synthetic.draw(
+                index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.5
+            )
+            Image.fromarray(drawing.image).save(root / name / f"{index:03d}.png")
+    return root

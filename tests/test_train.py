@@ -1,0 +1,233 @@
+"""`train.py` and `crackdet` as a user starts them: whole processes, real runs, what they print and leave."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parent.parent
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path, places: list[str]) -> Command:
+    """Runs `python train.py` with tiny settings, its logs and its store in the test's folder."""
+
+    def run(*arguments: str, tiny: bool = True, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        folders = [f"hydra.run.dir={tmp_path / 'single'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+        settings = [*(TINY if tiny else ()), *places, *folders]
+        first = next((i for i, argument in enumerate(arguments) if "=" in argument), len(arguments))
+        flags, overrides = arguments[:first], arguments[first:]
+        line = [sys.executable, *options, str(ROOT / "train.py"), *flags, *settings, *overrides]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+def crackdet(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-m", "crackdet", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def summary(tmp_path: Path) -> dict:  # type: ignore[type-arg]
+    return json.loads((tmp_path / "sweep" / "summary.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_one_run_is_trained_then_recognised_without_importing_torch(command: Command, tmp_path: Path) -> None:
+    first = command()
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"finished custom-[0-9a-f]{12}: accuracy 0\.\d{4} in epoch \d, ", first.stdout)
+    second = command("seed=0", options=("-X", "importtime"))
+    assert second.returncode == 0
+    assert re.fullmatch(r"already finished custom-[0-9a-f]{12}: accuracy .*\n", second.stdout)
+    imported = {line.rpartition("|")[2].strip() for line in second.stderr.splitlines()}
+    assert "crackdet.config" in imported
+    assert not imported & {"torch", "torchvision", "torchmetrics", "optuna", "scipy"}
+
+
+def test_rerun_trains_a_finished_run_again(command: Command) -> None:
+    first, again = command(), command("runtime.rerun=true")
+    line = re.compile(r"finished custom-.*")
+    assert line.search(again.stdout) and "epoch 1/2" in again.stdout
+    assert line.findall(first.stdout) == line.findall(again.stdout)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a list of whole numbers such as [64,128], each at"),
+        ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number above 0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: must be a whole number at least 1"),
+        ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean max_epochs?"),
+        ("model=resnet", "model=resnet: no such option; there are custom, resnext50, torchvision"),
+        ("trainer.max_epochs=", "trainer.max_epochs"),
+        ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),
+        ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: too small for the 5 poolings"),
+        ("model.conv_out=[1,", "model.conv_out=[1,: no viable alternative"),
+    ],
+)
+def test_a_wrong_value_is_one_message_and_nothing_is_trained(
+    command: Command, tmp_path: Path, override: str, message: str
+) -> None:
+    result = command(*override.split())
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_that_cannot_be_used_is_one_message(command: Command, tmp_path: Path, photographs: Path) -> None:
+    folder = ["data=folder", "data.image_size=32", "model.conv_out=[4,8]"]
+    without = command(*folder, tiny=False)
+    assert without.returncode == 2 and "data.root: missing; give it as in data.root=VALUE" in without.stderr
+    missing = command(*folder, "data.root=nowhere", tiny=False)
+    assert missing.returncode == 2 and "data.root=nowhere: there is no such folder" in missing.stderr
+    (photographs / "Positive" / "bad.jpg").write_bytes(b"no image")
+    bad = command(*folder, f"data.root={photographs}", tiny=False)
+    assert bad.returncode == 2 and "1 of 17 images cannot be read" in bad.stderr and "bad.jpg" in bad.stderr
+    for path in (photographs / "Negative").iterdir():
+        path.unlink()
+    empty = command(*folder, f"data.root={photographs}", tiny=False)
+    assert empty.returncode == 2 and "Negative holds no image" in empty.stderr
+
+
+def test_a_sweep_trains_each_combination_once_and_names_the_best(command: Command, tmp_path: Path) -> None:
+    grid = ("-m", "model=custom", "model.conv_out=[4,8],[8,8],[4,8]", "seed=0,1")
+    first = command(*grid)
+    assert first.returncode == 0, first.stderr
+    found = summary(tmp_path)
+    assert found["schema"] == 1 and len(found["runs"]) == 4
+    accuracies = [row["accuracy"] for row in found["runs"]]
+    assert found["best"] == found["runs"][0]["id"] and accuracies == sorted(accuracies, reverse=True)
+    store = (tmp_path / "sweep" / found["store"]).resolve()
+    for row in found["runs"]:
+        result = json.loads((store / row["id"] / "result.json").read_text())
+        assert all(row[name] == result[name] for name in ("accuracy", "loss", "epoch", "parameters", "seconds"))
+        assert (store / row["checkpoint"]).is_file()
+    assert f"max accuracy {accuracies[0]:.4f}: {found['best']}" in first.stdout
+    with (tmp_path / "sweep" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [row["id"] for row in found["runs"]]
+    assert {(row["model.conv_out"], row["seed"]) for row in rows} == {
+        (conv_out, seed) for conv_out in ("[4, 8]", "[8, 8]") for seed in "01"
+    }
+    again = command(*grid, options=("-X", "importtime"))
+    assert again.returncode == 0 and "4 runs, 4 of them already finished" in again.stdout
+    assert not re.search(r"\| +torch$", again.stderr, re.MULTILINE)
+    assert summary(tmp_path) == found
+    assert found["best"] in crackdet(tmp_path, "summary", "sweep").stdout
+
+
+def test_invalid_combinations_are_all_named_before_anything_is_trained(command: Command, tmp_path: Path) -> None:
+    result = command("-m", "model.conv_out=[4,8],[4,0]", "trainer.max_epochs=2,-1")
+    assert result.returncode == 2
+    assert "3 of 4 combinations cannot be trained, so none was" in result.stderr
+    assert result.stderr.count("model.conv_out=[4,0]: must be") == 2 or result.stderr.count("must be") == 3
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failing_run_does_not_stop_the_sweep(command: Command, tmp_path: Path) -> None:
+    result = command("-m", "optimizer=sgd", "optimizer.learning_rate=1e30,1e-3")
+    assert result.returncode == 1
+    statuses = {row["status"]: row for row in summary(tmp_path)["runs"]}
+    assert set(statuses) == {"finished", "failed"}
+    assert "the loss is" in statuses["failed"]["reason"]
+    assert "failed custom-" in result.stdout.splitlines()[-1]
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_hydras_own_sweepers_end_with_the_summary_too(command: Command, tmp_path: Path) -> None:
+    result = command("-m", "hydra/sweeper=basic", "seed=0,1")
+    assert result.returncode == 0, result.stderr
+    assert len(summary(tmp_path)["runs"]) == 2 and "max accuracy" in result.stdout
+
+
+def test_an_optuna_search_explores_a_range(command: Command, tmp_path: Path) -> None:
+    tiny = [override for override in TINY if "linear_features" not in override]
+    width = "hydra.sweeper.params.model.linear_features='range(8,33,step=8)'"
+    result = command("-m", "experiment=linear_width", "hydra.sweeper.n_trials=3", *tiny, width, tiny=False)
+    assert result.returncode == 0, result.stderr
+    found = summary(tmp_path)
+    assert 1 <= len(found["runs"]) <= 3 and found["best"]
+
+
+def test_a_network_and_settings_of_ones_own_stand_outside_of_the_clone(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, width: int) -> None:\n"
+        "        super().__init__(nn.Conv2d(3, width, 5, stride=4), nn.ReLU())\n"
+    )
+    (tmp_path / "settings" / "model").mkdir(parents=True)
+    (tmp_path / "settings" / "model" / "mine.yaml").write_text("_target_: mine.Net\nname: mine\nwidth: 4\n")
+    tiny = [override for override in TINY if not override.startswith("model.")]
+    environment = ("-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv.pop(0); import runpy; "
+                   "runpy.run_path(sys.argv[0], run_name='__main__')")  # fmt: skip
+    result = command(
+        "--config-dir", "settings", "-m", "model=mine", "model.width=4,6", *tiny, tiny=False, options=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert {row["id"].split("-")[0] for row in summary(tmp_path)["runs"]} == {"mine"}
+    assert len(summary(tmp_path)["runs"]) == 2
+    run = summary(tmp_path)["best"]
+    refused = crackdet(tmp_path, "evaluate", run, "--store", "runs")
+    assert refused.returncode == 2 and "--trust" in refused.stderr
+
+
+def test_ctrl_c_saves_the_run_prints_the_summary_and_the_same_command_goes_on(
+    command: Command, tmp_path: Path, places: list[str]
+) -> None:
+    settings = [*TINY, *places, "trainer.max_epochs=400", "trainer.patience=400", "seed=0,1"]
+    line = [sys.executable, str(ROOT / "train.py"), "-m", *settings, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE)
+    history = None
+    deadline = time.monotonic() + 100
+    while history is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+        history = next((tmp_path / "runs").glob("*/history.csv"), None)
+    assert history is not None
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the same command goes on from here" in output and "interrupted custom-" in output
+    assert "Traceback" not in errors
+    assert history.with_name("resume.pt").exists()
+    done = len(history.read_text().splitlines()) - 1
+    again = command("-m", "trainer.max_epochs=400", "trainer.patience=1", "seed=0", options=())
+    assert again.returncode == 0
+    resumed = subprocess.run([*line, f"trainer.max_epochs={done + 2}"], cwd=tmp_path, capture_output=True, text=True)
+    assert resumed.returncode == 0
+
+
+def test_the_store_is_listed_shown_and_tidied(command: Command, tmp_path: Path) -> None:
+    command()
+    listed = crackdet(tmp_path, "runs", "--store", "runs")
+    (run,) = re.findall(r"custom-[0-9a-f]{12}", listed.stdout)
+    assert "finished" in listed.stdout
+    shown = crackdet(tmp_path, "show", "custom", "--store", "runs")
+    assert run in shown.stdout and "optimizer.learning_rate" in shown.stdout and "valid_loss" in shown.stdout
+    evaluated = crackdet(tmp_path, "evaluate", run, "--store", "runs")
+    accuracy = json.loads((tmp_path / "runs" / run / "result.json").read_text())["accuracy"]
+    assert f"accuracy {accuracy:.4f}" in evaluated.stdout, evaluated.stderr
+    assert crackdet(tmp_path, "show", "nothing", "--store", "runs").returncode == 2
+    assert crackdet(tmp_path, "rm", run, "--store", "runs", "--yes").returncode == 0
+    assert not (tmp_path / "runs" / run).exists()
+    assert crackdet(tmp_path, "summary", "nowhere").returncode == 2
+
+
+def test_a_data_source_is_checked_and_drawn(tmp_path: Path, photographs: Path, cache: Path) -> None:
+    result = crackdet(
+        tmp_path, "data", "data=folder", f"data.root={photographs}", f"runtime.cache={cache}", "--sheet", "sheet.png"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "fingerprint" in result.stdout and (tmp_path / "sheet.png").stat().st_size > 1000
