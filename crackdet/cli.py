@@ -16,6 +16,7 @@ from crackdet.store import RunStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
+RunName = Annotated[str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER of a sweep.")]
 Store = Annotated[Path, typer.Option("--store", help="The run store.")]
 STORE = Path("outputs/runs")
 
@@ -65,12 +66,13 @@ def runs(store: Store = STORE) -> None:
 
 
 @command
-def show(run: Annotated[str, typer.Argument(help="A run id, or its beginning.")], store: Store = STORE) -> None:
+def show(run: RunName, store: Store = STORE) -> None:
     """One run: status, result, settings, history."""
     from crackdet.config import flatten
+    from crackdet.summary import pick
     from crackdet.summary.table import console
 
-    found = _store(store).find(run)
+    found = pick(run, _store(store))
     out = console()
     out.print(f"{found.id}: {found.status()} in {escape(str(found.directory))}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
@@ -95,13 +97,15 @@ def show(run: Annotated[str, typer.Argument(help="A run id, or its beginning.")]
 
 @command
 def rm(
-    run: Annotated[str, typer.Argument(help="A run id, or its beginning.")],
+    run: RunName,
     store: Store = STORE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Deletes a run with its weights and its result."""
+    from crackdet.summary import pick
+
     where = _store(store)
-    found = where.find(run)
+    found = pick(run, where)
     if yes or typer.confirm(f"delete {found.directory}?"):
         where.remove(found)
         print(f"deleted {found.id}")
@@ -109,7 +113,7 @@ def rm(
 
 @command
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run id, or its beginning.")],
+    run: RunName,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Other data, as for train.py: data=folder data.root=...")
     ] = None,
@@ -120,10 +124,11 @@ def evaluate(
     """The measures of a run's weights on its own data, or on other data."""
     from crackdet.compose import compose
     from crackdet.evaluation import evaluate as measured
+    from crackdet.summary import pick
 
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    metrics, images = measured(_store(store).find(run), compose(overrides) if overrides else None, split, trust)
+    metrics, images = measured(pick(run, _store(store)), compose(overrides) if overrides else None, split, trust)
     values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(metrics).items())
     print(f"{len(images)} images of the {split} split: {values}")
 

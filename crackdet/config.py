@@ -9,9 +9,11 @@ import difflib
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -291,7 +293,7 @@ def register() -> None:
     store.store(name="crackdet_schema", node=Schema)
     for group, options in GROUPS.items():
         for option, schema in options.items():
-            store.store(group=f"schema/{group}", name=option, node=schema)
+            store.store(name=f"schema_{group}_{option}", node=schema)
 
 
 # --- from a composed configuration to a valid one -----------------------------------------------------
@@ -443,12 +445,14 @@ def locate(target: str) -> Any:
         UserError: where there is none.
     """
     module, _, attribute = target.rpartition(".")
+    if str(Path.cwd()) not in sys.path:  # a script's own folder is there already, that of its user not
+        sys.path.append(str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
             f"model._target_={target}: cannot be imported ({error}); it must be package.module.Class, "
-            "installed or in the folder of train.py"
+            "installed, or in the current folder"
         ) from None
 
 

@@ -49,9 +49,7 @@ def photographs(tmp_path: Path) -> Path:
     root = tmp_path / "photographs"
     for crack, name in ((True, "Positive"), (False, "Negative")):
         (root / name).mkdir(parents=True)
-        indices = [
-            index for index in range(64) if synthetic.label(index, seed=1, crack_fraction=0.5) is crack
-        ]
+        indices = [index for index in range(64) if synthetic.label(index, seed=1, crack_fraction=0.5) is crack]
         for index in indices[:8]:
             drawing = synthetic.draw(
                 index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.5

@@ -65,7 +65,7 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a list of whole numbers such as [64,128], each at"),
+        ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a list of whole numbers"),
         ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number above 0"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be a whole number at least 1"),
         ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean max_epochs?"),
@@ -154,7 +154,7 @@ def test_hydras_own_sweepers_end_with_the_summary_too(command: Command, tmp_path
 
 def test_an_optuna_search_explores_a_range(command: Command, tmp_path: Path) -> None:
     tiny = [override for override in TINY if "linear_features" not in override]
-    width = "hydra.sweeper.params.model.linear_features='range(8,33,step=8)'"
+    width = "model.linear_features=range(8,33,step=8)"
     result = command("-m", "experiment=linear_width", "hydra.sweeper.n_trials=3", *tiny, width, tiny=False)
     assert result.returncode == 0, result.stderr
     found = summary(tmp_path)
@@ -171,11 +171,7 @@ def test_a_network_and_settings_of_ones_own_stand_outside_of_the_clone(command: 
     (tmp_path / "settings" / "model").mkdir(parents=True)
     (tmp_path / "settings" / "model" / "mine.yaml").write_text("_target_: mine.Net\nname: mine\nwidth: 4\n")
     tiny = [override for override in TINY if not override.startswith("model.")]
-    environment = ("-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv.pop(0); import runpy; "
-                   "runpy.run_path(sys.argv[0], run_name='__main__')")  # fmt: skip
-    result = command(
-        "--config-dir", "settings", "-m", "model=mine", "model.width=4,6", *tiny, tiny=False, options=environment
-    )
+    result = command("--config-dir", "settings", "-m", "model=mine", "model.width=4,6", *tiny, tiny=False)
     assert result.returncode == 0, result.stderr
     assert {row["id"].split("-")[0] for row in summary(tmp_path)["runs"]} == {"mine"}
     assert len(summary(tmp_path)["runs"]) == 2

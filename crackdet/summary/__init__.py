@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.errors import UserError
-from crackdet.store import RunStore, Status, write_csv, write_json
+from crackdet.store import Run, RunStore, Status, write_csv, write_json
 from crackdet.summary.entries import Entry, differing, read_entry
 
-__all__ = ["Entry", "Summary", "summarise"]
+__all__ = ["Entry", "Summary", "pick", "summarise"]
 
 SCHEMA = 1
 
@@ -102,6 +102,21 @@ MEASURED = (
     "valid_images",
     "valid_digest",
 )
+
+
+def pick(text: str, store: RunStore) -> Run:
+    """The run that a user means: by its id or the beginning of it, `best`, or `best:FOLDER` of a sweep.
+
+    Raises:
+        UserError: where none or several are meant.
+    """
+    word, _, folder = text.partition(":")
+    if word != "best":
+        return store.find(text)
+    best = summarise(Path(folder) if folder else store.root).best
+    if best is None:
+        raise UserError(f"{text}: no run in {folder or store.root} is finished")
+    return best.run
 
 
 def summarise(path: Path) -> Summary:

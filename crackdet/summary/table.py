@@ -50,6 +50,7 @@ def show(summary: "Summary") -> None:
 
 def describe(entry: Entry, keys: Sequence[str]) -> str:
     """What sets a run apart: `conv_out=[64,128] seed=1`."""
+    keys = [key for key in keys if key != "model.name"]  # the run id says it
     short = {key: key.rpartition(".")[2] for key in keys}
     clear = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
     return " ".join(

@@ -86,9 +86,10 @@ def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: D
     """The run of each combination, each run once."""
     jobs: dict[str, Job] = {}
     problems: list[str] = []
+    fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
     for overrides in combinations:
         try:
-            job = plan(context.config_loader.load_sweep_config(config, overrides), overrides)
+            job = plan(context.config_loader.load_sweep_config(config, overrides), overrides, fingerprints)
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:

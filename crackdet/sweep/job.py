@@ -34,14 +34,17 @@ class Job:
     overrides: list[str]
 
 
-def plan(composed: DictConfig, overrides: list[str]) -> Job:
-    """The run that a composed configuration means.
+def plan(composed: DictConfig, overrides: list[str], fingerprints: dict[str, str] | None = None) -> Job:
+    """The run that a composed configuration means; `fingerprints` remembers data from call to call.
 
     Raises:
         UserError: where the configuration or its data cannot be used.
     """
     config = _exact(parse(composed))
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
+    known, key = fingerprints if fingerprints is not None else {}, repr(config.data)
+    if key not in known:
+        known[key] = data_fingerprint(config.data, config.runtime)
+    identity = identify(config, known[key])
     run = RunStore(Path(config.runtime.store).expanduser()).run(identity.run_id)
     run.check_identity(identity)
     return Job(config, identity, run, overrides)

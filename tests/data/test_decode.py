@@ -1,0 +1,211 @@
+"""Files of every common format, as the network sees them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from crackdet.data.decode import EXTENSIONS, BadImage, decode
+from tests.data.pictures import picture
+
+SIZE = 16
+LOSSLESS: dict[str, dict[str, bool]] = {".png": {}, ".bmp": {}, ".tif": {}, ".tiff": {}, ".webp": {"lossless": True}}
+LOSSY: dict[str, dict[str, int]] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
+ORIENTATION = 0x0112
+STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # what a camera so held writes down
+    1: lambda upright: upright,
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("decode")
+
+
+def grey(value: int) -> list[int]:
+    return [value] * 3
+
+
+def colours(path: Path) -> list[list[int]]:
+    """The colours of the left and of the right half of a decoded picture."""
+    pixels = decode(path, SIZE)
+    return [pixels[SIZE // 2, 1].tolist(), pixels[SIZE // 2, -2].tolist()]
+
+
+def halves(mode: str, left: object, right: object) -> Image.Image:
+    image = Image.new(mode, (SIZE, SIZE), left)  # type: ignore[arg-type]
+    image.paste(right, (SIZE // 2, 0, SIZE, SIZE))  # type: ignore[arg-type]
+    return image
+
+
+def halves16(left: int, right: int, byte_order: str = "<") -> Image.Image:
+    """As `halves`, whose `paste` writes the lower byte only."""
+    values = np.full((SIZE, SIZE), left, dtype=f"{byte_order}u2")
+    values[:, SIZE // 2 :] = right
+    return Image.fromarray(values)
+
+
+@pytest.mark.parametrize("extension", LOSSLESS)
+def test_a_lossless_file_comes_out_pixel_by_pixel(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"photograph{extension}"
+    Image.fromarray(picture(1, SIZE)).save(path, **LOSSLESS[extension])
+    pixels = decode(path, SIZE)
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, picture(1, SIZE))
+
+
+@pytest.mark.parametrize("extension", LOSSY)
+def test_a_lossy_file_comes_out_as_it_looked(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"photograph{extension}"
+    Image.fromarray(picture(1, 64)).save(path, **LOSSY[extension])
+    assert np.abs(decode(path, 64).astype(int) - picture(1, 64)).mean() < 4
+
+
+def test_every_format_that_is_looked_for_is_tested_here() -> None:
+    assert set(EXTENSIONS) == LOSSLESS.keys() | LOSSY.keys()
+
+
+@settings(max_examples=25, deadline=None)
+@given(width=st.integers(1, 90), height=st.integers(1, 90), size=st.integers(1, 70))
+def test_resizing_is_that_of_torchvision(folder: Path, width: int, height: int, size: int) -> None:
+    noise = np.random.default_rng(width * 100 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    reference = functional.resize(torch.from_numpy(noise).permute(2, 0, 1), [size, size], antialias=True)
+    difference = decode(folder / "noise.png", size).astype(int) - reference.permute(1, 2, 0).numpy()
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        pytest.param(halves("L", 10, 200), [grey(10), grey(200)], id="grey"),
+        pytest.param(halves("1", 0, 1), [grey(0), grey(255)], id="black and white"),
+        pytest.param(halves("RGB", (255, 0, 0), (0, 0, 255)).quantize(2), [[255, 0, 0], [0, 0, 255]], id="palette"),
+        pytest.param(halves("RGBA", (9, 80, 7, 255), (9, 80, 7, 0)), [[9, 80, 7], grey(255)], id="transparent"),
+        pytest.param(halves("RGBA", (0, 0, 0, 255), (0, 0, 0, 51)), [grey(0), grey(204)], id="half transparent"),
+        pytest.param(halves("LA", (50, 255), (50, 0)), [grey(50), grey(255)], id="grey and transparent"),
+        pytest.param(halves16(0x1234, 0xFEDC), [grey(0x12), grey(0xFE)], id="16-bit grey"),
+    ],
+)
+def test_a_png_of_any_mode_becomes_rgb(image: Image.Image, expected: list[list[int]], tmp_path: Path) -> None:
+    image.save(tmp_path / "image.png")
+    assert colours(tmp_path / "image.png") == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        pytest.param(halves("CMYK", (0, 255, 255, 0), (0, 0, 0, 255)), [[255, 0, 0], grey(0)], id="cmyk"),
+        pytest.param(halves16(0x1234, 0xFEDC), [grey(0x12), grey(0xFE)], id="16-bit grey"),
+        pytest.param(halves16(0x1234, 0xFEDC, ">"), [grey(0x12), grey(0xFE)], id="16-bit grey, big-endian"),
+        pytest.param(halves("I", 0x1234, 0xFEDC), [grey(0x12), grey(0xFE)], id="16 bits of 32"),
+        pytest.param(halves("F", 0.2, 1.0), [grey(51), grey(255)], id="floats up to 1"),
+        pytest.param(halves("F", 20.0, 200.0), [grey(20), grey(200)], id="floats up to 255"),
+    ],
+)
+def test_a_tiff_of_any_mode_becomes_rgb(image: Image.Image, expected: list[list[int]], tmp_path: Path) -> None:
+    image.save(tmp_path / "image.tif")
+    assert colours(tmp_path / "image.tif") == expected
+
+
+def test_a_colour_declared_transparent_becomes_white(tmp_path: Path) -> None:
+    halves("RGB", (255, 0, 0), (0, 0, 255)).save(tmp_path / "rgb.png", transparency=(0, 0, 255))
+    halves("L", 0, 7).save(tmp_path / "grey.png", transparency=7)
+    halves("RGB", (255, 0, 0), (0, 0, 255)).quantize(2).save(tmp_path / "palette.png", transparency=0)
+    assert colours(tmp_path / "rgb.png") == [[255, 0, 0], grey(255)]
+    assert colours(tmp_path / "grey.png") == [grey(0), grey(255)]
+    assert grey(255) in colours(tmp_path / "palette.png")
+
+
+def test_a_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
+    halves("CMYK", (0, 0, 0, 0), (0, 0, 0, 255)).save(tmp_path / "print.jpg", quality=95)
+    left, right = colours(tmp_path / "print.jpg")
+    assert min(left) > 245
+    assert max(right) < 10
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
+def test_a_photograph_comes_out_upright(orientation: int, extension: str, tmp_path: Path) -> None:
+    upright = picture(5, SIZE)
+    image = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image.save(tmp_path / f"held{extension}", exif=exif, **LOSSLESS[extension])
+    assert np.array_equal(decode(tmp_path / f"held{extension}", SIZE), upright)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_jpeg_of_a_phone_comes_out_upright(orientation: int, tmp_path: Path) -> None:
+    upright = picture(5, 64)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    Image.fromarray(stored).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    assert np.abs(decode(tmp_path / "phone.jpg", 64).astype(int) - upright).mean() < 4
+
+
+def test_a_16_bit_photograph_comes_out_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    halves16(0x1000, 0x2000).save(tmp_path / "image.png", exif=exif)
+    assert colours(tmp_path / "image.png") == [grey(0x20), grey(0x10)]
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.9])
+def test_a_truncated_file_is_a_bad_image(extension: str, kept: float, tmp_path: Path) -> None:
+    path = tmp_path / f"photograph{extension}"
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(BadImage, match=r"\w"):
+        decode(path, SIZE)
+
+
+def test_a_file_that_is_no_image_is_a_bad_image(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("not a photograph")
+    with pytest.raises(BadImage, match="no image of a known format"):
+        decode(tmp_path / "notes.jpg", SIZE)
+
+
+def test_a_file_that_is_not_there_is_a_bad_image(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="No such file"):
+        decode(tmp_path / "gone.jpg", SIZE)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
+@settings(max_examples=150, deadline=None)
+@given(
+    extension=st.sampled_from([".jpg", ".png", ".bmp", ".webp"]),
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_a_damaged_file_is_an_image_or_a_bad_image(folder: Path, extension: str, damage: list[tuple[int, int]]) -> None:
+    path = folder / f"damaged{extension}"
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(picture(3, 24)).save(path, exif=exif)
+    content = bytearray(path.read_bytes())
+    for place, value in damage:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        pixels = decode(path, SIZE)
+    except BadImage:
+        return
+    assert pixels.shape == (SIZE, SIZE, 3)

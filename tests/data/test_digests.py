@@ -1,0 +1,90 @@
+"""Digests of files: read once, remembered while size and time of change stay."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from crackdet.data.digests import file_digests
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "files").mkdir()
+    paths = [tmp_path / "files" / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.write_bytes(path.name.encode() * 10)
+    return paths
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def rewrite(path: Path, content: bytes, later: int = 0) -> None:
+    """Other content under a time of change that is `later` nanoseconds after the old."""
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + later))
+
+
+def test_they_are_sha256_of_the_content(files: list[Path], tmp_path: Path) -> None:
+    assert file_digests(files, tmp_path / "cache") == {path: sha256(path.name.encode() * 10) for path in files}
+
+
+def test_no_file_has_no_digest(tmp_path: Path) -> None:
+    assert file_digests([], tmp_path / "cache") == {}
+
+
+def test_asking_again_reads_no_content(files: list[Path], tmp_path: Path) -> None:
+    before = file_digests(files, tmp_path / "cache")
+    for path in files:
+        rewrite(path, b"x" * 10)  # which only reading would show
+    assert file_digests(files, tmp_path / "cache") == before
+
+
+def test_a_file_of_another_time_is_read_again(files: list[Path], tmp_path: Path) -> None:
+    before = file_digests(files, tmp_path / "cache")
+    rewrite(files[1], b"x" * 10, later=1000)
+    assert file_digests(files, tmp_path / "cache") == {**before, files[1]: sha256(b"x" * 10)}
+
+
+def test_a_file_of_another_size_is_read_again(files: list[Path], tmp_path: Path) -> None:
+    before = file_digests(files, tmp_path / "cache")
+    rewrite(files[1], b"x" * 11)
+    assert file_digests(files, tmp_path / "cache") == {**before, files[1]: sha256(b"x" * 11)}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"FILE": 3}', '{"FILE": [10]}', '{"FILE": null}'])
+def test_a_damaged_memory_is_forgotten(content: str, files: list[Path], tmp_path: Path) -> None:
+    before = file_digests(files, tmp_path / "cache")
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    memory.write_text(content.replace("FILE", str(files[0])))
+    assert file_digests(files, tmp_path / "cache") == before
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert file_digests(files, tmp_path / "cache")[files[0]] == sha256(b"a" * 10)
+    assert "runtime.cache" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_tried_again(files: list[Path], tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "not yet there")
+    assert file_digests([*files, link], tmp_path / "cache")[link] == f"unreadable:{link}"
+    (tmp_path / "not yet there").write_bytes(b"there")
+    assert file_digests([*files, link], tmp_path / "cache")[link] == sha256(b"there")
+
+
+def test_a_name_of_another_encoding_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"fissur\xe9.jpg")
+    try:
+        path.write_bytes(b"content")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    for _ in range(2):
+        assert file_digests([path], tmp_path / "cache") == {path: sha256(b"content")}
