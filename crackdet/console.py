@@ -12,22 +12,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 log = logging.getLogger("crackdet")
 
+ON_BAR = {"on_bar": True}
+WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
+
 _shared: Progress | None = None
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes log records through the console that also draws the progress bars."""
+    """Writes log records through the console that also draws the progress bars.
+
+    Records with `extra=ON_BAR` say what a bar says, and are left out where there are bars.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "on_bar", False) and get_console().is_terminal:
+            return
         get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar:
     """One progress bar; does nothing where there is no terminal."""
 
-    def __init__(self, progress: Progress | None, description: str, total: int) -> None:
+    def __init__(self, progress: Progress | None, description: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(description, total=total) if progress else None
+        self._task = progress.add_task(description, total=total, completed=done) if progress else None
 
     def advance(self, steps: int = 1, description: str | None = None) -> None:
         if self._progress is not None and self._task is not None:
@@ -52,10 +60,10 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
             TimeRemainingColumn(),
             console=get_console(),
             transient=True,
+            speed_estimate_period=WEEK,
         )
         _shared.start()
-    shown = Bar(_shared, description, total)
-    shown.advance(done)
+    shown = Bar(_shared, description, total, done)
     try:
         yield shown
     finally:

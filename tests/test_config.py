@@ -2,7 +2,6 @@
 
 import types
 from collections.abc import Callable
-from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -75,8 +74,8 @@ def test_a_wrong_value_is_refused_with_its_key_its_value_and_what_is_allowed(
 
 
 def test_images_too_small_for_the_poolings_are_refused_with_the_smallest_size_that_fits() -> None:
-    message = refusal("model.conv_out=[8,8,8,8,8,8]", "data.image_size=32")
-    assert message.startswith("data.image_size=32: too small for the 6 poolings of model.conv_out=[8,8,8,8,8,8]")
+    message = refusal("model.conv_out=[8,8,8,8,8,8]", "data.image_size=63")
+    assert message.startswith("data.image_size=63: too small for the 6 poolings of model.conv_out=[8,8,8,8,8,8]")
     assert message.endswith("at least 64")
     compose(["model.conv_out=[8,8,8,8,8,8]", "data.image_size=64"])
 
@@ -216,10 +215,8 @@ def stated(file: Path) -> dict[str, Any]:
 
 
 def defaults(schema: type) -> dict[str, Any]:
-    return {
-        item.name: item.default if item.default is not NO_DEFAULT else item.default_factory()  # type: ignore[misc]
-        for item in fields(schema)
-    }
+    default = schema()
+    return {item.name: getattr(default, item.name) for item in fields(schema)}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

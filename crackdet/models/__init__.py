@@ -17,7 +17,7 @@ from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension
 from crackdet.models.family import Family, InitialWeights
 
-__all__ = ["Classifier", "Stage", "build", "check", "feature_flops", "restore"]
+__all__ = ["Classifier", "Stage", "build", "check", "default_weights", "feature_flops", "restore"]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,15 @@ def check(config: Config) -> int:
     if model.weights is not None and not is_weights_file(model.weights):
         _family(model).check_published(model.weights)
     return feature_dimension(_blueprint(model), config.data.image_size, model.name)
+
+
+def default_weights(model: Model) -> str:
+    """The exact name of what `model.weights=DEFAULT` means with the torchvision that is installed.
+
+    Raises:
+        UserError: where the network has no published weights.
+    """
+    return _family(model).default_weights()
 
 
 def feature_flops(config: Config) -> int:

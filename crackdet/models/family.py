@@ -30,6 +30,9 @@ class Family(Protocol):
     def check_published(self, weights: str) -> None:
         """Raises UserError where there are no published weights of this name."""
 
+    def default_weights(self) -> str:
+        """The exact name of what DEFAULT means; raises UserError where there are no published weights."""
+
     def published(self, weights: str) -> InitialWeights:
         """The published weights of this name; raises UserError where they cannot be had."""
 
@@ -47,6 +50,9 @@ class OwnFamily:
 
     def check_published(self, weights: str) -> None:
         raise UserError(self._none(weights))
+
+    def default_weights(self) -> str:
+        raise UserError(self._none("DEFAULT"))
 
     def published(self, weights: str) -> InitialWeights:
         raise UserError(self._none(weights))

@@ -78,7 +78,6 @@ class TorchvisionFamily:
         return self._with_normalisation(state, chosen)
 
     def default_weights(self) -> str:
-        """The exact name of what DEFAULT means."""
         return str(get_model_weights(self.name).DEFAULT.name)
 
     def _published(self, weights: str) -> Any:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from crackdet.config import Config, TorchvisionModel, parse
+from crackdet.config import Config, parse
 from crackdet.data import ImageSet, data_fingerprint
 from crackdet.errors import RunFailed, UserError
 from crackdet.identity import Identity, identify
@@ -135,9 +135,8 @@ def _already_finished(run: Run) -> float:
 
 def _exact(config: Config) -> Config:
     """With the name of the weights that DEFAULT means today, so that the run is the same tomorrow."""
-    if config.model.weights == "DEFAULT" and isinstance(config.model, TorchvisionModel):
-        from crackdet.models.torchvision import TorchvisionFamily  # imports torchvision: seconds
+    if config.model.weights == "DEFAULT":
+        from crackdet.models import default_weights  # imports torch: seconds
 
-        exact = TorchvisionFamily(config.model.name).default_weights()
-        return replace(config, model=replace(config.model, weights=exact))
+        return replace(config, model=replace(config.model, weights=default_weights(config.model)))
     return config

@@ -29,6 +29,10 @@ def start(hydra_main: Callable[[], Any]) -> None:
         refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         refuse(explain(error))
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's own, of trainer=5
+            raise
+        refuse(f"a group takes the name of one of its options, as in model=custom ({error})")
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None
     except KeyboardInterrupt:

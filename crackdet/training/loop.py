@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from crackdet.config import Config
-from crackdet.console import bar
+from crackdet.console import ON_BAR, bar
 from crackdet.data import ImageSet
 from crackdet.data.augmentation import augment, draw, is_active
 from crackdet.data.batches import cut, load, shuffled
@@ -58,6 +58,7 @@ def train(
                 "epoch %d/%d: train loss %.4f accuracy %.4f, valid loss %.4f accuracy %.4f%s, %.0f images/s",
                 row["epoch"], trainer.max_epochs, row["train_loss"], row["train_accuracy"], metrics.loss,
                 metrics.accuracy, " *" if progress.best.epoch == row["epoch"] else "", row["images_per_second"],
+                extra=ON_BAR,
             )  # fmt: skip
             if checkpointer.due():
                 checkpointer.save()

@@ -1,6 +1,7 @@
 """Digests of files: read once, remembered while size and time of change stay."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def test_a_damaged_memory_is_forgotten(content: str, files: list[Path], tmp_path
     assert file_digests(files, tmp_path / "cache") == before
 
 
+def test_a_memory_of_half_entries_is_forgotten(files: list[Path], tmp_path: Path) -> None:
+    before = file_digests(files, tmp_path / "cache")
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    memory.write_text(json.dumps({path: entry[:2] for path, entry in json.loads(memory.read_text()).items()}))
+    assert file_digests(files, tmp_path / "cache") == before
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(
     files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -78,6 +86,14 @@ def test_a_file_that_cannot_be_read_is_tried_again(files: list[Path], tmp_path: 
     assert file_digests([*files, link], tmp_path / "cache")[link] == f"unreadable:{link}"
     (tmp_path / "not yet there").write_bytes(b"there")
     assert file_digests([*files, link], tmp_path / "cache")[link] == sha256(b"there")
+
+
+def test_what_cannot_be_opened_is_not_remembered(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()  # has a size and a time, as a file without permission has
+    assert file_digests([*files, tmp_path / "folder"], tmp_path / "cache")[tmp_path / "folder"].startswith("unreadable")
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    assert str(files[0]) in memory.read_text()
+    assert "unreadable" not in memory.read_text()
 
 
 def test_a_name_of_another_encoding_is_no_obstacle(tmp_path: Path) -> None:

@@ -1,0 +1,325 @@
+"""Decoded photographs: the same pixels from the cache as from the files, built once, rebuilt when damaged."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crackdet.config import FolderData, Runtime
+from crackdet.data import load_splits
+from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
+from crackdet.data.decode import BadImage
+from crackdet.data.sources import Photograph
+from crackdet.errors import UserError
+from tests.data.pictures import fill
+
+SIZE = 6
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A source that writes down what is read of it, in a file that other processes see too."""
+
+    log: Path
+    seconds: float = 0  # to read one
+    bad: tuple[str, ...] = ()
+
+    def photographs(self) -> list[Photograph]:
+        return [Photograph(f"{number}.png", number % 2 == 0, f"{number:04d}") for number in range(8)]
+
+    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        with self.log.open("a") as file:
+            file.write(f"{photograph.digest} {os.getpid()}\n")
+        time.sleep(self.seconds)
+        if photograph.digest in self.bad:
+            raise BadImage("truncated")
+        return pixels_of(photograph.digest, image_size)
+
+    def readings(self) -> list[str]:
+        return [line.split()[0] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def processes(self) -> set[str]:
+        return {line.split()[1] for line in self.log.read_text().splitlines()}
+
+
+def pixels_of(digest: str, image_size: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(int(digest)).integers(0, 256, (image_size, image_size, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    return Runtime(cache=str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Counted:
+    return Counted(tmp_path / "readings")
+
+
+Decode = Callable[..., DecodedPhotographs]
+
+
+@pytest.fixture
+def decoded(source: Counted, runtime: Runtime) -> Decode:
+    def decode(changed: Counted = source, **settings: object) -> DecodedPhotographs:
+        return decode_all(changed, changed.photographs(), SIZE, replace(runtime, **settings))  # type: ignore[arg-type]
+
+    return decode
+
+
+def assert_right(decoded: DecodedPhotographs) -> None:
+    for photograph in decoded.source.photographs():
+        assert np.array_equal(decoded.read(photograph), pixels_of(photograph.digest, SIZE))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return fill(tmp_path / "data", {"crack": 8, "noncrack": 8})
+
+
+def folder(root: Path, **settings: object) -> FolderData:
+    return replace(FolderData(root=str(root), image_size=SIZE), **settings)  # type: ignore[arg-type]
+
+
+# --- pixels -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache_gib", [16.0, 0.0], ids=["cached", "streamed"])
+def test_the_pixels_are_those_of_the_source(cache_gib: float, decoded: Decode) -> None:
+    assert_right(decoded(cache_gib=cache_gib))
+
+
+def test_the_cache_is_read_instead_of_the_files(decoded: Decode, source: Counted) -> None:
+    decoded()
+    assert len(source.readings()) == 8
+    assert_right(decoded())
+    assert len(source.readings()) == 8
+
+
+def test_what_does_not_fit_is_streamed_and_checked_once(decoded: Decode, source: Counted, runtime: Runtime) -> None:
+    assert decoded(cache_gib=1e-9).file is None
+    assert decoded(cache_gib=1e-9).file is None
+    assert len(source.readings()) == 8
+    assert not list(Path(runtime.cache).rglob("*.npy"))
+
+
+def test_another_size_and_other_photographs_are_another_cache(source: Counted, runtime: Runtime) -> None:
+    photographs = source.photographs()
+    files = {
+        decode_all(source, photographs, SIZE, runtime).file,
+        decode_all(source, photographs, SIZE + 1, runtime).file,
+        decode_all(source, photographs[1:], SIZE, runtime).file,
+    }
+    assert len(files) == 3
+
+
+def test_names_and_order_do_not_matter_to_the_cache(source: Counted, runtime: Runtime, decoded: Decode) -> None:
+    moved = [replace(photograph, name=f"moved/{photograph.name}") for photograph in reversed(source.photographs())]
+    assert decode_all(source, moved, SIZE, runtime).file == decoded().file
+
+
+def test_copies_are_decoded_once(source: Counted, runtime: Runtime) -> None:
+    copies = [*source.photographs(), *(replace(p, name=f"copy/{p.name}") for p in source.photographs())]
+    assert decode_all(source, copies, SIZE, runtime).array.shape == (8, SIZE, SIZE, 3)
+    assert len(source.readings()) == 8
+
+
+def test_worker_processes_decode_the_same(tmp_path: Path) -> None:
+    source = Counted(tmp_path / "readings", bad=("0007", "0300"))
+    photographs = [Photograph(f"{number}", True, f"{number:04d}") for number in range(WORTH_WORKERS + 10)]
+    alone, together = (
+        decode_all(source, photographs, 2, Runtime(cache=str(tmp_path / f"cache{workers}"), num_workers=workers))
+        for workers in (0, 2)
+    )
+    for photograph in photographs:
+        if photograph.digest not in source.bad:
+            assert np.array_equal(alone.read(photograph), pixels_of(photograph.digest, 2))
+    assert np.array_equal(alone.array, together.array)
+    assert alone.bad == together.bad == {"0007": "truncated", "0300": "truncated"}
+    assert len(source.processes()) > 1
+
+
+def build(source: Counted, runtime: Runtime, barrier: Barrier) -> None:
+    barrier.wait()
+    assert_right(decode_all(source, source.photographs(), SIZE, runtime))
+
+
+def test_two_processes_build_the_cache_once(tmp_path: Path, runtime: Runtime) -> None:
+    source = Counted(tmp_path / "readings", seconds=0.05)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=build, args=(source, runtime, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert sorted(source.readings()) == [photograph.digest for photograph in source.photographs()]
+
+
+# --- damage -------------------------------------------------------------------------------------------
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut_by_one_byte(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def overwrite_the_header(file: Path) -> None:
+    file.write_bytes(b"\xff" * 128 + file.read_bytes()[128:])
+
+
+def swap_for_another_shape(file: Path) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, np.zeros((9, SIZE, SIZE, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, cut_by_one_byte, overwrite_the_header, swap_for_another_shape])
+def test_a_damaged_array_is_built_again(damage: Callable[[Path], None], decoded: Decode) -> None:
+    file = decoded().file
+    assert file is not None
+    damage(file)
+    assert_right(decoded())
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"bad": 3}', '{"bad": {"9999": "gone"}}'])
+def test_damaged_notes_are_written_again(content: str, source: Counted, decoded: Decode, runtime: Runtime) -> None:
+    bad = replace(source, bad=("0003",))
+    decoded(bad)
+    (notes,) = (Path(runtime.cache) / "pixels").glob("*.json")
+    notes.write_text(content)
+    assert decoded(bad).bad == {"0003": "truncated"}
+    assert "0003" in notes.read_text()
+
+
+def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path: Path, decoded: Decode, runtime: Runtime) -> None:
+    class Interrupted(Counted):
+        def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+            if photograph.digest == "0005":
+                raise KeyboardInterrupt
+            return super().read(photograph, image_size)
+
+    with pytest.raises(KeyboardInterrupt):
+        decoded(Interrupted(tmp_path / "interrupted"))
+    assert {path.suffix for path in (Path(runtime.cache) / "pixels").iterdir()} <= {".lock"}
+    assert_right(decoded())
+
+
+def test_a_cache_folder_that_cannot_be_made_is_refused(decoded: Decode, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written there.*runtime\.cache_gib=0"):
+        decoded(cache=str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_folder_is_refused(decoded: Decode, runtime: Runtime) -> None:
+    pixels = Path(runtime.cache) / "pixels"
+    pixels.mkdir(parents=True)
+    pixels.chmod(0o555)
+    try:
+        with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written there"):
+            decoded()
+    finally:
+        pixels.chmod(0o755)
+
+
+def test_a_cache_that_is_complete_need_not_be_writable(decoded: Decode, runtime: Runtime) -> None:
+    decoded()
+    pixels = Path(runtime.cache) / "pixels"
+    for lock in pixels.glob("*.lock"):
+        lock.unlink()
+    for notes in list(pixels.glob("*.json")):
+        notes.with_suffix(".lock").mkdir()  # for root, too, a lock that cannot be had
+    pixels.chmod(0o555)
+    try:
+        assert_right(decoded())
+    finally:
+        pixels.chmod(0o755)
+
+
+def test_streaming_does_without_a_cache_folder(source: Counted, decoded: Decode, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file where the folder should be")
+    streamed = decoded(replace(source, bad=("0003",)), cache=str(tmp_path / "file"), cache_gib=0)
+    assert streamed.bad == {"0003": "truncated"}
+    assert_right(replace(streamed, source=source))
+
+
+def test_a_full_disk_is_noticed_before_anything_is_decoded(source: Counted, runtime: Runtime) -> None:
+    with pytest.raises(UserError, match=r"No space left on device.*MiB are needed"):
+        decode_all(source, source.photographs(), 10**6, replace(runtime, cache_gib=1e9))
+    assert source.readings() == []
+
+
+# --- images that cannot be read -----------------------------------------------------------------------
+
+
+def test_all_unreadable_images_are_named_in_one_message(root: Path, runtime: Runtime) -> None:
+    truncated = root / "crack" / "001.png"
+    truncated.write_bytes(truncated.read_bytes()[:60])
+    (root / "crack" / "002.png").write_bytes(b"")
+    (root / "noncrack" / "003.png").write_bytes(b"")  # a copy of the other empty file
+    (root / "noncrack" / "lost.png").symlink_to(root / "nowhere.png")
+    with pytest.raises(UserError, match=r"4 of 17 images cannot be read.*data\.on_bad_image=skip") as refused:
+        load_splits(folder(root), runtime)
+    for name in ("crack/001.png", "crack/002.png", "noncrack/003.png", "noncrack/lost.png: No such file"):
+        assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("cache_gib", [16.0, 0.0], ids=["cached", "streamed"])
+def test_unreadable_images_can_be_left_out(
+    cache_gib: float, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "crack" / "001.png").write_bytes(b"")
+    (root / "noncrack" / "003.png").write_bytes(b"")
+    for _ in range(2):  # built, then remembered
+        caplog.clear()
+        splits = load_splits(folder(root, on_bad_image="skip"), replace(runtime, cache_gib=cache_gib))
+        left = {photograph.name for images in splits.values() for photograph in images.photographs}
+        assert len(left) == 14
+        assert not left & {"crack/001.png", "noncrack/003.png"}
+        assert "2 of 16 images cannot be read and are left out" in caplog.text
+        assert "crack/001.png" in caplog.text
+        assert "noncrack/003.png" in caplog.text
+
+
+def test_a_moved_unreadable_image_is_named_by_its_new_place(root: Path, runtime: Runtime) -> None:
+    (root / "crack" / "001.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"crack/001\.png"):
+        load_splits(folder(root), runtime)
+    (root / "crack" / "001.png").rename(root / "crack" / "moved.png")
+    with pytest.raises(UserError, match=r"crack/moved\.png"):
+        load_splits(folder(root), runtime)
+
+
+def test_an_image_that_was_out_of_reach_is_read_when_it_is_back(decoded: Decode, source: Counted) -> None:
+    away = replace(source, bad=("0003",))
+    assert decoded(away).bad.keys() == {"0003"}
+    back = decoded(source)
+    assert back.bad == {}
+    assert_right(back)
+
+
+def test_a_mended_image_is_read_again(root: Path, runtime: Runtime) -> None:
+    content = (root / "crack" / "001.png").read_bytes()
+    (root / "crack" / "001.png").write_bytes(b"")
+    with pytest.raises(UserError):
+        load_splits(folder(root), runtime)
+    (root / "crack" / "001.png").write_bytes(content)
+    assert sum(map(len, load_splits(folder(root), runtime).values())) == 16
+
+
+def test_leaving_out_all_images_of_a_class_is_refused(root: Path, runtime: Runtime) -> None:
+    for path in (root / "crack").iterdir():
+        path.write_bytes(path.name.encode())
+    with pytest.raises(UserError, match="has no image with a crack"):
+        load_splits(folder(root, on_bad_image="skip"), runtime)
