@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV := $(RUN)/uv
 
-.PHONY: install demo test lint types check clean
+.PHONY: install demo test faults lint types check clean
 
 install: $(VENV)/installed
 
@@ -18,6 +18,9 @@ demo: install
 
 test: install
 	$(RUN)/python -m pytest
+
+faults: install
+	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8
 
 lint: install
 	$(RUN)/ruff check .

@@ -118,10 +118,10 @@ class Data:
 @dataclass
 class SyntheticData(Data):
     name: str = setting("synthetic", choices=("synthetic",))
-    num_images: int = setting(1200, at_least=4)
+    num_images: int = setting(600, at_least=4)
     crack_fraction: float = setting(0.5, above=0, below=1)
     hard_negatives: float = setting(0.5, at_least=0, at_most=1)  # share of negatives with something crack-like
-    difficulty: float = setting(0.5, at_least=0, at_most=1)  # 0: wide dark cracks; 1: hairlines and clutter
+    difficulty: float = setting(0.4, at_least=0, at_most=1)  # 0: wide dark cracks; 1: hairlines and clutter
     seed: int = setting(0, at_least=0)  # of the drawing; replicates (`seed`) see the same images
 
 
@@ -237,6 +237,7 @@ class Runtime:
     threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice
     checkpoint_minutes: float = setting(5.0, at_least=0)  # between two saves of the resume state
     keep_state_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer
+    retry_failed: int = setting(3, at_least=0)  # attempts at a run that fails; those that came further do not count
     rerun: bool = False  # train finished runs again
 
 

@@ -12,6 +12,18 @@ class UserError(Exception):
 class RunFailed(Exception):
     """A run that began and could not end; its reason stands in the run's `failure.json`."""
 
+    again = True  # whether the same might go well another time
+
+
+class NotFinite(RunFailed):
+    """The loss is NaN or infinite: so it will be again."""
+
+    again = False
+
+
+class WriteFailed(OSError):
+    """A file that could not be written: no room, no permission. What was written before is intact."""
+
 
 class StoreError(UserError):
     """A run directory that holds something else than it should."""

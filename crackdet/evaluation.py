@@ -49,6 +49,6 @@ def evaluate(
     if not len(images):
         raise UserError(f"data: has no {split} split; data.test_fraction draws one")
     assert run.result is not None, "checked by stored_config"
-    model = models.restore(config, run.weights_file).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = models.restore(config, run.check_weights()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits = predict(model, images, config.trainer.batch_size, str(run.result["precision"]), runtime.num_workers)
     return measure(logits, torch.tensor(images.labels, dtype=torch.float32)), images

@@ -17,6 +17,7 @@ from typing import Any
 
 from crackdet.config import Config, UserModel, locate, to_dict
 from crackdet.errors import UserError
+from crackdet.files import file_digest
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
 LEFT_OUT = ("runtime", "tracker", "sweep", "hydra")
@@ -79,11 +80,6 @@ def identify(config: Config, fingerprint: str) -> Identity:
 def is_weights_file(weights: str) -> bool:
     """Whether `model.weights` means a file rather than one of torchvision's names."""
     return weights.endswith(WEIGHT_FILES) or "/" in weights
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source_digest(target: str) -> str:

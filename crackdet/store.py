@@ -1,17 +1,16 @@
 """The run store: a folder of run directories, the only database.
 
-Every path is a property of the `Run` it belongs to. A file appears whole or not at all: it is written beside
-its place, flushed, and renamed. `result.json` is written last, and its being there and valid is what
-"finished" means; a checkpoint alone means nothing.
+Every path is a property of the `Run` it belongs to. `result.json` is written last, and its being there and
+valid is what "finished" means; a checkpoint alone means nothing. It knows the digest of every file of the run,
+so that a file which was cut short, overwritten or exchanged is noticed and not believed.
 """
 
-import csv
-import io
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from crackdet.errors import StoreError, UserError
+from crackdet.files import file_digest, read_csv, read_json, write_json
 from crackdet.identity import Identity
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
@@ -42,50 +42,13 @@ class AlreadyRunning(Exception):
     """Another process holds the run."""
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A neighbour to write, which takes the place of `path` when the block ends well and vanishes when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+class Failure(StrEnum):
+    """Why a run has not ended, as `failure.json` says it."""
 
-
-def write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    DIED = "died"  # the process was killed: written before training, and taken away after it
+    ERROR = "error"
+    HOPELESS = "hopeless"  # would happen again, such as a NaN
+    REFUSED = "refused"  # for something that the user can mend, such as weights that are not there
 
 
 @dataclass(frozen=True)
@@ -142,9 +105,56 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """The content of `result.json`; None where it is absent or invalid."""
         content = read_json(self.result_file)
-        if content.get("id") != self.id:
+        if content.get("id") != self.id or content.pop("checksum", None) != _checksum(content):
             return None
         return content if all(_is(content.get(k), kind) for k, kind in RESULT_FIELDS.items()) else None
+
+    def publish(self, result: Mapping[str, Any]) -> None:
+        """Makes the run finished: writes `result.json`, with the digests of the files that it speaks of."""
+        files = (self.config_file, self.identity_file, self.history_file, self.predictions_file, self.weights_file)
+        content = {"id": self.id, **result, "files": {path.name: _stamp(path) for path in files if path.exists()}}
+        write_json(self.result_file, {**content, "checksum": _checksum(content)})
+        self.failure_file.unlink(missing_ok=True)
+        self.__dict__.pop("result", None)
+
+    def damage(self, thorough: bool = False) -> str | None:
+        """Which file of a finished run is not as it was published; None where all are, or nothing was.
+
+        Files whose size and time of change are as then are taken for whole. Of the others the content is
+        compared, of the weights only if `thorough`: they may be large, and are compared when they are used.
+        """
+        if self.result is None:
+            return f"{self.result_file.name} is not valid" if self.result_file.exists() else None
+        for name, published in self.result.get("files", {}).items():
+            path = self.directory / name
+            if path == self.weights_file and not path.exists():
+                continue  # weights may be removed to make room; the result stays
+            try:
+                now = path.stat()
+            except OSError:
+                return f"{name} is missing"
+            if now.st_size != published["bytes"]:
+                return f"{name} has {now.st_size} bytes, not {published['bytes']}"
+            touched = now.st_mtime_ns != published["mtime_ns"]
+            if touched and (thorough or path != self.weights_file) and file_digest(path) != published["sha256"]:
+                return f"{name} is not what was published"
+        return None
+
+    def check_weights(self) -> Path:
+        """The file of the published weights, its content compared with what was published.
+
+        Raises:
+            StoreError: where it is missing or another.
+        """
+        published = (self.result or {}).get("files", {}).get(self.weights_file.name)
+        if not self.weights_file.exists() or published is None:
+            raise StoreError(f"{self.weights_file}: has been removed; runtime.rerun=true trains the run again")
+        if file_digest(self.weights_file) != published["sha256"]:
+            raise StoreError(
+                f"{self.weights_file}: is damaged, its content is not what was published; "
+                "the command that trained the run trains it again"
+            )
+        return self.weights_file
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -161,7 +171,27 @@ class Run:
 
     @property
     def failure(self) -> dict[str, Any]:
+        """The content of `failure.json`: kind, reason, attempts; empty where nothing failed."""
         return read_json(self.failure_file)
+
+    def count_attempt(self) -> None:
+        """Notes that training begins: should the process die, this is what is left to say so."""
+        self.fail(Failure.DIED, "its process died, killed or out of memory", attempts=self.attempts + 1)
+
+    def count_progress(self) -> None:
+        """Notes that an attempt has come further than the ones before: they do not count any more."""
+        if self.attempts > 1:
+            self.fail(Failure.DIED, str(self.failure.get("reason")), attempts=1)
+
+    def fail(self, kind: Failure, reason: str, attempts: int | None = None, **more: str) -> None:
+        """Writes `failure.json`."""
+        counted = self.attempts if attempts is None else attempts
+        write_json(self.failure_file, {"kind": kind, "reason": reason, "attempts": counted, **more})
+
+    @property
+    def attempts(self) -> int:
+        counted = self.failure.get("attempts", 0)
+        return counted if isinstance(counted, int) else 0
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -170,40 +200,39 @@ class Run:
     @property
     def history(self) -> list[dict[str, str]]:
         """One row per epoch."""
-        return read_csv(self.history_file) if self.history_file.exists() else []
+        return read_csv(self.history_file)
 
     def status(self) -> Status:
+        """How far the run is, from what stands in its directory."""
         if not self.directory.is_dir():
             return Status.TODO
-        if self.result is not None:
+        if self.result is not None and self.damage() is None:
             return Status.FINISHED
         if self._is_claimed():
             return Status.RUNNING
         if self.result_file.exists():
             return Status.CORRUPT
-        if self.failure_file.exists():
+        failure = self.failure
+        if failure and failure.get("kind") != Failure.DIED:
             return Status.FAILED
-        if self.state_file.exists() or self.history_file.exists():
+        if failure or self.state_file.exists() or self.history_file.exists():
             return Status.INTERRUPTED
         return Status.TODO
 
-    def check_identity(self, identity: Identity) -> None:
-        """Makes sure that this directory is of the run with this identity.
+    def is_finished(self, identity: Identity) -> bool:
+        """Whether there is a sound result of exactly this identity.
 
         Raises:
-            StoreError: where another identity stands in it.
+            StoreError: where there is a sound result of another one under the same id.
         """
-        try:
-            found = json.loads(self.identity_file.read_bytes())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError):
-            raise StoreError(f"{self.identity_file}: cannot be read; remove the run: crackdet rm {self.id}") from None
-        if found != json.loads(identity.canonical):
+        if self.result is None or self.damage(thorough=True) is not None:
+            return False
+        if read_json(self.identity_file) != json.loads(identity.canonical):
             raise StoreError(
                 f"{self.identity_file}: holds another configuration than the one that hashes to {self.id}; "
-                f"the run was edited or copied: remove it with crackdet rm {self.id}"
+                f"remove the run: crackdet rm {self.id}"
             )
+        return True
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -213,13 +242,15 @@ class Run:
             AlreadyRunning: where another process holds it.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.lock_file)
+        lock = _lock(self.lock_file)
         try:
             lock.acquire(timeout=0.5, poll_interval=0.05)  # longer than a look at the status holds it
         except Timeout:
             raise AlreadyRunning(self.id) from None
         try:
             self.__dict__.pop("result", None)  # another process may have finished it meanwhile
+            for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
+                orphan.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -235,7 +266,7 @@ class Run:
     def _is_claimed(self) -> bool:
         if not self.lock_file.exists():
             return False
-        lock = FileLock(self.lock_file)
+        lock = _lock(self.lock_file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -294,6 +325,20 @@ class RunStore:
                 shutil.rmtree(run.directory)
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
+
+
+def _lock(path: Path) -> FileLock:
+    """A lock of the operating system; never one that only means that a file is there, which outlives its process."""
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_digest(path)}
 
 
 def _is(value: Any, kind: type) -> bool:

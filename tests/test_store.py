@@ -1,6 +1,6 @@
-import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crackdet.errors import StoreError, UserError
+from crackdet.files import read_csv, replacing, write_csv, write_json
 from crackdet.identity import Identity
-from crackdet.store import AlreadyRunning, Run, RunStore, Status, read_csv, replacing, write_csv, write_json
+from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
 
-RESULT = {"id": "custom-0123456789ab", "accuracy": 0.9, "loss": 0.3, "epoch": 1, "parameters": 10, "seconds": 1.0}
+RESULT = {"accuracy": 0.9, "loss": 0.3, "epoch": 1, "parameters": 10, "seconds": 1.0}
+IDENTITY = Identity({"seed": 0})
 
 
 @pytest.fixture
@@ -30,40 +32,127 @@ def test_a_run_without_a_directory_is_to_do(tmp_path: Path) -> None:
     assert RunStore(tmp_path).run("custom-0123456789ab").status() is Status.TODO
 
 
-def test_only_a_valid_result_makes_a_run_finished(run: Run) -> None:
+@pytest.fixture
+def finished(run: Run) -> Run:
+    """A run with a little in each of its files."""
+    run.config_file.write_text("seed: 0\n")
+    write_json(run.identity_file, IDENTITY.content)
+    write_csv(run.history_file, [{"epoch": 1, "valid_loss": 0.3}])
+    write_csv(run.predictions_file, [{"image": "a.jpg", "crack": 1, "logit": 0.5}])
+    run.weights_file.write_bytes(bytes(range(256)))
+    run.publish(RESULT)
+    return run
+
+
+PUBLISHED = ["config.yaml", "identity.json", "history.csv", "predictions.csv", "model.safetensors"]
+
+
+def test_only_a_result_makes_a_run_finished(run: Run) -> None:
     run.weights_file.write_bytes(b"weights")
     run.state_file.write_bytes(b"state")
     assert again(run).status() is Status.INTERRUPTED
-    write_json(run.result_file, RESULT)
+    run.publish(RESULT)
     assert again(run).status() is Status.FINISHED
+    assert again(run).result == run.result
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_result_cut_short_anywhere_is_not_finished(run: Run, data: st.DataObject) -> None:
-    whole = json.dumps(RESULT).encode()
-    length = data.draw(st.integers(0, len(whole) - 1))
-    run.result_file.write_bytes(whole[:length])
-    assert again(run).status() is Status.CORRUPT
+def test_a_result_cut_short_anywhere_is_not_believed(finished: Run, data: st.DataObject) -> None:
+    finished.publish(RESULT)
+    whole = finished.result_file.read_bytes()
+    finished.result_file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 3))])
+    assert again(finished).result is None
+    assert again(finished).status() is Status.CORRUPT
 
 
-@pytest.mark.parametrize("name", ["accuracy", "loss", "epoch", "parameters", "seconds"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_result_with_a_changed_byte_is_not_believed_or_says_the_same(finished: Run, data: st.DataObject) -> None:
+    finished.publish(RESULT)
+    believed, whole = again(finished).result, bytearray(finished.result_file.read_bytes())
+    whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    finished.result_file.write_bytes(whole)
+    assert again(finished).result in (None, believed)
+
+
+@pytest.mark.parametrize("name", list(RESULT))
 @pytest.mark.parametrize("value", [None, "0.5", [], True])
-def test_a_result_with_a_value_of_another_type_is_not_finished(run: Run, name: str, value: object) -> None:
-    write_json(run.result_file, {**RESULT, name: value})
+def test_a_result_with_a_value_of_another_type_is_not_believed(run: Run, name: str, value: object) -> None:
+    run.publish({**RESULT, name: value})
     assert again(run).status() is Status.CORRUPT
 
 
-def test_the_result_of_another_run_is_not_believed(run: Run) -> None:
-    write_json(run.result_file, {**RESULT, "id": "custom-ba9876543210"})
-    assert again(run).status() is Status.CORRUPT
+def test_the_result_of_another_run_is_not_believed(finished: Run) -> None:
+    other = RunStore(finished.directory.parent).run("custom-ba9876543210")
+    finished.directory.rename(other.directory)
+    assert other.status() is Status.CORRUPT
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(content=st.binary(max_size=300))
+def test_a_file_that_is_not_as_published_is_named(finished: Run, name: str, content: bytes) -> None:
+    path = finished.directory / name
+    before = path.read_bytes()
+    path.write_bytes(content)
+    damage = again(finished).damage(thorough=True)
+    assert (damage is None) == (content == before)
+    if damage:
+        assert damage.startswith(name)
+        assert not again(finished).is_finished(IDENTITY)
+    path.write_bytes(before)
+    assert again(finished).is_finished(IDENTITY)
+
+
+@pytest.mark.parametrize("name", PUBLISHED[:-1])
+def test_a_missing_file_is_damage(finished: Run, name: str) -> None:
+    (finished.directory / name).unlink()
+    assert again(finished).status() is Status.CORRUPT
+    assert again(finished).damage() == f"{name} is missing"
+
+
+def test_a_finished_run_without_its_weights_stays_finished(finished: Run) -> None:
+    finished.weights_file.unlink()
+    assert again(finished).is_finished(IDENTITY)
+    with pytest.raises(StoreError, match="has been removed"):
+        finished.check_weights()
+
+
+def test_weights_are_compared_when_they_are_used(finished: Run) -> None:
+    assert finished.check_weights() == finished.weights_file
+    status = finished.weights_file.stat()
+    finished.weights_file.write_bytes(bytes(256))
+    os.utime(finished.weights_file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a failing disk would
+    with pytest.raises(StoreError, match="is damaged"):
+        finished.check_weights()
+
+
+def test_a_copied_run_is_as_good_as_the_original(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.directory, tmp_path / "copy" / finished.id, copy_function=shutil.copyfile)
+    assert Run(tmp_path / "copy" / finished.id).is_finished(IDENTITY)
+
+
+def test_another_identity_under_the_same_id_is_an_error_not_a_skip(finished: Run) -> None:
+    with pytest.raises(StoreError, match=r"identity\.json.*another configuration"):
+        finished.is_finished(Identity({"seed": 1}))
 
 
 def test_a_failure_makes_a_run_failed_until_it_finishes(run: Run) -> None:
-    write_json(run.failure_file, {"reason": "NaN"})
+    run.fail(Failure.ERROR, "no luck", attempts=1)
     assert again(run).status() is Status.FAILED
-    write_json(run.result_file, RESULT)
+    run.publish(RESULT)
     assert again(run).status() is Status.FINISHED
+    assert not run.failure_file.exists()
+
+
+def test_a_run_whose_process_died_is_interrupted_and_its_attempts_are_counted(run: Run) -> None:
+    for attempt in (1, 2, 3):
+        run.count_attempt()
+        assert again(run).status() is Status.INTERRUPTED
+        assert again(run).attempts == attempt
+    run.count_progress()
+    assert again(run).attempts == 1
 
 
 def test_a_claimed_run_is_running_for_others_and_cannot_be_claimed_again(run: Run) -> None:
@@ -116,13 +205,6 @@ def test_csv_round_trips(tmp_path: Path) -> None:
     assert [(row["image"], float(row["logit"])) for row in read] == [(row["image"], row["logit"]) for row in rows]
 
 
-def test_another_identity_under_the_same_id_is_an_error_not_a_skip(run: Run) -> None:
-    write_json(run.identity_file, {"seed": 0})
-    run.check_identity(Identity({"seed": 0}))
-    with pytest.raises(StoreError, match=r"identity\.json.*another configuration"):
-        run.check_identity(Identity({"seed": 1}))
-
-
 @pytest.mark.parametrize("text", ["../../etc", "custom-0123456789ab/..", "custom", "", "CUSTOM-0123456789ab", "a-xyz"])
 def test_a_text_that_is_no_run_id_leads_nowhere(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match="no run id"):
@@ -158,10 +240,9 @@ def test_a_removed_run_is_gone_and_a_running_one_stays(run: Run) -> None:
     assert not run.directory.exists()
 
 
-def test_clearing_forgets_everything_but_the_lock(run: Run, tmp_path: Path) -> None:
-    write_json(run.result_file, RESULT)
-    with run.claim():
-        assert run.result is not None
-        run.clear()
-        assert run.result is None
-        assert [path.name for path in run.directory.iterdir()] == ["lock"]
+def test_clearing_forgets_everything_but_the_lock(finished: Run) -> None:
+    with finished.claim():
+        assert finished.result is not None
+        finished.clear()
+        assert finished.result is None
+        assert [path.name for path in finished.directory.iterdir()] == ["lock"]

@@ -27,7 +27,7 @@ from crackdet.console import bar
 from crackdet.data import decode
 from crackdet.data.sources import Photograph, Source
 from crackdet.errors import UserError
-from crackdet.store import write_json
+from crackdet.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.console import bar
-from crackdet.identity import file_digest
-from crackdet.store import write_json
+from crackdet.files import file_digest, write_json
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config import nearest
 from crackdet.errors import UserError
-from crackdet.identity import file_digest
+from crackdet.files import file_digest
 from crackdet.models.family import InitialWeights
 
 NUM_CLASSES = 1000  # of ImageNet

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.errors import UserError
-from crackdet.store import Run, RunStore, Status, write_csv, write_json
+from crackdet.files import write_csv, write_json
+from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry, differing, read_entry
 
 __all__ = ["Entry", "Summary", "pick", "summarise"]

@@ -18,7 +18,7 @@ class Entry:
     overrides: Sequence[str]
     settings: Mapping[str, Any]  # dotted key -> value, of all that decides the result
     result: Mapping[str, Any]  # of result.json; empty unless finished
-    reason: str  # of a failure
+    reason: str  # why it failed, or what is damaged
 
     @property
     def id(self) -> str:
@@ -38,9 +38,15 @@ def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
         status,
         list(overrides if overrides is not None else run.provenance.get("overrides", [])),
         settings,
-        run.result or {},
-        str(run.failure.get("reason", "")) if status is Status.FAILED else "",
+        run.result or {} if status is Status.FINISHED else {},
+        _reason(run, status),
     )
+
+
+def _reason(run: Run, status: Status) -> str:
+    if status is Status.CORRUPT:
+        return f"{run.damage()}; the command that trained the run mends it"
+    return str(run.failure.get("reason", "")) if status in (Status.FAILED, Status.INTERRUPTED) else ""
 
 
 def differing(entries: Iterable[Entry]) -> list[str]:

@@ -38,6 +38,9 @@ def show(summary: "Summary") -> None:
             + ("" if best.run.weights_file.exists() else " (weights removed)"),
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
+    for entry in summary.entries:
+        if entry.result.get("repaired"):
+            out.print(f"repaired {entry.id}: {escape(str(entry.result['repaired']))}", highlight=False, soft_wrap=True)
     for entry in summary.unranked:
         reason = f": {escape(entry.reason)}" if entry.reason else ""
         out.print(

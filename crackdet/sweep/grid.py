@@ -74,7 +74,7 @@ def sweep(
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")
-    todo = [job for job in jobs if job.run.result is None or job.config.runtime.rerun]
+    todo = [job for job in jobs if not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
     if todo:
         check_all(todo)

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 
 from crackdet.config import Config, parse
 from crackdet.data import ImageSet, data_fingerprint
-from crackdet.errors import RunFailed, UserError
+from crackdet.errors import RunFailed, UserError, WriteFailed
 from crackdet.identity import Identity, identify
-from crackdet.store import AlreadyRunning, Run, RunStore, write_json
+from crackdet.store import AlreadyRunning, Failure, Run, RunStore
 from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.start import refuse
 
@@ -33,6 +33,14 @@ class Job:
     run: Run
     overrides: list[str]
 
+    def is_finished(self) -> bool:
+        """Whether there is nothing to do.
+
+        Raises:
+            StoreError: where the run directory is of another configuration.
+        """
+        return not self.config.runtime.rerun and self.run.is_finished(self.identity)
+
 
 def plan(composed: DictConfig, overrides: list[str], fingerprints: dict[str, str] | None = None) -> Job:
     """The run that a composed configuration means; `fingerprints` remembers data from call to call.
@@ -46,7 +54,6 @@ def plan(composed: DictConfig, overrides: list[str], fingerprints: dict[str, str
         known[key] = data_fingerprint(config.data, config.runtime)
     identity = identify(config, known[key])
     run = RunStore(Path(config.runtime.store).expanduser()).run(identity.run_id)
-    run.check_identity(identity)
     return Job(config, identity, run, overrides)
 
 
@@ -58,19 +65,24 @@ def execute(job: Job) -> float | None:
         RunFailed: where it failed, with the reason that is now in its `failure.json`.
         Interrupted: where the process was asked to stop.
     """
-    run, rerun = job.run, job.config.runtime.rerun
-    if run.result is not None and not rerun:
+    run = job.run
+    if job.is_finished():
         return _already_finished(run)
+    _refuse_hopeless(job)
     from crackdet.training.run import prepare  # imports torch: seconds
 
     sets = prepare(job.config)
     try:
         with run.claim():
-            if run.result is not None and not rerun:  # by another process, a moment ago
+            if job.is_finished():  # by another process, a moment ago
                 return _already_finished(run)
-            if rerun:
+            damage = run.damage(thorough=True)
+            if job.config.runtime.rerun:
                 run.clear()
-            return _train(job, sets)
+            elif damage is not None:
+                log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
+                run.result_file.unlink()
+            return _train(job, sets, damage)
     except AlreadyRunning:
         log.info("%s is being trained by another process", run.id)
         return None
@@ -97,34 +109,56 @@ def run_job(composed: DictConfig) -> float | None:
         raise
 
 
-def _train(job: Job, sets: dict[str, ImageSet]) -> float:
+def _train(job: Job, sets: dict[str, ImageSet], damage: str | None) -> float:
     from crackdet.training.interrupt import Interrupted
     from crackdet.training.run import train_run
 
     run = job.run
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
     try:
-        result = train_run(run, job.config, job.identity, sets, job.overrides)
+        run.count_attempt()
+        result = train_run(run, job.config, job.identity, sets, job.overrides, damage)
     except Interrupted:
+        run.failure_file.unlink(missing_ok=True)
         log.warning("%s is saved; the same command goes on from here", run.id)
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, UserError | RunFailed) else f"{type(error).__name__}: {error}"
-        write_json(
-            run.failure_file,
-            {
-                "reason": reason,
-                "traceback": traceback.format_exc(),
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-        )
-        if not isinstance(error, UserError | RunFailed):
-            log.error("%s", traceback.format_exc())
-        raise RunFailed(f"{run.id} failed: {reason}") from error
+        raise _failed(run, error) from error
     log.info(
         "finished %s: accuracy %.4f in epoch %d, %s", run.id, result["accuracy"], result["epoch"], run.weights_file
     )
     return float(result["accuracy"])
+
+
+def _failed(run: Run, error: Exception) -> RunFailed:
+    """Records why a run failed; where it was for want of room, what was saved stays and nothing is counted."""
+    expected = isinstance(error, UserError | RunFailed | WriteFailed)
+    reason = str(error) if expected else f"{type(error).__name__}: {error}"
+    if not expected:
+        log.error("%s", traceback.format_exc())
+    if isinstance(error, UserError | WriteFailed):
+        kind, attempts = Failure.REFUSED, run.attempts - 1
+    else:
+        hopeless = isinstance(error, RunFailed) and not error.again
+        kind, attempts = Failure.HOPELESS if hopeless else Failure.ERROR, run.attempts
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        run.fail(kind, reason, attempts, traceback=traceback.format_exc(), time=when)
+    except WriteFailed as full:
+        log.error("%s", full)
+    return RunFailed(f"{run.id} failed: {reason}")
+
+
+def _refuse_hopeless(job: Job) -> None:
+    """Raises RunFailed where a run has failed so often, or in such a way, that it is not tried again."""
+    failure, attempts, limit = job.run.failure, job.run.attempts, job.config.runtime.retry_failed
+    if job.config.runtime.rerun or not failure:
+        return
+    if failure.get("kind") == Failure.HOPELESS or (attempts >= limit and failure.get("kind") != Failure.REFUSED):
+        raise RunFailed(
+            f"{job.run.id} is not tried again after {attempts} attempts: {failure.get('reason')}; "
+            "runtime.rerun=true does, and so does a larger runtime.retry_failed where it is no NaN"
+        )
 
 
 def _already_finished(run: Run) -> float:

@@ -17,7 +17,7 @@ from crackdet.console import ON_BAR, bar
 from crackdet.data import ImageSet
 from crackdet.data.augmentation import augment, draw, is_active
 from crackdet.data.batches import cut, load, shuffled
-from crackdet.errors import RunFailed
+from crackdet.errors import NotFinite
 from crackdet.training.device import autocast
 from crackdet.training.metrics import Metrics, measure
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
@@ -39,7 +39,7 @@ def train(
     """Trains from wherever `state` stands to the last epoch; the best epoch ends up in `state.progress.best`.
 
     Raises:
-        RunFailed: where the loss is no longer finite.
+        NotFinite: where the loss is no longer finite.
         Interrupted: where the process was asked to stop; the state has been saved.
     """
     trainer, progress = config.trainer, state.progress
@@ -101,7 +101,7 @@ def train_epoch(
         last = number + 1 == len(batches)
         looked_at = device.type == "cpu" or number % LOOK_EVERY == 0 or last  # a look makes the GPU wait
         if looked_at and not math.isfinite(loss_sum.item()):
-            raise RunFailed(
+            raise NotFinite(
                 f"the loss is {loss_sum.item()} in epoch {progress.epoch}, batch {number + 1} of {len(batches)}, "
                 f"at learning rate {optimizer.param_groups[0]['lr']:g}"
             )
@@ -146,7 +146,7 @@ def finish_epoch(
     values = {f"valid_{name}": value for name, value in asdict(metrics).items()}
     monitored = values[config.trainer.monitor]
     if not math.isfinite(monitored):
-        raise RunFailed(f"{config.trainer.monitor} is {monitored} after epoch {progress.epoch}")
+        raise NotFinite(f"{config.trainer.monitor} is {monitored} after epoch {progress.epoch}")
     progress.history.append(
         {
             "epoch": progress.epoch,

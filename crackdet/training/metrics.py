@@ -21,10 +21,10 @@ class Metrics:
 def measure(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> Metrics:
     """Metrics of logits (N,) against labels (N,) in {0, 1}; an image is called a crack above probability 0.5."""
     weight = None if pos_weight is None else torch.tensor(pos_weight)
-    # in double precision, since in single a logit just above 0 has probability 0.5 exactly; and as probabilities,
-    # since torchmetrics would take logits that happen to lie in [0, 1] for probabilities
-    probabilities, targets = logits.double().sigmoid(), labels.long()
-    hits, false_alarms, rejections, misses, _ = binary_stat_scores(probabilities, targets).tolist()
+    called, targets = (logits > 0).long(), labels.long()  # above 0 is above probability 0.5, without rounding
+    hits, false_alarms, rejections, misses, _ = binary_stat_scores(called, targets).tolist()
+    # as probabilities, since torchmetrics would take logits that happen to lie in [0, 1] for probabilities
+    probabilities = logits.double().sigmoid()
     return Metrics(
         loss=binary_cross_entropy_with_logits(logits, labels, pos_weight=weight).item(),
         accuracy=(hits + rejections) / len(labels),

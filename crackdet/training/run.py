@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from crackdet import provenance
 from crackdet.config import Config, to_dict
 from crackdet.data import ImageSet, load_splits
-from crackdet.identity import Identity, file_digest
+from crackdet.files import replacing, write_csv, write_json, write_text
+from crackdet.identity import Identity
 from crackdet.models import Classifier, build, check, feature_flops
-from crackdet.store import Run, RunStore, replacing, write_csv, write_json, write_text
+from crackdet.store import Run, RunStore
 from crackdet.training.device import choose_device, make_deterministic, precision_of
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
@@ -40,9 +41,16 @@ def prepare(config: Config) -> dict[str, ImageSet]:
 
 
 def train_run(
-    run: Run, config: Config, identity: Identity, sets: dict[str, ImageSet], overrides: list[str]
+    run: Run,
+    config: Config,
+    identity: Identity,
+    sets: dict[str, ImageSet],
+    overrides: list[str],
+    repaired: str | None = None,
 ) -> dict[str, Any]:
     """Trains a claimed run to its end and publishes it; gives the content of its `result.json`.
+
+    `repaired` is what was damaged of an earlier result, to be told with the new one.
 
     Raises:
         UserError: for weights that cannot be had.
@@ -58,7 +66,12 @@ def train_run(
         state = _begin(config, device)
         _write_beginning(run, config, identity, device, overrides)
         _resume(state, run, config, identity)
-        checkpointer = Checkpointer(lambda: state.save(run.state_file), config.runtime.checkpoint_minutes, request)
+
+        def save() -> None:
+            state.save(run.state_file, run.id)
+            run.count_progress()
+
+        checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
         train(
             state,
             config,
@@ -68,7 +81,8 @@ def train_run(
             checkpointer,
             lambda progress: write_csv(run.history_file, progress.history),
         )
-        result = _publish(run, config, state, sets, {"device": device.type, "precision": precision})
+        remarks = {"device": device.type, "precision": precision, "repaired": repaired}
+        result = _publish(run, config, state, sets, remarks)
         request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
         return result
 
@@ -91,9 +105,9 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
     if source is None:
         return
     try:
-        state.load(source)
-    except Exception as error:  # whatever a damaged file provokes: it is not worth more than the time it saved
-        log.warning("%s cannot be used (%s): training begins anew", source, str(error).splitlines()[0])
+        state.load(source, source.parent.name)
+    except Exception:  # whatever a damaged file provokes: it is not worth more than the time it saved
+        log.warning("%s is damaged, or of another run: training begins anew", source)
         fresh = _begin(config, next(state.model.parameters()).device)
         state.model, state.optimizer, state.scheduler = fresh.model, fresh.optimizer, fresh.scheduler
         state.progress = fresh.progress
@@ -106,7 +120,7 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
 
 def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
     """The last state of the longest finished run that differs by a smaller `trainer.max_epochs` only."""
-    if knows_its_length(config):
+    if knows_its_length(config) or config.runtime.rerun:
         return None
     store = RunStore(run.directory.parent)
     content = json.loads(identity.canonical)
@@ -119,13 +133,13 @@ def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
 
 
 def _publish(
-    run: Run, config: Config, state: TrainingState, sets: dict[str, ImageSet], where: dict[str, str]
+    run: Run, config: Config, state: TrainingState, sets: dict[str, ImageSet], remarks: dict[str, str | None]
 ) -> dict[str, Any]:
     """Writes what the run has become, `result.json` last."""
     progress, model = state.progress, state.model
     assert isinstance(model, Classifier)
     best = progress.best
-    with replacing(run.weights_file) as temporary:
+    with replacing(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
         save_file(best.weights, temporary, metadata={"run": run.id, "epoch": str(best.epoch)})
     write_csv(run.history_file, progress.history)
     valid = sets["valid"].photographs
@@ -138,7 +152,6 @@ def _publish(
     )
     result = {
         "schema": RESULT_SCHEMA,
-        "id": run.id,
         **best.metrics,
         "epoch": best.epoch,
         "epochs": len(progress.history),
@@ -151,24 +164,17 @@ def _publish(
         "train_images": len(sets["train"]),
         "valid_images": len(valid),
         "valid_digest": _digest(sets["valid"]),
-        **where,
-        "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-            for path in (run.config_file, run.identity_file, run.history_file, run.predictions_file, run.weights_file)
-        },
+        **remarks,
     }
     _keep_state(run, config, state)
-    write_json(run.result_file, result)
-    run.failure_file.unlink(missing_ok=True)
+    run.publish(result)
     return result
 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
     """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
-    size = 2 * sum(tensor.nbytes for tensor in state.progress.best.weights.values())
-    size += sum(t.nbytes for s in state.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor))
-    if size <= config.runtime.keep_state_mib * 2**20 and not knows_its_length(config):
-        state.save(run.state_file)
+    if state.size() <= config.runtime.keep_state_mib * 2**20 and not knows_its_length(config):
+        state.save(run.state_file, run.id)
     else:
         run.state_file.unlink(missing_ok=True)
 

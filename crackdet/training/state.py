@@ -11,7 +11,7 @@ from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from crackdet.config import MONITORS, Trainer
-from crackdet.store import replacing
+from crackdet.files import replacing
 from crackdet.training.interrupt import StopRequest
 
 SHARE = 0.02  # of the time may go into writing
@@ -60,8 +60,21 @@ class TrainingState:
     scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
     progress: Progress
 
-    def save(self, path: Path) -> None:
+    def size(self) -> int:
+        """About how many bytes it takes on disk."""
+        tensors = [*self.model.state_dict().values(), *self.progress.best.weights.values()]
+        for state in self.optimizer.state.values():
+            tensors += [value for value in state.values() if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def save(self, path: Path, run_id: str) -> None:
+        """Writes the state of this run.
+
+        Raises:
+            WriteFailed: where there is no room; an earlier state is intact.
+        """
         content = {
+            "run": run_id,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -70,16 +83,18 @@ class TrainingState:
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "threads": torch.get_num_threads(),
         }
-        with replacing(path) as temporary:
+        with replacing(path, self.size()) as temporary:
             torch.save(content, temporary)
 
-    def load(self, path: Path) -> None:
-        """Goes back to what was saved; nothing in the file is executed.
+    def load(self, path: Path, run_id: str) -> None:
+        """Goes back to what was saved of this run; nothing in the file is executed.
 
         Raises:
             Exception: of many kinds, where the file is damaged or of another network; nothing is promised then.
         """
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["run"] != run_id:
+            raise ValueError(f"it is of {content['run']}")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])

@@ -23,7 +23,7 @@ from torchvision.transforms.functional import normalize
 
 from crackdet.compose import compose
 from crackdet.errors import UserError
-from crackdet.identity import file_digest
+from crackdet.files import file_digest
 from crackdet.models import Classifier, build, check, restore
 from crackdet.models.weights import load, read
 

@@ -14,8 +14,9 @@ from crackdet.config import Config
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed
 from crackdet.evaluation import evaluate
+from crackdet.files import read_csv
 from crackdet.identity import identify
-from crackdet.store import Run, RunStore, read_csv
+from crackdet.store import Run, RunStore
 from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
 from crackdet.training.run import prepare, train_run
