@@ -9,6 +9,7 @@ import difflib
 import importlib
 import inspect
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
@@ -35,7 +36,7 @@ FLOATS = (float, "float", float | None, "float | None")  # annotations, also as 
 def setting(default: Any = NO_DEFAULT, **allowed: Any) -> Any:
     """A dataclass field with what its value may be.
 
-    `allowed`: `at_least`, `at_most`, `above`, `below` (numbers), `choices`, `length` (of a list),
+    `allowed`: `at_least`, `at_most`, `above`, `below` (numbers), `choices`, `pattern`, `length` (of a list),
     `path=True` (where something lies on this machine: never part of a run's identity).
     """
     if isinstance(default, (list, dict, type)):
@@ -237,6 +238,8 @@ class Runtime:
     threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice
     checkpoint_minutes: float = setting(5.0, at_least=0)  # between two saves of the resume state
     keep_state_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer
+    keep_weights: str = setting("all", pattern="all|none|best:[1-9][0-9]*")  # of finished runs
+    wait_for_others: bool = False  # let a sweep end only when runs in other processes have ended
     retry_failed: int = setting(3, at_least=0)  # attempts at a run that fails; those that came further do not count
     rerun: bool = False  # train finished runs again
 
@@ -481,6 +484,7 @@ def _fits(value: Any, metadata: Mapping[str, Any]) -> bool:
         return False
     return (
         value in metadata.get("choices", (value,))
+        and ("pattern" not in metadata or re.fullmatch(metadata["pattern"], value) is not None)
         and not ("at_least" in metadata and value < metadata["at_least"])
         and not ("at_most" in metadata and value > metadata["at_most"])
         and not ("above" in metadata and value <= metadata["above"])
@@ -514,6 +518,8 @@ def _length(metadata: Mapping[str, Any]) -> tuple[int, int | None]:
 
 def _describe(kind: Any, metadata: Mapping[str, Any]) -> str:
     """`list[int]` with `at_least=1` as "a list of whole numbers, each at least 1"."""
+    if "pattern" in metadata:
+        return "of the form " + str(metadata["pattern"]).replace("|", " or ").replace("[1-9][0-9]*", "NUMBER")
     if "choices" in metadata:
         return "one of " + ", ".join(str(choice) for choice in metadata["choices"])
     name = str(getattr(kind, "__name__", kind)) if isinstance(kind, type) else str(kind)

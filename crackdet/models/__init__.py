@@ -17,7 +17,7 @@ from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension
 from crackdet.models.family import Family, InitialWeights
 
-__all__ = ["Classifier", "Stage", "build", "check", "default_weights", "feature_flops", "restore"]
+__all__ = ["Classifier", "Stage", "blueprint", "build", "check", "default_weights", "feature_flops", "restore"]
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,20 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
     """
     if not isinstance(config, Config):
         config = parse(config)
-    model = config.model
     dimension = check(config)
     torch.manual_seed(config.seed)
-    extractor, mean, std = _with_weights(model, _family(model))
-    return Classifier(
-        extractor,
-        dimension,
-        model.linear_features,
-        config.data.image_size,
-        input_mean=model.input_mean or mean,
-        input_std=model.input_std or std,
-        freeze_features=model.freeze_features,
-        freeze_batchnorm=model.batchnorm == "eval",
-    )
+    extractor, mean, std = _with_weights(config.model, _family(config.model))
+    return _classifier(config, extractor, dimension, mean, std)
+
+
+def blueprint(config: Config) -> Classifier:
+    """The classifier of a configuration on the meta device: without memory for its weights.
+
+    Raises:
+        UserError: as `check`.
+    """
+    with torch.device("meta"):
+        return _classifier(config, _blueprint(config.model), check(config))
 
 
 def restore(config: Config, file: Path) -> Classifier:
@@ -86,6 +86,26 @@ def feature_flops(config: Config) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _blueprint(config.model).eval()(torch.empty(1, 3, size, size, device="meta"))
     return int(counter.get_total_flops())
+
+
+def _classifier(
+    config: Config,
+    extractor: nn.Module,
+    dimension: int,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+) -> Classifier:
+    model = config.model
+    return Classifier(
+        extractor,
+        dimension,
+        model.linear_features,
+        config.data.image_size,
+        input_mean=model.input_mean or mean,
+        input_std=model.input_std or std,
+        freeze_features=model.freeze_features,
+        freeze_batchnorm=model.batchnorm == "eval",
+    )
 
 
 def _blueprint(model: Model) -> nn.Module:

@@ -5,6 +5,7 @@ A failing run is recorded and the sweep goes on; the summary always comes, after
 
 import itertools
 import logging
+import time
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,12 +20,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.console import bar
 from crackdet.errors import UserError
+from crackdet.store import Run, Status
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.start import explain
 
 log = logging.getLogger(__name__)
+
+POLL = 1.0  # seconds between two looks at the runs of other processes
 
 
 def expand(overrides: Sequence[Override], points: Iterable[Sequence[Override]] = ((),)) -> list[list[str]]:
@@ -79,6 +83,11 @@ def sweep(
     if todo:
         check_all(todo)
     status = launch(todo, len(jobs), launcher)
+    if status == 0:
+        others = [job for job in todo if Run(job.run.directory).status() is Status.RUNNING]
+        if others and others[0].config.runtime.wait_for_others:
+            log.info("waiting for %d runs in other processes", len(others))
+            status = wait(others, launcher)
     finish(directory, status)
 
 
@@ -134,6 +143,19 @@ def launch(jobs: Sequence[Job], total: int, launcher: Launcher) -> int:
                 log.error("%s", traceback.format_exc())
             number += len(batch)
             runs.advance(len(batch))
+    return 0
+
+
+def wait(jobs: Sequence[Job], launcher: Launcher) -> int:
+    """Waits for runs that other processes hold, and trains those whose process dies; a status as `launch`."""
+    left = list(jobs)
+    while left:
+        time.sleep(POLL)
+        ended = [job for job in left if Run(job.run.directory).status() is not Status.RUNNING]
+        orphaned = [job for job in ended if Run(job.run.directory).status() in (Status.TODO, Status.INTERRUPTED)]
+        if status := launch(orphaned, len(orphaned), launcher):
+            return status
+        left = [job for job in left if job not in ended]
     return 0
 
 

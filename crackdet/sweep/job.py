@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from crackdet.clean import remove, spare_weights
 from crackdet.config import Config, parse
 from crackdet.data import ImageSet, data_fingerprint
 from crackdet.errors import RunFailed, UserError, WriteFailed
@@ -82,10 +83,12 @@ def execute(job: Job) -> float | None:
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
                 run.result_file.unlink()
-            return _train(job, sets, damage)
+            accuracy = _train(job, sets, damage)
     except AlreadyRunning:
         log.info("%s is being trained by another process", run.id)
         return None
+    remove(spare_weights(RunStore(run.directory.parent), job.config.runtime.keep_weights))
+    return accuracy
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -134,7 +137,9 @@ def _failed(run: Run, error: Exception) -> RunFailed:
     """Records why a run failed; where it was for want of room, what was saved stays and nothing is counted."""
     expected = isinstance(error, UserError | RunFailed | WriteFailed)
     reason = str(error) if expected else f"{type(error).__name__}: {error}"
-    if not expected:
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, on a GPU
+        reason = f"out of GPU memory; make trainer.batch_size or data.image_size smaller ({str(error).split('.')[0]})"
+    elif not expected:
         log.error("%s", traceback.format_exc())
     if isinstance(error, UserError | WriteFailed):
         kind, attempts = Failure.REFUSED, run.attempts - 1

@@ -22,6 +22,7 @@ from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
 from crackdet.training.memory import keep_freed_memory
 from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
+from crackdet.training.resources import check_resources, estimate
 from crackdet.training.state import Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def train_run(
     Raises:
         UserError: for weights that cannot be had.
         RunFailed: where training cannot go on.
+        WriteFailed: where the store has no room.
         Interrupted: where the process was asked to stop; the state is saved and the next call goes on from it.
     """
     with listening() as request:
@@ -63,6 +65,7 @@ def train_run(
         if device.type == "cpu":
             keep_freed_memory()
         precision = precision_of(config.trainer.precision, device)
+        check_resources(estimate(config, precision), device, run.directory)
         state = _begin(config, device)
         _write_beginning(run, config, identity, device, overrides)
         _resume(state, run, config, identity)

@@ -1,0 +1,108 @@
+"""What a run will need of memory and of disk, told before it begins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from crackdet.config import SGD, Config
+from crackdet.errors import RunFailed, WriteFailed
+from crackdet.files import free_bytes
+from crackdet.models import blueprint
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes, about: what stays in memory through a training step."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    best_weights: int  # the copy of the best epoch's
+
+    @property
+    def memory(self) -> int:
+        return sum(getattr(self, item.name) for item in fields(self))
+
+    @property
+    def disk(self) -> int:
+        """The resume state twice, since a new one is written beside the old, and the published weights."""
+        return 2 * (self.weights + self.optimizer + self.best_weights) + self.weights
+
+    def __str__(self) -> str:
+        parts = (f"{item.name.replace('_', ' ')} {getattr(self, item.name) / MIB:.0f}" for item in fields(self))
+        return f"{self.memory / MIB:.0f} MiB ({', '.join(parts)})"
+
+
+def estimate(config: Config, precision: str) -> Needs:
+    """The needs of a configuration, counted on a network without memory.
+
+    Activations are what autograd saves of one batch, by its saved-tensor hooks.
+    """
+    model = blueprint(config)
+    size, batch = config.data.image_size, config.trainer.batch_size
+    own = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            saved[tensor.untyped_storage()._cdata] = tensor  # held, so that no other takes its place
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.empty(batch, 3, size, size, device="meta")).sum()
+    activations = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    slots = int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
+    if precision == "bf16":
+        activations //= 2
+    return Needs(weights, gradients, slots * gradients, activations, weights)
+
+
+def check_resources(needs: Needs, device: torch.device, folder: Path) -> None:
+    """Refuses a run that cannot go well.
+
+    Raises:
+        RunFailed: where the main memory is too small (on a GPU it shows when it happens).
+        WriteFailed: where the disk has no room for its checkpoints.
+    """
+    available = available_memory()
+    if device.type == "cpu" and available is not None and needs.memory > available:
+        raise RunFailed(
+            f"out of memory: about {needs} are needed and {available / MIB:.0f} MiB are available; make "
+            "trainer.batch_size, model.linear_features or data.image_size smaller"
+        )
+    free = free_bytes(folder)
+    if needs.disk > free:
+        raise WriteFailed(
+            f"{folder}: checkpoints and weights of this run need {needs.disk / MIB:.0f} MiB and {free / MIB:.0f} MiB "
+            "are free; make room there, or give another runtime.store"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that processes can still take, by the kernel and the limit of the control group; None elsewhere."""
+    bounds = list(_bounds())
+    return min(bounds) if bounds else None
+
+
+def _bounds() -> Iterator[int]:
+    for line in _text(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+    limit, used = (_text(Path("/sys/fs/cgroup") / name).strip() for name in ("memory.max", "memory.current"))
+    if limit.isdigit() and used.isdigit():
+        yield int(limit) - int(used)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

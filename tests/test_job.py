@@ -1,0 +1,163 @@
+"""What becomes of a run that cannot go on: recorded, counted, tried again, given up."""
+
+import pickle
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from crackdet import models
+from crackdet.config import Config
+from crackdet.data import data_fingerprint
+from crackdet.errors import RunFailed
+from crackdet.identity import identify
+from crackdet.store import Run, RunStore, Status
+from crackdet.summary import summarise
+from crackdet.sweep.job import Job, execute
+from crackdet.training import run as training_run
+
+Configure = Callable[..., Config]
+
+
+def job_of(config: Config) -> Job:
+    identity = identify(config, data_fingerprint(config.data, config.runtime))
+    return Job(config, identity, RunStore(Path(config.runtime.store)).run(identity.run_id), [])
+
+
+def fails(job: Job) -> str:
+    with pytest.raises(RunFailed) as caught:
+        execute(Job(job.config, job.identity, Run(job.run.directory), []))
+    return str(caught.value)
+
+
+def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(tiny("runtime.retry_failed=2"))
+
+    def unlucky(*_: object) -> None:
+        raise OSError(5, "no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_run, "train", unlucky)
+        assert "no luck" in fails(job)
+        assert job.run.status() is Status.FAILED and job.run.attempts == 1
+        assert "no luck" in fails(job)
+        assert "not tried again after 2 attempts" in fails(job)
+        assert job.run.attempts == 2
+    (entry,) = summarise(job.run.directory.parent)
+    assert entry.status is Status.FAILED and "no luck" in entry.reason
+    assert "not tried again" in fails(job), "though it would go well now"
+    assert execute(job_of(tiny("runtime.retry_failed=3"))) is not None
+    assert not job.run.failure_file.exists()
+
+
+def test_a_run_that_is_no_longer_finite_is_not_tried_again_by_itself(tiny: Configure) -> None:
+    job = job_of(tiny("optimizer=sgd", "optimizer.learning_rate=1e30"))
+    assert "the loss is" in fails(job)
+    assert "not tried again after 1 attempts" in fails(job)
+    assert "the loss is" in fails(job_of(tiny("optimizer=sgd", "optimizer.learning_rate=1e30", "runtime.rerun=true")))
+
+
+def test_what_the_user_can_mend_is_not_counted(tiny: Configure, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"nothing": torch.zeros(1)}, path)
+    job = job_of(tiny(f"model.weights={path}"))
+    for _ in range(5):
+        assert "do not fit" in fails(job)
+    assert job.run.attempts == 0
+
+
+class Attack:
+    """What a pickle would do when it is read without care."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> object:
+        return (Path.touch, (self.proof,))
+
+
+def test_a_resume_state_from_a_stranger_executes_nothing(tiny: Configure, tmp_path: Path) -> None:
+    job, proof = job_of(tiny()), tmp_path / "executed"
+    job.run.directory.mkdir(parents=True)
+    torch.save({"run": job.run.id, "model": Attack(proof)}, job.run.state_file)
+    assert pickle.loads(pickle.dumps(Attack(proof))) is None and proof.exists(), "the attack works in itself"
+    proof.unlink()
+    assert execute(job) is not None
+    assert not proof.exists()
+
+
+def test_a_configuration_from_a_stranger_imports_nothing_without_trust(tiny: Configure, tmp_path: Path) -> None:
+    from crackdet.errors import UserError
+    from crackdet.evaluation import stored_config
+
+    job, proof = job_of(tiny()), tmp_path / "imported"
+    execute(job)
+    (tmp_path / "attack.py").write_text(f"open({str(proof)!r}, 'w')")
+    config = job.run.config_file.read_text().replace("model:\n", "model:\n  _target_: attack.Net\n")
+    job.run.config_file.write_text(config)
+    run = Run(job.run.directory)
+    assert run.result is not None
+    run.publish({k: v for k, v in run.result.items() if k not in ("id", "files")})  # with fitting digests
+    with pytest.raises(UserError, match="--trust"):
+        stored_config(Run(job.run.directory))
+    assert not proof.exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes, where that can be had."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
+    tiny: Configure, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("model.linear_features=64", "runtime.checkpoint_minutes=0", "trainer.max_epochs=3")
+    alone = job_of(tiny(*settings))
+    accuracy = execute(alone)
+    job = job_of(tiny(*settings, f"runtime.store={small_disk / 'runs'}"))
+    monkeypatch.setattr(training_run, "check_resources", lambda *_: None)  # it would refuse to begin
+    filler = small_disk / "filler"
+    original = training_run.write_csv
+
+    def fill(path: Path, rows: list[dict[str, object]]) -> None:
+        if len(rows) == 2 and not filler.exists():
+            with filler.open("wb", buffering=0) as file, pytest.raises(OSError):
+                while True:
+                    file.write(bytes(4096))
+        original(path, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_run, "write_csv", fill)
+        message = fails(job)
+    assert "cannot be written (No space left on device)" in message and "MiB are needed" in message
+    assert job.run.status() is not Status.FINISHED
+    torch.load(job.run.state_file, weights_only=True)  # the earlier state is whole
+    filler.unlink()
+    assert execute(job_of(tiny(*settings, f"runtime.store={small_disk / 'runs'}"))) == accuracy
+    assert Run(job.run.directory).history[-1]["valid_loss"] == alone.run.history[-1]["valid_loss"]
+
+
+def test_a_store_without_room_for_the_checkpoints_is_refused_before_training(
+    tiny: Configure, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(tiny("model.linear_features=4096", f"runtime.store={small_disk / 'runs'}"))
+    monkeypatch.setattr(models, "build", lambda _: pytest.fail("training began"))
+    assert "checkpoints and weights of this run need" in fails(job)
+
+
+def test_weights_beyond_the_best_are_not_kept_where_that_is_wished(tiny: Configure) -> None:
+    for seed in range(3):
+        execute(job_of(tiny(f"seed={seed}", "runtime.keep_weights=best:1")))
+    store = RunStore(Path(tiny().runtime.store))
+    ranking = [entry.run for entry in summarise(store.root).rankings[0]]
+    assert len(ranking) == 3
+    assert [run.weights_file.exists() for run in ranking] == [True, False, False]

@@ -1,0 +1,68 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from crackdet import models
+from crackdet.config import Config
+from crackdet.errors import RunFailed, WriteFailed
+from crackdet.training import resources
+from crackdet.training.optimizers import build_optimizer, build_scheduler
+from crackdet.training.resources import Needs, check_resources, estimate
+from crackdet.training.state import Best, Progress, TrainingState
+
+Configure = Callable[..., Config]
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_the_needs_are_those_of_the_real_run(tiny: Configure, tmp_path: Path, optimizer: str) -> None:
+    config = tiny(f"optimizer={optimizer}", "model.linear_features=256")
+    needs = estimate(config, "fp32")
+    model = models.build(config)
+    trained = build_optimizer(config.optimizer, model.parameters())
+    model(torch.rand(8, 3, 32, 32)).sum().backward()
+    trained.step()
+    state = TrainingState(model, trained, build_scheduler(config, trained), Progress())
+    state.progress.best = Best(1, 0.5, {name: tensor.clone() for name, tensor in model.state_dict().items()})
+    assert needs.weights == sum(tensor.nbytes for tensor in model.state_dict().values())
+    assert needs.gradients == sum(
+        parameter.grad.nbytes for parameter in model.parameters() if parameter.grad is not None
+    )
+    state.save(tmp_path / "resume.pt", "run")
+    assert 2 * (tmp_path / "resume.pt").stat().st_size + needs.weights == pytest.approx(needs.disk, rel=0.05)
+
+
+def test_activations_grow_with_the_batch_and_exclude_the_weights(tiny: Configure) -> None:
+    wide = "model.linear_features=2048"  # weights of 5 MB, activations of far less
+    small, large = (estimate(tiny(wide, f"trainer.batch_size={n}"), "fp32").activations for n in (4, 8))
+    assert large == pytest.approx(2 * small, rel=0.01)
+    # convolution inputs and outputs, pooling and its 8-byte places, for 3, 4 and 8 channels of 32, 16 and 8 pixels
+    maps = 3 * 32**2 * 4 + 4 * 32**2 * 4 + 4 * 16**2 * 12 + 8 * 16**2 * 4 + 8 * 8**2 * 12
+    assert maps < small / 4 < 3 * maps
+
+
+def test_too_little_memory_is_told_before_training_with_its_parts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(resources, "available_memory", lambda: 10 * 2**20)
+    needs = Needs(4 * 2**20, 4 * 2**20, 8 * 2**20, 2**20, 4 * 2**20)
+    with pytest.raises(
+        RunFailed, match=r"about 21 MiB \(weights 4, gradients 4, optimizer 8, activations 1, .* 10 MiB"
+    ):
+        check_resources(needs, CPU, tmp_path)
+    check_resources(Needs(1, 1, 1, 1, 1), CPU, tmp_path)
+
+
+def test_too_little_room_for_checkpoints_is_told_before_training(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(WriteFailed, match=r"need \d+ MiB and \d+ MiB are free"):
+        check_resources(Needs(free // 2, 0, 0, 0, 0), torch.device("cuda"), tmp_path / "not yet" / "there")
+
+
+def test_the_memory_of_this_machine_is_known_on_linux() -> None:
+    available = resources.available_memory()
+    if Path("/proc/meminfo").exists():
+        assert available is not None and 0 < available < 2**50
