@@ -29,7 +29,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
             function(*arguments, **options)
-        except UserError as error:
+        except (UserError, OSError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
 
@@ -147,15 +147,16 @@ def evaluate(
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
     """The measures of a run's weights on its own data, or on other data."""
-    from crackdet.compose import compose
     from crackdet.evaluation import evaluate as measured
+    from crackdet.evaluation import other_data
     from crackdet.summary import pick
 
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    metrics, images = measured(pick(run, _store(store)), compose(overrides) if overrides else None, split, trust)
+    found = pick(run, _store(store))
+    metrics, images = measured(found, other_data(found, overrides) if overrides else None, split, trust)
     values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(metrics).items())
-    print(f"{len(images)} images of the {split} split: {values}")
+    print(f"{found.id} on {len(images)} {images.pixels.source.name} images, {split} split: {values}")
 
 
 @command

@@ -230,8 +230,8 @@ class Trainer:
 class Runtime:
     """Where and how fast a run happens, never what it results in."""
 
-    store: str = setting("outputs/runs", path=True)
-    cache: str = setting("~/.cache/crackdet", path=True)  # decoded images, file digests
+    store: str = setting("outputs/runs", path=True, length=(1, None))
+    cache: str = setting("~/.cache/crackdet", path=True, length=(1, None))  # decoded images, file digests
     cache_gib: float = setting(16.0, at_least=0)  # larger sets are streamed from their files
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     num_workers: int | None = setting(None, at_least=0)  # that decode images; null: one a core, up to 8
@@ -453,10 +453,10 @@ def locate(target: str) -> Any:
         sys.path.append(str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module does while it is imported
         raise UserError(
-            f"model._target_={target}: cannot be imported ({error}); it must be package.module.Class, "
-            "installed, or in the current folder"
+            f"model._target_={target}: cannot be imported ({type(error).__name__}: {error}); "
+            "it must be package.module.Class, installed, or in the current folder"
         ) from None
 
 

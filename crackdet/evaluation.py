@@ -1,10 +1,13 @@
 """A finished run judged on images, its own or others, by the measures of its training."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from omegaconf import OmegaConf
 
 from crackdet import models
+from crackdet.compose import compose
 from crackdet.config import Config, UserModel, parse
 from crackdet.data import ImageSet, load_splits
 from crackdet.errors import UserError
@@ -32,6 +35,17 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     return config
 
 
+def other_data(run: Run, overrides: Sequence[str]) -> Config:
+    """What overrides make of a run's own data, or, where they choose a source, of that source's defaults.
+
+    Raises:
+        UserError: where they are not valid.
+    """
+    if any(override.startswith("data=") for override in overrides):
+        return compose(overrides)
+    return parse(OmegaConf.merge(OmegaConf.create(run.config), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
+
+
 def evaluate(
     run: Run, elsewhere: Config | None = None, split: str = "valid", trust: bool = False
 ) -> tuple[Metrics, ImageSet]:
@@ -50,5 +64,6 @@ def evaluate(
         raise UserError(f"data: has no {split} split; data.test_fraction draws one")
     assert run.result is not None, "checked by stored_config"
     model = models.restore(config, run.check_weights()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    logits = predict(model, images, config.trainer.batch_size, str(run.result["precision"]), runtime.num_workers)
+    number_format = str(run.result.get("number_format", "fp32"))
+    logits = predict(model, images, config.trainer.batch_size, number_format, runtime.num_workers)
     return measure(logits, torch.tensor(images.labels, dtype=torch.float32)), images

@@ -291,6 +291,18 @@ class RunStore:
             raise UserError(f"{run_id}: is no run id; one looks like custom-0123456789ab")
         return Run(self.root / run_id)
 
+    def check_writable(self) -> None:
+        """Raises UserError where run directories cannot be made."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.root, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise UserError(
+                f"runtime.store={self.root}: cannot be made ({error.strerror}); give another folder"
+            ) from None
+        if not writable:
+            raise UserError(f"runtime.store={self.root}: cannot be written; give another")
+
     def runs(self) -> Iterator[Run]:
         """All runs, by name."""
         if self.root.is_dir():

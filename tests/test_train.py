@@ -205,6 +205,28 @@ def test_ctrl_c_saves_the_run_prints_the_summary_and_the_same_command_goes_on(
     assert resumed.returncode == 0
 
 
+def test_a_search_in_which_every_trial_fails_ends_with_its_summary(command: Command, tmp_path: Path) -> None:
+    result = command("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "optimizer=sgd",
+                     "optimizer.learning_rate=1e30", "seed=choice(0,1)")  # fmt: skip
+    assert result.returncode == 1
+    assert {row["status"] for row in summary(tmp_path)["runs"]} == {"failed"}
+
+
+def test_a_store_that_cannot_be_written_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for arguments in ((), ("-m", "seed=0,1")):
+        result = command(*arguments, f"runtime.store={tmp_path / 'file'}")
+        assert result.returncode == 2 and "runtime.store=" in result.stderr, result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_is_trained(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    result = command("-m", f"model.weights=null,{tmp_path / 'broken.pth'}")
+    assert result.returncode == 2 and "broken.pth: cannot be read as weights" in result.stderr
+    assert not list((tmp_path / "runs").glob("*/result.json"))
+
+
 def test_the_store_is_listed_shown_and_tidied(command: Command, tmp_path: Path) -> None:
     command()
     listed = crackdet(tmp_path, "runs", "--store", "runs")
@@ -215,6 +237,8 @@ def test_the_store_is_listed_shown_and_tidied(command: Command, tmp_path: Path) 
     evaluated = crackdet(tmp_path, "evaluate", run, "--store", "runs")
     accuracy = json.loads((tmp_path / "runs" / run / "result.json").read_text())["accuracy"]
     assert f"accuracy {accuracy:.4f}" in evaluated.stdout, evaluated.stderr
+    redrawn = crackdet(tmp_path, "evaluate", "best", "data.seed=1", "--store", "runs")
+    assert re.match(rf"{run} on 10 drawn images, valid split: ", redrawn.stdout), "its own data with another seed"
     assert crackdet(tmp_path, "show", "nothing", "--store", "runs").returncode == 2
     assert crackdet(tmp_path, "rm", run, "--store", "runs", "--yes").returncode == 0
     assert not (tmp_path / "runs" / run).exists()

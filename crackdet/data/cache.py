@@ -131,8 +131,11 @@ def _workers(runtime: Runtime) -> int:
 def _build(
     source: Source, photographs: Sequence[Photograph], image_size: int, target: Path | None, workers: int
 ) -> dict[str, str]:
-    """Decodes into a file beside `target`, then renames it; returns what could not be read."""
-    temporary = target and target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    """Decodes into a file beside `target`, then renames it; returns what could not be read.
+
+    The file has one name, not one for each process: it is written under a lock, and a dead process's is written over.
+    """
+    temporary = target and target.with_name(f".{target.name}.tmp")
     if temporary is not None:
         needed = len(photographs) * image_size * image_size * 3
         if shutil.disk_usage(temporary.parent).free < needed:  # a full disk kills whoever writes to a mapped file

@@ -52,6 +52,10 @@ class Photograph:
 class Source(Protocol):
     """Photographs with labels."""
 
+    @property
+    def name(self) -> str:
+        """What it is, in a word or a path."""
+
     def photographs(self) -> list[Photograph]:
         """All of them, in canonical order.
 
@@ -87,6 +91,8 @@ def fingerprint(photographs: list[Photograph]) -> str:
 
 class SyntheticSource:
     """Drawn concrete: see `crackdet.data.synthetic`."""
+
+    name = "drawn"
 
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
@@ -126,6 +132,7 @@ class _Files:
 
     def __init__(self, root: str, cache: Path) -> None:
         self.root = Path(root).expanduser()
+        self.name = str(self.root)
         self.cache = cache
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: there is no such folder")

@@ -17,7 +17,17 @@ from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension
 from crackdet.models.family import Family, InitialWeights
 
-__all__ = ["Classifier", "Stage", "blueprint", "build", "check", "default_weights", "feature_flops", "restore"]
+__all__ = [
+    "Classifier",
+    "Stage",
+    "blueprint",
+    "build",
+    "check",
+    "check_weights",
+    "default_weights",
+    "feature_flops",
+    "restore",
+]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +44,8 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
         config = parse(config)
     dimension = check(config)
     torch.manual_seed(config.seed)
-    extractor, mean, std = _with_weights(config.model, _family(config.model))
+    family = _family(config.model)
+    extractor, mean, std = _with_weights(config.model, family, family.whole())
     return _classifier(config, extractor, dimension, mean, std)
 
 
@@ -80,6 +91,17 @@ def default_weights(model: Model) -> str:
     return _family(model).default_weights()
 
 
+def check_weights(config: Config) -> None:
+    """As `check`, and reads the initial weights to see that they are there and fit.
+
+    Raises:
+        UserError: as `build`.
+    """
+    check(config)
+    family = _family(config.model)
+    _with_weights(config.model, family, _on_meta(family))
+
+
 def feature_flops(config: Config) -> int:
     """Floating-point operations of the feature extractor for one image; what a detector pays for it."""
     size = config.data.image_size
@@ -111,12 +133,16 @@ def _classifier(
 def _blueprint(model: Model) -> nn.Module:
     """The feature extractor without memory for its weights."""
     family = _family(model)
+    return family.features(_on_meta(family))
+
+
+def _on_meta(family: Family) -> nn.Module:
     try:
         with torch.device("meta"):
-            return family.features(family.whole())
+            return family.whole()
     except RuntimeError:  # a constructor that looks into tensors, as RegNet's does for its widths
         with torch.random.fork_rng(devices=[]):
-            return family.features(family.whole()).to("meta")
+            return family.whole().to("meta")
 
 
 def _family(model: Model) -> Family:
@@ -136,9 +162,10 @@ def _family(model: Model) -> Family:
     return TorchvisionFamily(model.name)
 
 
-def _with_weights(model: Model, family: Family) -> tuple[nn.Module, list[float] | None, list[float] | None]:
+def _with_weights(
+    model: Model, family: Family, whole: nn.Module
+) -> tuple[nn.Module, list[float] | None, list[float] | None]:
     """The feature extractor, and the normalisation that belongs to its weights."""
-    whole = family.whole()
     if model.weights is None:
         return family.features(whole), None, None
     key = f"model.weights={model.weights}"
@@ -156,7 +183,8 @@ def _with_weights(model: Model, family: Family) -> tuple[nn.Module, list[float] 
     else:
         initial = family.published(model.weights)
     weight_files.load(whole, initial.state, key)
-    _warn_of_unknown_pixels(model, initial)
+    if not next(whole.parameters()).is_meta:
+        _warn_of_unknown_pixels(model, initial)
     return family.features(whole), initial.mean, initial.std
 
 

@@ -99,11 +99,14 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
         UserError: where the network cannot take images of that size; names sizes that it can.
     """
     dimension = _try_size(feature_extractor, image_size)
-    if dimension is None:
-        sizes = [str(size) for size in CANDIDATE_SIZES if _try_size(feature_extractor, size) is not None]
-        known = ", ".join(sizes) if sizes else f"none of {', '.join(map(str, CANDIDATE_SIZES))}"
-        raise UserError(f"data.image_size={image_size}: {name} cannot take images of that size; it can take {known}")
-    return dimension
+    if isinstance(dimension, int):
+        return dimension
+    sizes = [str(size) for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    if not sizes:
+        raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
+    raise UserError(
+        f"data.image_size={image_size}: {name} cannot take images of that size; it can take {', '.join(sizes)}"
+    )
 
 
 def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int | None = None) -> list[Stage]:
@@ -152,10 +155,11 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
     return maps
 
 
-def _try_size(feature_extractor: nn.Module, image_size: int) -> int | None:
+def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     images = torch.empty(2, 3, image_size, image_size, device="meta")
     try:
         with torch.no_grad():
-            return int(feature_extractor.eval()(images).flatten(1).shape[1]) or None
-    except (RuntimeError, AssertionError, ValueError, IndexError):
-        return None
+            dimension = int(feature_extractor.eval()(images).flatten(1).shape[1])
+        return dimension or ValueError("no features are left")
+    except Exception as error:  # a user's network may raise anything
+        return error

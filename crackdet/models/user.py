@@ -13,7 +13,10 @@ class UserFamily(OwnFamily):
         self.model = model
 
     def whole(self) -> nn.Module:
-        network = locate(self.model.target)(**self.model.arguments)
+        try:
+            network = locate(self.model.target)(**self.model.arguments)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model: {self.model.target} does not take {self.model.arguments}: {error}") from error
         if not isinstance(network, nn.Module):
             raise UserError(
                 f"model._target_={self.model.target}: must give a torch.nn.Module, not {type(network).__name__}"

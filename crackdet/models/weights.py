@@ -24,7 +24,7 @@ def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
         raise UserError(f"{key}={path}: there is no such file") from None
     except Exception as error:  # a damaged pickle fails in any way: IndexError, KeyError, struct.error, ...
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to execute what is in the file
+        if isinstance(error, pickle.UnpicklingError | RuntimeError):  # torch's own text advises to execute the file
             reason = "it is damaged, or more than tensors"
         raise UserError(
             f"{key}={path}: cannot be read as weights ({reason}); a state dict saved by "
@@ -56,4 +56,5 @@ def load(module: nn.Module, state: dict[str, Tensor], key: str) -> None:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"{key}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
-    module.load_state_dict(state)
+    if not any(tensor.is_meta for tensor in own.values()):  # on the meta device the comparison was all
+        module.load_state_dict(state)

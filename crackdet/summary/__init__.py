@@ -32,7 +32,7 @@ class Summary(Sequence[Entry]):
 
     @property
     def best(self) -> Entry | None:
-        """The max-accuracy run, of the validation set with the most runs."""
+        """The max-accuracy run; of several sets of validation images, on the largest."""
         return self.rankings[0][0] if self.rankings else None
 
     def __len__(self) -> int:
@@ -114,10 +114,13 @@ def pick(text: str, store: RunStore) -> Run:
     word, _, folder = text.partition(":")
     if word != "best":
         return store.find(text)
-    best = summarise(Path(folder) if folder else store.root).best
-    if best is None:
+    rankings = summarise(Path(folder) if folder else store.root).rankings
+    if not rankings:
         raise UserError(f"{text}: no run in {folder or store.root} is finished")
-    return best.run
+    if len(rankings) > 1:
+        bests = ", ".join(f"{ranking[0].id} ({ranking[0].result.get('valid_images')} images)" for ranking in rankings)
+        raise UserError(f"{text}: runs on different validation images cannot be compared; say which of {bests}")
+    return rankings[0][0].run
 
 
 def summarise(path: Path) -> Summary:
@@ -142,7 +145,9 @@ def summarise(path: Path) -> Summary:
     for entry in entries:
         if entry.status is Status.FINISHED:
             finished[str(entry.result.get("valid_digest"))].append(entry)
-    rankings = sorted(finished.values(), key=len, reverse=True)
+    rankings = sorted(
+        finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
+    )
     for ranking in rankings:
         ranking.sort(key=_merit)
     return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED])

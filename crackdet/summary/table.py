@@ -1,6 +1,6 @@
 """The summary on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import get_console
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crackdet.summary import Summary
 
 PIPED_WIDTH = 140  # columns, where there is no terminal to ask
+NARROW = 105  # columns: below, the table leaves something out
 
 
 def console() -> Console:
@@ -22,31 +23,28 @@ def console() -> Console:
 
 
 def show(summary: "Summary") -> None:
-    """A table for each set of validation images, the best run, and what did not finish."""
+    """A table and its best run for each set of validation images, and what did not finish."""
     out = console()
-    keys = differing(summary.entries)
     for ranking in summary.rankings:
+        best = ranking[0]
         title = None
         if len(summary.rankings) > 1:
-            first = ranking[0].result
-            title = f"{first.get('valid_images')} validation images {str(first.get('valid_digest'))[:8]}"
-        out.print(_table(ranking, keys, title))
-    if summary.best is not None:
-        best = summary.best
+            title = f"on {best.result.get('valid_images')} validation images {str(best.result.get('valid_digest'))[:8]}"
+        out.print(_table(ranking, differing(ranking), title, out.width))
+        weights = "" if best.run.weights_file.exists() else " (weights removed)"
         out.print(
-            f"max accuracy {best.accuracy:.4f}: {best.id}, {escape(str(best.run.weights_file))}"
-            + ("" if best.run.weights_file.exists() else " (weights removed)"),
+            f"max accuracy {best.accuracy:.4f}: {best.id}, {escape(str(best.run.weights_file))}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
     for entry in summary.entries:
         if entry.result.get("repaired"):
-            out.print(f"repaired {entry.id}: {escape(str(entry.result['repaired']))}", highlight=False, soft_wrap=True)
+            line = f"repaired {entry.id}: {escape(str(entry.result['repaired']))}"
+            out.print(line, highlight=False, soft_wrap=True)
+    keys = differing(summary.entries)
     for entry in summary.unranked:
         reason = f": {escape(entry.reason)}" if entry.reason else ""
-        out.print(
-            f"{entry.status} {entry.id} ({escape(describe(entry, keys) or ' '.join(entry.overrides))}){reason}",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        settings = escape(describe(entry, keys) or " ".join(entry.overrides))
+        out.print(f"{entry.status} {entry.id} ({settings}){reason}", soft_wrap=True, highlight=False)
     if not summary.entries:
         out.print(f"no runs in {escape(str(summary.store))}", highlight=False, soft_wrap=True)
 
@@ -61,27 +59,30 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     )
 
 
-def _table(ranking: Sequence[Entry], keys: Sequence[str], title: str | None) -> Table:
+def _table(ranking: Sequence[Entry], keys: Sequence[str], title: str | None, width: int) -> Table:
+    """As many of the columns as the width has room for: what sets the runs apart comes first."""
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "accuracy": lambda result: f"{result['accuracy']:.4f}",
+        "loss": lambda result: f"{result['loss']:.4f}",
+        "epoch": lambda result: str(result["epoch"]),
+        "parameters": lambda result: f"{result['parameters']:,}",
+        "seconds": lambda result: f"{result['seconds']:.1f}",
+    }
+    for name in ("seconds", "epoch", "parameters")[: max(0, (NARROW - width + 9) // 10)]:
+        del columns[name]
     table = Table(title=title, title_justify="left")
-    table.add_column("rank", justify="right")
+    table.add_column("rank", justify="right", min_width=4)
     table.add_column("run", no_wrap=True)
-    table.add_column("what differs", overflow="fold")
-    for name in ("accuracy", "loss", "epoch", "parameters", "seconds"):
+    table.add_column("what differs", overflow="fold", min_width=16)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for rank, entry in enumerate(ranking, 1):
-        result = entry.result
-        table.add_row(
-            str(rank),
-            entry.id,
-            escape(describe(entry, keys)),
-            f"{result['accuracy']:.4f}",
-            f"{result['loss']:.4f}",
-            str(result["epoch"]),
-            f"{result['parameters']:,}",
-            f"{result['seconds']:.1f}",
-        )
+        cells = [value(entry.result) for value in columns.values()]
+        table.add_row(str(rank), entry.id, escape(describe(entry, keys)), *cells)
     return table
 
 
 def _value(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "[" + ",".join(map(_value, value)) + "]" if isinstance(value, list) else str(value)

@@ -6,12 +6,28 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+unfinished: list[Path] = []  # folders of sweeps whose end Hydra has not told: it does not when one stops half-way
+
 
 class SummaryCallback(Callback):
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from crackdet.sweep.finish import finish
-        from crackdet.sweep.record import SweepRecord
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
+            unfinished.append(Path(config.hydra.sweep.dir))
 
-        directory = Path(config.hydra.sweep.dir)
-        if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_") and SweepRecord(directory).runs():
-            finish(directory)
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        finish_all()
+
+
+def finish_all(status: int = 0) -> None:
+    """Prints and writes the summaries that are owed.
+
+    Raises:
+        SystemExit: with `status` where that is not 0, or with 1 where a run failed.
+    """
+    from crackdet.sweep.finish import finish
+    from crackdet.sweep.record import SweepRecord
+
+    while unfinished:
+        directory = unfinished.pop()
+        if SweepRecord(directory).runs():
+            finish(directory, status)

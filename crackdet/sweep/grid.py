@@ -80,14 +80,17 @@ def sweep(
     OmegaConf.save(config, directory / "multirun.yaml")
     todo = [job for job in jobs if not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
-    if todo:
-        check_all(todo)
-    status = launch(todo, len(jobs), launcher)
-    if status == 0:
+    try:
+        if todo:
+            check_all(todo)
+        status = launch(todo, len(jobs), launcher)
+    except KeyboardInterrupt:
+        status = 130
+    if status < 128:
         others = [job for job in todo if Run(job.run.directory).status() is Status.RUNNING]
         if others and others[0].config.runtime.wait_for_others:
             log.info("waiting for %d runs in other processes", len(others))
-            status = wait(others, launcher)
+            status = max(status, wait(others, launcher))
     finish(directory, status)
 
 
@@ -113,22 +116,26 @@ def check_all(jobs: Sequence[Job]) -> None:
     """Builds every network without computing, and reads the data, before the first run begins."""
     from crackdet.training.run import prepare  # imports torch: seconds
 
-    problems: dict[str, None] = {}
+    problems: dict[str, list[str]] = {}
+    alike: dict[str, list[Job]] = {}
     for job in jobs:
+        alike.setdefault(repr((job.config.model, job.config.data)), []).append(job)
+    for same in alike.values():
         try:
-            prepare(job.config)
+            prepare(same[0].config)
         except UserError as error:
-            problems[f"{' '.join(job.overrides)}\n    {error}"] = None
-    _refuse(list(problems), len(jobs))
+            problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)
+    listed = ["\n  ".join(combinations) + f"\n    {error}" for error, combinations in problems.items()]
+    _refuse(listed, len(jobs), sum(map(len, problems.values())))
 
 
 def launch(jobs: Sequence[Job], total: int, launcher: Launcher) -> int:
-    """Gives the jobs to Hydra's launcher; an exit status: 0, or 128 + signal where the sweep was stopped."""
+    """Gives the jobs to Hydra's launcher; an exit status: 0, 1 where one failed, 128 + signal where it was stopped."""
     from crackdet.training.interrupt import Interrupted
 
     one_by_one = type(launcher).__name__ == "BasicLauncher"
     batches = [[job] for job in jobs] if one_by_one else [list(jobs)] * bool(jobs)
-    number = 0
+    number = failed = 0
     with bar("runs", total, done=total - len(jobs)) as runs:
         for batch in batches:
             try:
@@ -136,14 +143,16 @@ def launch(jobs: Sequence[Job], total: int, launcher: Launcher) -> int:
                 for job_return in returns:
                     error = getattr(job_return, "_return_value", None)
                     if isinstance(error, Exception):
+                        failed = 1
                         log.error("%s", error)
             except (KeyboardInterrupt, Interrupted) as stop:
                 return getattr(stop, "exit_status", 130)
             except Exception:  # of a launcher: what it had finished stands in the store
+                failed = 1
                 log.error("%s", traceback.format_exc())
             number += len(batch)
             runs.advance(len(batch))
-    return 0
+    return failed
 
 
 def wait(jobs: Sequence[Job], launcher: Launcher) -> int:
@@ -159,7 +168,7 @@ def wait(jobs: Sequence[Job], launcher: Launcher) -> int:
     return 0
 
 
-def _refuse(problems: Sequence[str], total: int) -> None:
+def _refuse(problems: Sequence[str], total: int, wrong: int | None = None) -> None:
     if problems:
         listed = "\n  ".join(problems)
-        raise UserError(f"{len(problems)} of {total} combinations cannot be trained, so none was:\n  {listed}")
+        raise UserError(f"{wrong or len(problems)} of {total} combinations cannot be trained, so none was:\n  {listed}")

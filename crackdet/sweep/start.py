@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config import GROUPS, Config, allowed, nearest
-from crackdet.errors import UserError
+from crackdet.config import GROUPS, Config, Model, allowed, nearest
+from crackdet.errors import RunFailed, UserError
+from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
 
 REFUSED = 2
@@ -23,19 +25,29 @@ def start(hydra_main: Callable[[], Any]) -> None:
         hydra_main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes its errors on instead of printing them its way
+    for module in ("optuna", "hydra_plugins.hydra_optuna_sweeper"):  # its names of 2022, on today's Optuna
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
     try:
         hydra_main()
     except UserError as error:
+        finish_all(1)
         refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
+        finish_all(1)
         refuse(explain(error))
     except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's own, of trainer=5
-            raise
-        refuse(f"a group takes the name of one of its options, as in model=custom ({error})")
+        if "Config group override" in str(error):  # Hydra's own, of trainer=5
+            refuse(f"a group takes the name of one of its options, as in model=custom ({error})")
+        finish_all(1)  # of a search in which every trial failed
+        raise
+    except RunFailed:  # of Hydra's basic sweeper, which stops at the first
+        finish_all(1)
+        raise SystemExit(1) from None
     except Interrupted as stop:
+        finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
     except KeyboardInterrupt:
+        finish_all(130)
         raise SystemExit(130) from None
 
 
@@ -67,6 +79,8 @@ def _belonging(key: str) -> str:
     """Where an unknown key would be right: under another option of its group, or spelled otherwise."""
     group, _, name = key.partition(".")
     options = GROUPS.get(group, {})
+    if group == "model" and name in {item.name for item in fields(Model)}:
+        return f"; say +{key}=VALUE, since the file of this network does not have it"
     if not name or not options:
         return nearest(group, [item.name for item in fields(Config)])
     owners = [option for option, schema in options.items() if name in {item.name for item in fields(schema)}]

@@ -1,13 +1,10 @@
 """Asked to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second leaves at once."""
 
-import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-log = logging.getLogger(__name__)
 
 
 class Interrupted(BaseException):
@@ -39,8 +36,7 @@ def listening() -> Iterator[StopRequest]:
     def handle(signum: int, _frame: FrameType | None) -> None:
         if request.signum is not None:
             raise Interrupted(signum)
-        request.signum = signum
-        log.warning("stopping: saving the state (again: leave at once)")
+        request.signum = signum  # and no more: a message might break into one that is being written
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from crackdet import provenance
 from crackdet.config import Config, to_dict
 from crackdet.data import ImageSet, load_splits
+from crackdet.errors import WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
 from crackdet.identity import Identity
-from crackdet.models import Classifier, build, check, feature_flops
+from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.store import Run, RunStore
 from crackdet.training.device import choose_device, make_deterministic, precision_of
 from crackdet.training.interrupt import listening
@@ -34,10 +35,11 @@ def prepare(config: Config) -> dict[str, ImageSet]:
     """The images, decoded; and everything looked at that can be wrong before training.
 
     Raises:
-        UserError: for a device, a network or data that cannot be used.
+        UserError: for a store, a device, a network, weights or data that cannot be used.
     """
+    RunStore(Path(config.runtime.store).expanduser()).check_writable()
     choose_device(config.runtime)
-    check(config)
+    check_weights(config)
     return load_splits(config.data, config.runtime)
 
 
@@ -66,8 +68,8 @@ def train_run(
             keep_freed_memory()
         precision = precision_of(config.trainer.precision, device)
         check_resources(estimate(config, precision), device, run.directory)
-        state = _begin(config, device)
         _write_beginning(run, config, identity, device, overrides)
+        state = _begin(config, device)
         _resume(state, run, config, identity)
 
         def save() -> None:
@@ -84,7 +86,7 @@ def train_run(
             checkpointer,
             lambda progress: write_csv(run.history_file, progress.history),
         )
-        remarks = {"device": device.type, "precision": precision, "repaired": repaired}
+        remarks = {"device": device.type, "number_format": precision, "repaired": repaired}
         result = _publish(run, config, state, sets, remarks)
         request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
         return result
@@ -169,15 +171,18 @@ def _publish(
         "valid_digest": _digest(sets["valid"]),
         **remarks,
     }
-    _keep_state(run, config, state)
     run.publish(result)
+    _keep_state(run, config, state)
     return result
 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
     """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
     if state.size() <= config.runtime.keep_state_mib * 2**20 and not knows_its_length(config):
-        state.save(run.state_file, run.id)
+        try:
+            state.save(run.state_file, run.id)
+        except WriteFailed as error:
+            log.warning("the state is not kept for more epochs: %s", error)
     else:
         run.state_file.unlink(missing_ok=True)
 

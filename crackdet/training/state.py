@@ -1,5 +1,6 @@
 """All state that a run needs to go on as if it had never stopped."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from torch.optim import lr_scheduler
 from crackdet.config import MONITORS, Trainer
 from crackdet.files import replacing
 from crackdet.training.interrupt import StopRequest
+
+log = logging.getLogger(__name__)
 
 SHARE = 0.02  # of the time may go into writing
 
@@ -128,6 +131,8 @@ class Checkpointer:
         Raises:
             Interrupted: afterwards, where the process was asked to stop.
         """
+        if self.asked_to_stop:
+            log.warning("stopping: saving the state (again: leave at once)")
         began = time.monotonic()
         self._save()
         self._last = time.monotonic()

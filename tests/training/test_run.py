@@ -59,6 +59,7 @@ def test_a_run_leaves_all_that_is_known_of_it(tiny: Configure) -> None:
     }  # fmt: skip
     assert run.result is not None
     assert run.result["epochs"] == len(run.history) == 2
+    assert 0 <= run.result["precision"] <= 1 and run.result["number_format"] in ("fp32", "bf16")
     for name, what in run.result["files"].items():
         assert (run.directory / name).stat().st_size == what["bytes"]
 
