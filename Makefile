@@ -17,7 +17,7 @@ demo: install
 	$(RUN)/python train.py -m model=custom model.conv_out=[64,128],[128,256]
 
 test: install
-	$(RUN)/python -m pytest
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2
 
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8

@@ -156,6 +156,8 @@ def values(kind: Any, allowed: Any) -> st.SearchStrategy[Any]:
         low, high = length if isinstance(length, tuple) else (length, length)
         each = {key: value for key, value in allowed.items() if key != "length"}
         return st.lists(values(get_args(kind)[0], each), min_size=low, max_size=high or 4)
+    if "pattern" in allowed:
+        return st.from_regex(allowed["pattern"], fullmatch=True, alphabet="0123456789alnoebst:")
     if "choices" in allowed:
         return st.sampled_from(allowed["choices"])
     if is_dataclass(kind):

@@ -171,8 +171,8 @@ def _publish(
         "valid_digest": _digest(sets["valid"]),
         **remarks,
     }
-    run.publish(result)
     _keep_state(run, config, state)
+    run.publish(result)
     return result
 
 
