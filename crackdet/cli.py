@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
+from crackdet.console import harmless, plain
 from crackdet.errors import UserError
 from crackdet.store import RunStore
 
@@ -30,7 +30,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*arguments, **options)
         except (UserError, OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {harmless(error)}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return app.command()(guarded)
@@ -62,7 +62,7 @@ def runs(store: Store = STORE) -> None:
     for entry in entries:
         accuracy = f"{entry.accuracy:.4f}" if entry.result else ""
         epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.run.history) or "")
-        table.add_row(entry.id, str(entry.status), accuracy, epochs, escape(describe(entry, keys)))
+        table.add_row(entry.id, str(entry.status), accuracy, epochs, plain(describe(entry, keys)))
     console().print(table)
 
 
@@ -75,9 +75,9 @@ def show(run: RunName, store: Store = STORE) -> None:
 
     found = pick(run, _store(store))
     out = console()
-    out.print(f"{found.id}: {found.status()} in {escape(str(found.directory))}", highlight=False, soft_wrap=True)
+    out.print(f"{found.id}: {found.status()} in {plain(found.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
-        out.print(escape(str(found.failure.get("reason"))), highlight=False, soft_wrap=True)
+        out.print(plain(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (
         ("result", {k: v for k, v in (found.result or {}).items() if k != "files"}),
         ("configuration", flatten(found.config)),
@@ -86,7 +86,7 @@ def show(run: RunName, store: Store = STORE) -> None:
         if values:
             table = Table(title, "", box=None)
             for key, value in values.items():
-                table.add_row(escape(str(key)), escape(str(value)))
+                table.add_row(plain(key), plain(value))
             out.print(table)
     if found.history:
         names = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
@@ -127,7 +127,7 @@ def clean(
     items = removable(_store(store), keep_weights)
     table = Table("file", "why", "MiB")
     for item in items:
-        table.add_row(escape(str(item.path)), item.why, f"{item.size / 2**20:.1f}")
+        table.add_row(plain(item.path), item.why, f"{item.size / 2**20:.1f}")
     console().print(table)
     total = sum(item.size for item in items) / 2**20
     if yes:
@@ -193,4 +193,4 @@ def _short(text: str) -> str:
     try:
         return f"{float(text):.4g}"
     except ValueError:
-        return escape(text)
+        return plain(text)

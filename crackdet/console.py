@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import get_console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 log = logging.getLogger("crackdet")
@@ -28,6 +29,16 @@ class ConsoleHandler(logging.Handler):
         if getattr(record, "on_bar", False) and get_console().is_terminal:
             return
         get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+def harmless(text: object) -> str:
+    """Text from a file without the control characters that could command a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def plain(text: object) -> str:
+    """Text from a file for rich: harmless, and none of it taken for markup."""
+    return escape(harmless(text))
 
 
 class Bar:

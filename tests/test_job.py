@@ -13,7 +13,7 @@ from crackdet.config import Config
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed, UserError
 from crackdet.identity import identify
-from crackdet.store import Run, RunStore, Status
+from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.sweep.job import Job, execute
 from crackdet.training import run as training_run
@@ -160,3 +160,15 @@ def test_weights_beyond_the_best_are_not_kept_where_that_is_wished(tiny: Configu
     ranking = [entry.run for entry in summarise(store.root).rankings[0]]
     assert len(ranking) == 3
     assert [run.weights_file.exists() for run in ranking] == [True, False, False]
+
+
+def test_names_and_reasons_from_files_cannot_command_the_terminal(
+    tiny: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_of(tiny())
+    job.run.directory.mkdir(parents=True)
+    job.run.fail(Failure.ERROR, "\x1b]0;title\x07\x1b[2J[bold]red[/bold] [/x]", attempts=1)
+    summarise(job.run.directory.parent).show()
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\x07" not in shown
+    assert "[bold]red[/bold] [/x]" in shown

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich import get_console
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from crackdet.console import plain
 from crackdet.summary.entries import Entry, differing
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ def show(summary: "Summary") -> None:
         out.print(_table(ranking, differing(ranking), title, out.width))
         weights = "" if best.run.weights_file.exists() else " (weights removed)"
         out.print(
-            f"max accuracy {best.accuracy:.4f}: {best.id}, {escape(str(best.run.weights_file))}{weights}",
+            f"max accuracy {best.accuracy:.4f}: {best.id}, {plain(best.run.weights_file)}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
     for entry in summary.entries:
         if entry.result.get("repaired"):
-            line = f"repaired {entry.id}: {escape(str(entry.result['repaired']))}"
+            line = f"repaired {entry.id}: {plain(entry.result['repaired'])}"
             out.print(line, highlight=False, soft_wrap=True)
     keys = differing(summary.entries)
     for entry in summary.unranked:
-        reason = f": {escape(entry.reason)}" if entry.reason else ""
-        settings = escape(describe(entry, keys) or " ".join(entry.overrides))
+        reason = f": {plain(entry.reason)}" if entry.reason else ""
+        settings = plain(describe(entry, keys) or " ".join(entry.overrides))
         out.print(f"{entry.status} {entry.id} ({settings}){reason}", soft_wrap=True, highlight=False)
     if not summary.entries:
-        out.print(f"no runs in {escape(str(summary.store))}", highlight=False, soft_wrap=True)
+        out.print(f"no runs in {plain(summary.store)}", highlight=False, soft_wrap=True)
 
 
 def describe(entry: Entry, keys: Sequence[str]) -> str:
@@ -78,7 +78,7 @@ def _table(ranking: Sequence[Entry], keys: Sequence[str], title: str | None, wid
         table.add_column(name, justify="right", no_wrap=True)
     for rank, entry in enumerate(ranking, 1):
         cells = [value(entry.result) for value in columns.values()]
-        table.add_row(str(rank), entry.id, escape(describe(entry, keys)), *cells)
+        table.add_row(str(rank), entry.id, plain(describe(entry, keys)), *cells)
     return table
 
 

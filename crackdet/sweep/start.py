@@ -12,6 +12,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config import GROUPS, Config, Model, allowed, nearest
+from crackdet.console import harmless
 from crackdet.errors import RunFailed, UserError
 from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
@@ -52,7 +53,7 @@ def start(hydra_main: Callable[[], Any]) -> None:
 
 
 def refuse(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {harmless(message)}", file=sys.stderr)
     raise SystemExit(REFUSED)
 
 

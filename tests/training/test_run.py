@@ -20,6 +20,7 @@ from crackdet.store import Run, RunStore
 from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
 from crackdet.training.run import prepare, train_run
+from crackdet.training.state import TrainingState
 
 Configure = Callable[..., Config]
 TIMES = ("seconds", "images_per_second")
@@ -134,6 +135,30 @@ def test_an_interrupted_run_ends_as_one_left_alone(
     assert stopped.value.exit_status == 143
     run = train(tiny(*settings))
     assert outcome(run) == outcome(alone)
+
+
+def test_a_second_signal_leaves_at_once_with_what_was_saved_before(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
+    with monkeypatch.context() as patched:
+        StopAt(patched, 3)
+        with pytest.raises(Interrupted):
+            train(tiny())
+    (state,) = (tmp_path / "runs").glob("*/resume.pt")
+    saved = state.read_bytes()
+
+    def interrupted_save(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # while the first signal's state is being written
+        pytest.fail("the second signal was not heeded")
+
+    with monkeypatch.context() as patched:
+        StopAt(patched, 2)
+        patched.setattr(TrainingState, "save", interrupted_save)
+        with pytest.raises(Interrupted):
+            train(tiny())
+    assert state.read_bytes() == saved
+    assert outcome(train(tiny())) == outcome(alone)
 
 
 def test_a_damaged_resume_state_is_left_and_the_run_trained_anew(
