@@ -111,7 +111,10 @@ class Run:
 
     def publish(self, result: Mapping[str, Any]) -> None:
         """Makes the run finished: writes `result.json`, with the digests of the files that it speaks of."""
-        files = (self.config_file, self.identity_file, self.history_file, self.predictions_file, self.weights_file)
+        files = (
+            self.config_file, self.identity_file, self.provenance_file, self.history_file, self.predictions_file,
+            self.weights_file,
+        )  # fmt: skip
         content = {"id": self.id, **result, "files": {path.name: _stamp(path) for path in files if path.exists()}}
         write_json(self.result_file, {**content, "checksum": _checksum(content)})
         self.failure_file.unlink(missing_ok=True)

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import shutil
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crackdet.errors import StoreError, UserError
+from crackdet.errors import StoreError, UserError, WriteFailed
 from crackdet.files import read_csv, replacing, write_csv, write_json
 from crackdet.identity import Identity
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
@@ -37,6 +38,7 @@ def finished(run: Run) -> Run:
     """A run with a little in each of its files."""
     run.config_file.write_text("seed: 0\n")
     write_json(run.identity_file, IDENTITY.content)
+    write_json(run.provenance_file, {"overrides": []})
     write_csv(run.history_file, [{"epoch": 1, "valid_loss": 0.3}])
     write_csv(run.predictions_file, [{"image": "a.jpg", "crack": 1, "logit": 0.5}])
     run.weights_file.write_bytes(bytes(range(256)))
@@ -44,7 +46,7 @@ def finished(run: Run) -> Run:
     return run
 
 
-PUBLISHED = ["config.yaml", "identity.json", "history.csv", "predictions.csv", "model.safetensors"]
+PUBLISHED = ["config.yaml", "identity.json", "provenance.json", "history.csv", "predictions.csv", "model.safetensors"]
 
 
 def test_only_a_result_makes_a_run_finished(run: Run) -> None:
@@ -196,6 +198,15 @@ def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_trace(tmp_path: Pa
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_or_a_quota_that_is_full_is_told_with_what_is_needed(tmp_path: Path, code: int) -> None:
+    message = r"file: cannot be written .*; 3\.0 MiB are needed and [\d.]+ MiB are free"
+    with pytest.raises(WriteFailed, match=message), replacing(tmp_path / "file", 3 * 2**20) as temporary:
+        temporary.touch()
+        raise OSError(code, os.strerror(code))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_csv_round_trips(tmp_path: Path) -> None:

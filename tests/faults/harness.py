@@ -191,7 +191,7 @@ def corrupt_runs(folder: Path, corruptions: int, chance: random.Random) -> Count
     cases = [
         (job, path.name, how)
         for job, path in originals
-        if path.name not in ("lock", "failure.json", "provenance.json") and not path.name.startswith(".")
+        if path.name not in ("lock", "failure.json") and not path.name.startswith(".")
         for how in ("cut", "empty", "noise", "flip", "exchange")
     ]
     chance.shuffle(cases)
