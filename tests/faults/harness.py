@@ -108,8 +108,8 @@ class Life:
             os.fsync, Path.replace, loop.load = fsync, replace, load  # type: ignore
 
 
-def in_child(task: Callable[[], object]) -> int:
-    """Runs a task in a forked child; gives its exit status, negative for a signal."""
+def start_child(task: Callable[[], object]) -> int:
+    """Runs a task in a forked child; gives its process id."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -119,6 +119,11 @@ def in_child(task: Callable[[], object]) -> int:
         except BaseException:
             traceback.print_exc()
             os._exit(1)
+    return child
+
+
+def exit_status(child: int) -> int:
+    """Waits for a child; its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -130,7 +135,7 @@ def attempt(job: Job, die_at: int, report: Path | None = None) -> int:
         if report is not None:
             report.write_text(str(life.moments))
 
-    return in_child(live)
+    return exit_status(start_child(live))
 
 
 def reference(folder: Path, settings: list[str]) -> tuple[dict[str, Any], int]:
@@ -228,19 +233,8 @@ def start_together(folder: Path, processes: int) -> Counter[str]:
         for job in jobs:
             execute(Job(job.config, job.identity, Run(job.run.directory), job.overrides))
 
-    children = []
-    for _ in range(processes):
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
-                work()
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-        children.append(child)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    children = [start_child(work) for _ in range(processes)]
+    statuses = [exit_status(child) for child in children]
     assert not any(statuses), statuses
     times = Counter(trained.read_text().split())
     unfinished = sum(not Run(job.run.directory).is_finished(job.identity) for job in jobs)
