@@ -69,7 +69,7 @@ def runs(store: Store = STORE) -> None:
 @command
 def show(run: RunName, store: Store = STORE) -> None:
     """One run: status, result, settings, history."""
-    from crackdet.config import flatten
+    from crackdet.schema import flatten
     from crackdet.summary import pick
     from crackdet.summary.table import console
 

@@ -8,9 +8,10 @@ from omegaconf import OmegaConf
 
 from crackdet import models
 from crackdet.compose import compose
-from crackdet.config import Config, UserModel, parse
+from crackdet.config import parse
 from crackdet.data import ImageSet, load_splits
 from crackdet.errors import UserError
+from crackdet.schema import Config, UserModel
 from crackdet.store import Run
 from crackdet.training.device import choose_device, make_deterministic
 from crackdet.training.loop import predict

@@ -15,9 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crackdet.config import Config, UserModel, locate, to_dict
+from crackdet.config import locate
 from crackdet.errors import UserError
 from crackdet.files import file_digest
+from crackdet.schema import Config, UserModel, to_dict
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
 LEFT_OUT = ("runtime", "tracker", "sweep", "hydra")

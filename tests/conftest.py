@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from crackdet.compose import compose
-from crackdet.config import Config
 from crackdet.data import synthetic
+from crackdet.schema import Config
 
 TINY = (
     "model.conv_out=[4,8]",

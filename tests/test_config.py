@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from crackdet.compose import CONF, compose
-from crackdet.config import (
-    GROUPS,
-    Augmentation,
-    Config,
-    Seeded,
-    UserModel,
-    parse,
-    register,
-    to_dict,
-)
+from crackdet.config import parse, register
 from crackdet.errors import UserError
+from crackdet.schema import GROUPS, Augmentation, Config, Seeded, UserModel, to_dict
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 ROOT = {"folder": ["data.root=photographs"], "article": ["data.root=photographs"]}

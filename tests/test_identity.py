@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crackdet.compose import compose
-from crackdet.config import GROUPS, Augmentation, Config, SyntheticData, parse, to_dict
+from crackdet.config import parse
 from crackdet.errors import UserError
 from crackdet.identity import Identity, identify
+from crackdet.schema import GROUPS, Augmentation, Config, SyntheticData, to_dict
 
 FINGERPRINT = "of the data"
 DEFAULT = {group: next(iter(options.values())) for group, options in GROUPS.items()}

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from crackdet import models
-from crackdet.config import Config
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed, UserError
 from crackdet.identity import identify
+from crackdet.schema import Config
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.sweep.job import Job, execute

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crackdet.config import Data, Runtime
 from crackdet.data.cache import DecodedPhotographs, decode_all
 from crackdet.data.sources import Photograph, fingerprint, open_source
 from crackdet.data.splits import check_classes, split
 from crackdet.errors import UserError
+from crackdet.schema import Data, Runtime
 
 __all__ = ["ImageSet", "data_fingerprint", "load_splits"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms.v2.functional import adjust_hue
 
-from crackdet.config import Augmentation
+from crackdet.schema import Augmentation
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as torchvision's rgb_to_grayscale
 COLUMNS = 8  # random numbers an image: one for each setting of Augmentation

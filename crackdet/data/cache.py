@@ -22,12 +22,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from crackdet.config import Runtime
 from crackdet.console import bar
 from crackdet.data import decode
 from crackdet.data.sources import Photograph, Source
 from crackdet.errors import UserError
 from crackdet.files import write_json
+from crackdet.schema import Runtime
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config import ArticleData, Data, FolderData, SyntheticData
 from crackdet.data import synthetic
 from crackdet.data.decode import EXTENSIONS, decode
 from crackdet.data.digests import file_digests
 from crackdet.errors import UserError
+from crackdet.schema import ArticleData, Data, FolderData, SyntheticData
 
 SPLIT_FOLDERS = {
     "train": "train",

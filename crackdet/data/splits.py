@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from crackdet.config import Data
 from crackdet.data.sources import Photograph
 from crackdet.errors import UserError
+from crackdet.schema import Data
 
 SPLITS = ("train", "valid", "test")
 

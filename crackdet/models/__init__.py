@@ -11,11 +11,12 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crackdet.config import Config, CustomModel, Model, ResNeXt50Model, UserModel, parse
+from crackdet.config import parse
 from crackdet.identity import is_weights_file
 from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension
 from crackdet.models.family import Family, InitialWeights
+from crackdet.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 
 __all__ = [
     "Classifier",

@@ -9,10 +9,10 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
-from crackdet.config import nearest
 from crackdet.errors import UserError
 from crackdet.files import file_digest
 from crackdet.models.family import InitialWeights
+from crackdet.wording import nearest
 
 NUM_CLASSES = 1000  # of ImageNet
 TRANSFORMING = ("googlenet", "inception_v3")  # with published weights they turn [0, 1] into [-1, 1] themselves

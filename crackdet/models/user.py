@@ -2,9 +2,10 @@
 
 from torch import nn
 
-from crackdet.config import UserModel, locate
+from crackdet.config import locate
 from crackdet.errors import UserError
 from crackdet.models.family import OwnFamily
+from crackdet.schema import UserModel
 
 
 class UserFamily(OwnFamily):

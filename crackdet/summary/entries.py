@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crackdet.config import flatten
 from crackdet.identity import LEFT_OUT
+from crackdet.schema import flatten
 from crackdet.store import Run, Status
 
 

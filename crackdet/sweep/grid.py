@@ -18,13 +18,13 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from crackdet.compose import explain
 from crackdet.console import bar
 from crackdet.errors import UserError
 from crackdet.store import Run, Status
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.record import SweepRecord
-from crackdet.sweep.start import explain
 
 log = logging.getLogger(__name__)
 

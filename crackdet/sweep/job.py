@@ -14,10 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from crackdet.clean import remove, spare_weights
-from crackdet.config import Config, parse
+from crackdet.config import parse
 from crackdet.data import ImageSet, data_fingerprint
 from crackdet.errors import RunFailed, UserError, WriteFailed
 from crackdet.identity import Identity, identify
+from crackdet.schema import Config
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore
 from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.start import refuse

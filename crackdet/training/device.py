@@ -4,8 +4,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from crackdet.config import Runtime
 from crackdet.errors import UserError
+from crackdet.schema import Runtime
 
 
 def choose_device(runtime: Runtime) -> torch.device:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from crackdet.config import Config
 from crackdet.console import ON_BAR, bar
 from crackdet.data import ImageSet
 from crackdet.data.augmentation import augment, draw, is_active
 from crackdet.data.batches import cut, load, shuffled
 from crackdet.errors import NotFinite
+from crackdet.schema import Config
 from crackdet.training.device import autocast
 from crackdet.training.metrics import Metrics, measure
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState

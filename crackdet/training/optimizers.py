@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-from crackdet.config import MONITORS, SGD, Adam, AdamW, Config, Cosine, Optimizer, Plateau, Step
+from crackdet.schema import MONITORS, SGD, Adam, AdamW, Config, Cosine, Optimizer, Plateau, Step
 
 
 def build_optimizer(settings: Optimizer, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from crackdet.config import SGD, Config
 from crackdet.errors import RunFailed, WriteFailed
 from crackdet.files import free_bytes
 from crackdet.models import blueprint
+from crackdet.schema import SGD, Config
 
 MIB = 2**20
 

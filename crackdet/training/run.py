@@ -11,12 +11,12 @@ import yaml
 from safetensors.torch import save_file
 
 from crackdet import provenance
-from crackdet.config import Config, to_dict
 from crackdet.data import ImageSet, load_splits
 from crackdet.errors import WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
 from crackdet.identity import Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
+from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
 from crackdet.training.device import choose_device, make_deterministic, precision_of
 from crackdet.training.interrupt import listening

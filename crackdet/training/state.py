@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from crackdet.config import MONITORS, Trainer
 from crackdet.files import replacing
+from crackdet.schema import MONITORS, Trainer
 from crackdet.training.interrupt import StopRequest
 
 log = logging.getLogger(__name__)

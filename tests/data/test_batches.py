@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import functional
 
-from crackdet.config import FolderData, Runtime
 from crackdet.data import ImageSet, load_splits
 from crackdet.data.batches import Batch, cut, load, shuffled
+from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill, picture
 
 SIZE = 12

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crackdet.config import FolderData, Runtime
 from crackdet.data import load_splits
 from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
 from crackdet.data.decode import BadImage
 from crackdet.data.sources import Photograph
 from crackdet.errors import UserError
+from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill
 
 SIZE = 6

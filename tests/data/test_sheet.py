@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config import FolderData, Runtime
 from crackdet.data import ImageSet, load_splits
 from crackdet.data.sheet import contact_sheet
+from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill
 
 SIZE = 12

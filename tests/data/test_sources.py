@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config import ArticleData, Data, FolderData, Runtime, SyntheticData
 from crackdet.data import data_fingerprint
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources import Photograph, open_source
 from crackdet.errors import UserError
+from crackdet.schema import ArticleData, Data, FolderData, Runtime, SyntheticData
 from tests.data.pictures import fill, picture, save
 
 Listing = Callable[[Data], list[Photograph]]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from crackdet.config import Config
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed
 from crackdet.identity import identify
+from crackdet.schema import Config
 from crackdet.store import RunStore, Status
 from crackdet.sweep.job import Job, execute
 from crackdet.training.interrupt import Interrupted

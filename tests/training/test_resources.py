@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from crackdet import models
-from crackdet.config import Config
 from crackdet.errors import RunFailed, WriteFailed
+from crackdet.schema import Config
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
 from crackdet.training.resources import Needs, check_resources, estimate

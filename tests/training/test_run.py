@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from crackdet import models
-from crackdet.config import Config
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed
 from crackdet.evaluation import evaluate
 from crackdet.files import read_csv
 from crackdet.identity import identify
+from crackdet.schema import Config
 from crackdet.store import Run, RunStore
 from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
