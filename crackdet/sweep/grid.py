@@ -22,6 +22,7 @@ from crackdet.compose import explain
 from crackdet.console import bar
 from crackdet.errors import UserError
 from crackdet.store import Run, Status
+from crackdet.sweep.composition import Composer
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.record import SweepRecord
@@ -96,12 +97,13 @@ def sweep(
 
 def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: DictConfig) -> list[Job]:
     """The run of each combination, each run once."""
+    composer = Composer(context.config_loader, config)
     jobs: dict[str, Job] = {}
     problems: list[str] = []
     fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
     for overrides in combinations:
         try:
-            job = plan(context.config_loader.load_sweep_config(config, overrides), overrides, fingerprints)
+            job = plan(composer.compose(overrides), overrides, fingerprints)
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:

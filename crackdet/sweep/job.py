@@ -5,9 +5,11 @@ A finished run is recognised without importing torch.
 
 import logging
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -44,7 +46,9 @@ class Job:
         return not self.config.runtime.rerun and self.run.is_finished(self.identity)
 
 
-def plan(composed: DictConfig, overrides: list[str], fingerprints: dict[str, str] | None = None) -> Job:
+def plan(
+    composed: DictConfig | Mapping[str, Any], overrides: list[str], fingerprints: dict[str, str] | None = None
+) -> Job:
     """The run that a composed configuration means; `fingerprints` remembers data from call to call.
 
     Raises:

@@ -1,0 +1,62 @@
+"""A sweep's jobs are composed as Hydra itself would compose each of them."""
+
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from crackdet.compose import CONF
+from crackdet.config import parse, register
+from crackdet.errors import UserError
+from crackdet.sweep.composition import Composer
+
+CHOICES = [
+    ["model=custom", "model=resnext50", "model=torchvision"],
+    ["optimizer=adam", "optimizer=sgd", "optimizer=nothing"],
+    ["data/augmentation=full", "data/augmentation=flips"],
+    ["+experiment=linear_width", "experiment=linear_width"],
+    ["seed=1", "seed=2", "seed=x", "seed=[1]"],
+    ["model.linear_features=64", "model.linear_features=${data.image_size}", "+model.linear_features=3"],
+    ["model.conv_out=[8,16]", "model.conv_out=[]", "model.weights=null", "model.weights='a b.pth'"],
+    ["optimizer.learning_rate=1e-3", "optimizer.learning_rate=1", "optimizer.momentum=0.5", "~optimizer.weight_decay"],
+    ["data.image_size=32", "data.augmentation.rotation=5", "data.augmentation={rotation:5}", "data.nothing=1"],
+    ["+model.input_mean=[0.5,0.5,0.5]", "model.input_mean=[0,0,1]", "trainer.clip_norm=null"],
+]
+overrides = st.tuples(*(st.none() | st.sampled_from(options) for options in CHOICES)).map(
+    lambda drawn: [override for override in drawn if override is not None]
+)
+
+
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweep_config = compose("config", return_hydra_config=True)
+        yield Composer(GlobalHydra.instance().config_loader(), sweep_config)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(overrides=overrides)
+def test_a_job_is_composed_as_by_hydra(composer: Composer, overrides: list[str]) -> None:
+    try:
+        expected = parse(compose("config", overrides))
+    except (HydraException, OmegaConfBaseException, UserError):
+        with pytest.raises((HydraException, OmegaConfBaseException, UserError)):
+            parse(composer.compose(overrides))
+    else:
+        assert parse(composer.compose(overrides)) == expected
+
+
+def test_jobs_do_not_leave_traces_in_each_other(composer: Composer) -> None:
+    def widths(*overrides: str) -> list[int]:
+        return list(OmegaConf.create(dict(composer.compose(overrides))).model.conv_out)
+
+    before = widths()
+    assert widths("model.conv_out=[1,2,3]") == [1, 2, 3]
+    assert widths("seed=5") == before
