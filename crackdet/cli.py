@@ -40,12 +40,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 def summary(
     folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
     write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="So many runs of each ranking; 0: all.")] = 30,
 ) -> None:
     """The runs of a sweep or of a store, the best first."""
     from crackdet.summary import summarise
 
     found = summarise(folder)
-    found.show()
+    found.show(top)
     if write is not None:
         found.write(write)
 

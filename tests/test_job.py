@@ -172,3 +172,19 @@ def test_names_and_reasons_from_files_cannot_command_the_terminal(
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\x07" not in shown
     assert "[bold]red[/bold] [/x]" in shown
+
+
+def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are(
+    tiny: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        execute(job_of(tiny("trainer.max_epochs=1", f"seed={seed}")))
+    summary = summarise(Path(tiny().runtime.store))
+    shown = {}
+    for top in (1, 3, 0):
+        summary.show(top)
+        shown[top] = capsys.readouterr().out
+    runs = [entry.id for entry in summary]
+    assert runs[0] in shown[1] and runs[1] not in shown[1] and "and 2 more" in shown[1]
+    for top in (3, 0):
+        assert all(run in shown[top] for run in runs) and "more:" not in shown[top]

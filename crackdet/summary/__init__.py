@@ -44,11 +44,11 @@ class Summary(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
-    def show(self) -> None:
-        """Prints the table."""
-        from crackdet.summary.table import show
+    def show(self, top: int | None = None) -> None:
+        """Prints the table: the first `top` runs of each ranking, 0 for all of them."""
+        from crackdet.summary.table import TOP, show
 
-        show(self)
+        show(self, TOP if top is None else top)
 
     def rows(self) -> list[dict[str, Any]]:
         """A plain row for each run, as in `summary.json`."""

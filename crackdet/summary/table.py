@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crackdet.summary import Summary
 
 PIPED_WIDTH = 140  # columns, where there is no terminal to ask
+TOP = 30  # rows: more are in summary.csv, or asked for
 NARROW = 105  # columns: below, the table leaves something out
 
 
@@ -22,15 +23,19 @@ def console() -> Console:
     return shared if shared.is_terminal else Console(width=PIPED_WIDTH)
 
 
-def show(summary: "Summary") -> None:
-    """A table and its best run for each set of validation images, and what did not finish."""
+def show(summary: "Summary", top: int = TOP) -> None:
+    """A table of the first `top` runs (0: all) for each set of validation images, and what did not finish."""
     out = console()
     for ranking in summary.rankings:
         best = ranking[0]
         title = None
         if len(summary.rankings) > 1:
             title = f"on {best.result.get('valid_images')} validation images {str(best.result.get('valid_digest'))[:8]}"
-        out.print(_table(ranking, differing(ranking), title, out.width))
+        shown = ranking[:top] if top else ranking
+        out.print(_table(shown, differing(ranking), title, out.width))
+        if len(shown) < len(ranking):
+            more = f"and {len(ranking) - len(shown)} more: crackdet summary --top 0 FOLDER shows all"
+            out.print(more, soft_wrap=True, highlight=False)
         weights = "" if best.run.weights_file.exists() else " (weights removed)"
         out.print(
             f"max accuracy {best.accuracy:.4f}: {best.id}, {plain(best.run.weights_file)}{weights}",
