@@ -12,7 +12,7 @@ from crackdet import models
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed, UserError
 from crackdet.identity import identify
-from crackdet.schema import Config
+from crackdet.schema import Config, flatten
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.sweep.job import Job, execute
@@ -188,3 +188,13 @@ def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are
     assert runs[0] in shown[1] and runs[1] not in shown[1] and "and 2 more" in shown[1]
     for top in (3, 0):
         assert all(run in shown[top] for run in runs) and "more:" not in shown[top]
+
+
+def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: Configure) -> None:
+    job = job_of(tiny("trainer.max_epochs=1", "data.split_seed=3"))
+    execute(job)
+    (entry,) = summarise(job.run.directory.parent)
+    job.run.config_file.write_bytes(job.run.config_file.read_bytes())  # touched, and as it was
+    stored = {key: value for key, value in flatten(Run(job.run.directory).config).items() if key in entry.settings}
+    assert dict(entry.settings) == stored
+    assert entry.settings["data.split_seed"] == 3 and not any(key.startswith("runtime.") for key in entry.settings)

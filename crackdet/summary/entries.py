@@ -32,7 +32,9 @@ class Entry:
 def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
     """The row of a run; where no overrides are known, those it was first trained with."""
     status = run.status()
-    settings = flatten({group: value for group, value in run.config.items() if group not in LEFT_OUT})
+    # result.json has them too, so that listing finished runs reads one file of each
+    tree = (run.result or {}).get("settings") or run.config
+    settings = flatten({group: value for group, value in tree.items() if group not in LEFT_OUT})
     return Entry(
         run,
         status,

@@ -14,7 +14,7 @@ from crackdet import provenance
 from crackdet.data import ImageSet, load_splits
 from crackdet.errors import WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
-from crackdet.identity import Identity
+from crackdet.identity import LEFT_OUT, Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
@@ -170,6 +170,7 @@ def _publish(
         "valid_images": len(valid),
         "valid_digest": _digest(sets["valid"]),
         **remarks,
+        "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
     }
     _keep_state(run, config, state)
     run.publish(result)
