@@ -1,19 +1,32 @@
 """Trains one run, or with -m a sweep of them: every setting is in conf/."""
 
-import hydra
-from omegaconf import DictConfig
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crackdet import config
-from crackdet.sweep.job import run_job
-from crackdet.sweep.start import start
+from crackdet.sweep.skip import skip_finished
 
-config.register()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONF = Path(__file__).parent / "conf"
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def train(composed: DictConfig) -> float | None:
+def train(composed: "DictConfig") -> float | None:
+    from crackdet.sweep.job import run_job
+
     return run_job(composed)
 
 
-if __name__ == "__main__":
-    start(train)
+def main() -> None:
+    import hydra  # half a second with what belongs to it, which a finished run does not need
+
+    from crackdet import config
+    from crackdet.sweep.start import start
+
+    config.register()
+    start(hydra.main(version_base="1.3", config_path="conf", config_name="config")(train))
+
+
+if __name__ == "__main__" and not skip_finished(sys.argv[1:], CONF):
+    main()

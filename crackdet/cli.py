@@ -80,7 +80,7 @@ def show(run: RunName, store: Store = STORE) -> None:
     if found.failure and found.result is None:
         out.print(plain(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (
-        ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings")}),
+        ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings", "identity")}),
         ("configuration", flatten(found.config)),
         ("provenance", flatten(found.provenance)),
     ):

@@ -14,6 +14,7 @@ from typing import Any
 
 from crackdet.errors import WriteFailed
 
+SIGNATURE = ',\n  "checksum": "'
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -70,6 +71,26 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def write_signed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON object that ends with the SHA-256 of its own text as `checksum`."""
+    text = json.dumps(content, indent=2, allow_nan=False).removesuffix("\n}")
+    write_text(path, f'{text}{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
+
+
+def read_signed_json(path: Path) -> dict[str, Any]:
+    """What `write_signed_json` wrote, without the checksum; empty where the file is missing or was changed."""
+    try:
+        raw = path.read_bytes()
+        text, _, checksum = raw.rpartition(SIGNATURE.encode())
+        if hashlib.sha256(text).hexdigest().encode() != checksum[:64]:
+            return {}
+        content = json.loads(raw)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    del content["checksum"]
+    return content  # type: ignore[no-any-return]  # an object, as the checksum says
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crackdet.config import locate
 from crackdet.errors import UserError
 from crackdet.files import file_digest
 from crackdet.schema import Config, UserModel, to_dict
@@ -85,13 +84,24 @@ def is_weights_file(weights: str) -> bool:
 
 def source_digest(target: str) -> str:
     """SHA-256 of the source of the module that defines a user's class: other code is another network."""
+    return file_digest(source_file(target))
+
+
+def source_file(target: str) -> Path:
+    """The source file of the module that defines a user's class.
+
+    Raises:
+        UserError: where it cannot be found.
+    """
+    from crackdet.config import locate  # imports OmegaConf, which recognising a finished run does without
+
     try:  # by the object rather than the path, which may name a package that only imports it
         source = inspect.getsourcefile(inspect.unwrap(locate(target)))
     except TypeError:
         source = None
     if source is None:
         raise UserError(f"model._target_={target}: the source of its module cannot be found")
-    return file_digest(Path(source))
+    return Path(source)
 
 
 def _exact_weights(config: Config) -> str | None:

@@ -5,8 +5,6 @@ valid is what "finished" means; a checkpoint alone means nothing. It knows the d
 so that a file which was cut short, overwritten or exchanged is noticed and not believed.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,10 +19,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from crackdet.errors import StoreError, UserError
-from crackdet.files import file_digest, read_csv, read_json, write_json
+from crackdet.files import file_digest, read_csv, read_json, read_signed_json, write_json, write_signed_json
 from crackdet.identity import Identity
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
+WEIGHTS = "model.safetensors"
 RESULT_FIELDS = {"accuracy": float, "loss": float, "epoch": int, "parameters": int, "seconds": float}
 
 
@@ -83,7 +82,7 @@ class Run:
 
     @property
     def weights_file(self) -> Path:
-        return self.directory / "model.safetensors"
+        return self.directory / WEIGHTS
 
     @property
     def state_file(self) -> Path:
@@ -104,8 +103,8 @@ class Run:
     @cached_property
     def result(self) -> dict[str, Any] | None:
         """The content of `result.json`; None where it is absent or invalid."""
-        content = read_json(self.result_file)
-        if content.get("id") != self.id or content.pop("checksum", None) != _checksum(content):
+        content = read_signed_json(self.result_file)
+        if content.get("id") != self.id:
             return None
         return content if all(_is(content.get(k), kind) for k, kind in RESULT_FIELDS.items()) else None
 
@@ -115,8 +114,8 @@ class Run:
             self.config_file, self.identity_file, self.provenance_file, self.history_file, self.predictions_file,
             self.weights_file,
         )  # fmt: skip
-        content = {"id": self.id, **result, "files": {path.name: _stamp(path) for path in files if path.exists()}}
-        write_json(self.result_file, {**content, "checksum": _checksum(content)})
+        content = {"id": self.id, **result, "files": [_stamp(path) for path in files if path.exists()]}
+        write_signed_json(self.result_file, content)
         self.failure_file.unlink(missing_ok=True)
         self.__dict__.pop("result", None)
 
@@ -128,18 +127,19 @@ class Run:
         """
         if self.result is None:
             return f"{self.result_file.name} is not valid" if self.result_file.exists() else None
-        for name, published in self.result.get("files", {}).items():
-            path = self.directory / name
-            if path == self.weights_file and not path.exists():
-                continue  # weights may be removed to make room; the result stays
+        for name, size, mtime_ns, digest in map(str.split, self.result.get("files", [])):
+            path = f"{self.directory}/{name}"  # text, not a Path: this is done for each file of each run of a store
+            is_weights = name == WEIGHTS
             try:
-                now = path.stat()
+                now = os.stat(path)  # noqa: PTH116
             except OSError:
+                if is_weights:
+                    continue  # they may be removed to make room; the result stays
                 return f"{name} is missing"
-            if now.st_size != published["bytes"]:
-                return f"{name} has {now.st_size} bytes, not {published['bytes']}"
-            touched = now.st_mtime_ns != published["mtime_ns"]
-            if touched and (thorough or path != self.weights_file) and file_digest(path) != published["sha256"]:
+            if now.st_size != int(size):
+                return f"{name} has {now.st_size} bytes, not {size}"
+            touched = now.st_mtime_ns != int(mtime_ns)
+            if touched and (thorough or not is_weights) and file_digest(Path(path)) != digest:
                 return f"{name} is not what was published"
         return None
 
@@ -149,10 +149,10 @@ class Run:
         Raises:
             StoreError: where it is missing or another.
         """
-        published = (self.result or {}).get("files", {}).get(self.weights_file.name)
-        if not self.weights_file.exists() or published is None:
+        published = [entry.split()[3] for entry in (self.result or {}).get("files", []) if entry.startswith(WEIGHTS)]
+        if not self.weights_file.exists() or not published:
             raise StoreError(f"{self.weights_file}: has been removed; runtime.rerun=true trains the run again")
-        if file_digest(self.weights_file) != published["sha256"]:
+        if file_digest(self.weights_file) != published[0]:
             raise StoreError(
                 f"{self.weights_file}: is damaged, its content is not what was published; "
                 "the command that trained the run trains it again"
@@ -206,10 +206,10 @@ class Run:
 
     def status(self) -> Status:
         """How far the run is, from what stands in its directory."""
-        if not self.directory.is_dir():
-            return Status.TODO
         if self.result is not None and self.damage() is None:
             return Status.FINISHED
+        if not self.directory.is_dir():
+            return Status.TODO
         if self._is_claimed():
             return Status.RUNNING
         if self.result_file.exists():
@@ -221,15 +221,15 @@ class Run:
             return Status.INTERRUPTED
         return Status.TODO
 
-    def is_finished(self, identity: Identity) -> bool:
-        """Whether there is a sound result of exactly this identity.
+    def is_finished(self, identity: str) -> bool:
+        """Whether there is a sound result of exactly the identity with this digest.
 
         Raises:
             StoreError: where there is a sound result of another one under the same id.
         """
         if self.result is None or self.damage(thorough=True) is not None:
             return False
-        if read_json(self.identity_file) != json.loads(identity.canonical):
+        if (self.result.get("identity") or Identity(read_json(self.identity_file)).digest) != identity:
             raise StoreError(
                 f"{self.identity_file}: holds another configuration than the one that hashes to {self.id}; "
                 f"remove the run: crackdet rm {self.id}"
@@ -346,13 +346,10 @@ def _lock(path: Path) -> FileLock:
     return FileLock(path, fallback_to_soft=False)
 
 
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _stamp(path: Path) -> dict[str, Any]:
+def _stamp(path: Path) -> str:
+    """Name, bytes, time of change in nanoseconds and SHA-256, in a line: a store has many of them."""
     status = path.stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": file_digest(path)}
+    return f"{path.name} {status.st_size} {status.st_mtime_ns} {file_digest(path)}"
 
 
 def _is(value: Any, kind: type) -> bool:

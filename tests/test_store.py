@@ -102,9 +102,9 @@ def test_a_file_that_is_not_as_published_is_named(finished: Run, name: str, cont
     assert (damage is None) == (content == before)
     if damage:
         assert damage.startswith(name)
-        assert not again(finished).is_finished(IDENTITY)
+        assert not again(finished).is_finished(IDENTITY.digest)
     path.write_bytes(before)
-    assert again(finished).is_finished(IDENTITY)
+    assert again(finished).is_finished(IDENTITY.digest)
 
 
 @pytest.mark.parametrize("name", PUBLISHED[:-1])
@@ -116,7 +116,7 @@ def test_a_missing_file_is_damage(finished: Run, name: str) -> None:
 
 def test_a_finished_run_without_its_weights_stays_finished(finished: Run) -> None:
     finished.weights_file.unlink()
-    assert again(finished).is_finished(IDENTITY)
+    assert again(finished).is_finished(IDENTITY.digest)
     with pytest.raises(StoreError, match="has been removed"):
         finished.check_weights()
 
@@ -132,12 +132,12 @@ def test_weights_are_compared_when_they_are_used(finished: Run) -> None:
 
 def test_a_copied_run_is_as_good_as_the_original(finished: Run, tmp_path: Path) -> None:
     shutil.copytree(finished.directory, tmp_path / "copy" / finished.id, copy_function=shutil.copyfile)
-    assert Run(tmp_path / "copy" / finished.id).is_finished(IDENTITY)
+    assert Run(tmp_path / "copy" / finished.id).is_finished(IDENTITY.digest)
 
 
 def test_another_identity_under_the_same_id_is_an_error_not_a_skip(finished: Run) -> None:
     with pytest.raises(StoreError, match=r"identity\.json.*another configuration"):
-        finished.is_finished(Identity({"seed": 1}))
+        finished.is_finished(Identity({"seed": 1}).digest)
 
 
 def test_a_failure_makes_a_run_failed_until_it_finishes(run: Run) -> None:

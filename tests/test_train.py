@@ -43,6 +43,11 @@ def summary(tmp_path: Path) -> dict:  # type: ignore[type-arg]
     return json.loads((tmp_path / "sweep" / "summary.json").read_text())  # type: ignore[no-any-return]
 
 
+def imported(result: "subprocess.CompletedProcess[str]") -> set[str]:
+    """The modules that a process started with `-X importtime` has imported."""
+    return {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+
+
 def test_one_run_is_trained_then_recognised_without_importing_torch(command: Command, tmp_path: Path) -> None:
     first = command()
     assert first.returncode == 0, first.stderr
@@ -50,9 +55,33 @@ def test_one_run_is_trained_then_recognised_without_importing_torch(command: Com
     second = command("seed=0", options=("-X", "importtime"))
     assert second.returncode == 0
     assert re.fullmatch(r"already finished custom-[0-9a-f]{12}: accuracy .*\n", second.stdout)
-    imported = {line.rpartition("|")[2].strip() for line in second.stderr.splitlines()}
-    assert "crackdet.config" in imported
-    assert not imported & {"torch", "torchvision", "torchmetrics", "optuna", "scipy"}
+    assert "crackdet.config" in imported(second)
+    assert not imported(second) & {"torch", "torchvision", "torchmetrics", "optuna", "scipy"}
+    third = command(options=("-X", "importtime"))  # the same words as at first
+    assert third.returncode == 0 and third.stdout == second.stdout
+    assert not imported(third) & {"torch", "hydra", "omegaconf", "numpy", "rich", "yaml"}
+
+
+def test_a_run_whose_result_is_gone_is_trained_again_however_well_it_is_remembered(
+    command: Command, tmp_path: Path
+) -> None:
+    first = command()
+    (result,) = (tmp_path / "runs").glob("*/result.json")
+    result.unlink()
+    again = command()
+    assert re.findall("finished custom.*", again.stdout) == re.findall("finished custom.*", first.stdout)
+    assert "already" not in again.stdout and result.exists()
+
+
+def test_what_the_environment_decides_is_asked_again(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = "seed=${oc.env:CRACKDET_TEST_SEED}"
+    trained = set()
+    for seed in ("1", "1", "2"):
+        monkeypatch.setenv("CRACKDET_TEST_SEED", seed)
+        trained |= set(re.findall(r"finished (custom-\w+)", command(setting).stdout))
+    assert len(trained) == 2
 
 
 def test_rerun_trains_a_finished_run_again(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from crackdet.identity import LEFT_OUT
@@ -15,10 +16,7 @@ class Entry:
 
     run: Run
     status: Status
-    overrides: Sequence[str]
-    settings: Mapping[str, Any]  # dotted key -> value, of all that decides the result
-    result: Mapping[str, Any]  # of result.json; empty unless finished
-    reason: str  # why it failed, or what is damaged
+    given: Sequence[str] | None = None  # the overrides that a sweep knows the run by
 
     @property
     def id(self) -> str:
@@ -28,21 +26,37 @@ class Entry:
     def accuracy(self) -> float:
         return float(self.result["accuracy"])
 
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """Of `result.json`; empty unless finished."""
+        return (self.run.result or {}) if self.status is Status.FINISHED else {}
+
+    @cached_property
+    def overrides(self) -> Sequence[str]:
+        """What gave the run its settings; where no sweep says it, the command it was first trained by."""
+        return list(self.given if self.given is not None else self.run.provenance.get("overrides", []))
+
+    @property
+    def tree(self) -> Mapping[str, Any]:
+        """All settings that decide the result, by group."""
+        if settings := (self.run.result or {}).get("settings"):  # listing finished runs reads one file of each
+            return settings  # type: ignore[no-any-return]
+        return {group: value for group, value in self.run.config.items() if group not in LEFT_OUT}
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The same with dotted keys."""
+        return flatten(self.tree)
+
+    @cached_property
+    def reason(self) -> str:
+        """Why it failed, or what is damaged."""
+        return _reason(self.run, self.status)
+
 
 def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
-    """The row of a run; where no overrides are known, those it was first trained with."""
-    status = run.status()
-    # result.json has them too, so that listing finished runs reads one file of each
-    tree = (run.result or {}).get("settings") or run.config
-    settings = flatten({group: value for group, value in tree.items() if group not in LEFT_OUT})
-    return Entry(
-        run,
-        status,
-        list(overrides if overrides is not None else run.provenance.get("overrides", [])),
-        settings,
-        run.result or {} if status is Status.FINISHED else {},
-        _reason(run, status),
-    )
+    """The row of a run; what is only shown is read when it is."""
+    return Entry(run, run.status(), overrides)
 
 
 def _reason(run: Run, status: Status) -> str:
@@ -53,11 +67,19 @@ def _reason(run: Run, status: Status) -> str:
 
 def differing(entries: Iterable[Entry]) -> list[str]:
     """The settings in which runs differ, as dotted keys in the order of the configuration."""
-    values: dict[str, set[str]] = {}
-    rows = [entry.settings for entry in entries if entry.settings]
-    for settings in rows:
-        for key in settings:
-            values.setdefault(key, set())
-    for key, seen in values.items():
-        seen.update(repr(settings.get(key)) for settings in rows)
-    return [key for key, seen in values.items() if len(seen) > 1]
+    return _differing([entry.tree for entry in entries if entry.tree], "")
+
+
+def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
+    """Group by group, since comparing a whole group in which all are alike is one step."""
+    found: list[str] = []
+    for key in dict.fromkeys(key for tree in trees for key in tree):
+        values = [tree.get(key) for tree in trees]
+        if values.count(values[0]) == len(values):  # far faster than a loop, and a group that is shared costs nothing
+            continue
+        groups = [value for value in values if isinstance(value, dict)]
+        if groups:
+            found += _differing(groups, f"{prefix}{key}.")
+        if len(groups) < len(values):
+            found.append(f"{prefix}{key}")
+    return found

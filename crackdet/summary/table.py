@@ -45,7 +45,7 @@ def show(summary: "Summary", top: int = TOP) -> None:
         if entry.result.get("repaired"):
             line = f"repaired {entry.id}: {plain(entry.result['repaired'])}"
             out.print(line, highlight=False, soft_wrap=True)
-    keys = differing(summary.entries)
+    keys = differing(summary.entries) if summary.unranked else []
     for entry in summary.unranked:
         reason = f": {plain(entry.reason)}" if entry.reason else ""
         settings = plain(describe(entry, keys) or " ".join(entry.overrides))

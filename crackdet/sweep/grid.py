@@ -8,6 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,11 +26,20 @@ from crackdet.store import Run, Status
 from crackdet.sweep.composition import Composer
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
+from crackdet.sweep.memo import JOB, Meaning, Memo, config_folders
 from crackdet.sweep.record import SweepRecord
 
 log = logging.getLogger(__name__)
 
 POLL = 1.0  # seconds between two looks at the runs of other processes
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A combination whose run is known to be finished: there is nothing to compose and nothing to do."""
+
+    run: Run
+    overrides: list[str]
 
 
 def expand(overrides: Sequence[Override], points: Iterable[Sequence[Override]] = ((),)) -> list[list[str]]:
@@ -79,7 +89,7 @@ def sweep(
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")
-    todo = [job for job in jobs if not job.is_finished()]
+    todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
     try:
         if todo:
@@ -95,15 +105,23 @@ def sweep(
     finish(directory, status)
 
 
-def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: DictConfig) -> list[Job]:
-    """The run of each combination, each run once."""
+def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: DictConfig) -> list[Job | Finished]:
+    """The run of each combination, each run once; those that are known to be finished are not composed again."""
     composer = Composer(context.config_loader, config)
-    jobs: dict[str, Job] = {}
+    hydra = config.hydra
+    memo = Memo(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    jobs: dict[str, Job | Finished] = {}
+    meanings: list[Meaning] = []
     problems: list[str] = []
     fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
     for overrides in combinations:
         try:
-            job = plan(composer.compose(overrides), overrides, fingerprints)
+            if known := memo.recall(overrides):
+                jobs.setdefault(known.id, Finished(known, overrides))
+                continue
+            composed = composer.compose(overrides)
+            job = plan(composed, overrides, fingerprints)
+            meanings.append(job.meaning(composed))
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:
@@ -111,6 +129,7 @@ def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: D
         else:
             jobs.setdefault(job.run.id, job)
     _refuse(problems, len(combinations))
+    memo.remember(meanings)
     return list(jobs.values())
 
 

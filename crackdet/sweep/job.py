@@ -22,7 +22,9 @@ from crackdet.errors import RunFailed, UserError, WriteFailed
 from crackdet.identity import Identity, identify
 from crackdet.schema import Config
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore
+from crackdet.sweep.memo import SINGLE, Meaning, Memo, config_folders, lasts, what_it_read
 from crackdet.sweep.record import SweepRecord
+from crackdet.sweep.skip import finished_line
 from crackdet.sweep.start import refuse
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,12 @@ class Job:
         Raises:
             StoreError: where the run directory is of another configuration.
         """
-        return not self.config.runtime.rerun and self.run.is_finished(self.identity)
+        return not self.config.runtime.rerun and self.run.is_finished(self.identity.digest)
+
+    def meaning(self, composed: DictConfig | Mapping[str, Any]) -> Meaning:
+        """What is to be remembered of the overrides that composed this job."""
+        lasting = lasts(composed) and not self.config.runtime.rerun
+        return Meaning(self.overrides, self.run, self.identity.digest, what_it_read(self.config), lasting)
 
 
 def plan(
@@ -102,8 +109,12 @@ def run_job(composed: DictConfig) -> float | None:
     overrides = list(hydra.overrides.task)
     single = hydra.mode == RunMode.RUN
     try:
+        memo = Memo(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
+        memo.recall(overrides)  # the state of the files before they are asked
         job = plan(composed, overrides)
-        if not single:
+        if single:
+            memo.remember([job.meaning(composed)])
+        else:
             SweepRecord(Path(hydra.sweep.dir)).add(job.run, overrides)
         return execute(job)
     except UserError as error:
@@ -173,7 +184,7 @@ def _refuse_hopeless(job: Job) -> None:
 
 def _already_finished(run: Run) -> float:
     assert run.result is not None
-    log.info("already finished %s: accuracy %.4f, %s", run.id, run.result["accuracy"], run.directory)
+    log.info("%s", finished_line(run))
     return float(run.result["accuracy"])
 
 

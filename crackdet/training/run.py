@@ -87,7 +87,7 @@ def train_run(
             lambda progress: write_csv(run.history_file, progress.history),
         )
         remarks = {"device": device.type, "number_format": precision, "repaired": repaired}
-        result = _publish(run, config, state, sets, remarks)
+        result = _publish(run, config, identity, state, sets, remarks)
         request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
         return result
 
@@ -138,7 +138,12 @@ def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
 
 
 def _publish(
-    run: Run, config: Config, state: TrainingState, sets: dict[str, ImageSet], remarks: dict[str, str | None]
+    run: Run,
+    config: Config,
+    identity: Identity,
+    state: TrainingState,
+    sets: dict[str, ImageSet],
+    remarks: dict[str, str | None],
 ) -> dict[str, Any]:
     """Writes what the run has become, `result.json` last."""
     progress, model = state.progress, state.model
@@ -157,6 +162,7 @@ def _publish(
     )
     result = {
         "schema": RESULT_SCHEMA,
+        "identity": identity.digest,
         **best.metrics,
         "epoch": best.epoch,
         "epochs": len(progress.history),

@@ -159,7 +159,7 @@ def kill_runs(folder: Path, kills: int, chance: random.Random) -> Counter[str]:
                 break
             assert status == -signal.SIGKILL, f"a restarted run failed with {status}"
             counts["kills"] += 1
-            finished = Run(job.run.directory).is_finished(job.identity)
+            finished = Run(job.run.directory).is_finished(job.identity.digest)
             if finished and outcome(job.run) != expected:
                 counts["wrongly finished"] += 1
         counts["lost"] += outcome(job.run) != expected
@@ -208,7 +208,7 @@ def corrupt_runs(folder: Path, corruptions: int, chance: random.Random) -> Count
         damage_file(job.run.directory / name, other.run.directory / name, how, chance)
         counts["corruptions"] += 1
         changed = (job.run.directory / name).read_bytes() != before
-        if changed and name != "resume.pt" and Run(job.run.directory).is_finished(job.identity):
+        if changed and name != "resume.pt" and Run(job.run.directory).is_finished(job.identity.digest):
             counts["wrongly finished"] += 1
         assert attempt(job, 0) == 0
         counts["lost"] += outcome(job.run) != expected
@@ -237,7 +237,7 @@ def start_together(folder: Path, processes: int) -> Counter[str]:
     statuses = [exit_status(child) for child in children]
     assert not any(statuses), statuses
     times = Counter(trained.read_text().split())
-    unfinished = sum(not Run(job.run.directory).is_finished(job.identity) for job in jobs)
+    unfinished = sum(not Run(job.run.directory).is_finished(job.identity.digest) for job in jobs)
     return Counter({"concurrent starts": processes, "doubled": sum(n - 1 for n in times.values()), "lost": unfinished})
 
 
