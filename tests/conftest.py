@@ -20,6 +20,11 @@ TINY = (
     "optimizer.learning_rate=1e-3",
 )
 
+MEASURED = (  # of a result or a history: what is never twice the same
+    "seconds", "images_per_second", "latency_ms", "throughput", "feature_latency_ms", "feature_throughput",
+    "peak_memory_mib", "files",
+)  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

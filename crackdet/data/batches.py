@@ -1,9 +1,11 @@
 """Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from crackdet.data import ImageSet
 
+GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
 AHEAD = 3  # batches that streaming decodes in advance
 
 
@@ -39,18 +42,42 @@ def cut(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
 def load(
     images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
 ) -> Iterator[Batch]:
-    """The batches, one after the other, on the device."""
+    """The batches, one after the other, on the device; from its own memory where the whole set has room there."""
     labels = torch.tensor(images.labels, dtype=torch.float32)
-    pixels = _gathered(images, batches) if images.pixels.file else _streamed(images, batches, num_workers)
-    for indices, array in zip(batches, pixels, strict=True):
+    pixels: Iterator[Tensor]
+    if images.pixels.file is None:
+        pixels = (_move(torch.from_numpy(array), device) for array in _streamed(images, batches, num_workers))
+    else:
+        pixels = _gathered(images, batches, device)
+    for indices, batch in zip(batches, pixels, strict=True):
         places = torch.from_numpy(indices)
-        yield Batch(_to_device(torch.from_numpy(array), device), _move(labels[places], device), places)
+        # (N, S, S, 3) bytes -> (N, 3, S, S) floats, on the device: the bytes travel, being a quarter of the floats
+        yield Batch(batch.permute(0, 3, 1, 2).float().div_(255), _move(labels[places], device), places)
 
 
-def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
-    rows = np.array([images.pixels.rows[photograph.digest] for photograph in images.photographs])
-    for indices in batches:
-        yield images.pixels.array[rows[indices]]
+def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:
+    rows = torch.tensor([images.pixels.rows[photograph.digest] for photograph in images.photographs])
+    assert images.pixels.file is not None, "decoded"
+    resident = _on_gpu(images.pixels.file, device) if device.type == "cuda" else None
+    if resident is not None:
+        rows = rows.to(device)
+        for indices in batches:
+            yield resident.index_select(0, rows[_move(torch.from_numpy(indices), device)])
+    else:
+        pixels = torch.from_numpy(images.pixels.array)
+        for indices in batches:
+            yield _move(pixels.index_select(0, rows[torch.from_numpy(indices)]), device)
+
+
+@functools.lru_cache(maxsize=1)
+def _on_gpu(file: Path, device: torch.device) -> Tensor | None:
+    """All pixels of a cache file in the GPU's memory, for this run and the next ones on the same images.
+
+    None where they would take more than a share of what is free, which training needs.
+    """
+    array = np.load(file, mmap_mode="c")
+    free, _ = torch.cuda.mem_get_info(device)
+    return torch.from_numpy(array).to(device) if array.nbytes <= GPU_SHARE * free else None
 
 
 def _streamed(
@@ -65,11 +92,6 @@ def _streamed(
                 yield np.stack([future.result() for future in pending.popleft()])
         while pending:
             yield np.stack([future.result() for future in pending.popleft()])
-
-
-def _to_device(pixels: Tensor, device: torch.device) -> Tensor:
-    """(N, S, S, 3) bytes -> (N, 3, S, S) floats; the bytes travel, being a quarter of the floats."""
-    return _move(pixels, device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:

@@ -49,7 +49,7 @@ class DecodedPhotographs:
     def array(self) -> NDArray[np.uint8]:
         """(images, size, size, 3), mapped: its pages are shared between processes."""
         assert self.file is not None, "streamed photographs have no array"
-        array: NDArray[np.uint8] = np.load(self.file, mmap_mode="r")
+        array: NDArray[np.uint8] = np.load(self.file, mmap_mode="c")  # never written: torch wants it writable
         return array
 
     def read(self, photograph: Photograph) -> NDArray[np.uint8]:

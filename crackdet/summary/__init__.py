@@ -102,6 +102,12 @@ MEASURED = (
     "feature_flops",
     "seconds",
     "images_per_second",
+    "latency_ms",
+    "throughput",
+    "feature_latency_ms",
+    "feature_throughput",
+    "peak_memory_mib",
+    "weights_mib",
     "valid_images",
     "valid_digest",
 )

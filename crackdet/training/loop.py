@@ -24,8 +24,6 @@ from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 50  # batches: how often a GPU is asked whether the loss is still finite
-
 
 def train(
     state: TrainingState,
@@ -99,7 +97,7 @@ def train_epoch(
         correct += ((logits > 0) == (batch.labels > 0.5)).sum()
 
         last = number + 1 == len(batches)
-        looked_at = device.type == "cpu" or number % LOOK_EVERY == 0 or last  # a look makes the GPU wait
+        looked_at = device.type == "cpu" or last  # a look makes a GPU wait
         if looked_at and not math.isfinite(loss_sum.item()):
             raise NotFinite(
                 f"the loss is {loss_sum.item()} in epoch {progress.epoch}, batch {number + 1} of {len(batches)}, "
@@ -130,11 +128,11 @@ def predict(
     device = next(model.parameters()).device
     model.eval()
     logits = []
-    for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
-        with autocast(precision, device):
+    with autocast(precision, device):  # around all batches: weights are converted once
+        for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
             logits.append(model(batch.images).float())
-        if checkpointer is not None and checkpointer.asked_to_stop:
-            checkpointer.save()
+            if checkpointer is not None and checkpointer.asked_to_stop:
+                checkpointer.save()
     return torch.cat(logits).cpu()
 
 
@@ -159,10 +157,12 @@ def finish_epoch(
         }
     )
     if progress.best.improved_by(monitored, config.trainer):
-        weights = {
-            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in state.model.state_dict().items()
-        }
+        weights = progress.best.weights  # written over, since two copies of a large network may not fit
+        for name, tensor in state.model.state_dict().items():
+            if name in weights:
+                weights[name].copy_(tensor)
+            else:
+                weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
     with warnings.catch_warnings():  # torch counts the optimizer's steps, and a resumed epoch may need none
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")

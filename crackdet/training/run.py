@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from crackdet.identity import LEFT_OUT, Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
+from crackdet.training.cost import measure_cost
 from crackdet.training.device import choose_device, make_deterministic, precision_of
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
-from crackdet.training.memory import keep_freed_memory
+from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
 from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
 from crackdet.training.resources import check_resources, estimate
 from crackdet.training.state import Checkpointer, Progress, TrainingState
@@ -65,7 +68,9 @@ def train_run(
         device = choose_device(config.runtime)
         make_deterministic()
         if device.type == "cpu":
+            give_back_freed_memory()
             keep_freed_memory()
+        memory = PeakMemory(device)
         precision = precision_of(config.trainer.precision, device)
         check_resources(estimate(config, precision), device, run.directory)
         _write_beginning(run, config, identity, device, overrides)
@@ -87,7 +92,8 @@ def train_run(
             lambda progress: write_csv(run.history_file, progress.history),
         )
         remarks = {"device": device.type, "number_format": precision, "repaired": repaired}
-        result = _publish(run, config, identity, state, sets, remarks)
+        costs = _costs(config, state, precision, memory)
+        result = _publish(run, config, identity, state, sets, {**costs, **remarks})
         request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
         return result
 
@@ -137,13 +143,23 @@ def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
     return None
 
 
+def _costs(config: Config, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:
+    """What using the network costs, and what training it took of memory."""
+    peak, model = memory.mib(), state.model
+    assert isinstance(model, Classifier)
+    times = asdict(measure_cost(model, config.trainer.batch_size, precision, state.progress.seconds))
+    weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values()) / 2**20
+    costs = {**times, "peak_memory_mib": peak, "weights_mib": weights}
+    return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}
+
+
 def _publish(
     run: Run,
     config: Config,
     identity: Identity,
     state: TrainingState,
     sets: dict[str, ImageSet],
-    remarks: dict[str, str | None],
+    remarks: Mapping[str, str | float | None],
 ) -> dict[str, Any]:
     """Writes what the run has become, `result.json` last."""
     progress, model = state.progress, state.model

@@ -22,9 +22,9 @@ from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
 from crackdet.training.run import prepare, train_run
 from crackdet.training.state import TrainingState
+from tests.conftest import MEASURED
 
 Configure = Callable[..., Config]
-TIMES = ("seconds", "images_per_second")
 
 
 def train(config: Config) -> Run:
@@ -37,13 +37,13 @@ def train(config: Config) -> Run:
 
 
 def history(run: Run) -> list[dict[str, str]]:
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in run.history]
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in run.history]
 
 
 def outcome(run: Run) -> dict[str, Any]:
     """All of a run that must be the same when it is trained again."""
     assert run.result is not None
-    result = {name: value for name, value in run.result.items() if name not in (*TIMES, "files")}
+    result = {name: value for name, value in run.result.items() if name not in MEASURED}
     weights = {name: tensor.numpy().tobytes() for name, tensor in load_file(run.weights_file).items()}
     return {
         "result": result,
