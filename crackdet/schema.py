@@ -207,6 +207,7 @@ class Trainer:
     monitor: str = setting("valid_loss", choices=tuple(MONITORS))  # chooses the best epoch
     min_delta: float = setting(0.0, at_least=0)  # what counts as better
     precision: str = setting("auto", choices=("auto", "fp32", "bf16"))
+    compile: bool = False  # by torch.compile: a minute at the start of a run
     clip_norm: float | None = setting(None, above=0)  # of the gradient; null: no clipping
     pos_weight: float | None = setting(None, above=0)  # weight of the crack class in the loss
 

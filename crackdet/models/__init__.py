@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "check_weights",
     "default_weights",
+    "depthwise_share",
     "feature_flops",
     "restore",
 ]
@@ -109,6 +110,24 @@ def feature_flops(config: Config) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _blueprint(config.model).eval()(torch.empty(1, 3, size, size, device="meta"))
     return int(counter.get_total_flops())
+
+
+def depthwise_share(config: Config) -> float:
+    """Share of the feature extractor's floating-point operations that is in depthwise convolutions."""
+    depthwise = 0
+
+    def count(convolution: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal depthwise
+        assert isinstance(convolution, nn.Conv2d)
+        depthwise += 2 * output.numel() * convolution.kernel_size[0] * convolution.kernel_size[1]
+
+    extractor, size = _blueprint(config.model).eval(), config.data.image_size
+    for module in extractor.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        extractor(torch.empty(1, 3, size, size, device="meta"))
+    return depthwise / max(feature_flops(config), 1)
 
 
 def _classifier(

@@ -1,11 +1,19 @@
 """The device of a run, and the number format on it."""
 
+import logging
+import os
+import shutil
 from contextlib import AbstractContextManager
 
 import torch
 
 from crackdet.errors import UserError
-from crackdet.schema import Runtime
+from crackdet.models import depthwise_share
+from crackdet.schema import Config, Runtime
+
+log = logging.getLogger(__name__)
+
+MUCH = 0.05  # of the floating-point operations
 
 
 def choose_device(runtime: Runtime) -> torch.device:
@@ -38,8 +46,13 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def precision_of(setting: str, device: torch.device) -> str:
-    """`auto` by a fixed rule, never by a timing: bf16 on a device that computes in it, else fp32."""
+def precision_of(config: Config, device: torch.device) -> str:
+    """The number format of a run; `auto` is a fixed rule, never a timing, so that a run is the same twice.
+
+    bf16 on a device that computes in it, else fp32. On a CPU a network that computes much in depthwise convolutions
+    stays in fp32: those gain nothing from bf16 there (docs/performance.md has the measurements).
+    """
+    setting = config.trainer.precision
     if setting != "auto":
         return setting
     if device.type == "cuda":
@@ -47,7 +60,19 @@ def precision_of(setting: str, device: torch.device) -> str:
     else:
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         native = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+        native = native and depthwise_share(config) < MUCH
     return "bf16" if native else "fp32"
+
+
+def compiles(config: Config, device: torch.device) -> bool:
+    """Whether the network is compiled: where it is wished and can be."""
+    if not config.trainer.compile:
+        return False
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++") if device.type != "cuda" else ("cc", "gcc", "clang")
+    if any(shutil.which(compiler) for compiler in compilers if compiler):
+        return True
+    log.warning("trainer.compile=true is left out: there is no C++ compiler (one of %s)", ", ".join(compilers[-2:]))
+    return False
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:

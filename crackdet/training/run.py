@@ -21,7 +21,7 @@ from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
 from crackdet.training.cost import measure_cost
-from crackdet.training.device import choose_device, make_deterministic, precision_of
+from crackdet.training.device import choose_device, compiles, make_deterministic, precision_of
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
 from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
@@ -71,7 +71,7 @@ def train_run(
             give_back_freed_memory()
             keep_freed_memory()
         memory = PeakMemory(device)
-        precision = precision_of(config.trainer.precision, device)
+        precision = precision_of(config, device)
         check_resources(estimate(config, precision), device, run.directory)
         _write_beginning(run, config, identity, device, overrides)
         state = _begin(config, device)
@@ -91,15 +91,22 @@ def train_run(
             checkpointer,
             lambda progress: write_csv(run.history_file, progress.history),
         )
-        remarks = {"device": device.type, "number_format": precision, "repaired": repaired}
-        costs = _costs(config, state, precision, memory)
-        result = _publish(run, config, identity, state, sets, {**costs, **remarks})
+        remarks: dict[str, str | float | None] = {
+            **_costs(config, state, precision, memory),
+            "device": device.type,
+            "number_format": precision,
+            "compiled": state.model._compiled_call_impl is not None,
+            "repaired": repaired,
+        }
+        result = _publish(run, config, identity, state, sets, remarks)
         request.raise_if_asked()  # while it was published: the run is finished, the sweep is not
         return result
 
 
 def _begin(config: Config, device: torch.device) -> TrainingState:
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiles(config, device):
+        model.compile()
     optimizer = build_optimizer(config.optimizer, model.parameters())
     return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
 

@@ -1,0 +1,17 @@
+"""A Hydra program whose jobs do nothing, over crackdet's configuration: what Hydra itself takes for a sweep."""
+
+import hydra
+from omegaconf import DictConfig
+
+from crackdet.config import register
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def job(_config: DictConfig) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    job()

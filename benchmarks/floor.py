@@ -1,0 +1,45 @@
+"""The least time that a training step can take: its arithmetic, and the traffic that no order of work avoids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.environment import Machine
+from crackdet.compose import compose
+from crackdet.models import blueprint
+from crackdet.training.resources import estimate
+
+# Bytes for each weight in a step of bf16 with Adam in fp32: the weight is read and written as bf16 (4 + 2) and
+# read forward and backward (2 + 2); its gradient is written as bf16, read, and written as fp32 (2 + 2 + 4);
+# Adam reads weight, gradient and two moments (16) and writes all but the gradient (12).
+TRAFFIC_PER_WEIGHT = 46
+
+
+@dataclass(frozen=True)
+class Floor:
+    arithmetic: float  # seconds
+    traffic: float
+
+    @property
+    def seconds(self) -> float:
+        return self.arithmetic + self.traffic
+
+    def most(self, images_per_second: float, batch: int) -> float:
+        """How many times faster than so many images a second any step could be."""
+        return batch / self.arithmetic / images_per_second
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s ({self.arithmetic:.3f} of arithmetic, {self.traffic:.3f} of traffic)"
+
+
+def floor(overrides: Sequence[str], machine: Machine) -> Floor:
+    """Of a step in bf16: forward and backward at the rate of a matrix product, and each activation moved twice."""
+    config = compose(list(overrides))
+    size, batch = config.data.image_size, config.trainer.batch_size
+    model = blueprint(config)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.empty(batch, 3, size, size, device="meta")).sum().backward()
+    moved = TRAFFIC_PER_WEIGHT * model.num_parameters + 2 * estimate(config, "bf16").activations
+    return Floor(counter.get_total_flops() / machine.bf16, moved / machine.traffic)

@@ -1,0 +1,256 @@
+"""The loops that crackdet is measured against, each in a process of its own: it prints one line of JSON.
+
+article    the article's: fp32, default layout, default Adam, PIL in every epoch, one process
+bare       the best step known here over tensors in memory: the same network, precision and batch as crackdet's
+lightning  the way of lightning-hydra-template: Lightning's Trainer and a DataLoader, its defaults
+reading    batches from JPEG files by a DataLoader with two workers
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import resnext50_32x4d
+from torchvision.transforms import Compose, Resize, ToTensor
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Folder = Annotated[Path, typer.Option()]
+VALID_SHARE = 5  # every fifth image
+WARM_UP = 8  # steps, until memory and kernels have settled
+
+
+class Photographs(Dataset[tuple[Tensor, float]]):
+    """As the article reads them: opened, resized and scaled at every access."""
+
+    def __init__(self, folder: Path, size: int, part: str = "all") -> None:
+        files = sorted(folder.glob("*/*.jpg"))
+        valid = set(files[::VALID_SHARE])
+        self.files = [path for path in files if part == "all" or (path in valid) == (part == "valid")]
+        self.transform = Compose([Resize((size, size)), ToTensor()])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, float]:
+        path = self.files[index]
+        return self.transform(Image.open(path).convert("RGB")), float(path.parent.name == "Positive")
+
+
+def article_network(network: str, size: int, conv_out: tuple[int, int], linear: int) -> nn.Module:
+    if network == "resnext50":
+        extractor: nn.Module = resnext50_32x4d(weights=None)
+        features = 1000
+    else:
+        a, b = conv_out
+        extractor = nn.Sequential(
+            nn.Conv2d(3, a, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        )  # fmt: skip
+        features = b * (size // 4) ** 2
+    classifier = nn.Sequential(
+        nn.Flatten(), nn.Linear(features, linear), nn.ReLU(), nn.Linear(linear, linear), nn.ReLU(), nn.Linear(linear, 1)
+    )
+    return nn.Sequential(extractor, classifier)
+
+
+def report(**values: Any) -> None:
+    print(json.dumps(values))
+
+
+@app.command()
+def article(
+    photographs: Folder, network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8,
+    conv_out: str = "64,128", linear: int = 512,
+) -> None:  # fmt: skip
+    """Images a second of the article's training loop, over so many steps after two to warm up."""
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = article_network(network, size, _pair(conv_out), linear).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    times: list[float] = []
+    loader = DataLoader(Photographs(photographs, size), batch_size=batch, shuffle=True, drop_last=True)
+    began = time.perf_counter()
+    for images, labels in _endless(loader):
+        _article_step(model, optimizer, images.to(device), labels.to(device))
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        if len(times) == steps + 2:
+            break
+    report(images_per_second=batch * steps / sum(times[2:]), seconds=sorted(times[2:])[steps // 2])
+
+
+@app.command()
+def article_sweep(photographs: Folder, size: int = 64, batch: int = 32, epochs: int = 4) -> None:
+    """Seconds that the article's search takes for its four combinations, so many epochs each."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    began = time.perf_counter()
+    for conv_out, linear in (((64, 128), 256), ((128, 256), 512), ((64, 128), 512), ((64, 128), 1024)):
+        torch.manual_seed(0)
+        model = article_network("custom", size, conv_out, linear).to(device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+        train = DataLoader(Photographs(photographs, size, "train"), batch_size=batch, shuffle=True)
+        valid = DataLoader(Photographs(photographs, size, "valid"), batch_size=batch)
+        for _ in range(epochs):
+            model.train()
+            for images, labels in train:
+                _article_step(model, optimizer, images.to(device), labels.to(device))
+            _article_accuracy(model, valid, device)
+    report(seconds=time.perf_counter() - began)
+
+
+@app.command()
+def bare(
+    network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8, precision: str = "auto",
+    conv_out: str = "64,128", linear: int = 512,
+) -> None:  # fmt: skip
+    """Images a second of the best step known here, over tensors in memory."""
+    from crackdet.compose import compose
+    from crackdet.models import build
+    from crackdet.schema import Runtime
+    from crackdet.training.device import choose_device, make_deterministic, precision_of
+    from crackdet.training.memory import PeakMemory, keep_freed_memory
+    from crackdet.training.resources import estimate
+
+    choice = [f"trainer.precision={precision}", f"trainer.batch_size={batch}"]
+    choice += ["model=resnext50", "model.weights=null"] if network == "resnext50" else [f"model.conv_out=[{conv_out}]"]
+    config = compose([*choice, f"model.linear_features={linear}", f"data.image_size={size}"])
+    device = choose_device(Runtime())
+    make_deterministic()
+    keep_freed_memory()
+    memory = PeakMemory(device)
+    model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    number_format = precision_of(config, device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+    images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = (torch.rand(batch, device=device) > 0.5).float()
+    times: list[float] = []
+    for _ in range(WARM_UP + steps):
+        began = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=number_format == "bf16"):
+            logits = model(images)
+        binary_cross_entropy_with_logits(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    best = times[WARM_UP:]
+    needs = estimate(config, number_format)
+    report(
+        images_per_second=batch * steps / sum(best), seconds=sorted(best)[steps // 2], peak_mib=memory.mib(),
+        precision=number_format, needs_mib=(needs.memory - needs.best_weights) / 2**20,
+    )  # fmt: skip
+
+
+@app.command()
+def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
+    """Images a second from files, decoded and resized by two workers."""
+    loader = DataLoader(Photographs(photographs, size), batch_size=batch, shuffle=True, num_workers=2)
+    endless = _endless(loader)
+    next(endless)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        count += len(next(endless)[0])
+    report(images_per_second=count / (time.perf_counter() - began))
+
+
+@app.command()
+def gathering(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0) -> None:
+    """Images a second as crackdet's training gets them, from the second run on."""
+    from crackdet.compose import compose
+    from crackdet.data import load_splits
+    from crackdet.data.batches import cut, load, shuffled
+    from crackdet.training.device import choose_device
+    from crackdet.training.memory import keep_freed_memory
+
+    config = compose(["data=folder", f"data.root={photographs}", f"data.image_size={size}", "runtime.cache=cache"])
+    device = choose_device(config.runtime)
+    keep_freed_memory()
+    images = load_splits(config.data, config.runtime)["train"]
+    count, epoch, began = 0, 0, 0.0
+    while epoch < 2 or time.perf_counter() - began < seconds:
+        if epoch == 1:
+            began, count = time.perf_counter(), 0
+        for loaded in load(images, cut(shuffled(len(images), 0, epoch), batch), device, None):
+            count += len(loaded.labels)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        epoch += 1
+    report(images_per_second=count / (time.perf_counter() - began))
+
+
+@app.command()
+def lightning(photographs: Folder, size: int = 64, batch: int = 32, accuracy: float = 0.97, epochs: int = 30) -> None:
+    """Seconds and epochs until Lightning's Trainer has reached a validation accuracy, its start included."""
+    from lightning import LightningModule, Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
+    from torchmetrics.classification import BinaryAccuracy
+
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = article_network("custom", size, (64, 128), 512)
+            self.valid_accuracy = BinaryAccuracy()
+
+        def training_step(self, batch: list[Tensor], _index: int) -> Tensor:
+            return binary_cross_entropy_with_logits(self.net(batch[0]).squeeze(1), batch[1].float())
+
+        def validation_step(self, batch: list[Tensor], _index: int) -> None:
+            self.valid_accuracy(self.net(batch[0]).squeeze(1), batch[1])
+            self.log("accuracy", self.valid_accuracy)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=1e-4)
+
+    torch.manual_seed(0)
+    began = time.perf_counter()
+    trainer = Trainer(
+        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        callbacks=[EarlyStopping("accuracy", mode="max", stopping_threshold=accuracy, patience=epochs)],
+    )  # fmt: skip
+    train = DataLoader(Photographs(photographs, size, "train"), batch_size=batch, shuffle=True, num_workers=2)
+    valid = DataLoader(Photographs(photographs, size, "valid"), batch_size=batch, num_workers=2)
+    trainer.fit(Module(), train, valid)
+    seconds = time.perf_counter() - began
+    report(seconds=seconds, epochs=trainer.current_epoch, accuracy=float(trainer.callback_metrics["accuracy"]))
+
+
+def _article_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
+    optimizer.zero_grad()
+    loss = binary_cross_entropy_with_logits(model(images).squeeze(1), labels.float())
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def _article_accuracy(model: nn.Module, valid: "DataLoader[Any]", device: torch.device) -> float:
+    model.eval()
+    correct = [
+        ((torch.sigmoid(model(images.to(device))).squeeze(1) > 0.5) == (labels.to(device) > 0.5)).float().mean().item()
+        for images, labels in valid
+    ]
+    return sum(correct) / len(correct)
+
+
+def _endless(loader: "DataLoader[Any]") -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def _pair(text: str) -> tuple[int, int]:
+    a, b = map(int, text.split(","))
+    return a, b
+
+
+if __name__ == "__main__":
+    app()
