@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV := $(RUN)/uv
 
-.PHONY: install demo test faults lint types check clean
+.PHONY: install demo test faults bench lint types check clean
 
 install: $(VENV)/installed
 
@@ -21,6 +21,12 @@ test: install
 
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8
+
+# `make bench PHOTOGRAPHS=folder` measures with photographs in folder/Positive and folder/Negative; without, with drawn ones
+bench: install
+	$(UV) pip install --quiet --python $(RUN)/python --constraint constraints.txt --group bench
+	$(RUN)/python -m benchmarks $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS))
+	$(RUN)/python -m benchmarks.precision $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS))
 
 lint: install
 	$(RUN)/ruff check .

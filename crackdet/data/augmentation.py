@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torchvision.transforms.v2.functional import adjust_hue
 
+from crackdet.data.batches import move
 from crackdet.schema import Augmentation
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as torchvision's rgb_to_grayscale
@@ -29,8 +30,8 @@ def draw(num_images: int, seed: int, epoch: int) -> Tensor:
 
 
 def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
-    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS)."""
-    flip_h, flip_v, turn, angle, bright, contrast, saturate, hue = numbers.to(images.device).unbind(1)
+    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS) on the CPU."""
+    flip_h, flip_v, turn, angle, bright, contrast, saturate, _ = move(numbers, images.device).unbind(1)
     if settings.horizontal_flip:
         images = _where(flip_h < 0.5, images.flip(3), images)
     if settings.vertical_flip:
@@ -49,7 +50,7 @@ def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
     if settings.saturation:
         images = _blend(images, _grey(images), _factor(saturate, settings.saturation))
     if settings.hue:
-        shifts = ((hue * 2 - 1) * settings.hue).tolist()
+        shifts = ((numbers[:, -1] * 2 - 1) * settings.hue).tolist()  # of the CPU's: a GPU would be waited for
         images = torch.stack([adjust_hue(image, shift) for image, shift in zip(images, shifts, strict=True)])
     return images
 

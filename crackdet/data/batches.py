@@ -46,13 +46,13 @@ def load(
     labels = torch.tensor(images.labels, dtype=torch.float32)
     pixels: Iterator[Tensor]
     if images.pixels.file is None:
-        pixels = (_move(torch.from_numpy(array), device) for array in _streamed(images, batches, num_workers))
+        pixels = (move(torch.from_numpy(array), device) for array in _streamed(images, batches, num_workers))
     else:
         pixels = _gathered(images, batches, device)
     for indices, batch in zip(batches, pixels, strict=True):
         places = torch.from_numpy(indices)
         # (N, S, S, 3) bytes -> (N, 3, S, S) floats, on the device: the bytes travel, being a quarter of the floats
-        yield Batch(batch.permute(0, 3, 1, 2).float().div_(255), _move(labels[places], device), places)
+        yield Batch(batch.permute(0, 3, 1, 2).float().div_(255), move(labels[places], device), places)
 
 
 def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:
@@ -62,11 +62,11 @@ def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: to
     if resident is not None:
         rows = rows.to(device)
         for indices in batches:
-            yield resident.index_select(0, rows[_move(torch.from_numpy(indices), device)])
+            yield resident.index_select(0, rows[move(torch.from_numpy(indices), device)])
     else:
         pixels = torch.from_numpy(images.pixels.array)
         for indices in batches:
-            yield _move(pixels.index_select(0, rows[torch.from_numpy(indices)]), device)
+            yield move(pixels.index_select(0, rows[torch.from_numpy(indices)]), device)
 
 
 @functools.lru_cache(maxsize=1)
@@ -94,7 +94,8 @@ def _streamed(
             yield np.stack([future.result() for future in pending.popleft()])
 
 
-def _move(tensor: Tensor, device: torch.device) -> Tensor:
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on the device, without waiting for what the device is doing."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

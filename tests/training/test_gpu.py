@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crackdet.data import data_fingerprint
+from crackdet.data import batches, data_fingerprint, load_splits
 from crackdet.errors import RunFailed
 from crackdet.identity import identify
 from crackdet.schema import Config
@@ -44,3 +44,40 @@ def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.status() is Status.FAILED
+
+
+def test_no_batch_waits_for_the_gpu(tiny: Configure, recwarn: pytest.WarningsRecorder, tmp_path: Path) -> None:
+    waited = []
+    for batch_size in (4, 16):
+        recwarn.clear()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            train(
+                tiny("runtime.device=cuda", "data/augmentation=full", f"trainer.batch_size={batch_size}",
+                     f"runtime.store={tmp_path / str(batch_size)}")
+            )  # fmt: skip
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waited.append(sum("synchronizing" in str(warning.message) for warning in recwarn))
+    assert waited[0] == waited[1], "smaller batches are more batches"
+
+
+def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
+    tiny: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    images = load_splits(config.data, config.runtime)["train"]
+    order = batches.cut(batches.shuffled(len(images), 0, 1), 8)
+    device = torch.device("cuda")
+    resident = list(batches.load(images, order, device, None))
+    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
+    batches._on_gpu.cache_clear()
+    for ours, moved in zip(resident, batches.load(images, order, device, None), strict=True):
+        assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
+    batches._on_gpu.cache_clear()
+
+
+def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:
+    result = train(tiny("runtime.device=cuda", "model.linear_features=512")).result
+    assert result is not None
+    assert result["peak_memory_mib"] > 3 * result["weights_mib"]

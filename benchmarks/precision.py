@@ -1,0 +1,73 @@
+"""Whether bf16 changes a decision: the same networks and seeds in fp32 and in bf16, on photographs.
+
+    python -m benchmarks.precision --photographs FOLDER [--groups COLUMN]
+
+Prints, for each network, the accuracies of both formats over the seeds, and the mean of their differences by
+seed with its 95 % interval (Student's t on paired differences).
+"""
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import typer
+from scipy.stats import ttest_rel
+
+from benchmarks.figures import ROOT, python
+from benchmarks.photographs import photographs
+
+NETWORKS = {
+    "custom (64,128,512)": ("model=custom",),
+    "ResNet-18": ("model=torchvision", "model.name=resnet18", "model.weights=null"),
+}
+
+
+def main(
+    source: Annotated[Path | None, typer.Option("--photographs", help="Holds Positive and Negative.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="A column of FOLDER/manifest.csv that keeps groups together.")
+    ] = None,
+    images: Annotated[int, typer.Option()] = 1000,
+    size: Annotated[int, typer.Option()] = 64,
+    epochs: Annotated[int, typer.Option()] = 8,
+    seeds: Annotated[int, typer.Option(min=2)] = 5,
+) -> None:
+    """Trains 2 x seeds runs of each network and compares them."""
+    print(f"{images} images at {size}x{size}, {epochs} epochs, {seeds} seeds\n")
+    print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | seconds fp32 | seconds bf16 |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, overrides in NETWORKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = source.absolute() if source else photographs(None, images, Path(folder) / "drawn")
+            data = ["data=folder", f"data.root={root}", f"data.max_images={images}", f"data.image_size={size}"]
+            if groups is not None:
+                data.append(f"data.groups={groups}")
+            grid = ["trainer.precision=fp32,bf16", f"seed=range(0,{seeds})", f"trainer.max_epochs={epochs}"]
+            python(str(ROOT / "train.py"), "-m", *overrides, *data, *grid, folder=Path(folder))
+            print(_row(name, Path(folder) / "outputs" / "runs"), flush=True)
+
+
+def _row(name: str, store: Path) -> str:
+    results = [json.loads(file.read_text()) for file in store.glob("*/result.json")]
+    results.sort(key=lambda result: result["settings"]["seed"])
+    accuracies, seconds = defaultdict(list), defaultdict(list)
+    for result in results:
+        accuracies[result["number_format"]].append(result["accuracy"])
+        seconds[result["number_format"]].append(result["seconds"])
+    low, high = ttest_rel(accuracies["bf16"], accuracies["fp32"]).confidence_interval(0.95)
+    difference = mean(accuracies["bf16"]) - mean(accuracies["fp32"])
+    shown = {
+        kind: f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f})" for kind, values in accuracies.items()
+    }
+    times = {kind: f"{mean(values):.1f}" for kind, values in seconds.items()}
+    return (
+        f"| {name} | {shown['fp32']} | {shown['bf16']} | {difference:+.4f} ({low:+.4f} to {high:+.4f}) "
+        f"| {times['fp32']} | {times['bf16']} |"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
