@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,9 @@ def decode_all(
     Raises:
         UserError: where the cache folder cannot be written.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # a worker of ours imports the user's script, which asks for the images again: it would wait for its parent
+        raise RuntimeError('put what the script does under `if __name__ == "__main__":`')
     unique = {photograph.digest: photograph for photograph in photographs}
     digests = sorted(unique)
     items = [unique[digest] for digest in digests]
@@ -150,17 +154,21 @@ def _build(
     ]
     try:
         with bar("decoding images", len(photographs)) as progress:
-            if workers < 2 or len(photographs) < WORTH_WORKERS:
-                for task in tasks:
-                    bad.update(_decode_chunk(*task))
-                    progress.advance(len(task[1]))
-            else:
+            left = list(tasks)
+            if workers >= 2 and len(photographs) >= WORTH_WORKERS:
                 # spawned, not forked: a forked child would inherit locks and threads
                 with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
                     futures = [pool.submit(_decode_chunk, *task) for task in tasks]
-                    for task, future in zip(tasks, futures, strict=True):
-                        bad.update(future.result())
-                        progress.advance(len(task[1]))
+                    try:
+                        for task, future in zip(tasks, futures, strict=True):
+                            bad.update(future.result())
+                            progress.advance(len(task[1]))
+                            left.remove(task)
+                    except BrokenProcessPool:  # killed, or a script that cannot be imported
+                        log.warning("the processes that decode images died; going on in this one")
+            for task in left:
+                bad.update(_decode_chunk(*task))
+                progress.advance(len(task[1]))
         if temporary is not None and target is not None:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -323,3 +325,24 @@ def test_leaving_out_all_images_of_a_class_is_refused(root: Path, runtime: Runti
         path.write_bytes(path.name.encode())
     with pytest.raises(UserError, match="has no image with a crack"):
         load_splits(folder(root, on_bad_image="skip"), runtime)
+
+
+SCRIPT = """
+from crackdet.compose import compose
+from crackdet.data import cache, load_splits
+
+cache.WORTH_WORKERS = 2
+places = ["data.root={root}", "runtime.cache=cache", "runtime.num_workers=2"]
+config = compose(["data=folder", "data.image_size=32", *places])
+print(sum(map(len, load_splits(config.data, config.runtime).values())))
+"""
+
+
+def test_a_script_that_is_imported_by_its_own_workers_gets_its_images_all_the_same(
+    photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.format(root=photographs))  # without `if __name__ == "__main__":`
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "16\n"
