@@ -162,6 +162,15 @@ def reading(bench: Bench) -> Iterator[Figure]:
             f"reading batches at {size}x{size}", "PIL in a DataLoader with 2 workers", goal, fast / slow,
             f"{fast:.0f} and {slow:.0f} images/s",
         )  # fmt: skip
+        if size == LARGE[0].size:
+            options = {"photographs": images, "size": size, "cache_gib": 0}
+            streamed = middle(
+                [loop("gathering", bench.folder, **options) for _ in range(bench.repeats)], "images_per_second"
+            )
+            yield Figure(
+                f"streaming a set over runtime.cache_gib at {size}x{size}", "PIL in a DataLoader with 2 workers", 1.0,
+                streamed / slow, f"{streamed:.0f} and {slow:.0f} images/s",
+            )  # fmt: skip
 
 
 def skipping(bench: Bench) -> Iterator[Figure]:

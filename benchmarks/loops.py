@@ -164,7 +164,9 @@ def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: floa
 
 
 @app.command()
-def gathering(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0) -> None:
+def gathering(
+    photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0, cache_gib: float = 16.0
+) -> None:
     """Images a second as crackdet's training gets them, from the second run on."""
     from crackdet.compose import compose
     from crackdet.data import load_splits
@@ -172,7 +174,8 @@ def gathering(photographs: Folder, size: int = 224, batch: int = 32, seconds: fl
     from crackdet.training.device import choose_device
     from crackdet.training.memory import keep_freed_memory
 
-    config = compose(["data=folder", f"data.root={photographs}", f"data.image_size={size}", "runtime.cache=cache"])
+    places = [f"data.root={photographs}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
+    config = compose(["data=folder", f"data.image_size={size}", *places])
     device = choose_device(config.runtime)
     keep_freed_memory()
     images = load_splits(config.data, config.runtime)["train"]
