@@ -24,11 +24,13 @@ from crackdet.schema import (
     GROUPS,
     MISSING,
     SGD,
+    YOUNGER,
     Config,
     CustomModel,
     Model,
     Schema,
     Seeded,
+    Sweep,
     SyntheticData,
     TorchvisionModel,
     UserModel,
@@ -57,7 +59,7 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
             the value and what is allowed.
     """
     try:
-        tree = _resolved(composed)
+        tree = resolved(composed)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'configuration'}: {first_line(error)}") from None
     unknown = set(tree) - {item.name for item in fields(Config)}
@@ -69,6 +71,31 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     _check_ranges(config, "")
     _check_together(config)
     return config
+
+
+def resolved(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values, without Hydra's own settings, some of which are known to a running job only.
+
+    Raises:
+        OmegaConfBaseException: where a value refers to what is not there.
+    """
+    if not isinstance(composed, DictConfig) and "${" not in repr(composed):
+        return {str(key): value for key, value in composed.items() if key != "hydra"}
+    tree = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
+    ours = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+    return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
+
+
+def parse_sweep(config: DictConfig) -> Sweep:
+    """The `sweep` group of the configuration that a sweep starts from, whose runs may be of any kind.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    tree = OmegaConf.to_container(config.sweep, resolve=True) if "sweep" in config else None
+    settings = cast(Sweep, _parse_group("sweep", tree))
+    _check_ranges(settings, "sweep.")
+    return settings
 
 
 def locate(target: str) -> Any:
@@ -89,16 +116,9 @@ def locate(target: str) -> Any:
         ) from None
 
 
-def _resolved(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values, without Hydra's own settings, some of which are known to a running job only."""
-    if not isinstance(composed, DictConfig) and "${" not in repr(composed):
-        return {str(key): value for key, value in composed.items() if key != "hydra"}
-    tree = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
-    ours = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-    return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
-
-
 def _parse_group(group: str, tree: Any) -> Any:
+    if tree is None and group in YOUNGER:
+        tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{group}: missing; one of {', '.join(GROUPS[group])} is needed, as in {group}=NAME")
     if group == "model" and "_target_" in tree:

@@ -195,7 +195,7 @@ class Plateau(Scheduler):
     patience: int = setting(3, at_least=0)  # epochs without a better trainer.monitor
 
 
-# --- trainer, runtime, tracker ------------------------------------------------------------------------
+# --- trainer, runtime, tracker, sweep -----------------------------------------------------------------
 
 
 @dataclass
@@ -236,6 +236,16 @@ class Tracker:
 
 
 @dataclass
+class Sweep:
+    """Which runs a sweep consists of, and in what order."""
+
+    plan: bool = False  # print the table of runs, train nothing
+    zip: list[Any] = setting([])  # keys whose values go together; or several lists of keys
+    exclude: str | None = None  # an expression over dotted keys: where it is true, there is no run
+    order: str = setting("cheapest", choices=("cheapest", "given"))
+
+
+@dataclass
 class Seeded:
     seed: int = setting(0, at_least=0)  # initial weights, order of the images, augmentation
 
@@ -251,6 +261,7 @@ class Config(Seeded):
     trainer: Trainer = MISSING
     runtime: Runtime = MISSING
     tracker: Tracker = MISSING
+    sweep: Sweep = MISSING
 
 
 @dataclass
@@ -264,6 +275,7 @@ class Schema(Seeded):
     trainer: Trainer = MISSING
     runtime: Runtime = MISSING
     tracker: Tracker = MISSING
+    sweep: Sweep = MISSING
 
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -274,7 +286,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "trainer": {"default": Trainer},
     "runtime": {"default": Runtime},
     "tracker": {"none": Tracker},
+    "sweep": {"default": Sweep},
 }
+YOUNGER = ("sweep",)  # groups that configurations stored by earlier versions do not have
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -165,7 +165,8 @@ def values(kind: Any, allowed: Any) -> st.SearchStrategy[Any]:
             allow_infinity=False,
         )
     whole = st.integers(allowed.get("at_least", -9), allowed.get("at_least", 0) + 9)
-    return {bool: st.booleans(), int: whole, str: st.text("ab c_-/.~é7", min_size=1)}[kind]
+    text = st.text("ab c_-/.~é7", min_size=1)
+    return {bool: st.booleans(), int: whole, str: text, Any: text}[kind]
 
 
 BOUNDS = (("at_least", "above"), ("at_most", "below"))

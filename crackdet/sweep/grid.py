@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,9 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.compose import explain
+from crackdet.config import parse_sweep
 from crackdet.console import bar
 from crackdet.errors import UserError
 from crackdet.store import Run, Status
+from crackdet.sweep.choosing import Excluded, axes, is_of_sweep, ordered, show_plan
 from crackdet.sweep.composition import Composer
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
@@ -42,17 +45,25 @@ class Finished:
     overrides: list[str]
 
 
-def expand(overrides: Sequence[Override], points: Iterable[Sequence[Override]] = ((),)) -> list[list[str]]:
+def expand(
+    overrides: Sequence[Override],
+    points: Iterable[Sequence[Override]] = ((),),
+    paired: Sequence[Any] = (),
+) -> list[list[str]]:
     """The product of all choices and ranges, for each of the points; a point's settings win over the rest.
 
+    `paired` are keys, or lists of keys, whose values go together: the first with the first.
+
     Raises:
-        UserError: for an override that has no finite number of values.
+        UserError: for an override that has no finite number of values, and for keys that cannot be paired.
     """
     combinations: list[list[str]] = []
     for point in points:
         settings: dict[str, list[str]] = {}
         for override in [*overrides, *point]:
             key = override.get_key_element()
+            if is_of_sweep(override):
+                continue  # of the sweep as a whole
             if not override.is_sweep_override():
                 settings[key] = [f"{key}={override.get_value_element_as_str()}"]
             elif override.is_discrete_sweep():
@@ -60,9 +71,11 @@ def expand(overrides: Sequence[Override], points: Iterable[Sequence[Override]] =
             else:
                 raise UserError(
                     f"{override.input_line}: a grid needs single values, as in {key}=1,2,3 or range(1,4); "
-                    "an interval is for a search: hydra/sweeper=optuna"
+                    "an interval is for a search: hydra/sweeper=crackdet_optuna"
                 )
-        combinations += [list(combination) for combination in itertools.product(*settings.values())]
+        combinations += [
+            list(itertools.chain(*combination)) for combination in itertools.product(*axes(settings, paired))
+        ]
     return combinations
 
 
@@ -78,13 +91,18 @@ def sweep(
     Raises:
         UserError: where combinations are invalid; all of them are named, and nothing has been trained.
     """
+    settings = parse_sweep(config)
     parser = OverridesParser.create(config_loader=context.config_loader)
     combinations = expand(
         parser.parse_overrides(list(arguments)),
         [parser.parse_overrides(list(point)) for point in points] or [()],
+        settings.zip,
     )
     directory = Path(config.hydra.sweep.dir)
-    jobs = plan_all(combinations, context, config)
+    jobs = plan_all(combinations, context, config, Excluded(settings.exclude), remembering=not settings.plan)
+    if settings.plan:
+        show_plan([job for job in jobs if isinstance(job, Job)], settings.order)
+        return
     record = SweepRecord(directory)
     for job in jobs:
         record.add(job.run, job.overrides)
@@ -94,6 +112,7 @@ def sweep(
     try:
         if todo:
             check_all(todo)
+            todo = ordered(todo, settings.order)
         status = launch(todo, len(jobs), launcher)
     except KeyboardInterrupt:
         status = 130
@@ -105,8 +124,17 @@ def sweep(
     finish(directory, status)
 
 
-def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: DictConfig) -> list[Job | Finished]:
-    """The run of each combination, each run once; those that are known to be finished are not composed again."""
+def plan_all(
+    combinations: Sequence[list[str]],
+    context: HydraContext,
+    config: DictConfig,
+    excluded: Excluded,
+    remembering: bool = True,
+) -> list[Job | Finished]:
+    """The run of each combination that is not excluded, each run once.
+
+    Those that are known to be finished are not composed again, unless there is more to ask of them.
+    """
     composer = Composer(context.config_loader, config)
     hydra = config.hydra
     memo = Memo(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
@@ -116,10 +144,12 @@ def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: D
     fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
     for overrides in combinations:
         try:
-            if known := memo.recall(overrides):
+            if remembering and not excluded.asks and (known := memo.recall(overrides)):
                 jobs.setdefault(known.id, Finished(known, overrides))
                 continue
             composed = composer.compose(overrides)
+            if excluded(composed):
+                continue
             job = plan(composed, overrides, fingerprints)
             meanings.append(job.meaning(composed))
         except UserError as error:
@@ -129,6 +159,7 @@ def plan_all(combinations: Sequence[list[str]], context: HydraContext, config: D
         else:
             jobs.setdefault(job.run.id, job)
     _refuse(problems, len(combinations))
+    excluded.finish()
     memo.remember(meanings)
     return list(jobs.values())
 

@@ -1,0 +1,92 @@
+"""`sweep.plan=true`: what a sweep would do, as a table; nothing is trained. Imports torch."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from crackdet.console import plain
+from crackdet.identity import LEFT_OUT
+from crackdet.models import blueprint
+from crackdet.schema import flatten, to_dict
+from crackdet.store import RunStore, Status
+from crackdet.summary.entries import Entry, differing, read_entry
+from crackdet.summary.table import console, describe
+from crackdet.sweep.cost import Costs, Pace
+from crackdet.sweep.job import Job
+from crackdet.training.device import choose_device, precision_of
+from crackdet.training.resources import MIB, estimate
+
+WORDS = {
+    Status.TODO: "to do",
+    Status.INTERRUPTED: "resumable",
+    Status.RUNNING: "running elsewhere",
+    Status.CORRUPT: "corrupt, trained again",
+}
+
+
+def preview(jobs: Sequence[Job], costs: Costs) -> None:
+    """Prints the runs with status, size and expected time.
+
+    Raises:
+        UserError: where a network cannot be built.
+    """
+    if not jobs:
+        console().print("no runs: sweep.exclude leaves nothing")
+        return
+    device = choose_device(jobs[0].config.runtime)
+    store = RunStore(jobs[0].run.directory.parent)
+    pace = Pace((run.result for run in store.runs() if run.result), device.type)
+    entries = [_entry(job) for job in jobs]
+    keys = differing(entries)
+    table = Table("run", "what differs", "status")
+    for name in ("parameters", "memory", "at most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    total, known, todo = 0.0, True, 0
+    for job, entry in zip(jobs, entries, strict=True):
+        precision = precision_of(job.config.trainer.precision, device)
+        seconds = None
+        if not job.is_finished():
+            done = len(job.run.history)
+            left = max(1, job.config.trainer.max_epochs - done)
+            epoch = pace.epoch_seconds(job.config, costs)
+            seconds = None if epoch is None else epoch * left
+            todo += entry.status is not Status.RUNNING
+            total, known = total + (seconds or 0.0), known and seconds is not None
+        table.add_row(
+            entry.id,
+            plain(describe(entry, keys)),
+            _status(entry, job),
+            f"{blueprint(job.config).num_parameters:,}",
+            f"{estimate(job.config, precision).memory / MIB:,.0f} MiB",
+            "" if job.is_finished() else _duration(seconds),
+        )
+    console().print(table)
+    finished = sum(job.is_finished() for job in jobs)
+    expected = f", at most {_duration(total)}" if known and todo else ""
+    console().print(f"{len(jobs)} runs, {finished} of them finished, {todo} to train{expected}", highlight=False)
+
+
+def _entry(job: Job) -> Entry:
+    """As a summary reads it; a run that has not begun is described by its configuration."""
+    read = read_entry(job.run, job.overrides)
+    tree = {group: value for group, value in to_dict(job.config).items() if group not in LEFT_OUT}
+    return Entry(read.run, read.status, read.overrides, flatten(tree), read.result, read.reason)
+
+
+def _status(entry: Entry, job: Job) -> str:
+    word = WORDS.get(entry.status, str(entry.status))
+    epochs = len(job.run.history)
+    if entry.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
+        return f"{word}, epoch {epochs} of {job.config.trainer.max_epochs}"
+    if entry.status is Status.FINISHED and not job.is_finished():
+        return "finished, trained again"
+    return word
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
