@@ -44,9 +44,11 @@ def summary(
 ) -> None:
     """The runs of a sweep or of a store, the best first."""
     from crackdet.summary import summarise
+    from crackdet.summary.search import show_search
 
     found = summarise(folder)
     found.show(top)
+    show_search(folder)
     if write is not None:
         found.write(write)
 

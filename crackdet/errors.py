@@ -21,6 +21,10 @@ class NotFinite(RunFailed):
     again = False
 
 
+class Pruned(Exception):
+    """A run that a search stopped because others were better at this epoch; its state is saved, it can be finished."""
+
+
 class WriteFailed(OSError):
     """A file that could not be written: no room, no permission. What was written before is intact."""
 

@@ -48,6 +48,7 @@ class Failure(StrEnum):
     ERROR = "error"
     HOPELESS = "hopeless"  # would happen again, such as a NaN
     REFUSED = "refused"  # for something that the user can mend, such as weights that are not there
+    PRUNED = "pruned"  # no failure: a search found it not worth going on with
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ class Run:
         if self.result_file.exists():
             return Status.CORRUPT
         failure = self.failure
+        if failure.get("kind") == Failure.PRUNED:
+            return Status.PRUNED
         if failure and failure.get("kind") != Failure.DIED:
             return Status.FAILED
         if failure or self.state_file.exists() or self.history_file.exists():

@@ -10,6 +10,12 @@ from crackdet.schema import GROUPS, Config
 
 def allowed(key: str) -> str:
     """What the schema allows for a dotted key, in words; empty where the schema does not know the key."""
+    found = declared(key)
+    return describe(*found) if found else ""
+
+
+def declared(key: str) -> tuple[Any, Mapping[str, Any]] | None:
+    """The type of a setting and what its values may be, by its dotted key; None where the schema does not know it."""
     head, *rest = key.split(".")
     if not rest:
         schemas: list[type] = [Config]
@@ -28,8 +34,8 @@ def allowed(key: str) -> str:
             metadata = items[part].metadata
             found = kind
         else:
-            return describe(kind, metadata)
-    return ""
+            return kind, metadata
+    return None
 
 
 def nearest(key: str, names: list[str]) -> str:

@@ -9,6 +9,8 @@ from crackdet.identity import LEFT_OUT
 from crackdet.schema import flatten
 from crackdet.store import Run, Status
 
+TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in their `failure.json`
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -62,7 +64,7 @@ def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
 def _reason(run: Run, status: Status) -> str:
     if status is Status.CORRUPT:
         return f"{run.damage()}; the command that trained the run mends it"
-    return str(run.failure.get("reason", "")) if status in (Status.FAILED, Status.INTERRUPTED) else ""
+    return str(run.failure.get("reason", "")) if status in TOLD else ""
 
 
 def differing(entries: Iterable[Entry]) -> list[str]:

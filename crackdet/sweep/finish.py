@@ -4,6 +4,7 @@ from pathlib import Path
 
 from crackdet.store import Status
 from crackdet.summary import summarise
+from crackdet.summary.search import show_search
 
 
 def finish(directory: Path, status: int = 0) -> None:
@@ -15,6 +16,7 @@ def finish(directory: Path, status: int = 0) -> None:
     summary = summarise(directory)
     summary.write(directory)
     summary.show()
+    show_search(directory)
     failed = any(entry.status in (Status.FAILED, Status.CORRUPT) for entry in summary.entries)
     if status or failed:
         raise SystemExit(status or 1)

@@ -5,12 +5,13 @@ A finished run is recognised without importing torch.
 
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -18,7 +19,7 @@ from omegaconf import DictConfig
 from crackdet.clean import remove, spare_weights
 from crackdet.config import parse
 from crackdet.data import ImageSet, data_fingerprint
-from crackdet.errors import RunFailed, UserError, WriteFailed
+from crackdet.errors import Pruned, RunFailed, UserError, WriteFailed
 from crackdet.identity import Identity, identify
 from crackdet.schema import Config
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore
@@ -28,6 +29,10 @@ from crackdet.sweep.skip import finished_line
 from crackdet.sweep.start import refuse
 
 log = logging.getLogger(__name__)
+
+SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
+NO_PRUNER = "optuna.pruners.NopPruner"
+Judge = Callable[[Sequence[Mapping[str, Any]]], str | None]  # history so far -> why the run is not worth going on with
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,10 @@ def plan(
     return Job(config, identity, run, overrides)
 
 
-def execute(job: Job) -> float | None:
-    """Trains the run unless it is finished; gives its validation accuracy, None where another process has it.
+def execute(job: Job, judge: Judge | None = None) -> float | None:
+    """Trains the run unless it is finished; gives its validation accuracy.
+
+    None where another process has the run, or where `judge`, asked after each epoch, gave a reason to prune it.
 
     Raises:
         UserError: where the run cannot begin.
@@ -95,7 +102,7 @@ def execute(job: Job) -> float | None:
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
                 run.result_file.unlink()
-            accuracy = _train(job, sets, damage)
+            accuracy = _train(job, sets, damage, judge)
     except AlreadyRunning:
         log.info("%s is being trained by another process", run.id)
         return None
@@ -116,7 +123,7 @@ def run_job(composed: DictConfig) -> float | None:
             memo.remember([job.meaning(composed)])
         else:
             SweepRecord(Path(hydra.sweep.dir)).add(job.run, overrides)
-        return execute(job)
+        return execute(job, None if single else _judge(hydra, job))
     except UserError as error:
         if single:
             refuse(str(error))
@@ -128,7 +135,19 @@ def run_job(composed: DictConfig) -> float | None:
         raise
 
 
-def _train(job: Job, sets: dict[str, ImageSet], damage: str | None) -> float:
+def _judge(hydra: HydraConf, job: Job) -> Judge | None:
+    """Who decides, where the job is a trial of a search that prunes."""
+    if hydra.sweeper._target_ != SEARCH or job.is_finished():
+        return None
+    pruner = hydra.sweeper.pruner
+    if pruner is None or pruner._target_ == NO_PRUNER:
+        return None
+    from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+
+    return judge_of(Path(hydra.sweep.dir), pruner, job.run)
+
+
+def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge | None) -> float | None:
     from crackdet.training.interrupt import Interrupted
     from crackdet.training.run import train_run
 
@@ -136,7 +155,11 @@ def _train(job: Job, sets: dict[str, ImageSet], damage: str | None) -> float:
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
     try:
         run.count_attempt()
-        result = train_run(run, job.config, job.identity, sets, job.overrides, damage)
+        result = train_run(run, job.config, job.identity, sets, job.overrides, damage, judge)
+    except Pruned as pruned:
+        run.fail(Failure.PRUNED, str(pruned), attempts=0)
+        log.info("pruned %s %s", run.id, pruned)
+        return None
     except Interrupted:
         run.failure_file.unlink(missing_ok=True)
         log.warning("%s is saved; the same command goes on from here", run.id)
@@ -175,7 +198,9 @@ def _refuse_hopeless(job: Job) -> None:
     failure, attempts, limit = job.run.failure, job.run.attempts, job.config.runtime.retry_failed
     if job.config.runtime.rerun or not failure:
         return
-    if failure.get("kind") == Failure.HOPELESS or (attempts >= limit and failure.get("kind") != Failure.REFUSED):
+    if failure.get("kind") in (Failure.REFUSED, Failure.PRUNED):
+        return
+    if failure.get("kind") == Failure.HOPELESS or attempts >= limit:
         raise RunFailed(
             f"{job.run.id} is not tried again after {attempts} attempts: {failure.get('reason')}; "
             "runtime.rerun=true does, and so does a larger runtime.retry_failed where it is no NaN"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from crackdet import provenance
 from crackdet.data import ImageSet, load_splits
-from crackdet.errors import WriteFailed
+from crackdet.errors import Pruned, WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
 from crackdet.identity import LEFT_OUT, Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
@@ -53,15 +53,18 @@ def train_run(
     sets: dict[str, ImageSet],
     overrides: list[str],
     repaired: str | None = None,
+    judge: Callable[[Sequence[Mapping[str, Any]]], str | None] | None = None,
 ) -> dict[str, Any]:
     """Trains a claimed run to its end and publishes it; gives the content of its `result.json`.
 
-    `repaired` is what was damaged of an earlier result, to be told with the new one.
+    `repaired` is what was damaged of an earlier result, to be told with the new one. `judge` is asked after each
+    epoch but the last, with the history so far, for a reason not to go on.
 
     Raises:
         UserError: for weights that cannot be had.
         RunFailed: where training cannot go on.
         WriteFailed: where the store has no room.
+        Pruned: where `judge` gave a reason, which is the message; the state is saved as below.
         Interrupted: where the process was asked to stop; the state is saved and the next call goes on from it.
     """
     with listening() as request:
@@ -81,6 +84,14 @@ def train_run(
             state.save(run.state_file, run.id)
             run.count_progress()
 
+        def on_epoch(progress: Progress) -> None:
+            write_csv(run.history_file, progress.history)
+            ended = progress.epoch > config.trainer.max_epochs or progress.stopped_early(config.trainer)
+            if judge is not None and not ended and (reason := judge(progress.history)):
+                save()
+                request.raise_if_asked()  # to stop, which is more than to prune
+                raise Pruned(reason)
+
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
         train(
             state,
@@ -89,7 +100,7 @@ def train_run(
             sets["valid"],
             precision,
             checkpointer,
-            lambda progress: write_csv(run.history_file, progress.history),
+            on_epoch,
         )
         remarks: dict[str, str | float | None] = {
             **_costs(config, state, precision, memory),

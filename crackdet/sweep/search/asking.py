@@ -1,0 +1,156 @@
+"""The next suggestion: one that can be trained, is not excluded, and is not known yet."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from crackdet.errors import UserError
+from crackdet.store import Status
+from crackdet.sweep.job import Job
+from crackdet.sweep.search.building import Planner
+from crackdet.sweep.search.history import History, Outcome
+from crackdet.sweep.search.objectives import Lacking, Objective
+from crackdet.sweep.search.samplers import Sampler, derived, missing
+from crackdet.sweep.search.space import Key, Params, key_of
+from crackdet.sweep.search.study import StudyView
+
+log = logging.getLogger(__name__)
+
+TRIES = 20  # suggestions of the sampler until one that is not known is drawn by chance
+ENDLESS_TRIES = 200  # in a space that cannot be listed
+LISTED = 100_000  # suggestions: of a smaller space it is known when all have been made
+SAME_PROBLEM, PROBLEMS = 3, 20  # suggestions in a row that cannot be trained
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What is to be trained, one job a seed; `asked` is None of a trial that goes on from an earlier time."""
+
+    params: Params
+    jobs: dict[str, Job]
+    asked: optuna.trial.Trial | None
+
+
+class Asker:
+    """Asks the sampler, and answers from the store what the store knows."""
+
+    def __init__(
+        self, view: StudyView, history: History, planner: Planner, sampler: Sampler, objectives: Sequence[Objective]
+    ) -> None:
+        self._view, self._history, self._planner, self._sampler = view, history, planner, sampler
+        self._space = history.space
+        self._objectives = objectives
+        self._refused: set[Key] = set()
+        self._checked: set[str] = set()
+        self._problems: Counter[str] = Counter()
+
+    def resumed(self, params: Params) -> Suggestion:
+        """A known trial, to be gone on with."""
+        return Suggestion(params, self._jobs(params), None)
+
+    def next(self, taken: Collection[Key]) -> Suggestion | None:
+        """A suggestion that neither the store nor `taken` knows; None where none is left, or none is found.
+
+        Raises:
+            UserError: where suggestion after suggestion cannot be trained.
+        """
+        tries = 0 if self._sampler.is_grid else TRIES if self._space.count else ENDLESS_TRIES
+        for attempt in range(tries):
+            if suggestion := self._usable(*self._ask(attempt), taken):
+                return suggestion
+        for params in self._unseen(taken):
+            self._view.study.enqueue_trial(params)
+            if suggestion := self._usable(*self._ask(tries), taken):
+                return suggestion
+        return None
+
+    def _ask(self, attempt: int) -> tuple[optuna.trial.Trial, Params]:
+        self._sampler.prepare(self._view.study, len(self._history.trials), attempt)
+        try:
+            asked = self._view.study.ask()
+            return asked, self._space.suggest(asked)
+        except ImportError as error:
+            name = self._sampler.name
+            raise UserError(f"hydra.sweeper.sampler={name}: {missing(name, error)}") from None
+
+    def _usable(self, asked: optuna.trial.Trial, params: Params, taken: Collection[Key]) -> Suggestion | None:
+        key = key_of(params)
+        if key in taken or key in self._refused:
+            self._view.repeat(asked, None)
+            return None
+        if self._is_answered(asked, params):
+            return None
+        jobs = self._trainable(params)
+        if jobs is None:
+            self._refused.add(key)
+            self._view.repeat(asked, None)
+            return None
+        for seed, job in jobs.items():
+            if job.run.status() is not Status.TODO:  # its identity did not show that it lies inside the space
+                self._history.add(params, seed, job.run)
+        return None if self._is_answered(asked, params) else Suggestion(params, jobs, asked)
+
+    def _is_answered(self, asked: optuna.trial.Trial, params: Params) -> bool:
+        """Whether the store knows the suggestion; the study has been told, or will be."""
+        outcome = self._history.outcome(params)
+        if outcome in (None, Outcome.PARTIAL):
+            return False
+        values = None
+        if self._sampler.learns_from_repeats and outcome is Outcome.COMPLETE:
+            try:
+                values = self._history.trials[key_of(params)].values(self._objectives)
+            except Lacking:
+                values = None
+        self._view.repeat(asked, values)
+        return True
+
+    def _trainable(self, params: Params) -> dict[str, Job] | None:
+        """The jobs of a suggestion, looked at as a grid looks at its own before it begins; None where they cannot be.
+
+        Raises:
+            UserError: where so it was time after time.
+        """
+        overrides = self._space.overrides(params, next(iter(self._space.seeds), ""))
+        try:
+            if self._planner.excludes(overrides):
+                return None
+            jobs = self._jobs(params)
+            self._check(next(iter(jobs.values())))
+        except UserError as error:
+            self._problems[str(error)] += 1
+            if max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS:
+                raise UserError(
+                    f"{self._problems.total()} suggestions one after the other cannot be trained, the last, "
+                    f"{' '.join(overrides)}:\n    {error}"
+                ) from None
+            log.warning("left out, since it cannot be trained: %s\n    %s", " ".join(overrides), error)
+            return None
+        self._problems.clear()
+        return jobs
+
+    def _check(self, job: Job) -> None:
+        from crackdet.training.run import prepare  # imports torch: seconds
+
+        alike = repr((job.config.model, job.config.data))
+        if alike not in self._checked:
+            prepare(job.config)
+            self._checked.add(alike)
+
+    def _jobs(self, params: Params) -> dict[str, Job]:
+        return {seed: self._planner.job(self._space.overrides(params, seed)) for seed in self._space.seeds or [""]}
+
+    def _unseen(self, taken: Collection[Key]) -> Iterator[Params]:
+        """What has not been suggested yet, in an order drawn by chance."""
+        if self._space.count is None or self._space.count > LISTED:
+            return
+        left = [params for params in self._space.all() if key_of(params) not in taken]
+        known = len(self._history.trials)
+        seed = self._sampler.seed
+        random.Random(None if seed is None else derived(seed, known)).shuffle(left)
+        for params in left:
+            if key_of(params) not in self._refused and self._history.outcome(params) in (None, Outcome.PARTIAL):
+                yield params

@@ -1,0 +1,167 @@
+"""The run store as the history of a search: which suggestions it knows, and what became of them."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from crackdet.files import read_json
+from crackdet.store import Failure, Run, RunStore, Status
+from crackdet.sweep.search.objectives import Lacking, Objective, values_of
+from crackdet.sweep.search.space import Key, Located, Params, Space, key_of
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What is known of a suggestion; by these words Optuna's states are chosen."""
+
+    COMPLETE = "complete"  # all its seeds are finished
+    PRUNED = "pruned"
+    FAILED = "failed"
+    RUNNING = "running"  # in another process
+    INTERRUPTED = "interrupted"  # to be gone on with
+    PARTIAL = "partial"  # some seeds are finished, by a grid or another search: as good as unknown
+
+
+@dataclass
+class Trial:
+    """One suggestion with its runs, one a seed."""
+
+    params: Params
+    runs: dict[str, Run] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.params)
+
+    def outcome(self, seeds: Sequence[str]) -> Outcome:
+        found = set(self.statuses.values())
+        if found == {Status.FINISHED}:
+            return Outcome.COMPLETE if len(self.runs) == max(1, len(seeds)) else Outcome.PARTIAL
+        for status, outcome in (
+            (Status.RUNNING, Outcome.RUNNING),
+            (Status.PRUNED, Outcome.PRUNED),
+            (Status.FAILED, Outcome.FAILED),
+            (Status.INTERRUPTED, Outcome.INTERRUPTED),
+            (Status.CORRUPT, Outcome.INTERRUPTED),
+        ):
+            if status in found:
+                return outcome
+        return Outcome.PARTIAL
+
+    def values(self, objectives: Sequence[Objective]) -> list[float]:
+        """The mean over the seeds; raises Lacking where a run has no such value."""
+        columns = [values_of(run.result or {}, objectives) for run in self.runs.values()]
+        return [sum(column) / len(column) for column in zip(*columns, strict=True)]
+
+    def intermediate(self, column: str | None) -> dict[int, float]:
+        """The values by epoch of the run that was pruned, where there is one, else of the first."""
+        pruned = [run for seed, run in self.runs.items() if self.statuses[seed] is Status.PRUNED]
+        return by_epoch((pruned or list(self.runs.values()))[0], column) if column else {}
+
+    def can_be_tried_again(self, limit: int) -> bool:
+        """Whether a failed run among its runs has attempts left."""
+        failures = [run.failure for seed, run in self.runs.items() if self.statuses[seed] is Status.FAILED]
+        return all(
+            failure.get("kind") == Failure.REFUSED
+            or (failure.get("kind") == Failure.ERROR and int(failure.get("attempts", 0)) < limit)
+            for failure in failures
+        )
+
+
+def by_epoch(run: Run, column: str) -> dict[int, float]:
+    """A column of a run's history by epoch; what cannot be read is not there."""
+    values = {}
+    for row in run.history:
+        try:
+            values[int(row["epoch"])] = float(row[column])
+        except (KeyError, ValueError, TypeError):
+            continue
+    return values
+
+
+class History:
+    """The runs of the store that lie inside the space, by what would have to be suggested."""
+
+    def __init__(self, store: RunStore, space: Space, objectives: Sequence[Objective]) -> None:
+        self.space = space
+        self.trials: dict[Key, Trial] = {}
+        self._store = store
+        self._objectives = objectives
+        self._outside: set[str] = set()
+        self._located: dict[str, Located] = {}
+        self._lacking: Counter[str] = Counter()
+
+    def refresh(self) -> None:
+        """Looks for new runs, and again at those that may have changed."""
+        for run in self._store.runs():
+            if run.id in self._outside:
+                continue
+            if run.id not in self._located:
+                content = read_json(run.identity_file)
+                if not content:
+                    continue  # a moment ago it was claimed
+                located = self.space.locate(content)
+                if located is None:
+                    self._outside.add(run.id)
+                    continue
+                self._located[run.id] = located
+            self._look(run, self._located[run.id])
+
+    def add(self, params: Params, seed: str, run: Run) -> None:
+        """A run that was suggested, however it would have been found."""
+        self._outside.discard(run.id)
+        self._located[run.id] = Located(params, seed)
+        self._look(Run(run.directory), self._located[run.id])
+
+    def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
+        for trial in self.trials.values():
+            yield trial, trial.outcome(self.space.seeds)
+
+    def outcome(self, params: Params) -> Outcome | None:
+        trial = self.trials.get(key_of(params))
+        return trial.outcome(self.space.seeds) if trial else None
+
+    def measured(self) -> list[tuple[Trial, list[float]]]:
+        """The complete trials with their values; one whose runs lack an objective is said once, and left out."""
+        found = []
+        lacking: Counter[str] = Counter()
+        for trial, outcome in self.outcomes():
+            if outcome is Outcome.COMPLETE:
+                try:
+                    found.append((trial, trial.values(self._objectives)))
+                except Lacking as lack:
+                    lacking[str(lack)] += 1
+        for name, count in lacking.items():
+            if count > self._lacking[name]:
+                log.warning(
+                    "%d finished trials have no %s in their result.json and teach this search nothing; "
+                    "runtime.rerun=true trains them again",
+                    count, name,
+                )  # fmt: skip
+        self._lacking = lacking
+        return found
+
+    def _look(self, run: Run, located: Located) -> None:
+        trial = self.trials.setdefault(key_of(located.params), Trial(located.params))
+        seed = located.seed if self.space.seeds else ""
+        if trial.statuses.get(seed) is Status.FINISHED:
+            return
+        status = run.status()
+        if status is Status.TODO:
+            trial.runs.pop(seed, None)
+            trial.statuses.pop(seed, None)
+            if not trial.runs:
+                del self.trials[trial.key]
+            return
+        trial.runs[seed], trial.statuses[seed] = run, status
+
+
+def plain(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """What was suggested as the values that configurations hold."""
+    own = {parameter.name: parameter for parameter in space.parameters_of(dict(params))}
+    return {name: own[name].value(suggested) for name, suggested in params.items()}

@@ -1,0 +1,212 @@
+"""One parameter of a search: what may be suggested for it, and how that is said to Hydra and found in a run.
+
+The values are exactly those of Hydra's grid: `range(256,1025,256)` ends with 1024, a list is one value, and what is
+whole stays whole. An interval of a setting that is a whole number has both its ends among its values.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+
+from crackdet.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+Kind = Literal["choice", "int", "float"]
+WHOLE_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A key with its values. A choice is suggested as the text of an override, a number as a number."""
+
+    key: str  # as in an override, with a + where it is added to the configuration
+    kind: Kind
+    values: tuple[Any, ...] = ()  # of a choice and of a range: all of them, as the configuration will hold them
+    texts: tuple[str, ...] = ()  # of a choice: the same as overrides say them
+    low: float = 0
+    high: float = 0
+    step: float | None = None  # of a range
+    log: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.key.lstrip("+")
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None where there is no end of them."""
+        if self.values:
+            return len(self.values)
+        return int(self.high) - int(self.low) + 1 if self.kind == "int" else None
+
+    def all(self) -> list[Any]:
+        """All that may be suggested, of a parameter that has a count."""
+        if self.kind == "choice":
+            return list(self.texts)
+        if self.values:
+            return [self._number(index) for index in range(len(self.values))]
+        return list(range(int(self.low), int(self.high) + 1))
+
+    def suggest(self, trial: "optuna.trial.Trial") -> Any:
+        if self.kind == "choice":
+            return trial.suggest_categorical(self.name, list(self.texts))
+        if self.kind == "int":
+            return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def override(self, suggested: Any) -> str:
+        """The override that sets what was suggested."""
+        if self.kind == "choice":
+            return f"{self.key}={suggested}"
+        return f"{self.key}={self.value(suggested)!r}"
+
+    def value(self, suggested: Any) -> Any:
+        """What the configuration will hold: of a range of fractions exactly Hydra's number."""
+        if self.kind == "choice":
+            return self.values[self.texts.index(suggested)]
+        if self.values and self.step:
+            return self.values[round((suggested - self.low) / self.step)]
+        return suggested
+
+    def find(self, value: Any) -> Any:
+        """What would have to be suggested for a setting to have this value; None where nothing would."""
+        if self.kind == "choice":
+            return next((text for text, own in zip(self.texts, self.values, strict=True) if _same(own, value)), None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if self.values:
+            matches = (index for index, own in enumerate(self.values) if math.isclose(own, value, rel_tol=1e-12))
+            index = next(matches, None)
+            return None if index is None else self._number(index)
+        if not self.low <= value <= self.high or (self.kind == "int" and value != int(value)):
+            return None
+        return int(value) if self.kind == "int" else float(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Parameter":
+        return cls(**{**content, "values": tuple(content["values"]), "texts": tuple(content["texts"])})
+
+    def _number(self, index: int) -> Any:
+        """The value of a range as Optuna counts it, in decimal fractions."""
+        if self.kind == "int":
+            return int(self.low) + index * int(self.step or 1)
+        return _decimal_steps(self.low, self.step or 0.0, index)
+
+
+def parse_parameter(override: Override, whole: bool | None) -> Parameter:
+    """The parameter that an override with several values means.
+
+    `whole`: whether the setting is a whole number; None where its type is not known, then the text decides.
+
+    Raises:
+        UserError: where there is no value, or a tag that does not fit.
+    """
+    key, value = override.get_key_element(), override.value()
+    tags = getattr(value, "tags", None) or set()
+    if override.is_interval_sweep():
+        assert isinstance(value, IntervalSweep)
+        return _interval(override, value, whole, "log" in tags)
+    if "log" in tags:
+        raise UserError(f"{override.input_line}: log is a property of an interval, as in tag(log,interval(1e-5,1e-2))")
+    if override.is_range_sweep():
+        return _range(override)
+    texts = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not texts:
+        raise UserError(f"{override.input_line}: gives no value to choose from")
+    return choice(key, texts)
+
+
+def choice(key: str, texts: Sequence[str]) -> Parameter:
+    """A parameter that has one of these values, written as in overrides."""
+    parser = OverridesParser.create()
+    return Parameter(key, "choice", tuple(parser.parse_override(f"x={text}").value() for text in texts), tuple(texts))
+
+
+def described(key: str, content: Mapping[str, Any]) -> Parameter:
+    """A parameter of `hydra.sweeper.search_space`: type, and low, high, step, log or choices.
+
+    Raises:
+        UserError: where it is incomplete.
+    """
+    kind = str(content.get("type", "")).rpartition(".")[2]
+    where = f"hydra.sweeper.search_space.{key}"
+    if kind == "categorical" and content.get("choices"):
+        return choice(key, [_text(item) for item in content["choices"]])
+    low, high, step, log = (content.get(name) for name in ("low", "high", "step", "log"))
+    if kind not in ("int", "float") or low is None or high is None or low > high:
+        raise UserError(
+            f"{where}={dict(content)}: must have type int or float with low <= high, or categorical, choices"
+        )
+    if kind == "int":
+        if log:
+            return Parameter(key, "int", low=int(low), high=int(high), log=True)
+        return _of_values(key, list(range(int(low), int(high) + 1, int(step or 1))))
+    if step is not None and not log:
+        count = int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
+        return _of_values(key, [_decimal_steps(float(low), float(step), index) for index in range(count)])
+    return Parameter(key, "float", low=float(low), high=float(high), log=bool(log))
+
+
+def _range(override: Override) -> Parameter:
+    values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
+    if not values:
+        raise UserError(f"{override.input_line}: is an empty range; its end is not among its values")
+    return _of_values(override.get_key_element(), values)
+
+
+def _of_values(key: str, values: list[Any]) -> Parameter:
+    """Evenly spaced numbers."""
+    step = values[1] - values[0] if len(values) > 1 else 1
+    if all(isinstance(value, int) for value in values):
+        return Parameter(key, "int", tuple(values), low=values[0], high=values[-1], step=step)
+    low, step = float(values[0]), float(f"{step:.12g}")
+    high = _decimal_steps(low, step, len(values) - 1)
+    return Parameter(key, "float", tuple(map(float, values)), low=low, high=high, step=step)
+
+
+def _interval(override: Override, value: IntervalSweep, whole: bool | None, log: bool) -> Parameter:
+    low, high = value.start, value.end
+    if low is None or high is None or not low < high:
+        raise UserError(f"{override.input_line}: the first end of an interval must be below the second")
+    if log and low <= 0:
+        raise UserError(f"{override.input_line}: an interval of logarithms begins above 0")
+    if whole is None:  # Hydra makes fractions of both ends: the text knows what they were
+        whole = isinstance(low, int) or WHOLE_BOUNDS.search(override.input_line or "") is not None
+    if not whole:
+        return Parameter(override.get_key_element(), "float", low=float(low), high=float(high), log=log)
+    first, last = math.ceil(low), math.floor(high)
+    if first > last:
+        raise UserError(f"{override.input_line}: there is no whole number between")
+    return Parameter(override.get_key_element(), "int", low=first, high=last, log=log)
+
+
+def _decimal_steps(low: float, step: float, count: int) -> float:
+    """low + count * step as decimal fractions, as Optuna reckons whether a step fits."""
+    return float(Decimal(str(low)) + count * Decimal(str(step)))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool) or one is None or other is None:
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _text(item: Any) -> str:
+    if item is None or isinstance(item, bool):
+        return {None: "null", True: "true", False: "false"}[item]
+    if isinstance(item, list | tuple) or type(item).__name__ == "ListConfig":
+        return "[" + ",".join(map(_text, item)) + "]"
+    return str(item)

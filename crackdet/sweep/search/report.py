@@ -1,0 +1,55 @@
+"""What a search has found, into its folder: `search.json` for summaries, and hydra-optuna-sweeper's own file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from crackdet.files import write_json
+from crackdet.summary.search import FILE
+from crackdet.sweep.search.history import History, Outcome, plain
+from crackdet.sweep.search.importance import importances
+from crackdet.sweep.search.objectives import Objective, pareto_front
+
+
+def write_report(history: History, objectives: Sequence[Objective], directory: Path) -> None:
+    """Writes the best trials, their number and the importance of the parameters."""
+    measured = history.measured()
+    values = [found for _, found in measured]
+    front = pareto_front(values, objectives) if measured else []
+    if len(objectives) == 1:
+        front = front[:1]
+    best: list[dict[str, Any]] = [
+        {
+            "params": plain(measured[index][0].params, history.space),
+            "values": values[index],
+            "runs": [run.id for run in measured[index][0].runs.values()],
+        }
+        for index in front
+    ]
+    settings = [plain(trial.params, history.space) for trial, _ in measured]
+    comparable = [{name: _hashable(value) for name, value in params.items()} for params in settings]
+    outcomes = [outcome for _, outcome in history.outcomes() if outcome is not Outcome.PARTIAL]
+    content: dict[str, Any] = {
+        "schema": 1,
+        "objectives": [vars(objective) for objective in objectives],
+        "seeds": list(history.space.seeds),
+        "trials": {str(outcome): outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)},
+        "best": best,
+        "importance": {
+            objective.name: importances(comparable, [found[i] for found in values])
+            for i, objective in enumerate(objectives)
+        },
+    }
+    write_json(directory / FILE, content)
+    found: dict[str, Any] = {"name": "optuna"}
+    if len(objectives) > 1:
+        found["solutions"] = [{"params": item["params"], "values": item["values"]} for item in best]
+    elif best:
+        found |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
+    OmegaConf.save(OmegaConf.create(found), directory / "optimization_results.yaml")
+
+
+def _hashable(value: Any) -> Any:
+    return str(value) if isinstance(value, list | dict) or value is None else value

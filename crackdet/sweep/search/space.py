@@ -1,0 +1,165 @@
+"""The search space: parameters, and for each choice of options what else there is to suggest.
+
+A parameter that the chosen options do not have (`model.conv_out` of ResNeXt-50) is not suggested with them. A run
+lies inside the space when its identity is that of a suggestion; this is found without composing anything.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from crackdet.sweep.search.parameter import Parameter
+
+if TYPE_CHECKING:
+    import optuna
+
+Params = dict[str, Any]  # what was suggested, by the name of the parameter
+Key = tuple[tuple[str, Any], ...]  # the same, to look up
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One choice of options, and what it leaves open."""
+
+    options: Mapping[str, str]  # parameter of a config group -> option
+    fixed: Sequence[str]  # overrides of every suggestion in it
+    parameters: Sequence[Parameter]  # those that its configurations have
+    content: Mapping[str, Any]  # the identity of one of its runs
+    fingerprints: Sequence[str] = ()  # of the data, where parameters decide it; empty: too many to know
+
+    def places(self, replicated: bool) -> list[str]:
+        """The dotted keys in which identities of its runs may differ."""
+        names = [parameter.name for parameter in self.parameters]
+        data = ["fingerprint"] if any(name.startswith("data.") for name in names) else []
+        return sorted([*names, *data, *([SEED] if replicated else [])])
+
+
+@dataclass(frozen=True)
+class Located:
+    """A run inside the space: what would have to be suggested, and its seed."""
+
+    params: Params
+    seed: str
+
+
+@dataclass(frozen=True)
+class Space:
+    groups: Sequence[Parameter]  # choices among the options of config groups
+    branches: Sequence[Branch]
+    seeds: Sequence[str]  # values of `seed`: each suggestion is judged by the mean over them; empty: the seed is fixed
+
+    def suggest(self, trial: "optuna.trial.Trial") -> Params:
+        """Asks for a value of each parameter that there is, options first."""
+        params = {group.name: group.suggest(trial) for group in self.groups}
+        for parameter in self.branch(params).parameters:
+            params[parameter.name] = parameter.suggest(trial)
+        return params
+
+    def overrides(self, params: Params, seed: str = "") -> list[str]:
+        """What a job of this suggestion is started with."""
+        branch = self.branch(params)
+        given = [f"{group.key}={params[group.name]}" for group in self.groups]
+        given += branch.fixed
+        given += [parameter.override(params[parameter.name]) for parameter in branch.parameters]
+        return [*given, f"{SEED}={seed}"] if self.seeds else given
+
+    def parameters_of(self, params: Params) -> list[Parameter]:
+        return [*self.groups, *self.branch(params).parameters]
+
+    def branch(self, params: Params) -> Branch:
+        return self._by_options[tuple(params[group.name] for group in self.groups)]
+
+    @cached_property
+    def count(self) -> int | None:
+        """How many different suggestions there are; None where there is no end of them."""
+        total = 0
+        for branch in self.branches:
+            size = 1
+            for parameter in branch.parameters:
+                if parameter.count is None:
+                    return None
+                size *= parameter.count
+            total += size
+        return total
+
+    def all(self) -> list[Params]:
+        """Every suggestion of a space that has a count."""
+        return [
+            {**branch.options, **dict(zip([p.name for p in branch.parameters], values, strict=True))}
+            for branch in self.branches
+            for values in product(*(parameter.all() for parameter in branch.parameters))
+        ]
+
+    def locate(self, content: Mapping[str, Any]) -> Located | None:
+        """The suggestion that a run with this identity is of; None where it lies outside."""
+        for places, known in self._fixed_parts.items():
+            for branch in known.get(_without(content, places), ()):
+                params = dict(branch.options)
+                for parameter in branch.parameters:
+                    params[parameter.name] = parameter.find(_at(content, parameter.name))
+                if None in params.values():
+                    continue
+                if branch.fingerprints and content.get("fingerprint") not in branch.fingerprints:
+                    continue
+                seed = str(content.get(SEED, 0))
+                if not self.seeds or seed in self.seeds:
+                    return Located(params, seed)
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "groups": [group.to_json() for group in self.groups],
+            "seeds": list(self.seeds),
+            "branches": [
+                {**vars(branch), "parameters": [parameter.to_json() for parameter in branch.parameters]}
+                for branch in self.branches
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Space":
+        branches = [
+            Branch(**{**branch, "parameters": [Parameter.from_json(p) for p in branch["parameters"]]})
+            for branch in content["branches"]
+        ]
+        return cls([Parameter.from_json(group) for group in content["groups"]], branches, content["seeds"])
+
+    @cached_property
+    def _by_options(self) -> dict[tuple[str, ...], Branch]:
+        return {tuple(branch.options[group.name] for group in self.groups): branch for branch in self.branches}
+
+    @cached_property
+    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[Branch]]]:
+        parts: dict[tuple[str, ...], dict[str, list[Branch]]] = {}
+        for branch in self.branches:
+            places = tuple(branch.places(bool(self.seeds)))
+            parts.setdefault(places, {}).setdefault(_without(branch.content, places), []).append(branch)
+        return parts
+
+
+def key_of(params: Params) -> Key:
+    return tuple(sorted(params.items()))
+
+
+def _without(content: Mapping[str, Any], places: Sequence[str]) -> str:
+    tree = json.loads(json.dumps(content))
+    for place in places:
+        *parents, last = place.split(".")
+        node = tree
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(last, None)
+    return json.dumps(tree, sort_keys=True)
+
+
+def _at(content: Mapping[str, Any], place: str) -> Any:
+    """The value of a setting in an identity, where a null is left out."""
+    node: Any = content
+    for part in place.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

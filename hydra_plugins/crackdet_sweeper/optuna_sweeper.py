@@ -1,0 +1,135 @@
+"""`hydra/sweeper=crackdet_optuna`: the search, with the configuration keys of hydra-optuna-sweeper."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+@dataclass
+class OptunaSweeperConfig:
+    _target_: str = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
+    _recursive_: bool = False  # sampler and pruner are built by crackdet, with what the installed Optuna has
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
+
+    sampler: Any = MISSING  # hydra/sweeper/sampler=tpe, random, cmaes, nsgaii, grid, qmc
+    pruner: Any = MISSING  # hydra/sweeper/pruner=none, median, percentile, successive_halving, hyperband, ...
+    objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # values of result.json
+    direction: Any = None  # maximize, minimize, or a list of them; null: as each objective is meant
+    storage: Any = None  # of Optuna, written for a dashboard; the search itself needs none
+    study_name: str | None = None  # in that storage
+    n_trials: int = 20  # in all, with those that the store has already
+    n_jobs: int = 2  # suggestions at once, where the launcher runs jobs side by side
+    max_failure_rate: float = 1.0  # of n_trials: more failures end the search
+    search_space: dict[str, Any] | None = None
+    custom_search_space: str | None = None
+    params: dict[str, str] | None = None
+
+
+@dataclass
+class NoPruner:
+    _target_: str = "optuna.pruners.NopPruner"
+
+
+@dataclass
+class Median:
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5  # finished runs before any is pruned
+    n_warmup_steps: int = 0  # epochs before a run is judged
+    interval_steps: int = 1  # epochs
+    n_min_trials: int = 1  # with a value at the epoch
+
+
+@dataclass
+class Percentile:
+    _target_: str = "optuna.pruners.PercentilePruner"
+    percentile: float = 25.0  # of the runs so far, that are kept
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class SuccessiveHalving:
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: Any = 1  # epochs until a run is judged first, or auto: a hundredth of all
+    reduction_factor: int = 4  # one of so many goes on, to so many times the epochs
+    min_early_stopping_rate: int = 0
+    bootstrap_count: int = 0
+
+
+@dataclass
+class Hyperband:
+    _target_: str = "optuna.pruners.HyperbandPruner"
+    min_resource: int = 1  # epochs
+    max_resource: Any = "auto"  # auto: trainer.max_epochs
+    reduction_factor: int = 3
+    bootstrap_count: int = 0
+
+
+@dataclass
+class Patient:
+    _target_: str = "optuna.pruners.PatientPruner"
+    patience: int = 3  # epochs without a better value before the wrapped pruner is asked
+    min_delta: float = 0.0
+    wrapped_pruner: Any = None  # null: pruned at once
+
+
+@dataclass
+class Threshold:
+    _target_: str = "optuna.pruners.ThresholdPruner"
+    lower: float | None = None  # a value below it is pruned
+    upper: float | None = None
+    n_warmup_steps: int = 0  # epochs
+    interval_steps: int = 1
+
+
+@dataclass
+class QMC:
+    _target_: str = "optuna.samplers.QMCSampler"
+    qmc_type: str = "sobol"
+    scramble: bool = True
+    seed: int | None = None
+
+
+store = ConfigStore.instance()
+store.store(group="hydra/sweeper", name="crackdet_optuna", node=OptunaSweeperConfig, provider="crackdet")
+store.store(group="hydra/sweeper/sampler", name="qmc", node=QMC, provider="crackdet")
+for name, node in {
+    "none": NoPruner,
+    "median": Median,
+    "percentile": Percentile,
+    "successive_halving": SuccessiveHalving,
+    "hyperband": Hyperband,
+    "patient": Patient,
+    "threshold": Threshold,
+}.items():
+    store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="crackdet")
+
+
+class OptunaSweeper(Sweeper):
+    def __init__(self, params: DictConfig | None, **settings: Any) -> None:
+        self.params: dict[str, str] = _plain(params or {})
+        self.settings = {name: _plain(value) for name, value in settings.items()}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.job_context = (hydra_context, config)
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from crackdet.sweep.search.loop import Settings, search  # imports optuna: half a second
+
+        overrides = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        return search(overrides, Settings(**self.settings), *self.job_context, self.launcher)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
