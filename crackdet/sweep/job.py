@@ -96,6 +96,9 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
         with run.claim():
             if job.is_finished():  # by another process, a moment ago
                 return _already_finished(run)
+            if judge is not None and run.failure.get("kind") == Failure.PRUNED:
+                log.info("%s has been pruned by another process", run.id)
+                return None
             damage = run.damage(thorough=True)
             if job.config.runtime.rerun:
                 run.clear()

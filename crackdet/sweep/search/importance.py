@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FEWEST = 4  # trials
+FEWEST = 8  # trials
 MOST_GROUPS = 8  # different numbers; more are cut at their quartiles
 
 

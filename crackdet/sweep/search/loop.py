@@ -111,6 +111,7 @@ def search(
     directory.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, directory / "multirun.yaml")
     status = found.run()
+    _warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
     finish(directory, status)
 
@@ -212,13 +213,15 @@ class Search:
         """Trains the runs of suggestions, seed by seed, since a suggestion may be pruned by its first; tells Optuna."""
         status = 0
         self._attempted |= {key_of(suggestion.params) for suggestion in batch}
+        left = list(batch)
         for seed in self._space.seeds or [""]:
-            jobs = [s.jobs[seed] for s in batch if self._is_open(s) and not s.jobs[seed].is_finished()]
+            jobs = [suggestion.jobs[seed] for suggestion in left if not suggestion.jobs[seed].is_finished()]
             status = max(status, launch(jobs, len(jobs), self._launcher))
-            for suggestion in batch:
+            for suggestion in left:
                 self.history.add(suggestion.params, seed, suggestion.jobs[seed].run)
             if status >= 128:
                 break
+            left = [s for s in left if Run(s.jobs[seed].run.directory).status() not in (Status.PRUNED, Status.FAILED)]
         for suggestion in batch:
             if suggestion.asked is not None:
                 outcome = view.tell(suggestion.asked, self.history, suggestion.params)
@@ -226,12 +229,6 @@ class Search:
                 outcome = self.history.outcome(suggestion.params)
             self._failures += outcome is Outcome.FAILED
         return status
-
-    def _is_open(self, suggestion: Suggestion) -> bool:
-        """Whether the next seed of a suggestion is worth training."""
-        outcome = self.history.outcome(suggestion.params)
-        first = not any(Run(job.run.directory).status() is Status.FINISHED for job in suggestion.jobs.values())
-        return first or outcome in (None, Outcome.PARTIAL, Outcome.INTERRUPTED)
 
     def _goes_on(self, trial: Trial, outcome: Outcome) -> bool:
         if trial.key in self._attempted:
@@ -285,6 +282,15 @@ def _max_epochs(space: Space, planner: Planner) -> int:
         values = [int(value) for p in own for value in (p.values or [p.high])]
         longest.append(max(values) if values else int(branch.content["trainer"]["max_epochs"]))
     return max(longest)
+
+
+def _warn_of_other_images(history: History) -> None:
+    runs = [run for trial, _ in history.measured() for run in trial.runs.values()]
+    if len({str((run.result or {}).get("valid_digest")) for run in runs}) > 1:
+        log.warning(
+            "the parameters choose the validation images too, and runs on different ones were compared with each "
+            "other: what looks better may only have had easier images"
+        )
 
 
 def _name(pruner: Mapping[str, Any] | None) -> str:

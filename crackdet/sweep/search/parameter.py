@@ -60,7 +60,8 @@ class Parameter:
             return trial.suggest_categorical(self.name, list(self.texts))
         if self.kind == "int":
             return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        drawn = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        return self._number(self._index(drawn)) if self.values else drawn  # one number, however it was reckoned
 
     def override(self, suggested: Any) -> str:
         """The override that sets what was suggested."""
@@ -72,9 +73,7 @@ class Parameter:
         """What the configuration will hold: of a range of fractions exactly Hydra's number."""
         if self.kind == "choice":
             return self.values[self.texts.index(suggested)]
-        if self.values and self.step:
-            return self.values[round((suggested - self.low) / self.step)]
-        return suggested
+        return self.values[self._index(suggested)] if self.values else suggested
 
     def find(self, value: Any) -> Any:
         """What would have to be suggested for a setting to have this value; None where nothing would."""
@@ -96,6 +95,9 @@ class Parameter:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Parameter":
         return cls(**{**content, "values": tuple(content["values"]), "texts": tuple(content["texts"])})
+
+    def _index(self, suggested: float) -> int:
+        return round((suggested - self.low) / (self.step or 1))
 
     def _number(self, index: int) -> Any:
         """The value of a range as Optuna counts it, in decimal fractions."""

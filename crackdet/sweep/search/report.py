@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from crackdet.files import write_json
 from crackdet.summary.search import FILE
-from crackdet.sweep.search.history import History, Outcome, plain
+from crackdet.sweep.search.history import History, Outcome, Trial, plain
 from crackdet.sweep.search.importance import importances
 from crackdet.sweep.search.objectives import Objective, pareto_front
 
@@ -18,8 +18,8 @@ def write_report(history: History, objectives: Sequence[Objective], directory: P
     measured = history.measured()
     values = [found for _, found in measured]
     front = pareto_front(values, objectives) if measured else []
-    if len(objectives) == 1:
-        front = front[:1]
+    if len(objectives) == 1 and front:  # a tie goes to the cheaper, as in a summary
+        front = [min(front, key=lambda index: _cost(measured[index][0]))]
     best: list[dict[str, Any]] = [
         {
             "params": plain(measured[index][0].params, history.space),
@@ -49,6 +49,11 @@ def write_report(history: History, objectives: Sequence[Objective], directory: P
     elif best:
         found |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
     OmegaConf.save(OmegaConf.create(found), directory / "optimization_results.yaml")
+
+
+def _cost(trial: Trial) -> tuple[float, float]:
+    results = [run.result or {} for run in trial.runs.values()]
+    return sum(r.get("feature_flops") or 0 for r in results), sum(float(r["loss"]) for r in results)
 
 
 def _hashable(value: Any) -> Any:

@@ -1,0 +1,103 @@
+"""Searches in this process, by Hydra's own machinery, on runs of a second."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import setup_globals
+from hydra.types import HydraContext, RunMode
+
+from crackdet.compose import CONF
+from crackdet.config import register
+from crackdet.schema import flatten
+from crackdet.store import RunStore
+from crackdet.summary import Summary, summarise
+from crackdet.sweep.choosing import Excluded
+from crackdet.sweep.job import run_job
+from crackdet.sweep.search.building import Planner, build_space
+from crackdet.sweep.search.space import Space
+from tests.conftest import TINY
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Sweep = Callable[..., "Outcome"]
+MakeSpace = Callable[..., tuple[Space, Planner]]
+
+
+class Outcome:
+    """What a sweep left: its exit status, its folder, and the store."""
+
+    def __init__(self, status: int, folder: Path, store: Path) -> None:
+        self.status, self.folder, self.store = status, folder, RunStore(store)
+
+    @property
+    def summary(self) -> Summary:
+        return summarise(self.folder)
+
+    def settings(self, *keys: str) -> list[tuple[object, ...]]:
+        """These settings of each run, in the order in which they were suggested."""
+        order = [line.split('"')[3] for line in (self.folder / "runs.jsonl").read_text().splitlines()]
+        configs = [flatten(self.store.run(run).config) for run in dict.fromkeys(order)]
+        return [tuple(config.get(key) for key in keys) for config in configs]
+
+
+@pytest.fixture
+def hydra(tmp_path: Path) -> Iterator[HydraContext]:
+    register()
+    setup_globals()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        from hydra._internal.callbacks import Callbacks
+
+        yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture
+def sweep(hydra: HydraContext, tmp_path: Path, places: list[str]) -> Sweep:
+    """Sweeps as `python train.py -m` would; each call in a folder of its own, over one store."""
+    calls = 0
+
+    def run(*overrides: str, tiny: Sequence[str] = TINY) -> Outcome:
+        nonlocal calls
+        calls += 1
+        folder = tmp_path / f"sweep{calls}"
+        line = [*tiny, *places, f"hydra.sweep.dir={folder}", "hydra.mode=MULTIRUN", *overrides]
+        config = hydra.config_loader.load_configuration("config", line, run_mode=RunMode.MULTIRUN)
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=hydra, task_function=run_job)
+        status = 0
+        try:
+            sweeper.sweep(list(config.hydra.overrides.task))
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        return Outcome(status, folder, tmp_path / "runs")
+
+    return run
+
+
+@pytest.fixture
+def search(sweep: Sweep) -> Sweep:
+    """A search with a seeded sampler."""
+
+    def run(*overrides: str) -> Outcome:
+        keys = [override.partition("=")[0] for override in overrides]
+        tiny = [override for override in TINY if override.partition("=")[0] not in keys]
+        return sweep("hydra/sweeper=crackdet_optuna", "hydra.sweeper.sampler.seed=0", *overrides, tiny=tiny)
+
+    return run
+
+
+@pytest.fixture
+def space(hydra: HydraContext, places: list[str]) -> MakeSpace:
+    """The search space of some overrides, and what plans its suggestions."""
+
+    def make(*overrides: str, exclude: str | None = None) -> tuple[Space, Planner]:
+        config = hydra.config_loader.load_configuration("config", [*places], run_mode=RunMode.MULTIRUN)
+        planner = Planner(hydra, config, Excluded(exclude))
+        return build_space([*places, *overrides], {}, hydra, planner), planner
+
+    return make
