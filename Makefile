@@ -4,7 +4,10 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV := $(RUN)/uv
 
-.PHONY: install demo test faults bench lint types check clean
+OLD := .venv-optuna2
+SEARCH_TESTS := tests/sweep tests/test_search.py tests/test_train.py
+
+.PHONY: install demo test test-optuna2 faults bench lint types check clean
 
 install: $(VENV)/installed
 
@@ -18,6 +21,16 @@ demo: install
 
 test: install
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2
+
+# The other end of what works: Optuna 2, which a plain `pip install` gets, since hydra-optuna-sweeper pins it.
+$(OLD)/installed: $(VENV)/installed
+	test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	sed 's/^optuna==.*/optuna==2.10.1/' constraints.txt > $(OLD)/constraints.txt
+	$(UV) pip install --quiet --python $(OLD)/bin/python --constraint $(OLD)/constraints.txt --editable . --group dev
+	touch $@
+
+test-optuna2: $(OLD)/installed
+	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -n 2 $(SEARCH_TESTS)
 
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8
@@ -38,4 +51,4 @@ types: install
 check: lint types test
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD) .mypy_cache .pytest_cache .ruff_cache .hypothesis
