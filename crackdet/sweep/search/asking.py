@@ -133,12 +133,15 @@ class Asker:
         return jobs
 
     def _check(self, job: Job) -> None:
-        from crackdet.training.run import prepare  # imports torch: seconds
+        from crackdet.models import check_weights  # imports torch: seconds
+        from crackdet.training.run import prepare
 
-        alike = repr((job.config.model, job.config.data))
-        if alike not in self._checked:
+        images, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
+        if images not in self._checked:
             prepare(job.config)
-            self._checked.add(alike)
+        elif network not in self._checked:
+            check_weights(job.config)
+        self._checked |= {images, network}
 
     def _jobs(self, params: Params) -> dict[str, Job]:
         return {seed: self._planner.job(self._space.overrides(params, seed)) for seed in self._space.seeds or [""]}

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from crackdet.files import read_json
@@ -34,7 +35,7 @@ class Trial:
     runs: dict[str, Run] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return key_of(self.params)
 
@@ -94,12 +95,14 @@ class History:
         self._objectives = objectives
         self._outside: set[str] = set()
         self._located: dict[str, Located] = {}
+        self._ended: set[str] = set()  # finished runs, which are read once
+        self._values: dict[Key, list[float]] = {}  # of the complete trials
         self._lacking: Counter[str] = Counter()
 
     def refresh(self) -> None:
         """Looks for new runs, and again at those that may have changed."""
         for run in self._store.runs():
-            if run.id in self._outside:
+            if run.id in self._outside or run.id in self._ended:
                 continue
             if run.id not in self._located:
                 content = read_json(run.identity_file)
@@ -131,11 +134,14 @@ class History:
         found = []
         lacking: Counter[str] = Counter()
         for trial, outcome in self.outcomes():
-            if outcome is Outcome.COMPLETE:
-                try:
-                    found.append((trial, trial.values(self._objectives)))
-                except Lacking as lack:
-                    lacking[str(lack)] += 1
+            if outcome is not Outcome.COMPLETE:
+                continue
+            try:
+                if trial.key not in self._values:
+                    self._values[trial.key] = trial.values(self._objectives)
+                found.append((trial, self._values[trial.key]))
+            except Lacking as lack:
+                lacking[str(lack)] += 1
         for name, count in lacking.items():
             if count > self._lacking[name]:
                 log.warning(
@@ -152,6 +158,8 @@ class History:
         if trial.statuses.get(seed) is Status.FINISHED:
             return
         status = run.status()
+        if status is Status.FINISHED:
+            self._ended.add(run.id)
         if status is Status.TODO:
             trial.runs.pop(seed, None)
             trial.statuses.pop(seed, None)

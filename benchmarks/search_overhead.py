@@ -1,0 +1,116 @@
+"""What a search costs beside training: with 1,000 finished runs in the store, seconds to begin and for each trial.
+
+    python benchmarks/search_overhead.py [--runs 1000] [--trials 50] [--sampler TPESampler]
+
+The runs are written without training; all else is what a search does: it reads the store, asks, looks at what was
+suggested as before training, and tells.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
+
+from crackdet.compose import CONF
+from crackdet.config import register
+from crackdet.files import write_csv, write_json
+from crackdet.store import Run, RunStore
+from crackdet.sweep.choosing import Excluded
+from crackdet.sweep.search.asking import Asker
+from crackdet.sweep.search.building import Planner, build_space
+from crackdet.sweep.search.history import History
+from crackdet.sweep.search.objectives import Objective
+from crackdet.sweep.search.pruning import Board, Terms
+from crackdet.sweep.search.samplers import Sampler
+from crackdet.sweep.search.study import StudyView
+
+SPACE = [
+    "model.conv_out=[16,32],[32,64],[64,128],[16,32,64]",
+    "model.linear_features=range(32,1025,32)",
+    "optimizer.learning_rate=tag(log,interval(1e-5,1e-1))",
+]
+EPOCHS = 25
+MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
+
+
+def publish(run: Run, identity: str, accuracy: float) -> None:
+    """A finished run as training would leave it, but for its weights and predictions."""
+    write_json(run.identity_file, json.loads(identity))
+    rows = [{"epoch": epoch, "valid_accuracy": accuracy * epoch / EPOCHS} for epoch in range(1, EPOCHS + 1)]
+    write_csv(run.history_file, rows)
+    run.publish({"accuracy": accuracy, "loss": 1 - accuracy, "epoch": EPOCHS, "parameters": 1, "seconds": 1.0})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--sampler", default="TPESampler")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    register()
+    draw = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF), version_base="1.3"):
+        store = RunStore(Path(folder) / "runs")
+        overrides = [f"runtime.store={store.root}", f"runtime.cache={folder}/cache", "runtime.device=cpu"]
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        planner = Planner(context, config, Excluded(None))
+        space = build_space([*overrides, *SPACE], {}, context, planner)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(arguments.runs):
+            job = planner.job(space.overrides(space.suggest(study.ask())))
+            publish(job.run, job.identity.canonical, draw.random())
+
+        began = time.perf_counter()
+        objectives = [Objective("accuracy", "maximize")]
+        history, view = History(store, space, objectives), StudyView(objectives)
+        sampler = Sampler({"_target_": f"optuna.samplers.{arguments.sampler}", "seed": 0})
+        asker = Asker(view, history, planner, sampler, objectives)
+        history.refresh()
+        view.update(history)
+        assert len(history.measured()) == arguments.runs
+        print(f"Optuna {optuna.__version__}, {arguments.sampler}, {arguments.runs} finished runs")
+        print(f"to begin: {time.perf_counter() - began:.2f} s")
+
+        spent = []
+        for _ in range(arguments.trials):
+            began = time.perf_counter()
+            suggestion = asker.next(set())
+            assert suggestion is not None and suggestion.asked is not None
+            spent.append(time.perf_counter() - began)
+            (job,) = suggestion.jobs.values()
+            publish(job.run, job.identity.canonical, draw.random())  # training, which is not counted
+            began = time.perf_counter()
+            history.add(suggestion.params, "", job.run)
+            view.tell(suggestion.asked, history, suggestion.params)
+            history.refresh()
+            view.update(history)
+            spent[-1] += time.perf_counter() - began
+        spent = sorted(spent[1:])  # the first imports torch
+        print(f"a trial: median {1000 * spent[len(spent) // 2]:.1f} ms, largest {1000 * spent[-1]:.1f} ms")
+
+        board = Board(Terms(space, objectives[0], EPOCHS), store, MEDIAN)
+        own, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
+        began = time.perf_counter()
+        board.judge(own, rows)
+        first = time.perf_counter() - began
+        spent = []
+        for _ in range(20):
+            began = time.perf_counter()
+            board.judge(own, rows)
+            spent.append(time.perf_counter() - began)
+        print(f"a look of the pruner: first {first:.2f} s, then {1000 * sorted(spent)[10]:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
