@@ -1,0 +1,232 @@
+"""How much of a grid a search has to train: TPE with pruning, random, and hydra-optuna-sweeper, over sampler seeds.
+
+    python benchmarks/search.py grid       # trains the grid of 96 runs into --store; go on by the same command
+    python benchmarks/search.py compare    # searches it by each method and seed; prints a table, draws docs/search.svg
+
+A search is replayed: it runs as it would, with a store of its own, but where it would train a run the history of the
+grid's run is written out epoch by epoch, and the pruner asked after each. The same configuration is the same run, so
+it decides as it would if it trained; what is counted are the epochs that it would have trained.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from crackdet.compose import CONF
+from crackdet.config import register
+from crackdet.files import write_csv, write_json
+from crackdet.store import Failure, Run, RunStore
+from crackdet.sweep.choosing import Excluded
+from crackdet.sweep.search.building import Planner
+
+ROOT = Path(__file__).parent.parent
+SPACE = [
+    "model.conv_out=[8],[8,16],[8,16,32],[8,16,32,64]",
+    "model.linear_features=16,64,256",
+    "optimizer.learning_rate=1e-5,3e-5,1e-4,3e-4,1e-3,3e-3,1e-2,3e-2",
+]
+FIXED = [
+    "data.num_images=1600", "data.image_size=32", "data.valid_fraction=0.5",
+    "trainer.max_epochs=12", "trainer.patience=12", "runtime.device=cpu", "runtime.threads=1",
+    "runtime.keep_weights=none", "runtime.keep_state_mib=0",
+]  # fmt: skip
+TRIALS = 60
+OURS = "hydra/sweeper=crackdet_optuna"
+METHODS: dict[str, list[str]] = {
+    "TPE, successive halving": [OURS, "hydra/sweeper/pruner=successive_halving"],
+    "TPE, Hyperband": [OURS, "hydra/sweeper/pruner=hyperband"],
+    "TPE, median": [OURS, "hydra/sweeper/pruner=median"],
+    "TPE, no pruning": [OURS],
+    "random, no pruning": [OURS, "hydra/sweeper/sampler=random"],
+    "hydra-optuna-sweeper": ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"],
+}
+DRAWN = ("TPE, successive halving", "TPE, no pruning", "random, no pruning", "hydra-optuna-sweeper")
+
+
+class Replay:
+    """A launcher that reads what training would give from the grid's runs; `curve` has epochs and the best so far."""
+
+    def __init__(self, grid: RunStore, planner: Planner, config: DictConfig) -> None:
+        self._grid, self._planner, self._config = grid, planner, config
+        self.curve: list[tuple[int, float]] = [(0, 0.0)]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        return [
+            JobReturn(_return_value=self._train(list(overrides)), status=JobStatus.COMPLETED)
+            for overrides in job_overrides
+        ]
+
+    def _train(self, overrides: list[str]) -> float | None:
+        job = self._planner.job(overrides)
+        known, run = self._grid.run(job.run.id), Run(job.run.directory)
+        assert known.result is not None, f"{known.id} is not in the grid"
+        accuracy = float(known.result["accuracy"])
+        if run.result is not None:  # a run store answers a repeated suggestion, also hydra-optuna-sweeper's
+            return accuracy
+        write_json(run.identity_file, json.loads(job.identity.canonical))
+        judge = self._judge(run)
+        rows: list[dict[str, Any]] = []
+        for row in known.history:
+            rows.append(row)
+            write_csv(run.history_file, rows)
+            self._note(0.0)
+            if judge is not None and len(rows) < len(known.history) and (reason := judge(rows)):
+                run.fail(Failure.PRUNED, reason, attempts=0)
+                return None
+        run.publish({key: value for key, value in known.result.items() if key not in ("id", "files", "checksum")})
+        self._note(accuracy, epochs=0)
+        return accuracy
+
+    def _judge(self, run: Run) -> Any:
+        from crackdet.sweep.search.pruning import judge_of
+
+        pruner = self._config.hydra.sweeper.get("pruner")
+        if pruner is None or pruner._target_ == "optuna.pruners.NopPruner":
+            return None
+        return judge_of(Path(self._config.hydra.sweep.dir), pruner, run)
+
+    def _note(self, accuracy: float, epochs: int = 1) -> None:
+        last, best = self.curve[-1]
+        self.curve.append((last + epochs, max(best, accuracy)))
+
+
+def train_grid(store: Path) -> int:
+    line = [sys.executable, str(ROOT / "train.py"), "-m", *FIXED, *SPACE, f"runtime.store={store}"]
+    return subprocess.run([*line, f"hydra.sweep.dir={store.parent / 'grid'}"]).returncode
+
+
+def search(method: Sequence[str], seed: int, trials: int, grid: RunStore, context: HydraContext) -> Any:
+    """One search; its curve."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        own = [f"runtime.store={folder}/runs", f"hydra.sweep.dir={folder}/sweep", "hydra.mode=MULTIRUN"]
+        settings = [f"hydra.sweeper.sampler.seed={seed}", f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.n_jobs=1"]
+        line = [*FIXED, *SPACE, *own, *method, *settings]
+        config = context.config_loader.load_configuration("config", line, run_mode=RunMode.MULTIRUN)
+        sweeper: Any = Plugins.instance().instantiate_sweeper(
+            config=config, hydra_context=context, task_function=lambda _: None
+        )
+        replay = Replay(grid, Planner(context, config, Excluded(None)), config)
+        for each in (sweeper, getattr(sweeper, "sweeper", sweeper)):  # hydra-optuna-sweeper's is inside
+            each.launcher = replay
+        Path(folder, "sweep").mkdir()
+        with contextlib.suppress(SystemExit):
+            sweeper.sweep(list(config.hydra.overrides.task))
+        return replay.curve
+
+
+@contextlib.contextmanager
+def at_home() -> Iterator[HydraContext]:
+    register()
+    setup_globals()
+    os.fsync = lambda file: None  # type: ignore[assignment]  # nobody minds if these stores are lost
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+
+
+def compare(store: Path, seeds: int, data: Path) -> None:
+    grid = RunStore(store)
+    results = [run.result for run in grid.runs() if run.result]
+    assert len(results) == 96, f"{store} holds {len(results)} finished runs, not 96; say: search.py grid"
+    with at_home() as context:
+        curves = {
+            name: [search(method, seed, TRIALS, grid, context) for seed in range(seeds)]
+            for name, method in METHODS.items()
+        }
+    content = {
+        "accuracies": sorted(result["accuracy"] for result in results),
+        "valid_images": results[0]["valid_images"],
+        "epochs": sum(result["epochs"] for result in results),
+        "curves": curves,
+    }
+    data.write_text(json.dumps(content))
+
+
+def best_at(curve: Sequence[tuple[int, float]], epochs: float) -> float:
+    return max(best for spent, best in curve if spent <= epochs)
+
+
+def epochs_until(curve: Sequence[tuple[int, float]], accuracy: float) -> int | None:
+    return next((spent for spent, best in curve if best >= accuracy), None)
+
+
+def report(data: Path) -> None:
+    """Prints the table: accuracy at 30 % of the grid's epochs, and epochs until the best is reached within noise."""
+    content = json.loads(data.read_text())
+    accuracies, total = content["accuracies"], content["epochs"]
+    best = accuracies[-1]
+    noise = (best * (1 - best) / content["valid_images"]) ** 0.5  # standard error of a share
+    print(f"grid: {len(accuracies)} runs, {total} epochs, best {best:.4f}, median {accuracies[len(accuracies) // 2]:.4f}, "
+          f"worst {accuracies[0]:.4f}; standard error of the best {noise:.4f}")  # fmt: skip
+    print(f"{sum(a >= best - noise for a in accuracies)} runs are within one standard error of the best")
+    print("method | at 15 % | at 30 %: mean (worst) | seeds within noise at 30 % | epochs until within noise, mean")
+    for name, curves in content["curves"].items():
+        at = {share: [best_at(curve, share * total) for curve in curves] for share in (0.15, 0.3)}
+        within = sum(accuracy >= best - noise for accuracy in at[0.3])
+        needed = [epochs_until(curve, best - noise) or total for curve in curves]
+        print(f"{name} | {mean(at[0.15]):.4f} | {mean(at[0.3]):.4f} ({min(at[0.3]):.4f}) | {within} of {len(curves)} "
+              f"| {mean(needed):.0f} ({mean(needed) / total:.0%} of the grid)")  # fmt: skip
+
+
+def draw(data: Path, file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "crackdet"
+    from matplotlib import pyplot
+
+    content = json.loads(data.read_text())
+    total, best = content["epochs"], content["accuracies"][-1]
+    noise = (best * (1 - best) / content["valid_images"]) ** 0.5
+    shares = [step / 200 for step in range(1, 121)]
+    figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
+    for name, style in zip(DRAWN, ("-", "--", ":", "-."), strict=True):
+        curves = content["curves"][name]
+        columns = [[best_at(curve, share * total) for curve in curves] for share in shares]
+        (line,) = axes.plot([100 * s for s in shares], [mean(column) for column in columns], style, label=name)
+        low, high = [min(column) for column in columns], [max(column) for column in columns]
+        axes.fill_between([100 * s for s in shares], low, high, alpha=0.1, color=line.get_color())
+    axes.axhspan(best - noise, best, color="0.85", zorder=0, label="the grid's best, less one standard error")
+    axes.axvline(30, color="0.6", linewidth=0.8)
+    axes.set(xlabel="epochs trained, % of the grid's", ylabel="best validation accuracy so far")
+    axes.set(ylim=(content["accuracies"][8], best + noise), xlim=(0, 60))
+    axes.legend(loc="lower right", fontsize="small")
+    axes.set_title(f"mean and range over {len(content['curves'][DRAWN[0]])} seeds of the sampler", fontsize="medium")
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("grid", "compare", "report"))
+    parser.add_argument("--store", type=Path, default=ROOT / "outputs" / "study" / "runs")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "search.svg")
+    arguments = parser.parse_args()
+    if arguments.what == "grid":
+        raise SystemExit(train_grid(arguments.store))
+    data = arguments.store.parent / "study.json"
+    if arguments.what == "compare":
+        compare(arguments.store, arguments.seeds, data)
+    report(data)
+    draw(data, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
