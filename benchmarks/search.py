@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -172,7 +172,7 @@ def report(data: Path) -> None:
     accuracies, total = content["accuracies"], content["epochs"]
     best = accuracies[-1]
     noise = (best * (1 - best) / content["valid_images"]) ** 0.5  # standard error of a share
-    print(f"grid: {len(accuracies)} runs, {total} epochs, best {best:.4f}, median {accuracies[len(accuracies) // 2]:.4f}, "
+    print(f"grid: {len(accuracies)} runs, {total} epochs, best {best:.4f}, median {median(accuracies):.4f}, "
           f"worst {accuracies[0]:.4f}; standard error of the best {noise:.4f}")  # fmt: skip
     print(f"{sum(a >= best - noise for a in accuracies)} runs are within one standard error of the best")
     print("method | at 15 % | at 30 %: mean (worst) | seeds within noise at 30 % | epochs until within noise, mean")

@@ -1,15 +1,17 @@
 """`sweep.plan=true`: what a sweep would do, as a table; nothing is trained. Imports torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
 from crackdet.console import plain
 from crackdet.identity import LEFT_OUT
 from crackdet.models import blueprint
-from crackdet.schema import flatten, to_dict
+from crackdet.schema import Config, to_dict
 from crackdet.store import RunStore, Status
-from crackdet.summary.entries import Entry, differing, read_entry
+from crackdet.summary.entries import Entry, differing
 from crackdet.summary.table import console, describe
 from crackdet.sweep.cost import Costs, Pace
 from crackdet.sweep.job import Job
@@ -24,6 +26,18 @@ WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Planned(Entry):
+    """A run that need not have begun, described by its configuration."""
+
+    config: Config | None = None
+
+    @property
+    def tree(self) -> Mapping[str, Any]:
+        assert self.config is not None
+        return {group: value for group, value in to_dict(self.config).items() if group not in LEFT_OUT}
+
+
 def preview(jobs: Sequence[Job], costs: Costs) -> None:
     """Prints the runs with status, size and expected time.
 
@@ -36,14 +50,14 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.directory.parent)
     pace = Pace((run.result for run in store.runs() if run.result), device.type)
-    entries = [_entry(job) for job in jobs]
+    entries = [Planned(job.run, job.run.status(), job.overrides, job.config) for job in jobs]
     keys = differing(entries)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
     total, known, todo = 0.0, True, 0
     for job, entry in zip(jobs, entries, strict=True):
-        precision = precision_of(job.config.trainer.precision, device)
+        precision = precision_of(job.config, device)
         seconds = None
         if not job.is_finished():
             done = len(job.run.history)
@@ -64,13 +78,6 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     finished = sum(job.is_finished() for job in jobs)
     expected = f", at most {_duration(total)}" if known and todo else ""
     console().print(f"{len(jobs)} runs, {finished} of them finished, {todo} to train{expected}", highlight=False)
-
-
-def _entry(job: Job) -> Entry:
-    """As a summary reads it; a run that has not begun is described by its configuration."""
-    read = read_entry(job.run, job.overrides)
-    tree = {group: value for group, value in to_dict(job.config).items() if group not in LEFT_OUT}
-    return Entry(read.run, read.status, read.overrides, flatten(tree), read.result, read.reason)
 
 
 def _status(entry: Entry, job: Job) -> str:

@@ -23,6 +23,8 @@ DIRECTIONS: dict[str, Direction] = {
     "images_per_second": "maximize",
     "latency_ms": "minimize",
     "throughput": "maximize",
+    "feature_latency_ms": "minimize",
+    "feature_throughput": "maximize",
     "peak_memory_mib": "minimize",
     "weights_mib": "minimize",
 }
