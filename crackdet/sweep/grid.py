@@ -181,13 +181,16 @@ def check_all(jobs: Sequence[Job]) -> None:
     _refuse(listed, len(jobs), sum(map(len, problems.values())))
 
 
-def launch(jobs: Sequence[Job], total: int, launcher: Launcher) -> int:
-    """Gives the jobs to Hydra's launcher; an exit status: 0, 1 where one failed, 128 + signal where it was stopped."""
+def launch(jobs: Sequence[Job], total: int, launcher: Launcher, first: int = 0) -> int:
+    """Gives the jobs to Hydra's launcher; an exit status: 0, 1 where one failed, 128 + signal where it was stopped.
+
+    `first` is the number of the first job, after which Hydra names the folder of its logs.
+    """
     from crackdet.training.interrupt import Interrupted
 
     one_by_one = type(launcher).__name__ == "BasicLauncher"
     batches = [[job] for job in jobs] if one_by_one else [list(jobs)] * bool(jobs)
-    number = failed = 0
+    number, failed = first, 0
     with bar("runs", total, done=total - len(jobs)) as runs:
         for batch in batches:
             try:

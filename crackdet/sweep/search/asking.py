@@ -52,6 +52,10 @@ class Asker:
         """A known trial, to be gone on with."""
         return Suggestion(params, self._jobs(params), None)
 
+    def refuse(self, params: Params) -> None:
+        """Makes no such suggestion again."""
+        self._refused.add(key_of(params))
+
     def next(self, taken: Collection[Key]) -> Suggestion | None:
         """A suggestion that neither the store nor `taken` knows; None where none is left, or none is found.
 

@@ -136,7 +136,7 @@ class Search:
         self._record = SweepRecord(self._directory)
         self._recorded: set[str] = set()
         self._attempted: set[Key] = set()
-        self._failures = 0
+        self._failures = self._launched = 0
         self._sampler = Sampler(settings.sampler)
         self._wanted = settings.n_trials
         if self._sampler.is_grid:
@@ -165,7 +165,7 @@ class Search:
                     before = self._count()
                     batch = self._next_batch(asker)
                     if batch:
-                        status = max(status, self._train(batch, view))
+                        status = max(status, self._train(batch, view, asker))
                     elif not self._waits():
                         break
                     if status >= 128:
@@ -209,14 +209,15 @@ class Search:
             batch.append(suggestion)
         return batch
 
-    def _train(self, batch: Sequence[Suggestion], view: StudyView) -> int:
+    def _train(self, batch: Sequence[Suggestion], view: StudyView, asker: Asker) -> int:
         """Trains the runs of suggestions, seed by seed, since a suggestion may be pruned by its first; tells Optuna."""
         status = 0
         self._attempted |= {key_of(suggestion.params) for suggestion in batch}
         left = list(batch)
         for seed in self._space.seeds or [""]:
             jobs = [suggestion.jobs[seed] for suggestion in left if not suggestion.jobs[seed].is_finished()]
-            status = max(status, launch(jobs, len(jobs), self._launcher))
+            status = max(status, launch(jobs, len(jobs), self._launcher, self._launched))
+            self._launched += len(jobs)
             for suggestion in left:
                 self.history.add(suggestion.params, seed, suggestion.jobs[seed].run)
             if status >= 128:
@@ -227,6 +228,9 @@ class Search:
                 outcome = view.tell(suggestion.asked, self.history, suggestion.params)
             else:
                 outcome = self.history.outcome(suggestion.params)
+            if outcome in (None, Outcome.PARTIAL) and status < 128:  # its job did not even begin: nothing says so later
+                asker.refuse(suggestion.params)
+                self._failures += 1
             self._failures += outcome is Outcome.FAILED
         return status
 

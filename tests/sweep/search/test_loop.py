@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from crackdet.errors import UserError
@@ -241,3 +243,19 @@ def test_a_plan_shows_what_is_known_and_trains_nothing(search: Sweep, capsys: py
     outcome = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.plan=true")
     assert "finished" in capsys.readouterr().out and before
     assert len(list(outcome.store.runs())) == 1 and not outcome.folder.exists()
+
+
+def test_hydra_finds_both_sweepers() -> None:
+    found = {sweeper.__name__ for sweeper in Plugins.instance().discover(Sweeper)}
+    assert {"GridSweeper", "OptunaSweeper", "BasicSweeper"} <= found
+
+
+def test_a_job_that_cannot_even_begin_ends_the_search(search: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crackdet.sweep import job
+
+    def refused(*_: object) -> None:
+        raise UserError("this machine has no such device")
+
+    monkeypatch.setattr(job, "execute", refused)
+    outcome = search(*SPACE, "hydra.sweeper.n_trials=2")
+    assert outcome.status == 1 and not list(outcome.store.runs())
