@@ -74,6 +74,7 @@ class Board:
         self._seeds: dict[str, str | None] = {}  # of each run that was looked at; None: outside the space
         self._seen: dict[str, tuple[int, int, bool]] = {}  # what a run's files were like when they were read
         self._storage = _Trials()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # in jobs of their own process too
         self._study = optuna.create_study(
             storage=self._storage, study_name="crackdet", direction=terms.objective.direction, pruner=self._pruner
         )
