@@ -69,6 +69,7 @@ def identify(config: Config, fingerprint: str) -> Identity:
                 if item.metadata.get("path"):
                     del tree[group][item.name]
     tree["model"]["weights"] = _exact_weights(config)
+    tree["trainer"]["compile"] = config.trainer.compile or None  # not compiled, as runs were before there was a choice
     if isinstance(config.model, UserModel):
         tree["model"]["_source_"] = source_digest(config.model.target)
     content = {"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)}
