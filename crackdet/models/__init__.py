@@ -106,10 +106,7 @@ def check_weights(config: Config) -> None:
 
 def feature_flops(config: Config) -> int:
     """Floating-point operations of the feature extractor for one image; what a detector pays for it."""
-    size = config.data.image_size
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        _blueprint(config.model).eval()(torch.empty(1, 3, size, size, device="meta"))
-    return int(counter.get_total_flops())
+    return _flops(_blueprint(config.model), config.data.image_size)
 
 
 def depthwise_share(config: Config) -> float:
@@ -121,13 +118,18 @@ def depthwise_share(config: Config) -> float:
         assert isinstance(convolution, nn.Conv2d)
         depthwise += 2 * output.numel() * convolution.kernel_size[0] * convolution.kernel_size[1]
 
-    extractor, size = _blueprint(config.model).eval(), config.data.image_size
+    extractor = _blueprint(config.model)
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_hook(count)
-    with torch.no_grad():
-        extractor(torch.empty(1, 3, size, size, device="meta"))
-    return depthwise / max(feature_flops(config), 1)
+    total = _flops(extractor, config.data.image_size)
+    return depthwise / max(total, 1)
+
+
+def _flops(extractor: nn.Module, size: int) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        extractor.eval()(torch.empty(1, 3, size, size, device="meta"))
+    return int(counter.get_total_flops())
 
 
 def _classifier(

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from crackdet.console import plain
 from crackdet.files import read_json
-from crackdet.summary.table import console
+from crackdet.summary.table import console, value_text
 
 FILE = "search.json"  # in a sweep's folder
 
@@ -43,10 +43,4 @@ def show_search(directory: Path) -> None:
 
 def _suggested(params: Mapping[str, Any]) -> str:
     """`conv_out=[64,128] linear_features=512`."""
-    return " ".join(f"{key.rpartition('.')[2]}={_value(value)}" for key, value in params.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "[" + ",".join(map(_value, value)) + "]" if isinstance(value, list) else str(value)
+    return " ".join(f"{key.rpartition('.')[2]}={value_text(value)}" for key, value in params.items())

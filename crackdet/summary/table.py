@@ -60,7 +60,7 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     short = {key: key.rpartition(".")[2] for key in keys}
     clear = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
     return " ".join(
-        f"{clear[key]}={_value(entry.settings[key])}" for key in keys if entry.settings.get(key) is not None
+        f"{clear[key]}={value_text(entry.settings[key])}" for key in keys if entry.settings.get(key) is not None
     )
 
 
@@ -87,7 +87,7 @@ def _table(ranking: Sequence[Entry], keys: Sequence[str], title: str | None, wid
     return table
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "[" + ",".join(map(_value, value)) + "]" if isinstance(value, list) else str(value)
+    return "[" + ",".join(map(value_text, value)) + "]" if isinstance(value, list) else str(value)

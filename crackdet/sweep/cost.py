@@ -30,9 +30,10 @@ class Costs:
         """
         key = repr((config.model, config.data.image_size))
         if key not in self._per_image:
-            passes = FORWARD if config.model.freeze_features else TRAINING
-            classifier = _classifier_flops(check(config), config.model.linear_features)
-            self._per_image[key] = passes * feature_flops(config) + TRAINING * classifier
+            model = config.model
+            self._per_image[key] = _operations(
+                feature_flops(config), check(config), model.linear_features, model.freeze_features
+            )
         return self._per_image[key]
 
     def images(self, config: Config) -> int:
@@ -69,9 +70,12 @@ class Pace:
                 continue
             seconds = result["seconds"] / images
             self._alike[_network(settings)].append(seconds)
-            passes = FORWARD if settings["model"].get("freeze_features") else TRAINING
-            classifier = _classifier_flops(result["feature_dimension"], settings["model"]["linear_features"])
-            self._seconds_per_operation.append(seconds / (passes * result["feature_flops"] + TRAINING * classifier))
+            model = settings["model"]
+            operations = _operations(
+                result["feature_flops"], result["feature_dimension"], model["linear_features"],
+                model.get("freeze_features", False),
+            )  # fmt: skip
+            self._seconds_per_operation.append(seconds / operations)
 
     def epoch_seconds(self, config: Config, costs: Costs) -> float | None:
         """None where there is no run to judge by."""
@@ -83,8 +87,10 @@ class Pace:
         return None
 
 
-def _classifier_flops(dimension: int, linear_features: int) -> int:
-    return 2 * linear_features * (dimension + linear_features + 1)
+def _operations(features: int, dimension: int, linear_features: int, frozen: bool) -> int:
+    """Of training on one image: feature extractor (`features` forward) and the three linear layers behind it."""
+    classifier = 2 * linear_features * (dimension + linear_features + 1)
+    return (FORWARD if frozen else TRAINING) * features + TRAINING * classifier
 
 
 def _network(settings: Mapping[str, Any]) -> str:

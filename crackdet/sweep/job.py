@@ -119,12 +119,13 @@ def run_job(composed: DictConfig) -> float | None:
     overrides = list(hydra.overrides.task)
     single = hydra.mode == RunMode.RUN
     try:
-        memo = Memo(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
-        memo.recall(overrides)  # the state of the files before they are asked
-        job = plan(composed, overrides)
         if single:
+            memo = Memo(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
+            memo.recall(overrides)  # the state of the files before they are asked
+            job = plan(composed, overrides)
             memo.remember([job.meaning(composed)])
         else:
+            job = plan(composed, overrides)
             SweepRecord(Path(hydra.sweep.dir)).add(job.run, overrides)
         return execute(job, None if single else _judge(hydra, job))
     except UserError as error:

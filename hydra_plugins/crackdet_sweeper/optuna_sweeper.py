@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import MISSING, DictConfig, OmegaConf
+
+from hydra_plugins.crackdet_sweeper._base import CrackdetSweeper
 
 
 @dataclass
@@ -113,22 +111,15 @@ for name, node in {
     store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="crackdet")
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(CrackdetSweeper):
     def __init__(self, params: DictConfig | None, **settings: Any) -> None:
         self.params: dict[str, str] = _plain(params or {})
         self.settings = {name: _plain(value) for name, value in settings.items()}
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.job_context = (hydra_context, config)
-        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
     def sweep(self, arguments: list[str]) -> Any:
         from crackdet.sweep.search.loop import Settings, search  # imports optuna: half a second
 
-        overrides = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        return search(overrides, Settings(**self.settings), *self.job_context, self.launcher)
+        return search(self.overrides(arguments), Settings(**self.settings), *self.job_context, self.launcher)
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from crackdet.sweep.choosing import Excluded, is_of_sweep
 from crackdet.sweep.composition import Composer
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
-from crackdet.sweep.search.space import SEED, Branch, Params, Space
+from crackdet.sweep.search.space import SEED, Branch, Params, Space, setting_at
 from crackdet.wording import declared
 
 MOST_DATA = 16  # sets of images that are listed to know their fingerprints
@@ -245,7 +245,5 @@ def _is_whole(name: str, tree: Mapping[str, Any]) -> bool | None:
     if found is not None:
         kinds = get_args(found[0]) or (found[0],)
         return int in kinds and float not in kinds
-    value: Any = tree
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = setting_at(tree, name)
     return isinstance(value, int) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -100,7 +100,7 @@ class Space:
             for branch in known.get(_without(content, places), ()):
                 params = dict(branch.options)
                 for parameter in branch.parameters:
-                    params[parameter.name] = parameter.find(_at(content, parameter.name))
+                    params[parameter.name] = parameter.find(setting_at(content, parameter.name))
                 if None in params.values():
                     continue
                 if branch.fingerprints and content.get("fingerprint") not in branch.fingerprints:
@@ -157,7 +157,7 @@ def _without(content: Mapping[str, Any], places: Sequence[str]) -> str:
     return json.dumps(tree, sort_keys=True)
 
 
-def _at(content: Mapping[str, Any], place: str) -> Any:
+def setting_at(content: Mapping[str, Any], place: str) -> Any:
     """The value of a setting in an identity, where a null is left out."""
     node: Any = content
     for part in place.split("."):

@@ -10,7 +10,7 @@ from crackdet.errors import UserError
 from crackdet.sweep.search.distributions import distribution
 from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import Lacking, Objective
-from crackdet.sweep.search.space import Key, Space
+from crackdet.sweep.search.space import Key, Space, key_of
 
 STATES = {
     Outcome.COMPLETE: TrialState.COMPLETE,
@@ -38,8 +38,7 @@ class StudyView:
 
     def tell(self, asked: optuna.trial.Trial, history: History, params: dict[str, Any]) -> Outcome | None:
         """Tells what has become of a suggestion, by the store; what has not ended is no trial, and told as failed."""
-        key = tuple(sorted(params.items()))
-        trial, outcome = history.trials.get(key), history.outcome(params)
+        trial, outcome = history.trials.get(key_of(params)), history.outcome(params)
         frozen = self._frozen(trial, outcome, history.space) if trial and outcome else None
         if trial is None or frozen is None or frozen.state == TrialState.FAIL:
             self.study.tell(asked, state=TrialState.FAIL)

@@ -1,0 +1,24 @@
+"""What crackdet's sweepers have in common: what Hydra hands them, and the overrides that are always swept over."""
+
+from collections.abc import Mapping
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class CrackdetSweeper(Sweeper):
+    """Abstract still: Hydra registers a sweeper only where `sweep` is defined."""
+
+    params: Mapping[str, str]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.job_context = (hydra_context, config)
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def overrides(self, arguments: list[str]) -> list[str]:
+        return [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
