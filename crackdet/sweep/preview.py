@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from crackdet.console import plain
@@ -55,11 +56,12 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
-    total, known, todo = 0.0, True, 0
+    total, known, todo, finished = 0.0, True, 0, 0
+    sizes = Sizes(device)
     for job, entry in zip(jobs, entries, strict=True):
-        precision = precision_of(job.config, device)
-        seconds = None
-        if not job.is_finished():
+        seconds, done_with = None, job.is_finished()
+        finished += done_with
+        if not done_with:
             done = len(job.run.history)
             left = max(1, job.config.trainer.max_epochs - done)
             epoch = pace.epoch_seconds(job.config, costs)
@@ -69,23 +71,36 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
         table.add_row(
             entry.id,
             plain(describe(entry, keys)),
-            _status(entry, job),
-            f"{blueprint(job.config).num_parameters:,}",
-            f"{estimate(job.config, precision).memory / MIB:,.0f} MiB",
-            "" if job.is_finished() else _duration(seconds),
+            _status(entry, job, done_with),
+            *sizes.shown(job.config),
+            "" if done_with else _duration(seconds),
         )
     console().print(table)
-    finished = sum(job.is_finished() for job in jobs)
     expected = f", at most {_duration(total)}" if known and todo else ""
     console().print(f"{len(jobs)} runs, {finished} of them finished, {todo} to train{expected}", highlight=False)
 
 
-def _status(entry: Entry, job: Job) -> str:
+class Sizes:
+    """Parameters and memory of runs; those that differ in neither, such as replicates, are built once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def shown(self, config: Config) -> tuple[str, str]:
+        key = repr((config.model, config.data.image_size, config.trainer, config.optimizer))
+        if key not in self._known:
+            memory = estimate(config, precision_of(config, self._device)).memory
+            self._known[key] = f"{blueprint(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        return self._known[key]
+
+
+def _status(entry: Entry, job: Job, done_with: bool) -> str:
     word = WORDS.get(entry.status, str(entry.status))
     epochs = len(job.run.history)
     if entry.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{word}, epoch {epochs} of {job.config.trainer.max_epochs}"
-    if entry.status is Status.FINISHED and not job.is_finished():
+    if entry.status is Status.FINISHED and not done_with:
         return "finished, trained again"
     return word
 
