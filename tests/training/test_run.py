@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from crackdet import models
 from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed
-from crackdet.evaluation import evaluate
 from crackdet.files import read_csv
 from crackdet.identity import identify
+from crackdet.inference.evaluation import evaluate
 from crackdet.schema import Config
 from crackdet.store import Run, RunStore
 from crackdet.training import loop

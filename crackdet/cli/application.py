@@ -1,0 +1,46 @@
+"""The application, and what its commands share."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crackdet.console import harmless
+from crackdet.errors import UserError
+from crackdet.store import RunStore
+
+HELP = "Everything that reads the run store, and looks at data."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+
+RunName = Annotated[str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER of a sweep.")]
+Store = Annotated[Path, typer.Option("--store", help="The run store.")]
+STORE = Path("outputs/runs")
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Registers a subcommand; what the user got wrong is one message and exit status 2."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            function(*arguments, **options)
+        except (UserError, OSError, ValueError) as error:
+            print(f"error: {harmless(error)}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+    return app.command()(guarded)
+
+
+def open_store(path: Path) -> RunStore:
+    """The run store in a folder.
+
+    Raises:
+        UserError: where there is no such folder.
+    """
+    if not path.is_dir():
+        raise UserError(f"--store {path}: there is no such folder; train.py makes it (runtime.store)")
+    return RunStore(path)

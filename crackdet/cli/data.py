@@ -1,0 +1,33 @@
+"""The command that looks at a data source."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from crackdet.cli.application import command
+
+
+@command
+def data(
+    overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this PNG file.")] = None,
+) -> None:
+    """Checks a data source: decodes every image, counts the splits, and draws a contact sheet."""
+    from crackdet.compose import compose
+    from crackdet.data import data_fingerprint, load_splits
+    from crackdet.data.sheet import contact_sheet
+    from crackdet.summary.table import console
+
+    config = compose(overrides or [])
+    splits = load_splits(config.data, config.runtime)
+    table = Table("split", "cracks", "no cracks")
+    for name, images in splits.items():
+        cracks = sum(images.labels)
+        table.add_row(name, str(cracks), str(len(images) - cracks))
+    console().print(table)
+    print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
+    if sheet is not None:
+        contact_sheet(splits["train"]).save(sheet)
+        print(f"contact sheet {sheet}")

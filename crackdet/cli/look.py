@@ -1,0 +1,80 @@
+"""Commands that look at runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from crackdet.cli.application import STORE, RunName, Store, command, open_store
+from crackdet.console import plain
+
+
+@command
+def summary(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
+    write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="So many runs of each ranking; 0: all.")] = 30,
+) -> None:
+    """The runs of a sweep or of a store, the best first."""
+    from crackdet.summary import summarise
+    from crackdet.summary.search import show_search
+
+    found = summarise(folder)
+    found.show(top)
+    show_search(folder)
+    if write is not None:
+        found.write(write)
+
+
+@command
+def runs(store: Store = STORE) -> None:
+    """All runs of the store, with their status."""
+    from crackdet.summary.entries import differing, read_entry
+    from crackdet.summary.table import console, describe
+
+    entries = [read_entry(run) for run in open_store(store).runs()]
+    keys = differing(entries)
+    table = Table("run", "status", "accuracy", "epochs", "what differs")
+    for entry in entries:
+        accuracy = f"{entry.accuracy:.4f}" if entry.result else ""
+        epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.run.history) or "")
+        table.add_row(entry.id, str(entry.status), accuracy, epochs, plain(describe(entry, keys)))
+    console().print(table)
+
+
+@command
+def show(run: RunName, store: Store = STORE) -> None:
+    """One run: status, result, settings, history."""
+    from crackdet.schema import flatten
+    from crackdet.summary import pick
+    from crackdet.summary.table import console
+
+    found = pick(run, open_store(store))
+    out = console()
+    out.print(f"{found.id}: {found.status()} in {plain(found.directory)}", highlight=False, soft_wrap=True)
+    if found.failure and found.result is None:
+        out.print(plain(found.failure.get("reason")), highlight=False, soft_wrap=True)
+    for title, values in (
+        ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings", "identity")}),
+        ("configuration", flatten(found.config)),
+        ("provenance", flatten(found.provenance)),
+    ):
+        if values:
+            table = Table(title, "", box=None)
+            for key, value in values.items():
+                table.add_row(plain(key), plain(value))
+            out.print(table)
+    if found.history:
+        names = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
+        table = Table(*names)
+        for row in found.history:
+            table.add_row(*(_short(row.get(name, "")) for name in names))
+        out.print(table)
+
+
+def _short(text: str) -> str:
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return plain(text)
