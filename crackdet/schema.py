@@ -123,6 +123,7 @@ class FolderData(Data):
     )  # folder names: case, spaces, "-" and "_" do not matter
     groups: str | None = None  # column of the manifest: images of one group stay in one split
     manifest: str = setting("manifest.csv", path=True)  # CSV with a column `path`, relative to root
+    masks: str | None = setting(None, path=True)  # folder of masks, relative to root, named as the photographs
 
 
 @dataclass
@@ -131,6 +132,7 @@ class ArticleData(Data):
     root: str = setting(MISSING, path=True)  # holds train/images and valid/images
     image_size: int = setting(224, at_least=1)
     negative_mark: str = setting("noncrack", length=(1, None))  # in a file name: there is no crack
+    masks: str | None = setting("masks", path=True)  # folder of masks beside each folder of images
 
 
 # --- optimizer and scheduler --------------------------------------------------------------------------

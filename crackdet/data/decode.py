@@ -33,6 +33,26 @@ def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
+def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
+    """Where the crack is, (image_size, image_size): a pixel of which any part is crack counts, for cracks are thin.
+
+    White is crack; in a file of zeros and ones the ones, in a palette every colour but the first.
+
+    Raises:
+        BadImage: where the file is truncated, unreadable or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image if image.mode in ("P", "1") else _to_rgb(image).convert("L"))
+            bright = values > (127 if image.mode not in ("P", "1") and values.max() > 1 else 0)
+    except UnidentifiedImageError:
+        raise BadImage("no image of a known format") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+    share = Image.fromarray(bright.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
+    return np.asarray(share) > 0
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey: keep the upper byte
         values = np.asarray(image).astype(np.int64)

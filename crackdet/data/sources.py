@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.data import synthetic
-from crackdet.data.decode import EXTENSIONS, decode
+from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests
 from crackdet.errors import UserError
 from crackdet.schema import ArticleData, Data, FolderData, SyntheticData
@@ -70,6 +70,13 @@ class Source(Protocol):
             BadImage: where they cannot be read.
         """
 
+    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+        """Where its crack is, (image_size, image_size); None where the source does not know.
+
+        Raises:
+            UserError: where there should be a mask that can be read.
+        """
+
 
 def open_source(data: Data, cache: Path) -> Source:
     """The source that a configuration names; `cache` is where digests of files are remembered."""
@@ -115,6 +122,9 @@ class SyntheticSource:
     def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
         return self.draw(photograph, image_size).image
 
+    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_]:
+        return self.draw(photograph, image_size).mask
+
     def draw(self, photograph: Photograph, image_size: int) -> synthetic.Drawing:
         """The drawing with the mask of its crack."""
         return synthetic.draw(
@@ -147,6 +157,16 @@ class _Files:
     def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
         return decode(self.root / photograph.name, image_size)
 
+    def mask_beside(self, place: Path, image_size: int) -> NDArray[np.bool_] | None:
+        """The mask that is called `place`, with the ending of any image format; None where there is none."""
+        path = next((p for ending in EXTENSIONS if (p := place.with_suffix(ending)).is_file()), None)
+        if path is None:
+            return None
+        try:
+            return decode_mask(path, image_size)
+        except BadImage as error:
+            raise UserError(f"{path}: is no mask that can be read ({error})") from None
+
 
 class FolderSource(_Files):
     """`root/[split/]<class>/**/image`."""
@@ -173,6 +193,14 @@ class FolderSource(_Files):
                     )
                 found[path] = replace(photograph, group=groups[photograph.name])
         return checked(self.with_digests(found), f"data.root={self.data.root}")
+
+    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+        if self.data.masks is None:
+            return None
+        folder = self.root / Path(self.data.masks).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
+        return self.mask_beside(folder / photograph.name, image_size)
 
     def _read_classes(self, folder: Path, split: str | None, found: dict[Path, Photograph]) -> None:
         classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and _plain(path.name) in self.meaning]
@@ -226,6 +254,12 @@ class ArticleSource(_Files):
                 crack = self.data.negative_mark not in image.name
                 found[image] = Photograph(image.relative_to(self.root).as_posix(), crack, "", split)
         return checked(self.with_digests(found), f"data.root={self.data.root}")
+
+    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+        if self.data.masks is None:
+            return None
+        split, _images, *inside = Path(photograph.name).parts
+        return self.mask_beside(self.root.joinpath(split, self.data.masks, *inside), image_size)
 
 
 def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
