@@ -89,7 +89,7 @@ def test_a_resume_state_from_a_stranger_executes_nothing(tiny: Configure, tmp_pa
 
 
 def test_a_configuration_from_a_stranger_imports_nothing_without_trust(tiny: Configure, tmp_path: Path) -> None:
-    from crackdet.inference.evaluation import stored_config
+    from crackdet.inference.loaded import stored_config
 
     job, proof = job_of(tiny()), tmp_path / "imported"
     execute(job)

@@ -51,8 +51,12 @@ def load(
         pixels = _gathered(images, batches, device)
     for indices, batch in zip(batches, pixels, strict=True):
         places = torch.from_numpy(indices)
-        # (N, S, S, 3) bytes -> (N, 3, S, S) floats, on the device: the bytes travel, being a quarter of the floats
-        yield Batch(batch.permute(0, 3, 1, 2).float().div_(255), move(labels[places], device), places)
+        yield Batch(to_input(batch), move(labels[places], device), places)
+
+
+def to_input(pixels: Tensor) -> Tensor:
+    """(N, S, S, 3) bytes -> (N, 3, S, S) floats in [0, 1], on their device: it is the bytes, a quarter, that travel."""
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:

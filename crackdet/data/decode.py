@@ -1,5 +1,7 @@
 """A file of any common image format -> RGB pixels. The one place where photographs are read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,22 @@ def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            rgb = _to_rgb(upright)
-            return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
-    except UnidentifiedImageError:
-        raise BadImage("no image of a known format") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+    return squashed(open_rgb(path), image_size)
+
+
+def open_rgb(file: Path | Image.Image) -> Image.Image:
+    """A photograph as 8-bit RGB in its own size, upright; from its file, or as Pillow has opened it.
+
+    Raises:
+        BadImage: where the file is truncated, unreadable or no image.
+    """
+    with _opened(file) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
+    """The pixels (image_size, image_size, 3) of an RGB image, whatever its proportions."""
+    return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
@@ -41,16 +50,23 @@ def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
+    with _opened(path) as image:
+        values = np.asarray(image if image.mode in ("P", "1") else _to_rgb(image).convert("L"))
+        bright = values > (127 if image.mode not in ("P", "1") and values.max() > 1 else 0)
+    share = Image.fromarray(bright.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
+    return np.asarray(share) > 0
+
+
+@contextmanager
+def _opened(file: Path | Image.Image) -> Iterator[Image.Image]:
+    """The image in a file, or that Pillow has opened; whatever is wrong with it is a BadImage."""
     try:
-        with Image.open(path) as image:
-            values = np.asarray(image if image.mode in ("P", "1") else _to_rgb(image).convert("L"))
-            bright = values > (127 if image.mode not in ("P", "1") and values.max() > 1 else 0)
+        with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file) as image:
+            yield image
     except UnidentifiedImageError:
         raise BadImage("no image of a known format") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
-    share = Image.fromarray(bright.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
-    return np.asarray(share) > 0
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

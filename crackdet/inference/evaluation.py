@@ -11,29 +11,12 @@ from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.data import ImageSet, load_splits
 from crackdet.errors import UserError
-from crackdet.schema import Config, UserModel
+from crackdet.inference.loaded import stored_config
+from crackdet.schema import Config
 from crackdet.store import Run
 from crackdet.training.device import choose_device, make_deterministic
 from crackdet.training.loop import predict
 from crackdet.training.metrics import Metrics, measure
-
-
-def stored_config(run: Run, trust: bool = False) -> Config:
-    """The configuration of a finished run.
-
-    Raises:
-        UserError: where the run is not finished, or would import a class that nobody vouched for.
-    """
-    if run.result is None:
-        raise UserError(f"{run.id}: is {run.status()}, not finished")
-    if "_target_" in run.config.get("model", {}) and not trust:
-        raise UserError(
-            f"{run.id}: its network is {run.config['model']['_target_']}, code from outside crackdet; "
-            "say --trust where you know it"
-        )
-    config = parse(run.config)
-    assert not isinstance(config.model, UserModel) or trust
-    return config
 
 
 def other_data(run: Run, overrides: Sequence[str]) -> Config:

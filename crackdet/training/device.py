@@ -3,7 +3,8 @@
 import logging
 import os
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -24,16 +25,25 @@ def choose_device(runtime: Runtime) -> torch.device:
     """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
-    if runtime.device == "auto":
+    return find_device(runtime.device, "runtime.device=")
+
+
+def find_device(name: str, option: str) -> torch.device:
+    """The device of this name, `auto` as above; `option` is what the user has given it as.
+
+    Raises:
+        UserError: where this machine has no such device.
+    """
+    if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(runtime.device)
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
-            f"runtime.device={runtime.device}: cannot be used here ({str(error).splitlines()[0]}); "
+            f"{option}{name}: cannot be used here ({str(error).splitlines()[0]}); "
             "must be auto, cpu, cuda, cuda:N or mps"
         ) from None
     return device
@@ -44,6 +54,24 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only costs time
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """As `make_deterministic`, for the time of a block: the process may be anybody's."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark,
+    )
+    make_deterministic()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = before[3]
 
 
 def precision_of(config: Config, device: torch.device) -> str:
