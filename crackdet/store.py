@@ -205,6 +205,11 @@ class Run:
         """One row per epoch."""
         return read_csv(self.history_file)
 
+    @property
+    def predictions(self) -> list[dict[str, str]]:
+        """One row per validation image."""
+        return read_csv(self.predictions_file)
+
     def status(self) -> Status:
         """How far the run is, from what stands in its directory."""
         if self.result is not None and self.damage() is None:

@@ -8,16 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crackdet.errors import UserError
 from crackdet.files import write_csv, write_json
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry, differing, read_entry
 
+if TYPE_CHECKING:
+    from crackdet.summary.decision import Decision
+
 __all__ = ["Entry", "Summary", "pick", "summarise"]
 
 SCHEMA = 1
+METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Summary(Sequence[Entry]):
     store: Path
     rankings: Sequence[Sequence[Entry]]  # finished runs by falling accuracy, one ranking a validation set
     unranked: Sequence[Entry]
+    metric: str = "accuracy"  # that the runs are ranked by
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -36,6 +41,18 @@ class Summary(Sequence[Entry]):
     def best(self) -> Entry | None:
         """The max-accuracy run; of several sets of validation images, on the largest."""
         return self.rankings[0][0] if self.rankings else None
+
+    @cached_property
+    def decisions(self) -> list["Decision | None"]:
+        """For each ranking, what follows from it; None where its results are too old to tell."""
+        from crackdet.summary.decision import decide
+
+        return [decide(ranking, self.metric) for ranking in self.rankings]
+
+    @property
+    def decision(self) -> "Decision | None":
+        """That of the ranking which `best` leads."""
+        return self.decisions[0] if self.rankings else None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -131,12 +148,14 @@ def pick(text: str, store: RunStore) -> Run:
     return rankings[0][0].run
 
 
-def summarise(path: Path) -> Summary:
-    """The runs of a sweep's folder or of a run store.
+def summarise(path: Path, metric: str = "accuracy") -> Summary:
+    """The runs of a sweep's folder or of a run store, ranked by a metric of `METRICS`.
 
     Raises:
-        UserError: where there is no such folder.
+        UserError: where there is no such folder, or no such metric.
     """
+    if metric not in METRICS:
+        raise UserError(f"{metric}: runs are ranked by one of {', '.join(METRICS)}")
     from crackdet.sweep.record import SweepRecord
 
     record = SweepRecord(path)
@@ -158,13 +177,13 @@ def summarise(path: Path) -> Summary:
         finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
     )
     for ranking in rankings:
-        ranking.sort(key=_merit)
-    return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED])
+        ranking.sort(key=lambda entry: _merit(entry, metric))
+    return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED], metric)
 
 
-def _merit(entry: Entry) -> tuple[float, float, float, str]:
-    """Falling accuracy; a tie goes to the cheaper feature extractor, then to the smaller loss."""
-    return (-entry.accuracy, entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)
+def _merit(entry: Entry, metric: str) -> tuple[float, float, float, str]:
+    """Falling accuracy, or another metric; a tie goes to the cheaper feature extractor, then to the smaller loss."""
+    return (-entry.value(metric), entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)
 
 
 @contextmanager

@@ -28,6 +28,10 @@ class Entry:
     def accuracy(self) -> float:
         return float(self.result["accuracy"])
 
+    def value(self, metric: str) -> float:
+        """A metric of the result; the least there is where an older result does not hold it."""
+        return float(self.result.get(metric) or 0.0)
+
     @property
     def result(self) -> Mapping[str, Any]:
         """Of `result.json`; empty unless finished."""
@@ -49,6 +53,13 @@ class Entry:
     def settings(self) -> Mapping[str, Any]:
         """The same with dotted keys."""
         return flatten(self.tree)
+
+    def setting(self, key: str) -> Any:
+        """One setting by its dotted key; None where the run does not have it."""
+        found: Any = self.tree
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
 
     @cached_property
     def reason(self) -> str:

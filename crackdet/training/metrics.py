@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.functional.classification import binary_auroc, binary_stat_scores
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    binary_calibration_error,
+    binary_stat_scores,
+)
+
+BINS = 15  # of the calibration error, as usual
 
 
 @dataclass(frozen=True)
@@ -32,4 +39,21 @@ def measure(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> 
         recall=hits / max(hits + misses, 1),
         f1=2 * hits / max(2 * hits + false_alarms + misses, 1),
         roc_auc=binary_auroc(probabilities, targets).item(),
+    )
+
+
+@dataclass(frozen=True)
+class ScoreMetrics:
+    """What is said of a result besides, once, since no epoch is chosen by it."""
+
+    average_precision: float  # the area under precision over recall
+    calibration_error: float  # expected difference of probability and frequency (Guo et al. 2017, arXiv:1706.04599)
+
+
+def measure_scores(logits: Tensor, labels: Tensor) -> ScoreMetrics:
+    """Threshold-free metrics of logits (N,) against labels (N,) in {0, 1}."""
+    probabilities, targets = logits.double().sigmoid(), labels.long()
+    return ScoreMetrics(
+        average_precision=binary_average_precision(probabilities, targets).item(),
+        calibration_error=binary_calibration_error(probabilities, targets, n_bins=BINS).item(),
     )

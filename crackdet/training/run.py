@@ -13,7 +13,9 @@ import yaml
 from safetensors.torch import save_file
 
 from crackdet import provenance
+from crackdet.bits import pack
 from crackdet.data import ImageSet, load_splits
+from crackdet.data.sources import Photograph
 from crackdet.errors import Pruned, WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
 from crackdet.identity import LEFT_OUT, Identity
@@ -25,6 +27,7 @@ from crackdet.training.device import choose_device, compiles, make_deterministic
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
 from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
+from crackdet.training.metrics import measure_scores
 from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
 from crackdet.training.resources import check_resources, estimate
 from crackdet.training.state import Checkpointer, Progress, TrainingState
@@ -187,17 +190,12 @@ def _publish(
         save_file(best.weights, temporary, metadata={"run": run.id, "epoch": str(best.epoch)})
     write_csv(run.history_file, progress.history)
     valid = sets["valid"].photographs
-    write_csv(
-        run.predictions_file,
-        [
-            {"image": photograph.name, "digest": photograph.digest, "crack": int(photograph.crack), "logit": logit}
-            for photograph, logit in zip(valid, best.logits.tolist(), strict=True)
-        ],
-    )
+    write_csv(run.predictions_file, _predictions(valid, best.logits.tolist()))
     result = {
         "schema": RESULT_SCHEMA,
         "identity": identity.digest,
         **best.metrics,
+        **asdict(measure_scores(best.logits, torch.tensor(sets["valid"].labels))),
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(config.trainer),
@@ -209,12 +207,27 @@ def _publish(
         "train_images": len(sets["train"]),
         "valid_images": len(valid),
         "valid_digest": _digest(sets["valid"]),
+        "right": pack(((best.logits > 0) == torch.tensor(sets["valid"].labels)).numpy()),
         **remarks,
         "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
     }
     _keep_state(run, config, state)
     run.publish(result)
     return result
+
+
+def _predictions(photographs: Sequence[Photograph], logits: Sequence[float]) -> list[dict[str, Any]]:
+    grouped = any(photograph.group for photograph in photographs)
+    return [
+        {
+            "image": photograph.name,
+            "digest": photograph.digest,
+            **({"group": photograph.group} if grouped else {}),
+            "crack": int(photograph.crack),
+            "logit": logit,
+        }
+        for photograph, logit in zip(photographs, logits, strict=True)
+    ]
 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:

@@ -1,0 +1,271 @@
+"""Which of the ranked runs to take: the best, those that chance does not tell from it, and the cheapest of these.
+
+Single runs are compared with the best on the same images, by McNemar's exact test: that speaks of the networks as
+they were trained. Where there are replicates, or images belong to groups, combinations are compared too, with runs
+and images both taken as draws: that speaks of what training them again would give. All tests are corrected for
+their number (Holm), and the set of those that cannot be told from the best holds what passes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from crackdet.summary import replicates, statistics
+from crackdet.summary.entries import Entry, differing
+from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
+from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
+from crackdet.summary.statistics import ALPHA, Interval
+
+MOST_COMPARED = 500  # combinations
+UNKNOWN_COST = float("inf")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run in its ranking."""
+
+    entry: Entry
+    value: float  # of the ranking metric
+    interval: Interval
+    p_value: float | None  # that it is as good as the best, corrected; None for the best, and where nothing tells
+    equivalent: bool  # cannot be told from the best
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The runs that differ by their seed only."""
+
+    entries: Sequence[Entry]  # by rank
+    settings: Mapping[str, Any]  # in which combinations differ, by dotted key
+    mean: float  # of the ranking metric
+    deviation: float | None  # standard deviation between the runs; None of a single one
+    interval: Interval  # of the mean: runs and images both vary
+    p_value: float | None  # that it is as good as the best combination, corrected
+    equivalent: bool  # cannot be told from the best combination
+
+    @property
+    def flops(self) -> float:
+        return flops(self.entries[0])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows from one ranking."""
+
+    metric: str
+    images: int  # validation images
+    groups: int | None  # of images; None where each stands alone
+    standings: Sequence[Standing]  # every run, by rank
+    combinations: Sequence[Combination]  # by falling mean
+    replicated: bool  # whether combinations were compared beyond their runs: there are replicates or groups
+    recommended: Entry  # the cheapest of what cannot be told from the best
+    luck: float  # by how much the best of as many equally good networks is expected to look too good
+    compared: int  # combinations that were compared; the others stand behind them
+
+    @property
+    def best(self) -> Entry:
+        """The run that leads the ranking."""
+        return self.standings[0].entry
+
+    @property
+    def equivalent(self) -> list[Standing]:
+        """The runs that cannot be told from the best, itself among them."""
+        return [standing for standing in self.standings if standing.equivalent]
+
+    @property
+    def equivalent_combinations(self) -> list[Combination]:
+        return [combination for combination in self.combinations if combination.equivalent]
+
+    def standing(self, entry: Entry) -> Standing:
+        return self._by_id[entry.id]
+
+    def combination(self, entry: Entry) -> Combination:
+        """The one that a run belongs to."""
+        return next(one for one in self.combinations if any(other.id == entry.id for other in one.entries))
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """The decision in plain words: what is best, and what to take."""
+        from crackdet.summary.words import sentences
+
+        return sentences(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to keep in mind with it, a sentence each."""
+        from crackdet.summary.words import notes
+
+        return notes(self)
+
+    def threshold(self, recall: float, entry: Entry | None = None) -> Threshold | None:
+        """Where the recommended run (or another) finds so many of the cracks; None where its predictions are gone."""
+        predictions = read_predictions((entry or self.recommended).run)
+        if predictions is None or not predictions.labels.any() or predictions.labels.all():
+            return None
+        return threshold_for_recall(predictions.logits, predictions.labels, recall)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Standing]:
+        return {standing.entry.id: standing for standing in self.standings}
+
+
+def flops(entry: Entry) -> float:
+    """Of the feature extractor for one image: what the kept part costs."""
+    given = entry.result.get("feature_flops")
+    return UNKNOWN_COST if given is None else float(given)
+
+
+def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | None:
+    """The decision of runs ranked by a metric, the best first; None where results do not name their images."""
+    evidence = Evidence(ranking)
+    if not evidence.images:
+        return None
+    standings = _standings(evidence, metric)
+    groups = evidence.shared.groups if evidence.shared else None
+    gathered = _gather(ranking)
+    replicated = groups is not None or any(len(places) > 1 for places, _ in gathered)
+    if replicated:
+        combinations = _compared(evidence, metric, gathered)
+    else:
+        combinations = [_alone(standings[places[0]], settings) for places, settings in gathered]
+    passed = {standing.entry.id for standing in standings if standing.equivalent}
+    left = [entry for one in combinations if one.equivalent for entry in one.entries if entry.id in passed]
+    return Decision(
+        metric=metric,
+        images=evidence.images,
+        groups=None if groups is None else int(groups.max()) + 1,
+        standings=standings,
+        combinations=combinations,
+        replicated=replicated,
+        recommended=min(left or combinations[0].entries, key=lambda entry: (flops(entry), -entry.value(metric))),
+        luck=_luck(evidence, metric, [place for place, standing in enumerate(standings) if standing.equivalent]),
+        compared=sum(one.p_value is not None for one in combinations) + 1,
+    )
+
+
+def _standings(evidence: Evidence, metric: str) -> list[Standing]:
+    ranking = evidence.ranking
+    values = np.array([entry.value(metric) for entry in ranking])
+    if metric in ("accuracy", "recall"):
+        p_values, number = _mcnemar(evidence, values, metric)
+    else:
+        p_values, number = _influence(evidence, values, metric)
+    low, high = statistics.proportion_interval(values, number)
+    known = ~np.isnan(p_values)
+    p_values[known] = statistics.holm(p_values[known])
+    return [
+        Standing(
+            entry=entry,
+            value=float(values[place]),
+            interval=Interval(float(low[place]), float(high[place])),
+            p_value=float(p_values[place]) if known[place] else None,
+            equivalent=place == 0 or bool(p_values[place] >= ALPHA),
+        )
+        for place, entry in enumerate(ranking)
+    ]
+
+
+def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats]:
+    """P-values against the first, not corrected, and on how many images the metric is a share of."""
+    counted = np.ones(evidence.images, bool)
+    if metric == "recall" and evidence.shared is not None:
+        counted = evidence.shared.labels
+    number = int(counted.sum())
+    wrong = np.round((1 - values) * number)
+    # Where it is not known which images a run got right, the two are taken to have no mistake in common: of all that
+    # fits the two values this tells them apart least.
+    only_best, only_other = wrong.copy(), np.full(len(values), wrong[0])
+    best = evidence.right[0]
+    for place, right in enumerate(evidence.right):
+        if best is not None and right is not None:
+            only_best[place] = np.count_nonzero(best & ~right & counted)
+            only_other[place] = np.count_nonzero(~best & right & counted)
+    p_values = statistics.mcnemar(only_best.astype(int), only_other.astype(int))
+    p_values[0] = np.nan
+    return p_values, np.full(len(values), number)
+
+
+def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats]:
+    """The same for metrics that are no share of the images: by the influence of each image, and Student's t."""
+    p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.images))
+    first = evidence.scores(0, metric)
+    for place in range(len(values)):
+        scores = evidence.scores(place, metric)
+        if scores is None or first is None:
+            continue
+        variance = scores.var() / len(scores)
+        if variance > 0 and 0 < values[place] < 1:
+            number[place] = min(values[place] * (1 - values[place]) / variance, evidence.images)
+        if place:
+            own, other = (replicates.sample(one[None], None) for one in (scores, first))
+            p_values[place] = replicates.compare(own, other, None)
+    return p_values, number
+
+
+def _gather(ranking: Sequence[Entry]) -> list[tuple[list[int], dict[str, Any]]]:
+    """The places of the runs of each combination, with the settings that set it apart."""
+    keys = [key for key in differing(ranking) if key != "seed"]
+    gathered: dict[str, tuple[list[int], dict[str, Any]]] = {}
+    for place, entry in enumerate(ranking):
+        settings = {key: entry.setting(key) for key in keys}
+        gathered.setdefault(repr(settings), ([], settings))[0].append(place)
+    return list(gathered.values())
+
+
+def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
+    """A combination of one run, of which nothing more is known."""
+    return Combination(
+        [standing.entry], settings, standing.value, None, standing.interval, standing.p_value, standing.equivalent
+    )
+
+
+def _compared(
+    evidence: Evidence, metric: str, gathered: Sequence[tuple[list[int], dict[str, Any]]]
+) -> list[Combination]:
+    """The combinations by falling mean, the first of them compared with the best."""
+    ranking = evidence.ranking
+    groups = evidence.shared.groups if evidence.shared else None
+    means = {id(places): float(np.mean([ranking[place].value(metric) for place in places])) for places, _ in gathered}
+    ordered = sorted(gathered, key=lambda one: (-means[id(one[0])], flops(ranking[one[0][0]])))
+    samples: list[replicates.Sample | None] = []
+    for places, _ in ordered[:MOST_COMPARED]:
+        known = [scores for place in places if (scores := evidence.scores(place, metric)) is not None]
+        samples.append(replicates.sample(np.stack(known), groups) if known else None)
+    spread = iter(replicates.share_spread([one for one in samples if one is not None]))
+    samples = [None if one is None else next(spread) for one in samples]
+    first = samples[0]
+    p_values = np.full(len(ordered), np.nan)
+    for place, one in enumerate(samples):
+        if place and one is not None and first is not None:
+            p_values[place] = replicates.compare(one, first, groups)
+    known_values = ~np.isnan(p_values)
+    p_values[known_values] = statistics.holm(p_values[known_values])
+    found = []
+    for place, (places, settings) in enumerate(ordered):
+        values = [ranking[at].value(metric) for at in places]
+        one = samples[place] if place < len(samples) else None
+        found.append(
+            Combination(
+                entries=[ranking[at] for at in places],
+                settings=settings,
+                mean=means[id(places)],
+                deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                interval=Interval(0.0, 1.0) if one is None else replicates.interval(one, groups),
+                p_value=float(p_values[place]) if known_values[place] else None,
+                equivalent=place == 0 or bool(p_values[place] >= ALPHA),
+            )
+        )
+    return found
+
+
+def _luck(evidence: Evidence, metric: str, places: Sequence[int]) -> float:
+    """The expected maximum of the chance errors of these runs, from the images on which they differ from the first."""
+    first = evidence.scores(0, metric)
+    others = [scores for place in places[1:MOST_READ] if (scores := evidence.scores(place, metric)) is not None]
+    if first is None or not others:
+        return 0.0
+    variance = float(np.mean([((scores - first) ** 2).sum() for scores in others])) / evidence.images**2
+    return float(np.sqrt(variance / 2)) * statistics.expected_maximum(len(places))

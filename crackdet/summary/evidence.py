@@ -1,0 +1,97 @@
+"""What a ranking is decided by: for each run, which of the validation images it got right.
+
+`result.json` holds it in a few hundred characters (`right`), so that comparing ten thousand runs opens no other file
+of theirs; labels and groups, the same for all, are read from the predictions of one. Results from before that, and
+metrics that need the logits, cost a `predictions.csv` each, which is read for the first `MOST_READ` of a ranking.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.bits import unpack
+from crackdet.store import Run
+from crackdet.summary.entries import Entry
+from crackdet.summary.measures import Bools, Floats, call_scores, roc_scores
+
+MOST_READ = 200  # files with predictions
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The validation images of a run in their order, with its logits."""
+
+    images: Sequence[str]
+    labels: Bools  # (N,): a crack
+    logits: Floats  # (N,)
+    groups: NDArray[np.int64] | None  # (N,), counted from 0; None where each image stands alone
+
+
+def read_predictions(run: Run) -> Predictions | None:
+    """None where the file is missing or damaged."""
+    rows = run.predictions
+    try:
+        names = [row.get("group") or f"{row['digest']} alone" for row in rows]
+        return Predictions(
+            images=[row["image"] for row in rows],
+            labels=np.array([row["crack"] == "1" for row in rows]),
+            logits=np.array([float(row["logit"]) for row in rows]),
+            groups=np.unique(names, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass
+class Evidence:
+    """The runs of one ranking, all on the same images; the first ones are looked at first where not all can be."""
+
+    ranking: Sequence[Entry]
+
+    @cached_property
+    def images(self) -> int:
+        return int(self.ranking[0].result.get("valid_images") or 0)
+
+    @cached_property
+    def shared(self) -> Predictions | None:
+        """Of the first run whose file is sound: labels and groups are those of all."""
+        for entry in self.ranking[:MOST_READ]:
+            found = read_predictions(entry.run)
+            if found is not None and len(found.labels) == self.images:
+                return found
+        return None
+
+    @cached_property
+    def right(self) -> list[Bools | None]:
+        """Which images (N,) each run got right; None where that is not known."""
+        left, found = MOST_READ, []
+        for entry in self.ranking:
+            bits = _bits(entry, self.images)
+            if bits is None and left:
+                left -= 1
+                predictions = read_predictions(entry.run)
+                if predictions is not None and len(predictions.labels) == self.images:
+                    bits = (predictions.logits > 0) == predictions.labels
+            found.append(bits)
+        return found
+
+    def scores(self, place: int, metric: str) -> Floats | None:
+        """The scores (N,) whose mean is the metric, of the run at this place of the ranking; None where not known."""
+        if metric == "roc_auc":
+            predictions = read_predictions(self.ranking[place].run) if place < MOST_READ else None
+            if predictions is None or len(predictions.labels) != self.images:
+                return None
+            return roc_scores(predictions.logits, predictions.labels)
+        right = self.right[place]
+        if right is None or metric == "accuracy":
+            return None if right is None else right.astype(float)
+        return call_scores(metric, right, self.shared.labels) if self.shared else None
+
+
+def _bits(entry: Entry, images: int) -> Bools | None:
+    text = entry.result.get("right")
+    bits = unpack(text, images) if isinstance(text, str) else None
+    return bits if bits is not None and round(entry.accuracy * images) == np.count_nonzero(bits) else None

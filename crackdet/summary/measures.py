@@ -1,0 +1,67 @@
+"""What is said of a network's calls and scores, image by image, so that its chance error follows too.
+
+Each ranking metric is written as the mean of one score an image. For accuracy that is whether the image is right;
+for the others it is the metric plus the image's influence on it (Efron 1982, "The Jackknife, the Bootstrap and Other
+Resampling Plans", ch. 6), which for the ROC-AUC gives the variance of DeLong et al. (1988, Biometrics 44, 837).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def call_scores(metric: str, right: Bools, labels: Bools) -> Floats:
+    """The scores (N,) of a metric that follows from which images are right; their mean is the metric."""
+    called = right == labels
+    hits = (called & labels).astype(float)
+    shares: dict[str, Callable[[], tuple[Floats, Floats]]] = {
+        "accuracy": lambda: (right.astype(float), np.ones(len(right))),
+        "recall": lambda: (hits, labels.astype(float)),
+        "precision": lambda: (hits, called.astype(float)),
+        "f1": lambda: (2 * hits, called.astype(float) + labels),
+    }
+    part, whole = shares[metric]()
+    value = part.sum() / max(whole.sum(), 1)
+    influence = (part - value * whole) / max(whole.mean(), 1 / len(right))  # on a ratio of sums
+    scores: Floats = value + influence
+    return scores
+
+
+def roc_scores(logits: Floats, labels: Bools) -> Floats:
+    """The scores (N,) of the ROC-AUC, the chance that an image with a crack has the larger logit; ties count half."""
+    cracks, others = np.sort(logits[labels]), np.sort(logits[~labels])
+    below = (np.searchsorted(others, logits, "left") + np.searchsorted(others, logits, "right")) / (2 * len(others))
+    above = 1 - (np.searchsorted(cracks, logits, "left") + np.searchsorted(cracks, logits, "right")) / (2 * len(cracks))
+    beaten = np.where(labels, below, above)  # the share of the other class on the right side of the image
+    value = below[labels].mean()
+    share = np.where(labels, labels.mean(), 1 - labels.mean())  # of the image's class
+    scores: Floats = value + (beaten - value) / share
+    return scores
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where to put the threshold so that so many of the cracks are found, and what that costs."""
+
+    recall: float
+    probability: float  # an image is called a crack at this probability or above
+    false_alarms: float  # share of the images without a crack that are called one
+    cracks: int  # images with a crack that this was measured on
+
+
+def threshold_for_recall(logits: Floats, labels: Bools, recall: float) -> Threshold:
+    """The largest threshold that finds at least `recall` (above 0, at most 1) of the cracks."""
+    cracks = np.sort(logits[labels])[::-1]
+    wanted = max(int(np.ceil(recall * len(cracks) - 1e-9)), 1)
+    logit = cracks[wanted - 1]
+    return Threshold(
+        recall=float((cracks >= logit).mean()),
+        probability=float(1 / (1 + np.exp(-logit))),
+        false_alarms=float((logits[~labels] >= logit).mean()),
+        cracks=len(cracks),
+    )

@@ -1,0 +1,98 @@
+"""How far figures that were measured on finitely many images can be trusted: pure functions over numbers.
+
+Only `scipy.special` is used: its functions take whole arrays, where `scipy.stats` takes one run at a time, and it is
+imported in a fraction of the time. The tests compare with `scipy.stats` and statsmodels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+LEVEL = 0.95  # of all intervals
+ALPHA = 0.05  # of all tests
+NEAR_ONE = 0.99  # above this Wilson's interval covers too little
+
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """The ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Floats]:
+    """The 95 % intervals of shares (in 0 to 1) seen in so many independent images; arrays or numbers.
+
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209), and above 99 %, where that covers too little,
+    the exact one of Clopper and Pearson (1934, Biometrika 26, 404). `number` need not be whole.
+    """
+    share, number = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
+    z = special.ndtri((1 + LEVEL) / 2)
+    centre = (share + z**2 / (2 * number)) / (1 + z**2 / number)
+    half = z * np.sqrt(share * (1 - share) / number + (z / (2 * number)) ** 2) / (1 + z**2 / number)
+    hits, misses = share * number, (1 - share) * number
+    with np.errstate(invalid="ignore"):  # betaincinv knows no beta distribution with a parameter of 0
+        exact_low = np.where(hits > 0, special.betaincinv(hits, misses + 1, (1 - LEVEL) / 2), 0.0)
+        exact_high = np.where(misses > 0, special.betaincinv(hits + 1, misses, (1 + LEVEL) / 2), 1.0)
+    exact = share > NEAR_ONE
+    return np.where(exact, exact_low, np.maximum(centre - half, 0)), np.where(
+        exact, exact_high, np.minimum(centre + half, 1)
+    )
+
+
+def effective_interval(share: float, variance: float, freedom: float, most: float) -> Interval:
+    """The 95 % interval of a mean in 0 to 1 whose variance was estimated with so many degrees of freedom.
+
+    It is that of as many independent images as would have this variance (Korn and Graubard 1998, Survey Methodology
+    24, 193), at most `most`; so it stays inside 0 to 1, and is not empty where no image was wrong.
+    """
+    number = most
+    if variance > 0 and 0 < share < 1:
+        normal, student = special.ndtri((1 + LEVEL) / 2), special.stdtrit(max(freedom, 1), (1 + LEVEL) / 2)
+        number = min(share * (1 - share) / variance * (normal / student) ** 2, most)
+    low, high = proportion_interval(share, number)
+    return Interval(float(low), float(high))
+
+
+def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
+    """Two-sided exact p-values that two networks are equally good, judged on the same images.
+
+    What counts are the images that only one of the two gets right: if the networks are equally good, each falls to
+    either with probability 1/2 (McNemar 1947, Psychometrika 12, 153; the exact form is the sign test).
+    """
+    fewer, number = np.minimum(only_first, only_second), np.add(only_first, only_second)
+    p_values: Floats = np.minimum(1.0, 2 * special.bdtr(fewer.astype(float), number, 0.5))
+    return p_values
+
+
+def student(difference: float, variance: float, freedom: float) -> float:
+    """The two-sided p-value of a difference whose variance was estimated with so many degrees of freedom."""
+    if difference == 0 or freedom < 1 or variance <= 0:
+        return 1.0
+    return float(2 * special.stdtr(freedom, -abs(difference) / np.sqrt(variance)))
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """P-values corrected for their number: below 5 % none of them is by chance, with 95 % confidence.
+
+    The smallest is multiplied by their number, the next by one less, ... (Holm 1979, Scand. J. Stat. 6, 65).
+    """
+    given = np.asarray(p_values, float)
+    order = np.argsort(given, kind="stable")
+    stepped = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def expected_maximum(number: int) -> float:
+    """By how many standard deviations the largest of so many normal values is expected above their mean.
+
+    The integral of P(largest > x) - P(largest < -x) over x > 0, by the midpoint rule.
+    """
+    x = (np.arange(2000) + 0.5) / 200
+    return float((1 - special.ndtr(x) ** number - special.ndtr(-x) ** number).sum() / 200)

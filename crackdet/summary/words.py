@@ -1,0 +1,132 @@
+"""A decision in plain words, for those who build and inspect concrete."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crackdet.summary.entries import Entry
+
+if TYPE_CHECKING:
+    from crackdet.summary.decision import Decision
+    from crackdet.summary.statistics import Interval
+
+NAMES = {
+    "accuracy": "share of photographs judged rightly",
+    "f1": "balance of cracks found and alarms that are true (F1)",
+    "recall": "share of cracks found",
+    "precision": "share of alarms that are true",
+    "roc_auc": "chance that a crack scores above sound concrete (ROC-AUC)",
+}
+
+
+def sentences(decision: "Decision") -> tuple[str, str]:
+    best = decision.standings[0]
+    number = len(decision.standings)
+    count = ""
+    if decision.metric == "accuracy":
+        count = f", {round(best.value * decision.images)} of them,"
+    first = (
+        f"Of {number} trained networks, {best.entry.id} has" if number > 1 else f"{best.entry.id} has"
+    ) + (
+        f" the highest {NAMES[decision.metric]} on the {decision.images} validation photographs: "
+        f"{percent(best.value, decision.images)}{count} and between {span(best.interval, decision.images)} is to be "
+        "expected on other photographs of the same kind."
+    )  # fmt: skip
+    if number == 1:
+        first = first.replace("the highest", "a")
+    return first, _advice(decision)
+
+
+def _advice(decision: "Decision") -> str:
+    best, chosen = decision.best, decision.recommended
+    number = len(decision.equivalent)
+    if len(decision.standings) == 1:
+        return "It is the only one that has finished, so there is nothing to choose between yet."
+    if chosen.id == best.id:
+        if number == 1 and len(decision.equivalent_combinations) == 1:
+            return "Take it: no other does as well, beyond what chance explains."
+        if number == 1:
+            return "Take it: no other network does as well on these photographs, beyond what chance explains."
+        return f"Take it: of the {number} networks that chance does not tell apart, none is cheaper to run."
+    value = percent(decision.standing(chosen).value, decision.images)
+    cost = _cost(best, chosen)
+    if decision.standing(chosen).equivalent and decision.combination(best).equivalent:
+        return f"Take {chosen.id}: with {value} these photographs cannot tell it from the best, and {cost}."
+    own, other = decision.combination(chosen), decision.combination(best)
+    return (
+        f"Take {chosen.id}, with {value}, all the same: trained again from other seeds its settings do better on "
+        f"average ({percent(own.mean, decision.images)} against {percent(other.mean, decision.images)}), and {cost}."
+    )
+
+
+def _cost(best: Entry, chosen: Entry) -> str:
+    before, after = (float(entry.result.get("feature_flops") or 0) for entry in (best, chosen))
+    if not before or not after:
+        return "what it costs to run is not known"
+    ratio = before / after
+    listed = f"({operations(after)} instead of {operations(before)} operations a photograph)"
+    if ratio < 1:
+        return f"it needs {1 / ratio:.2g} times the computing {listed}"
+    if ratio == 1:
+        return f"it needs as much computing ({operations(before)} operations a photograph)"
+    return f"it needs only {_share(1 / ratio)} of the computing {listed}"
+
+
+def notes(decision: "Decision") -> list[str]:
+    """The decision's reservations, a sentence each."""
+    said: list[str] = []
+    number = len(decision.equivalent)
+    if number > 1 and decision.luck > 0:
+        points = 100 * decision.luck
+        said.append(
+            f"The best of many looks better than it is: of {number} networks that are equally good, the best is "
+            f"expected to show {points:.2g} points too much on these photographs, by luck alone."
+        )
+    if decision.replicated:
+        runs = sum(len(one.entries) for one in decision.combinations)
+        what = f"{runs} networks are {len(decision.combinations)} combinations of settings"
+        said.append(
+            f"{what}; trained again, {len(decision.equivalent_combinations)} of them cannot be told from the best one."
+        )
+    if decision.groups is not None:
+        said.append(
+            f"The photographs come from {decision.groups} groups, each of which counts as one draw where combinations "
+            "are compared; intervals of single networks take every photograph for one."
+        )
+    if decision.compared < len(decision.combinations) and decision.replicated:
+        said.append(f"Only the first {decision.compared} combinations were compared with the best.")
+    unknown = sum(standing.p_value is None for standing in decision.standings[1:])
+    if unknown:
+        said.append(f"{unknown} networks were not compared with the best: only their figures are known, or were read.")
+    return said
+
+
+def percent(value: float, images: int) -> str:
+    """`96.4 %`; with more digits where there are images enough for them."""
+    return f"{100 * value:.{_digits(images)}f} %"
+
+
+def span(interval: "Interval", images: int) -> str:
+    """`95.4 and 97.2 %`."""
+    return f"{100 * interval.low:.{_digits(images)}f} and {percent(interval.high, images)}"
+
+
+def operations(number: float) -> str:
+    """`4.2 billion`."""
+    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
+        if number >= size:
+            return f"{number / size:.3g}{word}"
+    return f"{number:.3g}"
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c and 4 more`."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.2g} %"
+
+
+def _digits(images: int) -> int:
+    return 1 if images < 1000 else 2
