@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.errors import UserError
+from crackdet.models.linear import WideLinear
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ
@@ -40,7 +41,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.feature_extractor = feature_extractor
         self.classifier = nn.Sequential(
-            nn.Linear(feature_dimension, linear_features),
+            WideLinear(feature_dimension, linear_features),
             nn.ReLU(),
             nn.Linear(linear_features, linear_features),
             nn.ReLU(),

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 # from glibc's malloc.h
+M_MXFAST = 1  # bytes: smaller pieces are not joined with the hole beside them when they are freed
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
 M_MMAP_MAX = -4
@@ -24,6 +25,7 @@ FORGET_PEAK = "5"  # for clear_refs, see proc(5)
 def keep_freed_memory() -> None:
     """Makes glibc keep what is freed, for the rest of the process; elsewhere it does nothing."""
     if libc := _glibc():
+        libc.mallopt(M_MXFAST, 0)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
         libc.mallopt(M_TOP_PAD, TOP_PAD)

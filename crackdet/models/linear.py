@@ -1,0 +1,64 @@
+"""The Linear layer after flattened features: most of a custom network's weights, hundreds of millions of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+WIDE = 2**22  # weights: below, there is nothing to gain
+BLOCK = 2**22  # weights whose gradient is converted at once
+
+
+class WideLinear(nn.Linear):
+    """`nn.Linear`, which trains in bf16 on a CPU with less memory.
+
+    The gradient of its weights comes block by block into float32, not by way of a whole copy in bf16; and into the
+    same memory in every step, since the C library often cannot use again the hole that the last one has left.
+    """
+
+    _memory: torch.UntypedStorage | None = None  # of the weights' gradient
+
+    def forward(self, input: Tensor) -> Tensor:
+        if (
+            input.device.type == "cpu"
+            and self.weight.numel() >= WIDE
+            and self.weight.requires_grad
+            and torch.is_grad_enabled()
+            and torch.is_autocast_enabled("cpu")
+        ):
+            output: Tensor = _InBlocks.apply(input, self.weight, self.bias, torch.get_autocast_dtype("cpu"), self)
+            return output
+        return super().forward(input)
+
+    def empty_gradient(self) -> Tensor:
+        """Shaped as the weights, not initialised; new where the usual memory holds what is accumulated."""
+        if self.weight.grad is not None:
+            return torch.empty_like(self.weight)
+        if self._memory is None:
+            self._memory = torch.empty_like(self.weight).untyped_storage()
+        return torch.empty(0).set_(self._memory, 0, self.weight.shape, self.weight.stride())
+
+
+class _InBlocks(torch.autograd.Function):
+    """What autocast makes of `linear`, but the weights' gradient comes block by block of input features."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, layer: WideLinear) -> Tensor:
+        low_input, low_weight = input.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(low_input, low_weight)
+        ctx.input_dtype, ctx.layer = input.dtype, layer
+        return linear(low_input, low_weight, bias.to(dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        """`gradient` is (N, out), that of the input (N, in), that of the weights (out, in) in float32."""
+        input, weight = ctx.saved_tensors
+        of_input = (gradient @ weight).to(ctx.input_dtype) if ctx.needs_input_grad[0] else None
+        of_weight = ctx.layer.empty_gradient()
+        transposed, width = gradient.t().contiguous(), max(1, BLOCK // len(weight))
+        for first in range(0, weight.shape[1], width):
+            of_weight[:, first : first + width] = transposed @ input[:, first : first + width]
+        return of_input, of_weight, gradient.sum(0, dtype=torch.float32), None, None
