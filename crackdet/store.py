@@ -57,7 +57,7 @@ class Run:
 
     directory: Path
 
-    @property
+    @cached_property
     def id(self) -> str:
         return self.directory.name
 

@@ -14,6 +14,7 @@ from crackdet.errors import UserError
 from crackdet.files import write_csv, write_json
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry, differing, read_entry
+from crackdet.summary.index import read_results
 
 if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
@@ -164,10 +165,9 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
         raise UserError(f"{path}: there is no such run store or sweep folder")
     store = RunStore((record.store() or path) if overrides else path)
     with _no_collector():
-        if overrides:
-            entries = [read_entry(store.run(run_id), given) for run_id, given in overrides.items()]
-        else:
-            entries = [read_entry(run) for run in store.runs()]
+        runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
+        read_results(runs)
+        entries = [read_entry(run, overrides.get(run.id)) for run in runs]
         _share(entries)
     finished: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:

@@ -32,7 +32,7 @@ class Entry:
         """A metric of the result; the least there is where an older result does not hold it."""
         return float(self.result.get(metric) or 0.0)
 
-    @property
+    @cached_property
     def result(self) -> Mapping[str, Any]:
         """Of `result.json`; empty unless finished."""
         return (self.run.result or {}) if self.status is Status.FINISHED else {}

@@ -1,0 +1,79 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.stores import fill
+from crackdet.store import RunStore, Status
+from crackdet.summary import index, summarise
+
+NUMBER = 12
+
+
+@pytest.fixture(autouse=True)
+def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SMALLEST", 2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    fill(tmp_path, NUMBER)
+    summarise(tmp_path)
+    return tmp_path
+
+
+def seen(store: Path) -> list[dict[str, Any]]:
+    return [{**entry.result, "status": entry.status} for entry in summarise(store)]
+
+
+def test_a_summary_by_the_index_is_that_of_the_runs_themselves(store: Path) -> None:
+    assert (store / index.FILE).exists()
+    by_index = seen(store)
+    (store / index.FILE).unlink()
+    assert by_index == seen(store)
+    assert len(list(RunStore(store).runs())) == NUMBER
+
+
+def test_results_are_not_opened_again(store: Path) -> None:
+    for run in RunStore(store).runs():
+        stamp = run.result_file.stat()
+        run.result_file.write_bytes(b" " * stamp.st_size)
+        os.utime(run.result_file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(summarise(store).rankings[0]) == NUMBER
+
+
+def test_a_result_that_changed_is_read_anew(store: Path) -> None:
+    run = next(RunStore(store).runs())
+    assert run.result is not None
+    content = {key: value for key, value in run.result.items() if key not in ("id", "files")}
+    run.publish({**content, "accuracy": 0.99999})
+    best = summarise(store).best
+    assert best is not None and best.accuracy == 0.99999
+
+
+def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
+    first, second, third, *_ = RunStore(store).runs()
+    RunStore(store).remove(first)
+    second.result_file.unlink()
+    third.result_file.write_text("{}")
+    statuses = {entry.id: entry.status for entry in summarise(store)}
+    assert first.id not in statuses
+    assert statuses[second.id] is Status.INTERRUPTED
+    assert statuses[third.id] is Status.CORRUPT
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"0\n{}\n", b"\n\n", b"\xff"])
+def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
+    before = seen(store)
+    (store / index.FILE).write_bytes(content)
+    assert seen(store) == before
+    assert len(json.loads((store / index.FILE).read_text().splitlines()[1])["runs"]) == NUMBER
+
+
+def test_a_store_where_no_index_can_be_written_is_summarised(store: Path) -> None:
+    before = seen(store)
+    (store / index.FILE).unlink()
+    (store / index.FILE).mkdir()
+    assert seen(store) == before
