@@ -27,7 +27,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from crackdet.compose import CONF
 from crackdet.config import register
@@ -100,7 +100,8 @@ class Replay:
         pruner = self._config.hydra.sweeper.get("pruner")
         if pruner is None or pruner._target_ == "optuna.pruners.NopPruner":
             return None
-        return judge_of(Path(self._config.hydra.sweep.dir), pruner, run)
+        settings: Any = OmegaConf.to_container(pruner, resolve=True)
+        return judge_of(Path(self._config.hydra.sweep.dir), settings, run)
 
     def _note(self, accuracy: float, epochs: int = 1) -> None:
         last, best = self.curve[-1]

@@ -85,14 +85,14 @@ def main() -> None:
         spent = []
         for _ in range(arguments.trials):
             began = time.perf_counter()
-            suggestion = asker.next(set())
+            suggestion = asker.next()
             assert suggestion is not None and suggestion.asked is not None
             spent.append(time.perf_counter() - began)
             (job,) = suggestion.jobs.values()
             publish(job.run, job.identity.canonical, draw.random())  # training, which is not counted
             began = time.perf_counter()
             history.add(suggestion.params, "", job.run)
-            view.tell(suggestion.asked, history, suggestion.params)
+            view.begin(suggestion.asked, suggestion.params)
             history.refresh()
             view.update(history)
             spent[-1] += time.perf_counter() - began

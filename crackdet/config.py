@@ -28,6 +28,7 @@ from crackdet.schema import (
     Config,
     CustomModel,
     Model,
+    Runtime,
     Schema,
     Seeded,
     Sweep,
@@ -92,10 +93,16 @@ def parse_sweep(config: DictConfig) -> Sweep:
     Raises:
         UserError: as `parse`.
     """
-    tree = OmegaConf.to_container(config.sweep, resolve=True) if "sweep" in config else None
-    settings = cast(Sweep, _parse_group("sweep", tree))
-    _check_ranges(settings, "sweep.")
-    return settings
+    return cast(Sweep, _of_sweep(config, "sweep"))
+
+
+def parse_runtime(config: DictConfig) -> Runtime:
+    """Its `runtime` group, as far as it is of the sweep as a whole.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    return cast(Runtime, _of_sweep(config, "runtime"))
 
 
 def locate(target: str) -> Any:
@@ -114,6 +121,13 @@ def locate(target: str) -> Any:
             f"model._target_={target}: cannot be imported ({type(error).__name__}: {error}); "
             "it must be package.module.Class, installed, or in the current folder"
         ) from None
+
+
+def _of_sweep(config: DictConfig, group: str) -> Any:
+    tree = OmegaConf.to_container(config[group], resolve=True) if group in config else None
+    settings = _parse_group(group, tree)
+    _check_ranges(settings, f"{group}.")
+    return settings
 
 
 def _parse_group(group: str, tree: Any) -> Any:

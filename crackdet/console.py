@@ -3,20 +3,44 @@
 On a terminal, bars live below the messages; elsewhere (a file, a pipe, CI) there are plain lines only.
 """
 
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from rich import get_console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 log = logging.getLogger("crackdet")
 
 ON_BAR = {"on_bar": True}
 WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
 
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a bar looks like now."""
+
+    number: int  # tells the bars of a process apart
+    description: str
+    total: int
+    done: int
+    gone: bool = False
+
+
 _shared: Progress | None = None
+_elsewhere: Callable[[Drawing], None] | None = None  # where this process's bars are drawn instead
+_numbers = itertools.count()
 
 
 class ConsoleHandler(logging.Handler):
@@ -41,27 +65,60 @@ def plain(text: object) -> str:
     return escape(harmless(text))
 
 
-class Bar:
-    """One progress bar; does nothing where there is no terminal."""
+class Board:
+    """Bars on the terminal of this process, its own and those of others; draws nothing where there is no terminal."""
 
-    def __init__(self, progress: Progress | None, description: str, total: int, done: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(description, total=total, completed=done) if progress else None
+    def __init__(self) -> None:
+        self._tasks: dict[int, TaskID] = {}
+
+    def draw(self, drawing: Drawing) -> None:
+        if _shared is None:
+            return
+        if drawing.gone:
+            self._remove(drawing.number)
+        elif drawing.number in self._tasks:
+            _shared.update(self._tasks[drawing.number], completed=drawing.done, description=drawing.description)
+        else:
+            task = _shared.add_task(drawing.description, total=drawing.total, completed=drawing.done)
+            self._tasks[drawing.number] = task
+
+    def clear(self) -> None:
+        for number in list(self._tasks):
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        if _shared is not None and number in self._tasks:
+            _shared.remove_task(self._tasks[number])
+        self._tasks.pop(number, None)
+
+
+class Bar:
+    """One progress bar."""
+
+    def __init__(self, drawing: Drawing, draw: Callable[[Drawing], None]) -> None:
+        self._drawing, self._draw = drawing, draw
+        draw(drawing)
 
     def advance(self, steps: int = 1, description: str | None = None) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=steps, description=description)
+        now = self._drawing
+        self._drawing = replace(now, done=now.done + steps, description=description or now.description)
+        self._draw(self._drawing)
 
     def close(self) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.remove_task(self._task)
+        self._draw(replace(self._drawing, gone=True))
+
+
+def draw_elsewhere(draw: Callable[[Drawing], None]) -> None:
+    """From now on the bars of this process are drawn by another."""
+    global _elsewhere
+    _elsewhere = draw
 
 
 @contextmanager
 def bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
     """A progress bar for the time of a block; bars of nested blocks are drawn under each other."""
     global _shared
-    outermost = _shared is None
+    outermost = _shared is None and _elsewhere is None
     if outermost and get_console().is_terminal:
         _shared = Progress(
             TextColumn("{task.description}"),
@@ -74,7 +131,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
             speed_estimate_period=WEEK,
         )
         _shared.start()
-    shown = Bar(_shared, description, total, done)
+    shown = Bar(Drawing(next(_numbers), description, total, done), _elsewhere or Board().draw)
     try:
         yield shown
     finally:

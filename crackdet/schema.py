@@ -223,7 +223,8 @@ class Runtime:
     cache_gib: float = setting(16.0, at_least=0)  # larger sets are streamed from their files
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     num_workers: int | None = setting(None, at_least=0)  # that decode images; null: one a core, up to 8
-    threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice
+    threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice, divided by workers
+    workers: int = setting(1, at_least=1)  # processes that train the runs of a sweep side by side, one GPU each
     checkpoint_minutes: float = setting(5.0, at_least=0)  # between two saves of the resume state
     keep_state_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer
     keep_weights: str = setting("all", pattern="all|none|best:[1-9][0-9]*")  # of finished runs

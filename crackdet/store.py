@@ -16,11 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from crackdet.errors import StoreError, UserError
 from crackdet.files import file_digest, read_csv, read_json, read_signed_json, write_json, write_signed_json
 from crackdet.identity import Identity
+from crackdet.locks import is_held, lock
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
@@ -216,7 +217,7 @@ class Run:
             return Status.FINISHED
         if not self.directory.is_dir():
             return Status.TODO
-        if self._is_claimed():
+        if is_held(self.lock_file):
             return Status.RUNNING
         if self.result_file.exists():
             return Status.CORRUPT
@@ -252,9 +253,9 @@ class Run:
             AlreadyRunning: where another process holds it.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = _lock(self.lock_file)
+        own = lock(self.lock_file)
         try:
-            lock.acquire(timeout=0.5, poll_interval=0.05)  # longer than a look at the status holds it
+            own.acquire(timeout=0.5, poll_interval=0.05)  # longer than a look at the status holds it
         except Timeout:
             raise AlreadyRunning(self.id) from None
         try:
@@ -263,7 +264,7 @@ class Run:
                 orphan.unlink(missing_ok=True)
             yield
         finally:
-            lock.release()
+            own.release()
 
     def clear(self) -> None:
         """Forgets all that was computed; the lock stays, since a process may be waiting at it."""
@@ -272,17 +273,6 @@ class Run:
                 path.unlink()
         self.__dict__.pop("result", None)
         self.__dict__.pop("config", None)
-
-    def _is_claimed(self) -> bool:
-        if not self.lock_file.exists():
-            return False
-        lock = _lock(self.lock_file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        lock.release()
-        return False
 
 
 @dataclass(frozen=True)
@@ -347,11 +337,6 @@ class RunStore:
                 shutil.rmtree(run.directory)
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
-
-
-def _lock(path: Path) -> FileLock:
-    """A lock of the operating system; never one that only means that a file is there, which outlives its process."""
-    return FileLock(path, fallback_to_soft=False)
 
 
 def _stamp(path: Path) -> str:

@@ -57,21 +57,6 @@ def test_a_search_prunes_is_summarised_and_its_pruned_run_is_finished(tmp_path: 
     assert f"going on from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
 
 
-def test_two_searches_share_the_trials_of_one_store(tmp_path: Path, places: list[str]) -> None:
-    settings = ("hydra.sweeper.n_trials=8", "trainer.max_epochs=8", "runtime.wait_for_others=true",
-                "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=2")  # fmt: skip
-    processes = [start(tmp_path, places, name, *settings) for name in ("one", "two")]
-    (first, one), (second, two) = map(finish, processes)
-    assert first == second == 0, one + two
-    ended = re.findall(r"^(?:finished|pruned) (custom-[0-9a-f]+):? (?:accuracy|after)", one + two, re.MULTILINE)
-    own = [re.findall(r"^training (\S+):", output, re.MULTILINE) for output in (one, two)]
-    assert not set(own[0]) & set(own[1]), "no run is trained twice"
-    assert all(own) and 8 <= len(own[0]) + len(own[1]) <= 9, "one more may have been begun at the same moment"
-    assert sorted(own[0] + own[1]) == sorted(ended)
-    for name in ("one", "two"):
-        assert set(statuses(tmp_path, name)) <= {"finished", "pruned"}
-
-
 def test_a_killed_search_leaves_nothing_running_and_goes_on(tmp_path: Path, places: list[str]) -> None:
     settings = ("hydra.sweeper.n_trials=2", "trainer.patience=400", "runtime.checkpoint_minutes=0")
     doomed = start(tmp_path, places, "doomed", *settings, "trainer.max_epochs=400")

@@ -6,7 +6,6 @@ A failing run is recorded and the sweep goes on; the summary always comes, after
 import itertools
 import logging
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +20,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.compose import explain
-from crackdet.config import parse_sweep
-from crackdet.console import bar
+from crackdet.config import parse_runtime, parse_sweep
 from crackdet.errors import UserError
 from crackdet.store import Run, Status
 from crackdet.sweep.choosing import Excluded, axes, is_of_sweep, ordered, show_plan
 from crackdet.sweep.composition import Composer
+from crackdet.sweep.crew.crew import Crew, exit_status, launch
+from crackdet.sweep.crew.hiring import hire
+from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.memo import JOB, Meaning, Memo, config_folders
 from crackdet.sweep.record import SweepRecord
+from crackdet.training.interrupt import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -109,19 +111,28 @@ def sweep(
     OmegaConf.save(config, directory / "multirun.yaml")
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
+    finish(directory, train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0)
+
+
+def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
+    """Checks the jobs, trains them and, where that is wished, waits for those of others; a status as `launch`.
+
+    Raises:
+        UserError: where one cannot be trained; then none was.
+    """
+    runtime = parse_runtime(config)
+    crew = hire(launcher, runtime, Orders(Path(config.hydra.sweep.dir)), most=len(todo))
     try:
-        if todo:
+        with crew:
             check_all(todo)
-            todo = ordered(todo, settings.order)
-        status = launch(todo, len(jobs), launcher)
-    except KeyboardInterrupt:
-        status = 130
-    if status < 128:
-        others = [job for job in todo if Run(job.run.directory).status() is Status.RUNNING]
-        if others and others[0].config.runtime.wait_for_others:
-            log.info("waiting for %d runs in other processes", len(others))
-            status = max(status, wait(others, launcher))
-    finish(directory, status)
+            status = launch(ordered(todo, order), total, crew)
+            others = [job for job in todo if Run(job.run.directory).status() is Status.RUNNING]
+            if status < 128 and others and runtime.wait_for_others:
+                log.info("waiting for %d runs in other processes", len(others))
+                status = max(status, wait(others, crew))
+    except (KeyboardInterrupt, Interrupted) as stop:
+        status = exit_status(stop)
+    return status
 
 
 def plan_all(
@@ -181,43 +192,14 @@ def check_all(jobs: Sequence[Job]) -> None:
     _refuse(listed, len(jobs), sum(map(len, problems.values())))
 
 
-def launch(jobs: Sequence[Job], total: int, launcher: Launcher, first: int = 0) -> int:
-    """Gives the jobs to Hydra's launcher; an exit status: 0, 1 where one failed, 128 + signal where it was stopped.
-
-    `first` is the number of the first job, after which Hydra names the folder of its logs.
-    """
-    from crackdet.training.interrupt import Interrupted
-
-    one_by_one = type(launcher).__name__ == "BasicLauncher"
-    batches = [[job] for job in jobs] if one_by_one else [list(jobs)] * bool(jobs)
-    number, failed = first, 0
-    with bar("runs", total, done=total - len(jobs)) as runs:
-        for batch in batches:
-            try:
-                returns = launcher.launch([job.overrides for job in batch], initial_job_idx=number)
-                for job_return in returns:
-                    error = getattr(job_return, "_return_value", None)
-                    if isinstance(error, Exception):
-                        failed = 1
-                        log.error("%s", error)
-            except (KeyboardInterrupt, Interrupted) as stop:
-                return getattr(stop, "exit_status", 130)
-            except Exception:  # of a launcher: what it had finished stands in the store
-                failed = 1
-                log.error("%s", traceback.format_exc())
-            number += len(batch)
-            runs.advance(len(batch))
-    return failed
-
-
-def wait(jobs: Sequence[Job], launcher: Launcher) -> int:
+def wait(jobs: Sequence[Job], crew: Crew) -> int:
     """Waits for runs that other processes hold, and trains those whose process dies; a status as `launch`."""
     left = list(jobs)
     while left:
         time.sleep(POLL)
         ended = [job for job in left if Run(job.run.directory).status() is not Status.RUNNING]
         orphaned = [job for job in ended if Run(job.run.directory).status() in (Status.TODO, Status.INTERRUPTED)]
-        if status := launch(orphaned, len(orphaned), launcher):
+        if status := launch(orphaned, len(orphaned), crew):
             return status
         left = [job for job in left if job not in ended]
     return 0

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from crackdet.clean import remove, spare_weights
 from crackdet.config import parse
@@ -148,7 +148,8 @@ def _judge(hydra: HydraConf, job: Job) -> Judge | None:
         return None
     from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
 
-    return judge_of(Path(hydra.sweep.dir), pruner, job.run)
+    settings: dict[str, Any] = OmegaConf.to_container(pruner, resolve=True)  # type: ignore[assignment]
+    return judge_of(Path(hydra.sweep.dir), settings, job.run)
 
 
 def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge | None) -> float | None:

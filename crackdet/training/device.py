@@ -49,6 +49,16 @@ def find_device(name: str, option: str) -> torch.device:
     return device
 
 
+@contextmanager
+def same_threads() -> Iterator[None]:
+    """Leaves torch with as many threads as it had: a run that goes on takes those that it began with, for itself."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def make_deterministic() -> None:
     """The same numbers twice on the same machine; where an operation has no such form torch says so once."""
     torch.use_deterministic_algorithms(True, warn_only=True)

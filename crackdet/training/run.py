@@ -23,7 +23,7 @@ from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
 from crackdet.training.cost import measure_cost
-from crackdet.training.device import choose_device, compiles, make_deterministic, precision_of
+from crackdet.training.device import choose_device, compiles, make_deterministic, precision_of, same_threads
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
 from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
@@ -70,7 +70,7 @@ def train_run(
         Pruned: where `judge` gave a reason, which is the message; the state is saved as below.
         Interrupted: where the process was asked to stop; the state is saved and the next call goes on from it.
     """
-    with listening() as request:
+    with listening() as request, same_threads():
         device = choose_device(config.runtime)
         make_deterministic()
         if device.type == "cpu":

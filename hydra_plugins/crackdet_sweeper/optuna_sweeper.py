@@ -117,7 +117,8 @@ class OptunaSweeper(CrackdetSweeper):
         self.settings = {name: _plain(value) for name, value in settings.items()}
 
     def sweep(self, arguments: list[str]) -> Any:
-        from crackdet.sweep.search.loop import Settings, search  # imports optuna: half a second
+        from crackdet.sweep.search.loop import search  # imports optuna: half a second
+        from crackdet.sweep.search.settings import Settings
 
         return search(self.overrides(arguments), Settings(**self.settings), *self.job_context, self.launcher)
 

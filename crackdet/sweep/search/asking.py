@@ -3,7 +3,7 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -56,19 +56,19 @@ class Asker:
         """Makes no such suggestion again."""
         self._refused.add(key_of(params))
 
-    def next(self, taken: Collection[Key]) -> Suggestion | None:
-        """A suggestion that neither the store nor `taken` knows; None where none is left, or none is found.
+    def next(self) -> Suggestion | None:
+        """A suggestion that is not known yet; None where none is left, or none is found.
 
         Raises:
             UserError: where suggestion after suggestion cannot be trained.
         """
         tries = 0 if self._sampler.is_grid else TRIES if self._space.count else ENDLESS_TRIES
         for attempt in range(tries):
-            if suggestion := self._usable(*self._ask(attempt), taken):
+            if suggestion := self._usable(*self._ask(attempt)):
                 return suggestion
-        for params in self._unseen(taken):
+        for params in self._unseen():
             self._view.study.enqueue_trial(params)
-            if suggestion := self._usable(*self._ask(tries), taken):
+            if suggestion := self._usable(*self._ask(tries)):
                 return suggestion
         return None
 
@@ -81,9 +81,9 @@ class Asker:
             name = self._sampler.name
             raise UserError(f"hydra.sweeper.sampler={name}: {missing(name, error)}") from None
 
-    def _usable(self, asked: optuna.trial.Trial, params: Params, taken: Collection[Key]) -> Suggestion | None:
+    def _usable(self, asked: optuna.trial.Trial, params: Params) -> Suggestion | None:
         key = key_of(params)
-        if key in taken or key in self._refused:
+        if key in self._refused:
             self._view.repeat(asked, None)
             return None
         if self._is_answered(asked, params):
@@ -150,11 +150,11 @@ class Asker:
     def _jobs(self, params: Params) -> dict[str, Job]:
         return {seed: self._planner.job(self._space.overrides(params, seed)) for seed in self._space.seeds or [""]}
 
-    def _unseen(self, taken: Collection[Key]) -> Iterator[Params]:
+    def _unseen(self) -> Iterator[Params]:
         """What has not been suggested yet, in an order drawn by chance."""
         if self._space.count is None or self._space.count > LISTED:
             return
-        left = [params for params in self._space.all() if key_of(params) not in taken]
+        left = self._space.all()
         known = len(self._history.trials)
         seed = self._sampler.seed
         random.Random(None if seed is None else derived(seed, known)).shuffle(left)

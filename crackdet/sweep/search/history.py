@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -22,7 +22,7 @@ class Outcome(StrEnum):
     COMPLETE = "complete"  # all its seeds are finished
     PRUNED = "pruned"
     FAILED = "failed"
-    RUNNING = "running"  # in another process
+    RUNNING = "running"  # in whatever process
     INTERRUPTED = "interrupted"  # to be gone on with
     PARTIAL = "partial"  # some seeds are finished, by a grid or another search: as good as unknown
 
@@ -98,9 +98,19 @@ class History:
         self._ended: set[str] = set()  # finished runs, which are read once
         self._values: dict[Key, list[float]] = {}  # of the complete trials
         self._lacking: Counter[str] = Counter()
+        self._busy: set[Key] = set()
 
-    def refresh(self) -> None:
-        """Looks for new runs, and again at those that may have changed."""
+    def refresh(self, booked: Iterable[Mapping[str, Any]] = (), busy: Iterable[Params] = ()) -> None:
+        """Looks for new runs, and again at those that may have changed.
+
+        `booked` are the identities that other searches have suggested, `busy` what this one is at: they are running,
+        even while nothing of them stands in the store.
+        """
+        theirs = [found.params for content in booked if (found := self.space.locate(content))]
+        for key in self._busy.copy():
+            self._let_go(key)
+        for params in (*theirs, *busy):
+            self._busy.add(self.trials.setdefault(key_of(params), Trial(params)).key)
         for run in self._store.runs():
             if run.id in self._outside or run.id in self._ended:
                 continue
@@ -121,13 +131,17 @@ class History:
         self._located[run.id] = Located(params, seed)
         self._look(Run(run.directory), self._located[run.id])
 
+    def release(self, params: Params) -> None:
+        """What this search has been at, and is no more."""
+        self._let_go(key_of(params))
+
     def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
         for trial in self.trials.values():
-            yield trial, trial.outcome(self.space.seeds)
+            yield trial, self._outcome(trial)
 
     def outcome(self, params: Params) -> Outcome | None:
         trial = self.trials.get(key_of(params))
-        return trial.outcome(self.space.seeds) if trial else None
+        return self._outcome(trial) if trial else None
 
     def measured(self) -> list[tuple[Trial, list[float]]]:
         """The complete trials with their values; one whose runs lack an objective is said once, and left out."""
@@ -152,6 +166,14 @@ class History:
         self._lacking = lacking
         return found
 
+    def _outcome(self, trial: Trial) -> Outcome:
+        return Outcome.RUNNING if trial.key in self._busy else trial.outcome(self.space.seeds)
+
+    def _let_go(self, key: Key) -> None:
+        self._busy.discard(key)
+        if key in self.trials and not self.trials[key].runs:
+            del self.trials[key]
+
     def _look(self, run: Run, located: Located) -> None:
         trial = self.trials.setdefault(key_of(located.params), Trial(located.params))
         seed = located.seed if self.space.seeds else ""
@@ -163,7 +185,7 @@ class History:
         if status is Status.TODO:
             trial.runs.pop(seed, None)
             trial.statuses.pop(seed, None)
-            if not trial.runs:
+            if not trial.runs and trial.key not in self._busy:
                 del self.trials[trial.key]
             return
         trial.runs[seed], trial.statuses[seed] = run, status

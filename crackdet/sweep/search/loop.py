@@ -7,7 +7,6 @@ on this machine or another; a grid over the same settings is as good a beginning
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,72 +15,34 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config import parse_sweep
+from crackdet.config import parse_runtime, parse_sweep
 from crackdet.console import bar
 from crackdet.errors import UserError
 from crackdet.store import Run, RunStore, Status
 from crackdet.sweep.choosing import Excluded
+from crackdet.sweep.crew.crew import Crew, exit_status
+from crackdet.sweep.crew.hiring import hire
+from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.finish import finish
-from crackdet.sweep.grid import POLL, launch
-from crackdet.sweep.job import NO_PRUNER
+from crackdet.sweep.grid import POLL
+from crackdet.sweep.job import Job
 from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.search.asking import Asker, Suggestion
+from crackdet.sweep.search.bookings import Bookings
 from crackdet.sweep.search.building import Planner, build_space
 from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import Objective, parse_objectives
 from crackdet.sweep.search.pruners import build_pruner
 from crackdet.sweep.search.pruning import Terms
-from crackdet.sweep.search.report import write_report
+from crackdet.sweep.search.report import warn_of_other_images, write_report
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space import Key, Space, key_of
+from crackdet.sweep.search.settings import Settings
+from crackdet.sweep.search.space import Key, Space
 from crackdet.sweep.search.study import Mirror, StudyView
+from crackdet.sweep.search.trial import InProgress
+from crackdet.training.interrupt import Interrupted
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`hydra.sweeper`, by the keys of hydra-optuna-sweeper and some more."""
-
-    sampler: Mapping[str, Any]
-    pruner: Mapping[str, Any] | None = None
-    objectives: Sequence[str] = ("accuracy",)
-    direction: Any = None
-    storage: Any = None
-    study_name: str | None = None
-    n_trials: int = 20
-    n_jobs: int = 2
-    max_failure_rate: float = 1.0
-    search_space: Mapping[str, Any] | None = None
-    custom_search_space: str | None = None
-
-    @property
-    def pruning(self) -> Mapping[str, Any] | None:
-        """The pruner, unless it is one that never prunes."""
-        return None if self.pruner is None or self.pruner.get("_target_") == NO_PRUNER else self.pruner
-
-    def check(self, objectives: Sequence[Objective]) -> None:
-        """Raises UserError where a number is out of its range, or the pruner has nothing to go by."""
-        for name, low in (("n_trials", 0), ("n_jobs", 1)):
-            if getattr(self, name) < low:
-                raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be at least {low}")
-        if not 0 <= self.max_failure_rate <= 1:
-            raise UserError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
-        if self.custom_search_space is not None:
-            raise UserError(
-                "hydra.sweeper.custom_search_space: is not needed, what the chosen options do not have is left out of "
-                "a suggestion; for other conditions there are sweep.exclude and hydra/sweeper=optuna"
-            )
-        if self.pruning is not None and len(objectives) > 1:
-            raise UserError(
-                "hydra.sweeper.pruner: several objectives cannot be pruned, a run that is worse in one of them may be "
-                "better in another; say hydra/sweeper/pruner=none"
-            )
-        if self.pruning is not None and objectives[0].column is None:
-            raise UserError(
-                f"hydra.sweeper.pruner: {objectives[0].name} is known at the end of a run only, so none can be pruned "
-                "by it; say hydra/sweeper/pruner=none"
-            )
 
 
 def search(
@@ -103,21 +64,24 @@ def search(
     planner = Planner(context, config, Excluded(sweep.exclude))
     space = build_space(arguments, settings.search_space or {}, context, planner)
     store = RunStore(Path(config.runtime.store).expanduser())
-    found = Search(settings, objectives, space, planner, store, launcher, config)
+    directory = Path(config.hydra.sweep.dir)
+    crew = hire(
+        launcher, parse_runtime(config), Orders(directory, settings.pruning), settings.n_trials, settings.n_jobs
+    )
+    found = Search(settings, objectives, space, planner, store, crew, config)
     if sweep.plan:
         found.show_plan()
         return
-    directory = Path(config.hydra.sweep.dir)
     directory.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, directory / "multirun.yaml")
     status = found.run()
-    _warn_of_other_images(found.history)
+    warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
     finish(directory, status)
 
 
 class Search:
-    """One search in one process."""
+    """One search in one process, which asks, and has the runs trained by its crew."""
 
     def __init__(
         self,
@@ -126,17 +90,20 @@ class Search:
         space: Space,
         planner: Planner,
         store: RunStore,
-        launcher: Launcher,
+        crew: Crew,
         config: DictConfig,
     ) -> None:
         self.history = History(store, space, objectives)
         self._settings, self._objectives, self._space, self._planner = settings, objectives, space, planner
-        self._launcher, self._runtime = launcher, config.runtime
+        self._crew, self._runtime = crew, config.runtime
+        self._bookings = Bookings(store)
         self._directory = Path(config.hydra.sweep.dir)
         self._record = SweepRecord(self._directory)
         self._recorded: set[str] = set()
         self._attempted: set[Key] = set()
-        self._failures = self._launched = 0
+        self._busy: dict[Key, InProgress] = {}
+        self._failures = 0
+        self._exhausted = False
         self._sampler = Sampler(settings.sampler)
         self._wanted = settings.n_trials
         if self._sampler.is_grid:
@@ -156,30 +123,36 @@ class Search:
             Terms(self._space, self._objectives[0], self._max_epochs).write(self._directory)
         view = StudyView(self._objectives, mirror)
         asker = Asker(view, self.history, self._planner, self._sampler, self._objectives)
-        self._look(view)
-        self._announce()
-        status = 0
         try:
-            with bar("trials", self._wanted, done=min(self._wanted, self._count())) as trials:
-                while True:
-                    before = self._count()
-                    batch = self._next_batch(asker)
-                    if batch:
-                        status = max(status, self._train(batch, view, asker))
-                    elif not self._waits():
-                        break
-                    if status >= 128:
-                        break
-                    self._look(view)
-                    trials.advance(self._count() - before)
-                    if self._failures > self._settings.max_failure_rate * self._settings.n_trials:
-                        log.error("stopped: %d trials failed, more than hydra.sweeper.max_failure_rate", self._failures)
-                        status = 1
-                        break
-        except KeyboardInterrupt:
-            status = 130
+            with self._bookings, self._crew:
+                self._look(view)
+                self._announce()
+                status = self._train(view, asker)
+        except (KeyboardInterrupt, Interrupted) as stop:
+            status = exit_status(stop)
+        self._busy.clear()
         self._look(view)
         return status
+
+    def _train(self, view: StudyView, asker: Asker) -> int:
+        status = 0
+        with bar("trials", self._wanted, done=min(self._wanted, self._count())) as trials:
+            shown = self._count()
+            while True:
+                self._begin(view, asker)
+                if self._busy:
+                    for end in self._crew.wait():
+                        status = max(status, int(end.failed))
+                        self._take_back(end.job, asker)
+                elif not self._waits():
+                    return status
+                self._look(view)
+                now = self._count() - len(self._busy)
+                trials.advance(max(0, now - shown))
+                shown = max(shown, now)
+                if self._failures > self._settings.max_failure_rate * self._settings.n_trials:
+                    log.error("stopped: %d trials failed, more than hydra.sweeper.max_failure_rate", self._failures)
+                    return 1
 
     def show_plan(self) -> None:
         """Prints the trials that the store knows and how many are to come."""
@@ -196,43 +169,61 @@ class Search:
             preview(jobs, Costs())
         self._announce()
 
-    def _next_batch(self, asker: Asker) -> list[Suggestion]:
-        """What was begun earlier and stopped comes first, then new suggestions, as many as can be trained at once."""
-        size = 1 if type(self._launcher).__name__ == "BasicLauncher" else self._settings.n_jobs
-        begun = [trial for trial, outcome in self.history.outcomes() if self._goes_on(trial, outcome)]
-        batch = [asker.resumed(trial.params) for trial in begun[:size]]
-        while not begun and len(batch) < min(size, self._wanted - self._count()):
-            suggestion = asker.next({key_of(other.params) for other in batch})
-            if suggestion is None:
-                log.info("no other suggestion is left after %d trials", self._count())
-                break
-            batch.append(suggestion)
-        return batch
-
-    def _train(self, batch: Sequence[Suggestion], view: StudyView, asker: Asker) -> int:
-        """Trains the runs of suggestions, seed by seed, since a suggestion may be pruned by its first; tells Optuna."""
-        status = 0
-        self._attempted |= {key_of(suggestion.params) for suggestion in batch}
-        left = list(batch)
-        for seed in self._space.seeds or [""]:
-            jobs = [suggestion.jobs[seed] for suggestion in left if not suggestion.jobs[seed].is_finished()]
-            status = max(status, launch(jobs, len(jobs), self._launcher, self._launched))
-            self._launched += len(jobs)
-            for suggestion in left:
-                self.history.add(suggestion.params, seed, suggestion.jobs[seed].run)
-            if status >= 128:
-                break
-            left = [s for s in left if Run(s.jobs[seed].run.directory).status() not in (Status.PRUNED, Status.FAILED)]
-        for suggestion in batch:
+    def _begin(self, view: StudyView, asker: Asker) -> None:
+        """Asks for as many suggestions as can be trained now, and has their first runs started."""
+        while self._crew.size is None or len(self._busy) < self._crew.size:
+            with self._bookings.asking():
+                self._look(view)
+                suggestion = self._next(asker)
+                if suggestion is None:
+                    return
+                trial = InProgress(suggestion)
+                self._busy[trial.key] = trial
+                self._bookings.add(suggestion.jobs.values())
             if suggestion.asked is not None:
-                outcome = view.tell(suggestion.asked, self.history, suggestion.params)
-            else:
-                outcome = self.history.outcome(suggestion.params)
-            if outcome in (None, Outcome.PARTIAL) and status < 128:  # its job did not even begin: nothing says so later
-                asker.refuse(suggestion.params)
-                self._failures += 1
-            self._failures += outcome is Outcome.FAILED
-        return status
+                view.begin(suggestion.asked, suggestion.params)
+            self._attempted.add(trial.key)
+            self._go_on(trial, asker)
+
+    def _next(self, asker: Asker) -> Suggestion | None:
+        """What was begun earlier and stopped comes first, then a new suggestion, while there are not enough trials."""
+        for trial, outcome in self.history.outcomes():
+            if self._goes_on(trial, outcome):
+                return asker.resumed(trial.params)
+        if self._count() >= self._wanted:
+            return None
+        suggestion = asker.next()
+        if suggestion is None and not self._exhausted:
+            self._exhausted = True
+            log.info("no other suggestion is left after %d trials", self._count())
+        return suggestion
+
+    def _go_on(self, trial: InProgress, asker: Asker) -> None:
+        """Starts the next run of a trial; where there is none, or none is worth it, the trial has ended."""
+        while trial.left:
+            seed, job = trial.left.popleft()
+            if not job.is_finished():
+                trial.now = seed
+                self._crew.start(job)
+                return
+            self.history.add(trial.params, seed, job.run)
+        del self._busy[trial.key]
+        self._bookings.remove(trial.suggestion.jobs.values())
+        self.history.release(trial.params)
+        outcome = self.history.outcome(trial.params)
+        if outcome in (None, Outcome.PARTIAL):  # its job did not even begin: nothing says so later
+            asker.refuse(trial.params)
+            self._failures += 1
+        self._failures += outcome is Outcome.FAILED
+
+    def _take_back(self, job: Job, asker: Asker) -> None:
+        """Looks at what a run has become, and goes on with its trial; a seed that is pruned or fails has no next."""
+        trial = next(trial for trial in self._busy.values() if job.run.id in trial.run_ids)
+        run = Run(job.run.directory)
+        self.history.add(trial.params, trial.now, run)
+        if run.status() in (Status.PRUNED, Status.FAILED):
+            trial.left.clear()
+        self._go_on(trial, asker)
 
     def _goes_on(self, trial: Trial, outcome: Outcome) -> bool:
         if trial.key in self._attempted:
@@ -258,7 +249,7 @@ class Search:
 
     def _look(self, view: StudyView) -> None:
         """What the store has become, for the study and for the record of the sweep."""
-        self.history.refresh()
+        self.history.refresh(self._bookings.of_others(), [trial.params for trial in self._busy.values()])
         view.update(self.history)
         for trial in self.history.trials.values():
             for seed, run in trial.runs.items():
@@ -286,15 +277,6 @@ def _max_epochs(space: Space, planner: Planner) -> int:
         values = [int(value) for p in own for value in (p.values or [p.high])]
         longest.append(max(values) if values else int(branch.content["trainer"]["max_epochs"]))
     return max(longest)
-
-
-def _warn_of_other_images(history: History) -> None:
-    runs = [run for trial, _ in history.measured() for run in trial.runs.values()]
-    if len({str((run.result or {}).get("valid_digest")) for run in runs}) > 1:
-        log.warning(
-            "the parameters choose the validation images too, and runs on different ones were compared with each "
-            "other: what looks better may only have had easier images"
-        )
 
 
 def _name(pruner: Mapping[str, Any] | None) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from crackdet.files import read_json, write_json
@@ -46,13 +45,15 @@ class Terms:
         return cls(Space.from_json(content["space"]), Objective(**content["objective"]), content["max_epochs"])
 
 
-def judge_of(directory: Path, pruner: DictConfig, run: Run) -> Callable[[Sequence[Mapping[str, Any]]], str | None]:
+def judge_of(
+    directory: Path, pruner: Mapping[str, Any], run: Run
+) -> Callable[[Sequence[Mapping[str, Any]]], str | None]:
     """Decides over a run that is a trial of the search in this folder.
 
     Raises:
         UserError: where the pruner cannot be built.
     """
-    wanted = json.dumps(OmegaConf.to_container(pruner, resolve=True), sort_keys=True)
+    wanted = json.dumps(dict(pruner), sort_keys=True)
     board = _board(directory, run.directory.parent, wanted)
     return functools.partial(board.judge, run)
 

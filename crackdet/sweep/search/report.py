@@ -1,5 +1,6 @@
 """What a search has found, into its folder: `search.json` for summaries, and hydra-optuna-sweeper's own file."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from crackdet.summary.search import FILE
 from crackdet.sweep.search.history import History, Outcome, Trial, plain
 from crackdet.sweep.search.importance import importances
 from crackdet.sweep.search.objectives import Objective, pareto_front
+
+log = logging.getLogger(__name__)
 
 
 def write_report(history: History, objectives: Sequence[Objective], directory: Path) -> None:
@@ -58,3 +61,13 @@ def _cost(trial: Trial) -> tuple[float, float]:
 
 def _hashable(value: Any) -> Any:
     return str(value) if isinstance(value, list | dict) or value is None else value
+
+
+def warn_of_other_images(history: History) -> None:
+    """Says it where runs were compared that were not judged by the same images."""
+    runs = [run for trial, _ in history.measured() for run in trial.runs.values()]
+    if len({str((run.result or {}).get("valid_digest")) for run in runs}) > 1:
+        log.warning(
+            "the parameters choose the validation images too, and runs on different ones were compared with each "
+            "other: what looks better may only have had easier images"
+        )

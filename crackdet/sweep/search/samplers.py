@@ -15,6 +15,7 @@ from crackdet.errors import UserError
 EACH_TIME_ANEW = ("TPESampler", "RandomSampler")  # all that they know is the study
 LEARN_FROM_REPEATS = ("CmaEsSampler", "NSGAIISampler", "NSGAIIISampler")  # generations are made of told trials
 GRID = "GridSampler"
+PARALLEL = {"constant_liar": True}  # of TPE: to keep away from what is being trained
 PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
 
 
@@ -62,7 +63,7 @@ class Sampler:
             hint = "; tpe takes several objectives too" if self.name == "MOTPESampler" else ""
             raise UserError(f"{where}: Optuna {optuna.__version__} has no such sampler{hint}")
         known = inspect.signature(kind).parameters
-        accepted = {key: value for key, value in settings.items() if key in known}
+        accepted = {key: value for key, value in {**PARALLEL, **settings}.items() if key in known}
         if strange := [key for key, value in settings.items() if key not in known and value is not None]:
             raise UserError(f"{where}: Optuna {optuna.__version__} knows no {strange[0]} of it")
         try:

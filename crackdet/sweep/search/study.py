@@ -21,49 +21,86 @@ RUNS = "runs"  # attribute of a trial in a user's storage: the ids of its runs
 
 
 class StudyView:
-    """A study in memory that is told what the history knows, each trial once."""
+    """A study in memory that is told what the history knows, each trial once.
+
+    What is running enters it as running, whoever trains it, so that a sampler with a constant liar (TPE) keeps away
+    from it. The study minimises whatever the objectives are: where larger is better, values enter with the other
+    sign, since Optuna before 3 would take a running trial for the best there.
+    """
 
     def __init__(self, objectives: Sequence[Objective], mirror: "Mirror | None" = None) -> None:
-        self.study = optuna.create_study(directions=[objective.direction for objective in objectives])
+        self.study = optuna.create_study(directions=["minimize"] * len(objectives))
         self._objectives = objectives
+        self._signs = [-1 if objective.direction == "maximize" else 1 for objective in objectives]
         self._mirror = mirror
         self._told: set[Key] = set()
+        self._asked: dict[Key, optuna.trial.Trial] = {}  # here, and not yet ended
+        self._lies: dict[Key, int] = {}  # numbers of the trials that stand for those of others
+
+    def begin(self, asked: optuna.trial.Trial, params: dict[str, Any]) -> None:
+        """A suggestion is being trained."""
+        self._asked[key_of(params)] = asked
 
     def update(self, history: History) -> None:
-        """Adds the trials that have ended since the last time, by whatever process."""
+        """Tells what has ended since the last time, and what has begun, by whatever process."""
+        running = set()
         for trial, outcome in history.outcomes():
-            if trial.key not in self._told and (frozen := self._frozen(trial, outcome, history.space)):
-                self.study.add_trial(frozen)
-                self._note(trial, frozen)
-
-    def tell(self, asked: optuna.trial.Trial, history: History, params: dict[str, Any]) -> Outcome | None:
-        """Tells what has become of a suggestion, by the store; what has not ended is no trial, and told as failed."""
-        trial, outcome = history.trials.get(key_of(params)), history.outcome(params)
-        frozen = self._frozen(trial, outcome, history.space) if trial and outcome else None
-        if trial is None or frozen is None or frozen.state == TrialState.FAIL:
-            self.study.tell(asked, state=TrialState.FAIL)
-        elif frozen.state == TrialState.PRUNED:
-            for step, value in frozen.intermediate_values.items():
-                asked.report(value, step)
-            self.study.tell(asked, state=TrialState.PRUNED)
-        else:
-            self.study.tell(asked, values=frozen.values)
-        if trial and frozen:
-            self._note(trial, frozen)
-        return outcome
+            if trial.key in self._told:
+                continue
+            if outcome is Outcome.RUNNING:
+                running.add(trial.key)
+                if trial.key not in self._asked and trial.key not in self._lies:
+                    self._lies[trial.key] = self._lie(trial, history.space)
+            elif frozen := self._frozen(trial, outcome, history.space):
+                self._tell(trial.key, frozen)
+        for key in (self._asked.keys() | self._lies.keys()) - running:  # stopped, or not even begun
+            self._fail(key)
 
     def repeat(self, asked: optuna.trial.Trial, values: Sequence[float] | None) -> None:
         """Ends a suggestion that was made before: with its values where the sampler lives on them."""
         if values is None:
             self.study.tell(asked, state=TrialState.FAIL)
         else:
-            self.study.tell(asked, values=list(values))
+            self.study.tell(asked, values=self._losses(values))
 
-    def _note(self, trial: Trial, frozen: FrozenTrial) -> None:
-        if trial.key not in self._told:
-            self._told.add(trial.key)
-            if self._mirror:
-                self._mirror.add(frozen)
+    def _tell(self, key: Key, frozen: FrozenTrial) -> None:
+        """A trial that has ended: told as what was asked here, or added as what it is."""
+        asked = self._asked.pop(key, None)
+        if asked is None:
+            self._fail(key)
+            self.study.add_trial(self._as_loss(frozen))
+        elif frozen.state == TrialState.FAIL:
+            self.study.tell(asked, state=TrialState.FAIL)
+        elif frozen.state == TrialState.PRUNED:
+            for step, value in frozen.intermediate_values.items():
+                asked.report(self._signs[0] * value, step)
+            self.study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self.study.tell(asked, values=self._losses(frozen.values or []))
+        self._told.add(key)
+        if self._mirror:
+            self._mirror.add(frozen)
+
+    def _lie(self, trial: Trial, space: Space) -> int:
+        distributions = {p.name: distribution(p) for p in space.parameters_of(trial.params)}
+        self.study.add_trial(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=distributions))
+        return len(self.study.get_trials(deepcopy=False)) - 1
+
+    def _fail(self, key: Key) -> None:
+        if (trial := self._asked.pop(key, self._lies.pop(key, None))) is not None:
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def _losses(self, values: Sequence[float]) -> list[float]:
+        return [sign * value for sign, value in zip(self._signs, values, strict=True)]
+
+    def _as_loss(self, trial: FrozenTrial) -> FrozenTrial:
+        return create_trial(
+            state=trial.state,
+            values=None if trial.values is None else self._losses(trial.values),
+            params=trial.params,
+            distributions=trial.distributions,
+            intermediate_values={step: self._signs[0] * v for step, v in trial.intermediate_values.items()},
+        )
 
     def _frozen(self, trial: Trial, outcome: Outcome, space: Space) -> FrozenTrial | None:
         """The trial as Optuna keeps it; None where it has not ended, or lacks an objective."""

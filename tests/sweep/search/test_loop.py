@@ -9,7 +9,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from crackdet.errors import UserError
-from crackdet.store import Failure, Run, Status
+from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary.search import FILE
 from tests.sweep.search.conftest import Outcome, Sweep
 
@@ -40,7 +40,7 @@ def test_a_search_goes_on_from_the_store_as_if_it_had_not_stopped(search: Sweep,
     assert states(again) == states(more) and len(again.summary) == 5
     other = f"runtime.store={tmp_path / 'other'}"
     search(*SPACE, "hydra.sweeper.n_trials=5", other)
-    at_once = {path.name for path in (tmp_path / "other").iterdir()}
+    at_once = {run.id for run in RunStore(tmp_path / "other").runs()}
     assert at_once == {run.id for run in more.store.runs()}, "a seeded sampler suggests the same, stopped or not"
     assert found(more)["trials"] == {"complete": 5}
 

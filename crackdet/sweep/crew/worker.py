@@ -1,0 +1,155 @@
+"""One worker: a process that trains the jobs it is sent until nobody sends any more.
+
+It is spawned, not forked, and takes its seat before anything imports torch. Jobs come as they are, so that nothing
+is composed again. What it would show on the terminal goes to the sweep's process; what else is printed, by a network
+of the user's own or by a library, stands in its log file.
+"""
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from crackdet.console import Drawing, draw_elsewhere
+from crackdet.sweep.crew.seats import Seat
+from crackdet.training.interrupt import Interrupted
+
+if TYPE_CHECKING:
+    from crackdet.sweep.job import Job
+
+log = logging.getLogger(__name__)
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A record of the worker's log."""
+
+    name: str
+    level: int
+    text: str
+    on_bar: bool
+
+
+@dataclass(frozen=True)
+class Done:
+    """The worker's job has ended, and it can take another."""
+
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What all jobs of a sweep have in common: its folder and, of a search that prunes, the pruner."""
+
+    directory: Path
+    pruner: Mapping[str, Any] | None = None
+
+
+Message = Said | Drawing | Done
+
+
+def log_file(orders: Orders, seat: Seat) -> Path:
+    return orders.directory / f"worker-{seat.number}.log"
+
+
+def work(connection: Connection, seat: Seat, orders: Orders) -> None:
+    """The life of a worker."""
+    seat.take()
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # the terminal's Ctrl-C is the parent's, which passes it on once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    send = _sender(connection)
+    _write_log(log_file(orders, seat), send)
+    draw_elsewhere(send)
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
+    try:
+        import crackdet.training.run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
+
+        while (job := jobs.get()) is not None:
+            send(Done(_failed(job, orders)))
+    except Interrupted as stop:
+        os._exit(stop.exit_status)  # at once: torch takes a while to be torn down, and all is saved
+
+
+def _failed(job: "Job", orders: Orders) -> bool:
+    """Trains; whether that failed."""
+    from crackdet.errors import RunFailed, UserError
+    from crackdet.sweep.job import execute
+
+    judge = None
+    try:
+        if orders.pruner is not None and not job.is_finished():
+            from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+
+            judge = judge_of(orders.directory, orders.pruner, job.run)
+        execute(job, judge)
+    except (RunFailed, UserError) as error:
+        log.error("%s", error)
+        return True
+    except Exception:
+        log.error("%s", traceback.format_exc())
+        return True
+    return False
+
+
+def _listen(connection: Connection, jobs: "queue.SimpleQueue[Job | None]") -> None:
+    """Passes jobs on; where the sweep's process has gone the worker saves what it is at, and goes too."""
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        jobs.put(None)
+        if hasattr(signal, "pthread_kill"):  # the main thread, or a wait of it would not end
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _stop(signum: int, _frame: FrameType | None) -> None:
+    """Outside of training, which listens itself."""
+    raise Interrupted(signum)
+
+
+def _sender(connection: Connection) -> Callable[[Message], None]:
+    busy = threading.Lock()
+
+    def send(message: Message) -> None:
+        try:
+            with busy:
+                connection.send(message)
+        except OSError:  # the parent has gone, and _listen knows
+            return
+
+    return send
+
+
+class _Relay(logging.Handler):
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send(Said(record.name, record.levelno, record.getMessage(), getattr(record, "on_bar", False)))
+
+
+def _write_log(path: Path, send: Callable[[Message], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a", encoding="utf-8", buffering=1)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file.fileno(), stream.fileno())
+    written = logging.StreamHandler(file)
+    written.setFormatter(logging.Formatter(FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[written, _Relay(send)])
+    logging.getLogger("crackdet").setLevel(logging.INFO)
