@@ -10,7 +10,9 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +28,8 @@ if TYPE_CHECKING:  # OmegaConf takes longer to import than to recognise a run
 
 FOLDER = Path("outputs/memo")
 SINGLE, JOB = "run", "job"  # kinds of memory; the name of the primary configuration file follows
-KEEP = 8  # files: one for each state of the code and the configuration folders, the newest stay
+KEEP = 8  # folders: one for each state of the code and the configuration folders, the newest stay
+SHARD = 2  # hexadecimal digits of the key that name the file in it: to recall one line not all are read
 SETTLED = 2.0  # seconds: what was changed later than so long before may change again unnoticed
 OWN = Path(__file__).parent.parent
 RESOLVER = re.compile(r"\$\{\s*[A-Za-z_][\w.]*\s*:")  # ${oc.env:HOME}, ${now:%Y}: not in what is written down
@@ -54,6 +57,7 @@ class Memo:
     folder: Path = FOLDER
     _began: float = field(default_factory=time.time)
     _stamps: dict[str, Stamp] = field(default_factory=dict)
+    _read: dict[Path, dict[str, str]] = field(default_factory=dict)
 
     def recall(self, overrides: Sequence[str]) -> Run | None:
         """The finished run that these overrides mean; None where that is not known.
@@ -61,7 +65,8 @@ class Memo:
         Raises:
             StoreError: where its directory holds another configuration.
         """
-        line = self._lines.get(_key(overrides))
+        key = _key(overrides)
+        line = self._lines(self._file(key)).get(key)
         if line is None:
             return None
         try:
@@ -75,7 +80,7 @@ class Memo:
 
     def remember(self, meanings: Iterable["Meaning"]) -> None:
         """Notes what overrides mean; where that cannot be written, the next command composes again."""
-        lines = []
+        lines: dict[str, str] = {}
         for meaning in meanings:
             stamps = {path: self._stamp(path) for path in meaning.reads}
             # what was changed while the configuration was read may have been read before or after
@@ -87,40 +92,48 @@ class Memo:
                     "identity": meaning.identity,
                     "reads": {path: stamp.text for path, stamp in stamps.items()},
                 }
-                lines.append(f"{_key(meaning.overrides)} {json.dumps(entry)}\n")
+                lines[_key(meaning.overrides)] = json.dumps(entry)
         try:
             self._append(lines)
         except OSError:
             return
 
-    def _append(self, lines: Sequence[str]) -> None:
-        if lines and not self._file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            known = sorted(self.folder.glob("*.txt"), key=lambda path: path.stat().st_mtime)
-            for old in known[: -KEEP + 1]:
-                old.unlink(missing_ok=True)
-        if lines:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write("".join(lines))  # at once: several processes may append
+    def _append(self, lines: Mapping[str, str]) -> None:
+        if lines and not self._place.is_dir():
+            self._place.mkdir(parents=True, exist_ok=True)
+            known = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in known[:-KEEP]:
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        texts: dict[Path, str] = defaultdict(str)
+        for key, line in lines.items():
+            texts[self._file(key)] += f"{key} {line}\n"
+        for path, text in texts.items():
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)  # at once: several processes may append
+
+    def _file(self, key: str) -> Path:
+        return self._place / f"{key[:SHARD]}.txt"
 
     @cached_property
-    def _file(self) -> Path:
-        """Named by what every memory depends on, so that none of it need be compared for each."""
+    def _place(self) -> Path:
+        """A folder named by what every memory depends on, so that none of it need be compared for each."""
         places = [str(OWN), *(str(path.absolute()) for path in self.folders)]
         for package in ("hydra", "omegaconf"):
             found = importlib.util.find_spec(package)
             places += [found.origin] if found is not None and found.origin is not None else []
         stamps = [f"{place}:{self._stamp(place).text}" for place in places]
         context = json.dumps([self.kind, str(Path.cwd()), str(Path.home()), *stamps])
-        return self.folder / f"{hashlib.sha256(context.encode()).hexdigest()[:24]}.txt"
+        return self.folder / hashlib.sha256(context.encode()).hexdigest()[:24]
 
-    @cached_property
-    def _lines(self) -> dict[str, str]:
-        try:
-            text = self._file.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return {}
-        return {key: entry for key, _, entry in (line.partition(" ") for line in text.splitlines())}
+    def _lines(self, file: Path) -> dict[str, str]:
+        """What was remembered when the file was first looked at."""
+        if file not in self._read:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                text = ""
+            self._read[file] = {key: entry for key, _, entry in (line.partition(" ") for line in text.splitlines())}
+        return self._read[file]
 
     @cached_property
     def _defaults_resolve(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from crackdet.files import read_json
 from crackdet.store import Failure, Run, RunStore, Status
+from crackdet.sweep.search.listing import Listing
 from crackdet.sweep.search.objectives import Lacking, Objective, values_of
 from crackdet.sweep.search.space import Key, Located, Params, Space, key_of
 
@@ -91,11 +92,11 @@ class History:
     def __init__(self, store: RunStore, space: Space, objectives: Sequence[Objective]) -> None:
         self.space = space
         self.trials: dict[Key, Trial] = {}
-        self._store = store
+        self._listing = Listing(store)
         self._objectives = objectives
-        self._outside: set[str] = set()
+        self._open: dict[str, Run] = {}  # runs that lie inside, or may, and are not finished: those are read once
         self._located: dict[str, Located] = {}
-        self._ended: set[str] = set()  # finished runs, which are read once
+        self._ended: dict[str, tuple[int, int] | None] = {}  # pruned and failed: as they were when they were read
         self._values: dict[Key, list[float]] = {}  # of the complete trials
         self._lacking: Counter[str] = Counter()
         self._busy: set[Key] = set()
@@ -111,24 +112,25 @@ class History:
             self._let_go(key)
         for params in (*theirs, *busy):
             self._busy.add(self.trials.setdefault(key_of(params), Trial(params)).key)
-        for run in self._store.runs():
-            if run.id in self._outside or run.id in self._ended:
-                continue
+        for run in self._listing.new():
+            self._open[run.id] = run
+        for run in list(self._open.values()):
             if run.id not in self._located:
                 content = read_json(run.identity_file)
                 if not content:
                     continue  # a moment ago it was claimed
                 located = self.space.locate(content)
                 if located is None:
-                    self._outside.add(run.id)
+                    del self._open[run.id]
                     continue
                 self._located[run.id] = located
-            self._look(run, self._located[run.id])
+            if run.id not in self._ended or self._ended[run.id] != _last_word(run):
+                self._look(run, self._located[run.id])
 
     def add(self, params: Params, seed: str, run: Run) -> None:
         """A run that was suggested, however it would have been found."""
-        self._outside.discard(run.id)
         self._located[run.id] = Located(params, seed)
+        self._open[run.id] = run
         self._look(Run(run.directory), self._located[run.id])
 
     def release(self, params: Params) -> None:
@@ -179,9 +181,14 @@ class History:
         seed = located.seed if self.space.seeds else ""
         if trial.statuses.get(seed) is Status.FINISHED:
             return
+        word = _last_word(run)
         status = run.status()
         if status is Status.FINISHED:
-            self._ended.add(run.id)
+            self._open.pop(run.id, None)
+        if status in (Status.PRUNED, Status.FAILED):
+            self._ended[run.id] = word
+        else:
+            self._ended.pop(run.id, None)
         if status is Status.TODO:
             trial.runs.pop(seed, None)
             trial.statuses.pop(seed, None)
@@ -189,6 +196,15 @@ class History:
                 del self.trials[trial.key]
             return
         trial.runs[seed], trial.statuses[seed] = run, status
+
+
+def _last_word(run: Run) -> tuple[int, int] | None:
+    """What tells whether a run that has ended was begun again: that writes its `failure.json` anew."""
+    try:
+        status = run.failure_file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def plain(params: Mapping[str, Any], space: Space) -> dict[str, Any]:

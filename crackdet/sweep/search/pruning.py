@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from crackdet.files import read_json, write_json
 from crackdet.store import Run, RunStore
 from crackdet.sweep.search.history import by_epoch
+from crackdet.sweep.search.listing import Listing
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import Rungs, build_pruner, rungs_of
 from crackdet.sweep.search.space import Space
@@ -67,7 +68,8 @@ class Board:
     """The runs of a store as Optuna's pruners want to see them."""
 
     def __init__(self, terms: Terms, store: RunStore, pruner: Mapping[str, Any]) -> None:
-        self._terms, self._store = terms, store
+        self._terms, self._listing = terms, Listing(store)
+        self._open: dict[str, Run] = {}  # runs that lie inside the space, or may, and are not finished
         self._pruner = build_pruner(pruner, terms.max_epochs)
         self._rungs = rungs_of(pruner, terms.max_epochs)
         self._name = str(pruner["_target_"]).rpartition(".")[2]
@@ -99,27 +101,30 @@ class Board:
 
     def _look(self, own: Run) -> None:
         """Reads the histories that are new or have grown."""
-        for run in self._store.runs():
+        self._open |= {run.id: run for run in self._listing.new()}
+        for run in list(self._open.values()):
             if run.id not in self._seeds:
                 content = read_json(run.identity_file)
                 if not content:
                     continue  # a moment ago it was claimed
                 located = self._terms.space.locate(content)
                 self._seeds[run.id] = located.seed if located else None
-            if self._seeds[run.id] is None or run.id == own.id:
+            if self._seeds[run.id] is None:
+                del self._open[run.id]
                 continue
-            seen = self._seen.get(run.id)
-            if seen is not None and seen[2]:
-                continue  # finished
+            if run.id == own.id:
+                continue
             try:
                 file, finished = run.history_file.stat(), run.result_file.exists()
             except OSError:
                 continue
             now = (file.st_mtime_ns, file.st_size, finished)
-            if now != seen and (values := by_epoch(run, str(self._terms.objective.column))):
+            if now != self._seen.get(run.id) and (values := by_epoch(run, str(self._terms.objective.column))):
                 state = TrialState.COMPLETE if finished else TrialState.RUNNING
                 self._trials[run.id] = _trial(run, values, state, self._rungs)
                 self._seen[run.id] = now
+                if finished:
+                    del self._open[run.id]
 
 
 class _Trials(optuna.storages.InMemoryStorage):

@@ -1,0 +1,80 @@
+"""How evenly processes divide a sweep: 64 runs that sleep, by eight of them, against the ideal of 64/8 runs each.
+
+    python -m benchmarks.division [--processes 8] [--workers 1] [--seconds 25]
+
+The network sleeps instead of computing, so that what is measured is starting, claiming, skipping and writing, not
+the cores. With --workers the one process that is started has that many workers.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.figures import ROOT
+from crackdet.store import RunStore
+
+NETWORK = """
+import time
+from torch import nn
+
+class Sleep(nn.Conv2d):
+    '''Takes its time in training, and only there.'''
+    def __init__(self, seconds):
+        super().__init__(3, 2, 3)
+        self.seconds = seconds
+    def forward(self, images):
+        if self.training and not images.is_meta:
+            time.sleep(self.seconds)
+        return super().forward(images)
+"""
+YAML = "_target_: asleep.Sleep\nname: asleep\nlinear_features: 4\nseconds: 1.0\n"
+TINY = ("data.num_images=24", "data.image_size=24", "trainer.batch_size=64", "trainer.max_epochs=1")  # one batch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=25.0)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "asleep.py").write_text(NETWORK)
+        (folder / "settings" / "model").mkdir(parents=True)
+        (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
+        line = [
+            sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
+            f"model.seconds={wanted.seconds}", f"seed=range({wanted.runs})", "runtime.wait_for_others=true",
+            f"runtime.workers={wanted.workers}", "runtime.store=runs", "runtime.cache=cache",
+        ]  # fmt: skip
+        began = time.time()
+        started = [
+            subprocess.Popen(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            for _ in range(wanted.processes)
+        ]
+        outputs = [process.communicate()[0] for process in started]
+        wall = time.time() - began
+        assert not any(process.returncode for process in started), outputs
+        runs = [run for run in RunStore(folder / "runs").runs() if run.result is not None]
+        trained = Counter(run for output in outputs for run in re.findall(r"training (asleep-\S+):", output))
+        first = min(run.provenance_file.stat().st_mtime for run in runs)
+        last = max(run.result_file.stat().st_mtime for run in runs)
+        ideal = wanted.runs * wanted.seconds / (wanted.processes * wanted.workers)
+        epochs = sum(float((run.result or {})["seconds"]) for run in runs)
+        beside = ((last - first) * wanted.processes * wanted.workers - epochs) / len(runs)
+        print(f"{wanted.processes} processes with {wanted.workers} workers each: {len(runs)} runs finished")
+        print(f"trained twice: {sum(count - 1 for count in trained.values())}")
+        print(f"ideal {ideal:.1f} s, wall {wall:.1f} s ({100 * (wall / ideal - 1):.1f} % more), of which")
+        print(f"  until the first run began: {first - began:.1f} s")
+        print(f"  after the last had ended: {began + wall - last:.1f} s")
+        print(f"between the first beginning and the last end, a run beside its epochs: {1000 * beside:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
