@@ -87,6 +87,17 @@ def resolved(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
 
 
+def parse_model(tree: Mapping[str, Any]) -> Model:
+    """A network by its settings alone; with a `_target_` the user's class is imported.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    model = cast(Model, _parse_group("model", dict(tree)))
+    _check_ranges(model, "model.")
+    return model
+
+
 def parse_sweep(config: DictConfig) -> Sweep:
     """The `sweep` group of the configuration that a sweep starts from, whose runs may be of any kind.
 

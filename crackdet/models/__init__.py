@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crackdet.config import parse
 from crackdet.identity import is_weights_file
 from crackdet.models import weights as weight_files
-from crackdet.models.classifier import Classifier, Stage, feature_dimension
+from crackdet.models.classifier import Classifier, Stage, feature_dimension, stages
 from crackdet.models.family import Family, InitialWeights
 from crackdet.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 
@@ -27,8 +27,12 @@ __all__ = [
     "check_weights",
     "default_weights",
     "depthwise_share",
+    "feature_extractor",
     "feature_flops",
+    "licence",
     "restore",
+    "restore_features",
+    "stages",
 ]
 
 log = logging.getLogger(__name__)
@@ -70,6 +74,33 @@ def restore(config: Config, file: Path) -> Classifier:
     model = build(replace(config, model=replace(config.model, weights=None)))
     weight_files.load(model, weight_files.read(file, "weights"), str(file))
     return model
+
+
+def feature_extractor(model: Model) -> nn.Module:
+    """The feature extractor of a network, with random weights.
+
+    Raises:
+        UserError: where there is no such network.
+    """
+    family = _family(model)
+    return family.features(family.whole())
+
+
+def restore_features(model: Model, file: Path) -> tuple[nn.Module, list[float] | None, list[float] | None]:
+    """The trained feature extractor of a run without its linear layers, and mean and std of the pixels it expects.
+
+    Raises:
+        UserError: where the file is missing, damaged, or of another network.
+    """
+    family = _family(model)
+    return _with_weights(replace(model, weights=str(file)), family, family.whole())
+
+
+def licence(model: Model, weights: str | None) -> str:
+    """What is known of the licence of initial weights, given as an identity names them: exact name or digest."""
+    if weights is None:
+        return "random initial weights"
+    return _family(model).licence(weights)
 
 
 def check(config: Config) -> int:

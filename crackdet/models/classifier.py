@@ -84,13 +84,7 @@ class Classifier(nn.Module):
 
     def stages(self) -> list[Stage]:
         """The resolutions of the feature extractor, finest first: channels and stride of each."""
-        declared = getattr(self.feature_extractor, "stages", None)
-        if callable(declared):
-            return list(declared())
-        try:
-            return probe_stages(self.feature_extractor, *PROBE_SIZES)
-        except (RuntimeError, AssertionError, ValueError):  # a network of one size only
-            return probe_stages(self.feature_extractor, self.image_size)
+        return stages(self.feature_extractor, self.image_size)
 
 
 def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) -> int:
@@ -108,6 +102,17 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     raise UserError(
         f"data.image_size={image_size}: {name} cannot take images of that size; it can take {', '.join(sizes)}"
     )
+
+
+def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
+    """The resolutions of a feature extractor that was trained on images of this size, finest first."""
+    declared = getattr(feature_extractor, "stages", None)
+    if callable(declared):
+        return list(declared())
+    try:
+        return probe_stages(feature_extractor, *PROBE_SIZES)
+    except (RuntimeError, AssertionError, ValueError):  # a network of one size only
+        return probe_stages(feature_extractor, image_size)
 
 
 def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int | None = None) -> list[Stage]:

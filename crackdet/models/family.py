@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from crackdet.errors import UserError
 
+UNKNOWN_LICENCE = "not known: of the file that training started from"
+
 
 @dataclass(frozen=True)
 class InitialWeights:
@@ -39,6 +41,9 @@ class Family(Protocol):
     def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
         """Weights that the user has as a file, with the normalisation where the file is known."""
 
+    def licence(self, weights: str) -> str:
+        """What is known of the licence of weights, given by their published name or as sha256:DIGEST."""
+
 
 class OwnFamily:
     """What networks have in common that are their own feature extractor and have no published weights."""
@@ -59,6 +64,9 @@ class OwnFamily:
 
     def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
         return InitialWeights(state)
+
+    def licence(self, weights: str) -> str:
+        return UNKNOWN_LICENCE
 
     def _none(self, weights: str) -> str:
         return (

@@ -11,7 +11,7 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.errors import UserError
 from crackdet.files import file_digest
-from crackdet.models.family import InitialWeights
+from crackdet.models.family import UNKNOWN_LICENCE, InitialWeights
 from crackdet.wording import nearest
 
 NUM_CLASSES = 1000  # of ImageNet
@@ -73,12 +73,23 @@ class TorchvisionFamily:
 
         The name of the file must not decide: it is no part of a run's identity.
         """
-        digest = file_digest(file)
-        chosen = next((w for w in get_model_weights(self.name) if digest.startswith(_published_digest(w.url))), None)
-        return self._with_normalisation(state, chosen)
+        return self._with_normalisation(state, self._of_digest(file_digest(file)))
+
+    def licence(self, weights: str) -> str:
+        chosen = self._of_digest(weights.removeprefix("sha256:"))
+        if chosen is None and weights in get_model_weights(self.name).__members__:
+            chosen = self._published(weights)
+        if chosen is None:
+            return UNKNOWN_LICENCE
+        stated = chosen.meta.get("license")
+        return f"{stated} ({chosen})" if stated else f"torchvision states none for {chosen}; its code is BSD-3-Clause"
 
     def default_weights(self) -> str:
         return str(get_model_weights(self.name).DEFAULT.name)
+
+    def _of_digest(self, digest: str) -> Any:
+        """The published weights whose file has this SHA-256; None where there are none."""
+        return next((w for w in get_model_weights(self.name) if digest.startswith(_published_digest(w.url))), None)
 
     def _published(self, weights: str) -> Any:
         known = get_model_weights(self.name).__members__

@@ -1,0 +1,96 @@
+"""Finished runs of several networks, published as training publishes them; only the custom one has been trained."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import nn
+
+from crackdet.backbone.export import export
+from crackdet.compose import compose
+from crackdet.data import data_fingerprint
+from crackdet.files import write_json, write_text
+from crackdet.identity import identify
+from crackdet.models import build
+from crackdet.schema import Model, to_dict
+from crackdet.store import Run, RunStore
+
+Publish = Callable[..., Run]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
+    """A finished run of the configuration that overrides give, with random weights and statistics."""
+    store = RunStore(tmp_path_factory.mktemp("backbone") / "runs")
+
+    def published(*overrides: str, model: Model | None = None) -> Run:
+        config = compose(
+            [
+                "data.num_images=16",
+                "model.linear_features=8",
+                f"runtime.cache={cache}",
+                "runtime.device=cpu",
+                *overrides,
+            ]
+        )
+        config = replace(config, model=model or config.model)
+        identity = identify(config, data_fingerprint(config.data, config.runtime))
+        run = store.run(identity.run_id)
+        if run.result is None:
+            run.directory.mkdir(parents=True)
+            write_text(run.config_file, yaml.safe_dump(to_dict(config)))
+            write_json(run.identity_file, identity.content)
+            save_file({n: t.contiguous() for n, t in stirred(build(config)).state_dict().items()}, run.weights_file)
+            costs = {"parameters": 1, "seconds": 1.0, "valid_images": 4}
+            run.publish({"accuracy": 0.75, "loss": 0.5, "epoch": 1, **costs})
+        return run
+
+    return published
+
+
+def stirred(model: nn.Module) -> nn.Module:
+    """With statistics and scales of batch normalisation that are not those of a new network."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
+                assert tensor is not None
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2 + (0.9 if tensor.min() > 0 else 0.0))
+    return model
+
+
+CUSTOM = (
+    "model.conv_out=[4,8,16]",
+    "data.image_size=32",
+    "model.input_mean=[0.4,0.5,0.6]",
+    "model.input_std=[0.2,0.3,0.4]",
+)
+RESNEXT = ("model=resnext50", "model.weights=null", "data.image_size=32")
+MOBILENET = ("model=torchvision", "model.name=mobilenet_v3_small", "model.weights=null", "data.image_size=32")
+SWIN = ("model=torchvision", "model.name=swin_t", "model.weights=null", "data.image_size=32")
+
+
+@pytest.fixture(scope="session")
+def exported(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Run, Path]]:
+    """A run and the folder that its backbone was exported to, once for each network."""
+    root = tmp_path_factory.mktemp("exports")
+
+    def folder(*overrides: str) -> tuple[Run, Path]:
+        run = publish(*overrides)
+        if not (root / run.id).exists():
+            export(run, root / run.id)
+        return run, root / run.id
+
+    return folder

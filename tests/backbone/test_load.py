@@ -1,0 +1,253 @@
+"""A backbone that was exported and loaded computes what the run's own feature extractor computes."""
+
+import contextlib
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+
+import crackdet
+from crackdet.backbone.description import Description
+from crackdet.backbone.network import Backbone
+from crackdet.errors import UserError
+from crackdet.inference.loaded import LoadedRun
+from crackdet.store import Run
+from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT, SWIN
+
+Exported = Callable[..., tuple[Run, Path]]
+FAMILIES = pytest.mark.parametrize(
+    "network", [CUSTOM, RESNEXT, MOBILENET, SWIN], ids=["custom", "resnext", "mobilenet", "swin"]
+)
+
+
+def pictures(height: int = 96, width: int = 64) -> Tensor:
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def maps_of_the_run(run: Run, images: Tensor) -> list[Tensor]:
+    """What the modules of the run's stages give for images in [0, 1], normalised by the run's own values."""
+    model, found = LoadedRun(run).model("cpu"), {}
+    for stage in model.stages():
+        module = model.feature_extractor.get_submodule(stage.name)
+        module.register_forward_hook(lambda _m, _i, output, stage=stage: found.__setitem__(stage, output))
+    with torch.no_grad():
+        model.feature_extractor((images - model.input_mean) / model.input_std)
+    return [m if m.shape[1] == stage.channels else m.permute(0, 3, 1, 2) for stage, m in found.items()]
+
+
+def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert torch.allclose(one, other, atol=1e-4 * max(1.0, float(other.abs().max())))
+
+
+def small_detector(backbone: Backbone, **options: object) -> FasterRCNN:
+    """With a head that is small even on the 2048 channels of a ResNeXt."""
+    return FasterRCNN(
+        backbone,
+        min_size=64,
+        max_size=96,
+        rpn_pre_nms_top_n_train=50,
+        rpn_post_nms_top_n_train=20,
+        rpn_pre_nms_top_n_test=50,
+        rpn_post_nms_top_n_test=20,
+        box_batch_size_per_image=16,
+        box_head=TwoMLPHead(backbone.out_channels * 49, 8),
+        box_predictor=FastRCNNPredictor(8, num_classes=2),
+        **options,
+    )
+
+
+def targets() -> list[dict[str, Tensor]]:
+    return [{"boxes": torch.tensor([[4.0, 8, 40, 60]]), "labels": torch.tensor([1])} for _ in range(2)]
+
+
+@FAMILIES
+def test_the_maps_are_those_of_the_run_on_images_of_another_size(exported: Exported, network: tuple[str, ...]) -> None:
+    run, folder = exported(*network)
+    expected = maps_of_the_run(run, pictures())
+    for freeze in (True, False):
+        backbone = crackdet.load_backbone(folder, freeze_batchnorm=freeze, image_mean=[0] * 3, image_std=[1] * 3).eval()
+        with torch.no_grad():
+            assert_close(list(backbone.maps(pictures()).values()), expected)
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}], ids=["default", "own"]
+)
+def test_behind_a_detector_images_are_normalised_exactly_once(exported: Exported, own: dict[str, list[float]]) -> None:
+    run, folder = exported(*CUSTOM)
+    backbone = crackdet.load_backbone(folder, **own).eval()  # type: ignore[arg-type]
+    detector = small_detector(backbone, rpn_anchor_generator=backbone.anchors(), **own).eval()
+    with torch.no_grad():
+        batch, _ = detector.transform(list(pictures(64, 96)))  # of the size that the detector asks for: no resizing
+        assert_close([backbone(batch.tensors)], maps_of_the_run(run, pictures(64, 96))[-1:])
+
+
+@pytest.mark.parametrize("network", [CUSTOM, MOBILENET, RESNEXT], ids=["custom", "mobilenet", "resnext"])
+@pytest.mark.parametrize("pyramid", [False, True], ids=["map", "pyramid"])
+def test_a_detector_takes_the_backbone_and_trains_the_stages_that_it_may(
+    exported: Exported, network: tuple[str, ...], pyramid: bool
+) -> None:
+    backbone = crackdet.load_backbone(exported(*network)[1], pyramid=pyramid, trainable_stages=1)
+    detector = small_detector(backbone, rpn_anchor_generator=backbone.anchors(16)).train()
+    before = copy.deepcopy(backbone.state_dict())
+    optimizer = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], lr=1e-3)
+    sum(detector(list(pictures()), targets()).values()).backward()
+    optimizer.step()
+    changed = {name for name, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {name for name, p in backbone.body.named_parameters() if f"body.{name}" in changed} == {
+        name for name, p in backbone.body.named_parameters() if p.requires_grad
+    }
+    assert 0 < sum(p.requires_grad for p in backbone.body.parameters()) < len(list(backbone.body.parameters()))
+    assert not any("running" in name or ".bn" in name for name in changed)
+    found = detector.eval()(list(pictures()))
+    assert all(torch.isfinite(image["boxes"]).all() for image in found)
+
+
+def test_torchvisions_default_anchors_fit_a_pyramid_of_four_stages(exported: Exported) -> None:
+    backbone = crackdet.load_backbone(exported(*RESNEXT)[1], pyramid=True)
+    detector = small_detector(backbone)
+    assert detector.rpn.anchor_generator.sizes == backbone.anchors().sizes
+    assert set(detector.train()(list(pictures()), targets())) >= {"loss_classifier", "loss_objectness"}
+
+
+@pytest.mark.parametrize(
+    ("trainable", "first"),
+    [(0, set()), (1, {"layer4"}), (2, {"layer3", "layer4"}), (5, {"conv1", "layer1", "layer2", "layer3", "layer4"})],
+)
+def test_the_last_stages_are_trainable(exported: Exported, trainable: int, first: set[str]) -> None:
+    backbone = crackdet.load_backbone(exported(*RESNEXT)[1], trainable_stages=trainable)
+    assert {name.split(".")[0] for name, p in backbone.body.named_parameters() if p.requires_grad} == first
+
+
+def test_a_map_has_the_channels_and_the_stride_that_are_told(exported: Exported) -> None:
+    backbone = crackdet.load_backbone(exported(*MOBILENET)[1])
+    assert backbone.out_channels == backbone.stages[-1].channels == backbone(pictures()).shape[1]
+    for stage, found in zip(backbone.stages, backbone.maps(pictures()).values(), strict=True):
+        assert found.shape == (2, stage.channels, 96 // stage.stride, 64 // stage.stride)
+
+
+# --- regions, as the first R-CNN has them -------------------------------------------------------------
+
+
+def test_regions_that_need_no_resizing_have_the_features_that_the_classifier_saw(exported: Exported) -> None:
+    run, folder = exported(*CUSTOM)
+    with torch.no_grad():
+        expected = LoadedRun(run).model("cpu").features(pictures(32, 32))
+    found = crackdet.load_backbone(folder).features(pictures(32, 32), grid=None)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_regions_of_any_size_become_vectors_whatever_the_batches(exported: Exported) -> None:
+    backbone = crackdet.load_backbone(exported(*CUSTOM)[1]).train()
+    regions = [(pictures(side, 90 - side)[0] * 255).to(torch.uint8) for side in (1, 7, 33, 64, 89)]
+    vectors = backbone.features(regions, batch_size=2)
+    assert vectors.shape == (5, backbone.out_channels)
+    assert torch.allclose(vectors, backbone.features(regions), atol=1e-5)
+    assert torch.allclose(vectors, backbone.features([region / 255 for region in regions]), atol=0.02)
+    assert backbone.features(regions, grid=2).shape == (5, 4 * backbone.out_channels)
+    assert backbone.features([]).shape == (0, backbone.out_channels)
+    assert backbone.training and backbone.body.training
+
+
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        (torch.zeros(3, 0, 4), "region 1: has shape (3, 0, 4); must be (3, height, width)"),
+        (torch.zeros(1, 8, 8), "region 1: has shape (1, 8, 8); must be (3, height, width)"),
+        (
+            torch.zeros(3, 8, 8, dtype=torch.int64),
+            "region 1: is torch.int64; must be uint8, or floating point in [0, 1]",
+        ),
+    ],
+)
+def test_what_is_no_region_is_refused(exported: Exported, region: Tensor, reason: str) -> None:
+    with pytest.raises(UserError) as refused:
+        crackdet.load_backbone(exported(*CUSTOM)[1]).features([torch.zeros(3, 4, 4), region])
+    assert str(refused.value) == reason
+
+
+# --- what is refused ----------------------------------------------------------------------------------
+
+
+def test_images_that_are_too_small_are_refused_and_the_smallest_are_taken(exported: Exported) -> None:
+    backbone = crackdet.load_backbone(exported(*CUSTOM)[1])
+    assert backbone(torch.zeros(1, 3, 8, 8)).shape[-2:] == (1, 1)
+    with pytest.raises(UserError, match=r"images of 8 x 7 pixels: too small for custom-\w+, which needs 8 x 8"):
+        backbone(torch.zeros(1, 3, 8, 7))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_description_is_refused_or_changes_nothing_that_is_typed(
+    exported_once: Path, data: st.DataObject
+) -> None:
+    content = json.loads((exported_once / "backbone.json").read_text())
+    key = data.draw(st.sampled_from(sorted(content)))
+    value = data.draw(st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3))
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "backbone.json").write_text(json.dumps({**content, key: value}))
+        with contextlib.suppress(UserError):
+            assert type(getattr(Description.read(Path(name)), key)) in (type(content[key]), type(value))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"image_size": "64"}, "is damaged (image_size is '64')"),
+        ({"stages": [{"name": "2", "channels": 4}]}, "is damaged (missing 1 required positional argument: 'stride')"),
+        ({"surprise": 1}, "is damaged (surprise is unknown)"),
+        ({"format": 2}, "has format 2, of a later crackdet; this one reads 1"),
+        ({"architecture": {"name": "custom", "conv_out": [0]}}, "model.conv_out"),
+        ({"architecture": {"name": "custom", "conv_out": [4, 8, 17]}}, "the weights do not fit the network"),
+        ({"architecture": {"name": "nothing_known"}}, "torchvision has no such classification network"),
+        ({"architecture": {"name": "mine", "_target_": "os.getcwd"}}, "its network is os.getcwd, code from outside"),
+        ({"weights_sha256": "0"}, "is not the file that backbone.json belongs to"),
+        (
+            {"stages": [{"name": "weird", "channels": 4, "stride": 2}]},
+            "cannot be followed from the image to its stages",
+        ),
+    ],
+)
+def test_a_folder_that_does_not_hold_together_is_refused(
+    exported: Exported, tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(exported(*CUSTOM)[1], folder)
+    content = json.loads((folder / "backbone.json").read_text())
+    (folder / "backbone.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError) as refused:
+        crackdet.load_backbone(folder)
+    assert reason in str(refused.value)
+
+
+def test_a_folder_without_an_export_or_with_damaged_weights_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no backbone.json; crackdet export RUN --to FOLDER writes it"):
+        crackdet.load_backbone(tmp_path)
+    folder = tmp_path / "copy"
+    shutil.copytree(exported(*CUSTOM)[1], folder)
+    (folder / "backbone.safetensors").write_bytes((folder / "backbone.safetensors").read_bytes()[:100])
+    with pytest.raises(UserError, match=r"backbone.safetensors: cannot be read as weights"):
+        crackdet.load_backbone(folder)
+
+
+def test_more_trainable_stages_than_there_are_is_refused(exported: Exported) -> None:
+    with pytest.raises(UserError, match="trainable_stages=4: must be from 0 to 3, the number of stages"):
+        crackdet.load_backbone(exported(*CUSTOM)[1], trainable_stages=4)
+
+
+@pytest.fixture(scope="module")
+def exported_once(exported: Exported) -> Path:
+    return exported(*CUSTOM)[1]
