@@ -51,7 +51,7 @@ def main() -> None:
         line = [
             sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
             f"model.seconds={wanted.seconds}", f"seed=range({wanted.runs})", "runtime.wait_for_others=true",
-            f"runtime.workers={wanted.workers}", "runtime.store=runs", "runtime.cache=cache",
+            f"runtime.workers={wanted.workers}", "runtime.threads=1", "runtime.store=runs", "runtime.cache=cache",
         ]  # fmt: skip
         began = time.time()
         started = [
