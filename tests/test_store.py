@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from crackdet.errors import StoreError, UserError, WriteFailed
 from crackdet.files import read_csv, replacing, write_csv, write_json
 from crackdet.identity import Identity
+from crackdet.locks import is_held
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
 
 RESULT = {"accuracy": 0.9, "loss": 0.3, "epoch": 1, "parameters": 10, "seconds": 1.0}
@@ -187,6 +189,15 @@ def test_a_look_at_the_status_does_not_hinder_a_claim(run: Run) -> None:
     for _ in range(20):
         assert again(run).status() is Status.TODO
         with run.claim():
+            pass
+
+
+def test_two_who_look_at_a_run_do_not_take_each_other_for_its_process(run: Run) -> None:
+    run.lock_file.touch()
+    with run.lock_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as one who looks, at that moment
+        assert not is_held(run.lock_file)
+        with pytest.raises(AlreadyRunning), again(run).claim():  # were it to last, a claim would give up
             pass
 
 

@@ -44,6 +44,18 @@ def runs(store: Store = STORE) -> None:
 
 
 @command
+def watch(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
+    once: Annotated[bool, typer.Option("--once", help="Show the runs as they are now, and leave.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+) -> None:
+    """The runs live: those at work with epoch, accuracy and time left, what has ended, the best. Ctrl-C leaves."""
+    from crackdet.watch import watch as show_live
+
+    show_live(folder, once, every)
+
+
+@command
 def show(run: RunName, store: Store = STORE) -> None:
     """One run: status, result, settings, history."""
     from crackdet.schema import flatten

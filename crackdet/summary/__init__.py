@@ -19,7 +19,7 @@ from crackdet.summary.index import read_results
 if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
 
-__all__ = ["Entry", "Summary", "pick", "summarise"]
+__all__ = ["Entry", "Summary", "merit", "pick", "summarise"]
 
 SCHEMA = 1
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
@@ -177,11 +177,11 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
         finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
     )
     for ranking in rankings:
-        ranking.sort(key=lambda entry: _merit(entry, metric))
+        ranking.sort(key=lambda entry: merit(entry, metric))
     return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED], metric)
 
 
-def _merit(entry: Entry, metric: str) -> tuple[float, float, float, str]:
+def merit(entry: Entry, metric: str = "accuracy") -> tuple[float, float, float, str]:
     """Falling accuracy, or another metric; a tie goes to the cheaper feature extractor, then to the smaller loss."""
     return (-entry.value(metric), entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)
 

@@ -1,0 +1,121 @@
+"""`crackdet watch` as it is used: in a terminal of its own, beside a training that does not know of it."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crackdet.store import Status
+from crackdet.watch.board import Board
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 120  # seconds: only a test that fails takes so long
+ENDLESS = ("trainer.max_epochs=100000", "trainer.patience=100000", "optimizer.learning_rate=1e-6")
+
+
+@pytest.fixture
+def training(tmp_path: Path, places: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A run that will not end by itself, and is at work."""
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *TINY, *places, *ENDLESS], cwd=tmp_path, stdout=log, stderr=log
+        )
+    until(lambda: bool(list((tmp_path / "runs").glob("*/history.csv"))))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+class Terminal:
+    """`crackdet` in a pseudo-terminal of 80 columns and 24 lines."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.text = ""
+        environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+        environment.pop("NO_COLOR", None)
+        self.pid, self.file = pty.fork()
+        if self.pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "crackdet", *arguments], environment)
+
+    def shows(self, pattern: str) -> bool:
+        while select.select([self.file], [], [], 0)[0]:
+            try:
+                self.text += os.read(self.file, 65536).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+        return re.search(pattern, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)) is not None
+
+    def forget(self) -> None:
+        self.text = ""
+
+    def leave(self) -> int:
+        """Presses Ctrl-C; gives the exit status."""
+        os.write(self.file, b"\x03")
+        until(
+            lambda: self.shows("$^") or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        )
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_a_run_is_watched_until_it_is_killed(training: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    store = tmp_path / "runs"
+    terminal = Terminal("watch", str(store))
+    until(lambda: terminal.shows(r"1 running[^,]*\r?\n"))
+    time.sleep(8)
+    terminal.shows("x")
+    print(terminal.text[-1500:])
+    until(lambda: terminal.shows(r"custom-[0-9a-f]{12}\s+\d+/100000\s+0\.\d{4}"))
+    (run_id,) = Board(store).look()
+    assert run_id.status is Status.RUNNING
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    terminal.forget()
+    until(lambda: terminal.shows(r"1 interrupted"))
+    until(lambda: terminal.shows(r"its process died"))
+    assert terminal.leave() == 0
+
+
+def crackdet(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-m", "crackdet", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT)
+
+
+def test_piped_it_writes_a_line_for_each_change(training: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "crackdet", "watch", str(tmp_path / "runs"), "--every", "0.1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert watcher.stdout is not None and watcher.stderr is not None
+    lines = iter(watcher.stdout.readline, "")
+    next(line for line in lines if re.search(r"running custom-[0-9a-f]{12}: epoch \d+/100000, accuracy 0\.\d+", line))
+    training.send_signal(signal.SIGTERM)  # it saves its state
+    next(line for line in lines if re.search(r"interrupted custom-[0-9a-f]{12}$", line))
+    watcher.send_signal(signal.SIGINT)
+    assert watcher.wait(PATIENCE) == 0
+    assert watcher.stderr.read() == ""
+
+
+def test_once_is_a_snapshot_and_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    snapshot = crackdet("watch", "--once", str(tmp_path / "runs"))
+    assert (snapshot.returncode, snapshot.stderr) == (0, "")
+    assert "no runs yet" in snapshot.stdout
+    wrong = crackdet("watch", str(tmp_path / "nowhere"))
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr
