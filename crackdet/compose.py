@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config import parse, register
 from crackdet.errors import UserError
-from crackdet.schema import GROUPS, Config, Model
+from crackdet.schema import GROUPS, TRACKERS, Config, Model
 from crackdet.wording import allowed, nearest
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -57,6 +57,10 @@ def _belonging(key: str) -> str:
     options = GROUPS.get(group, {})
     if group == "model" and name in {item.name for item in fields(Model)}:
         return f"; say +{key}=VALUE, since the file of this network does not have it"
+    tracker, _, setting = name.partition(".")
+    if group == "tracker" and tracker in TRACKERS:
+        names = [item.name for item in fields(TRACKERS[tracker])]
+        return f"; it belongs to tracker={tracker}" if setting in names else nearest(setting, names)
     if not name or not options:
         return nearest(group, [item.name for item in fields(Config)])
     owners = [option for option, schema in options.items() if name in {item.name for item in fields(schema)}]

@@ -21,9 +21,11 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from crackdet.errors import UserError
 from crackdet.schema import (
+    FORMER,
     GROUPS,
     MISSING,
     SGD,
+    TRACKERS,
     YOUNGER,
     Config,
     CustomModel,
@@ -50,6 +52,8 @@ def register() -> None:
     for group, options in GROUPS.items():
         for option, schema in options.items():
             store.store(name=f"schema_{group}_{option}", node=schema)
+    for tracker, schema in TRACKERS.items():
+        store.store(name=f"schema_tracker_{tracker}", node=schema)
 
 
 def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
@@ -158,6 +162,7 @@ def _parse_known(group: str, text: str) -> Any:
     options = GROUPS[group]
     if len(options) == 1:
         schema = next(iter(options.values()))
+        tree = {key: value for key, value in tree.items() if key not in FORMER.get(group, ())}
     elif group == "model":
         schema = options.get(str(tree.get("name")), CustomModel if "conv_out" in tree else TorchvisionModel)
     elif tree.get("name") in options:

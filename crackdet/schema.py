@@ -234,8 +234,22 @@ class Runtime:
 
 
 @dataclass
+class TensorBoard:
+    folder: str = setting("outputs/tensorboard", path=True, length=(1, None))
+
+
+@dataclass
+class MLflow:
+    uri: str = setting("sqlite:///outputs/mlflow.db", length=(1, None))  # of a database or a server
+    experiment: str = setting("crackdet", length=(1, None))
+
+
+@dataclass
 class Tracker:
-    name: str = setting("none", choices=("none",))
+    """Who else is told of a run; null: not this one."""
+
+    tensorboard: TensorBoard | None = None
+    mlflow: MLflow | None = None
 
 
 @dataclass
@@ -277,7 +291,7 @@ class Schema(Seeded):
     scheduler: Scheduler = MISSING
     trainer: Trainer = MISSING
     runtime: Runtime = MISSING
-    tracker: Tracker = MISSING
+    tracker: dict[str, Any] = field(default_factory=dict)  # each tracker brings its own
     sweep: Sweep = MISSING
 
 
@@ -291,7 +305,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "tracker": {"none": Tracker},
     "sweep": {"default": Sweep},
 }
+TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "mlflow": MLflow}
 YOUNGER = ("sweep",)  # groups that configurations stored by earlier versions do not have
+FORMER = {"tracker": ("name",)}  # settings that only they have
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from crackdet.schema import GROUPS, Config
 
@@ -32,7 +32,7 @@ def declared(key: str) -> tuple[Any, Mapping[str, Any]] | None:
                 break
             kind = get_type_hints(found)[part]
             metadata = items[part].metadata
-            found = kind
+            found = next((part for part in get_args(kind) if is_dataclass(part)), kind)  # of TensorBoard | None
         else:
             return kind, metadata
     return None

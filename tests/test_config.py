@@ -14,7 +14,18 @@ from omegaconf import OmegaConf
 from crackdet.compose import CONF, compose
 from crackdet.config import parse, register
 from crackdet.errors import UserError
-from crackdet.schema import GROUPS, Augmentation, Config, Seeded, UserModel, to_dict
+from crackdet.schema import (
+    GROUPS,
+    TRACKERS,
+    Augmentation,
+    Config,
+    MLflow,
+    Seeded,
+    TensorBoard,
+    Tracker,
+    UserModel,
+    to_dict,
+)
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 ROOT = {"folder": ["data.root=photographs"], "article": ["data.root=photographs"]}
@@ -218,6 +229,7 @@ def defaults(schema: type) -> dict[str, Any]:
 def test_every_setting_stands_in_its_yaml_file_with_the_default_of_the_schema(group: str, option: str) -> None:
     expected = defaults(GROUPS[group][option])
     expected.pop("augmentation", None)  # a group of its own
+    expected = {key: value for key, value in expected.items() if key not in TRACKERS}  # a file each
     assert stated(CONF / group / f"{option}.yaml") == expected
 
 
@@ -229,7 +241,30 @@ def test_every_augmentation_file_states_every_setting_and_none_is_the_default() 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_yaml_file_of_a_group_has_a_schema(group: str) -> None:
-    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group])
+    more = set(TRACKERS) if group == "tracker" else set()
+    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group]) | more
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_every_tracker_states_its_settings_and_several_go_together(tracker: str) -> None:
+    assert stated(CONF / "tracker" / f"{tracker}.yaml") == {tracker: defaults(TRACKERS[tracker])}
+    assert compose([f"tracker={tracker}"]).tracker == Tracker(**{tracker: TRACKERS[tracker]()})
+    both = compose(["tracker=[tensorboard,mlflow]", "tracker.mlflow.uri=http://there"]).tracker
+    assert both == Tracker(TensorBoard(), MLflow("http://there"))
+
+
+def test_a_configuration_of_before_there_were_trackers_is_read() -> None:
+    tree = to_dict(compose([]))
+    assert parse({**tree, "tracker": {"name": "none"}}) == parse(tree)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"), ("tracker.mlflow.urn=x", "did you mean uri")],
+)
+def test_a_setting_of_a_tracker_that_was_not_chosen_is_told(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compose([override])
 
 
 def test_the_primary_file_states_the_seed() -> None:

@@ -14,7 +14,7 @@ from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.errors import UserError
 from crackdet.identity import Identity, identify
-from crackdet.schema import GROUPS, Augmentation, Config, SyntheticData, to_dict
+from crackdet.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
 
 FINGERPRINT = "of the data"
 DEFAULT = {group: next(iter(options.values())) for group, options in GROUPS.items()}
@@ -74,6 +74,8 @@ GIVEN: dict[str, Any] = {  # what is null by default
     "num_workers": 1,
     "threads": 1,
     "exclude": "seed == 1",
+    "tensorboard": TensorBoard(),
+    "mlflow": MLflow(),
 }
 
 

@@ -20,13 +20,14 @@ from crackdet.clean import remove, spare_weights
 from crackdet.config import parse
 from crackdet.data import ImageSet, data_fingerprint
 from crackdet.errors import Pruned, RunFailed, UserError, WriteFailed
-from crackdet.identity import Identity, identify
-from crackdet.schema import Config
-from crackdet.store import AlreadyRunning, Failure, Run, RunStore
+from crackdet.identity import LEFT_OUT, Identity, identify
+from crackdet.schema import Config, flatten, to_dict
+from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
 from crackdet.sweep.memo import SINGLE, Meaning, Memo, config_folders, lasts, what_it_read
 from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.skip import finished_line
 from crackdet.sweep.start import refuse
+from crackdet.tracking import Subject, Trackers
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Job:
     identity: Identity
     run: Run
     overrides: list[str]
+    sweep: str | None = None  # the folder of the sweep that it is a job of
 
     def is_finished(self) -> bool:
         """Whether there is nothing to do.
@@ -125,7 +127,7 @@ def run_job(composed: DictConfig) -> float | None:
             job = plan(composed, overrides)
             memo.remember([job.meaning(composed)])
         else:
-            job = plan(composed, overrides)
+            job = replace(plan(composed, overrides), sweep=hydra.sweep.dir)
             SweepRecord(Path(hydra.sweep.dir)).add(job.run, overrides)
         return execute(job, None if single else _judge(hydra, job))
     except UserError as error:
@@ -158,23 +160,34 @@ def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge
 
     run = job.run
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
+    trackers = Trackers(job.config.tracker, _subject(job))
     try:
         run.count_attempt()
-        result = train_run(run, job.config, job.identity, sets, job.overrides, damage, judge)
+        result = train_run(run, job.config, job.identity, sets, job.overrides, damage, judge, trackers.update)
     except Pruned as pruned:
         run.fail(Failure.PRUNED, str(pruned), attempts=0)
         log.info("pruned %s %s", run.id, pruned)
+        trackers.end(Status.PRUNED)
         return None
     except Interrupted:
         run.failure_file.unlink(missing_ok=True)
         log.warning("%s is saved; the same command goes on from here", run.id)
+        trackers.end(Status.INTERRUPTED if run.result is None else Status.FINISHED, run.result)
         raise
     except Exception as error:
-        raise _failed(run, error) from error
+        failed = _failed(run, error)
+        trackers.end(Status.FAILED)
+        raise failed from error
+    trackers.end(Status.FINISHED, result)
     log.info(
         "finished %s: accuracy %.4f in epoch %d, %s", run.id, result["accuracy"], result["epoch"], run.weights_file
     )
     return float(result["accuracy"])
+
+
+def _subject(job: Job) -> Subject:
+    settings = {group: value for group, value in to_dict(job.config).items() if group not in LEFT_OUT}
+    return Subject(job.run, flatten(settings), job.overrides, job.sweep)
 
 
 def _failed(run: Run, error: Exception) -> RunFailed:

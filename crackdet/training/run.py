@@ -22,6 +22,7 @@ from crackdet.identity import LEFT_OUT, Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
 from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
+from crackdet.tracking import check_trackers
 from crackdet.training.cost import measure_cost
 from crackdet.training.device import choose_device, compiles, make_deterministic, precision_of, same_threads
 from crackdet.training.interrupt import listening
@@ -41,11 +42,12 @@ def prepare(config: Config) -> dict[str, ImageSet]:
     """The images, decoded; and everything looked at that can be wrong before training.
 
     Raises:
-        UserError: for a store, a device, a network, weights or data that cannot be used.
+        UserError: for a store, a device, a network, weights, trackers or data that cannot be used.
     """
     RunStore(Path(config.runtime.store).expanduser()).check_writable()
     choose_device(config.runtime)
     check_weights(config)
+    check_trackers(config.tracker)
     return load_splits(config.data, config.runtime)
 
 
@@ -57,11 +59,13 @@ def train_run(
     overrides: list[str],
     repaired: str | None = None,
     judge: Callable[[Sequence[Mapping[str, Any]]], str | None] | None = None,
+    tell: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains a claimed run to its end and publishes it; gives the content of its `result.json`.
 
     `repaired` is what was damaged of an earlier result, to be told with the new one. `judge` is asked after each
-    epoch but the last, with the history so far, for a reason not to go on.
+    epoch but the last, with the history so far, for a reason not to go on. `tell` is told the history whenever it
+    has grown, and where the run goes on from.
 
     Raises:
         UserError: for weights that cannot be had.
@@ -82,6 +86,8 @@ def train_run(
         _write_beginning(run, config, identity, device, overrides)
         state = _begin(config, device)
         _resume(state, run, config, identity)
+        if tell is not None and state.progress.history:
+            tell(state.progress.history)
 
         def save() -> None:
             state.save(run.state_file, run.id)
@@ -89,6 +95,8 @@ def train_run(
 
         def on_epoch(progress: Progress) -> None:
             write_csv(run.history_file, progress.history)
+            if tell is not None:
+                tell(progress.history)
             ended = progress.epoch > config.trainer.max_epochs or progress.stopped_early(config.trainer)
             if judge is not None and not ended and (reason := judge(progress.history)):
                 save()

@@ -24,7 +24,7 @@ STYLES = {
     Status.TODO: "dim",
 }
 ENDED = (Status.FINISHED, Status.FAILED, Status.CORRUPT, Status.PRUNED, Status.INTERRUPTED)
-HEAD = 10  # lines that are not rows of a table
+HEAD = 11  # lines that are not rows of a table
 FEW = 5  # rows of what has ended lately, and of what is to come, where there is room for more of what runs
 
 
@@ -110,7 +110,7 @@ def counts(board: Board) -> Text:
     ]
     if board.unread:
         parts.append((f"{board.unread:,} being read", "dim"))
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text()
     for place, (words, style) in enumerate(parts or [("no runs yet", "dim")]):
         text.append(", " if place else "").append(words, style)
     return text
