@@ -47,6 +47,10 @@ class Seen:
         """When it changed last, in seconds of the epoch."""
         return max(self.stamp[:2]) / 1e9
 
+    def lives(self, run: Run) -> bool:
+        """Whether there still is a process, where there was one."""
+        return self.status is not Status.RUNNING or is_held(run.lock_file)
+
     def is_settled(self, stamp: Stamp) -> bool:
         """Whether files with this stamp are those that were read."""
         return stamp == self.stamp and self.read - self.changed > SETTLED
@@ -163,7 +167,7 @@ class Board:
         """The run where it is not as it was; None where it is."""
         run, known = Run(self._store / run_id), self.seen.get(run_id)
         stamp = _stamp(run)
-        if known is not None and known.is_settled(stamp) and (known.status is not Status.RUNNING or is_held(run.lock_file)):
+        if known is not None and known.is_settled(stamp) and known.lives(run):
             return None
         try:
             seen = _read(run, stamp)
