@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 for name, value in {
@@ -18,10 +19,12 @@ from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
+from crackdet.locks import lock  # noqa: E402
 from crackdet.schema import MLflow  # noqa: E402
 from crackdet.store import Status  # noqa: E402
 from crackdet.tracking import History, Subject  # noqa: E402
 
+SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"
 STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # of MLflow; otherwise KILLED
 LONGEST = 500  # characters of a parameter that every MLflow server takes
@@ -38,12 +41,10 @@ class Recorder:
     """Goes on with the MLflow run of the same id that has not finished; begins one where there is none."""
 
     def __init__(self, settings: MLflow, subject: Subject) -> None:
-        uri = settings.uri
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(uri)
         self._subject = subject
-        self._experiment = _experiment(self._client, settings.experiment)
+        with _making(settings.uri):
+            self._client = MlflowClient(settings.uri)
+            self._experiment = _experiment(self._client, settings.experiment)
         self._known: dict[int, float] = {}  # validation loss by epoch, as MLflow has it
         found = self._unfinished()
         self._id = self._begin() if found is None else self._go_on(found)
@@ -99,6 +100,18 @@ class Recorder:
         now = round(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
         self._client.log_batch(self._id, metrics=metrics)
+
+
+@contextmanager
+def _making(uri: str) -> Iterator[None]:
+    """One process at a time: at its first question MLflow makes the tables of a new database, and would do so twice."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    file = Path(uri.removeprefix(SQLITE))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with lock(file.with_name(f"{file.name}.lock")):
+        yield
 
 
 def _experiment(client: MlflowClient, name: str) -> str:

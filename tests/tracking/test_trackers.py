@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import multiprocessing
 import subprocess
 import sys
 import uuid
@@ -165,6 +166,23 @@ def test_a_missing_package_is_told_before_training(job: Job, name: str, monkeypa
     with pytest.raises(UserError, match=rf"pip install 'crackdet\[{name}\]'"):
         execute(job)
     assert not job.run.directory.exists()
+
+
+@needs_mlflow
+def test_two_processes_may_begin_a_database_together(tmp_path: Path) -> None:
+    told = Settings(mlflow=MLflow(f"sqlite:///{tmp_path}/mlflow.db"))
+    context = multiprocessing.get_context("spawn")
+    ids = ["custom-00000000aaaa", "custom-00000000bbbb"]
+    processes = [context.Process(target=begin, args=(told, run_id)) for run_id in ids]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [mlflow_runs(told, run_id)[0].info.status for run_id in ids] == ["FINISHED"] * 2
+
+
+def begin(told: Settings, run_id: str) -> None:
+    Trackers(told, Subject(Run(Path("runs") / run_id), {}, [])).end(Status.FINISHED)
 
 
 def test_who_uses_no_tracker_imports_none() -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -95,7 +95,7 @@ def _failed(job: "Job", orders: Orders) -> bool:
             from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
 
             judge = judge_of(orders.directory, orders.pruner, job.run)
-        execute(job, judge)
+        execute(replace(job, sweep=str(orders.directory)), judge)
     except (RunFailed, UserError) as error:
         log.error("%s", error)
         return True
