@@ -68,12 +68,14 @@ class Trackers:
         """Begins the run in each tracker that is asked for, or goes on with it."""
         self._trackers: dict[str, Tracker] = {}
         self._silent: set[str] = set()
+        self._history: History = []
         for name in MODULES:
             if (own := getattr(settings, name)) is not None:
                 self._try(name, partial(self._open, name, own, subject))
 
     def update(self, history: History) -> None:
         """To be called whenever an epoch has ended, with all epochs so far."""
+        self._history = history
         for name, tracker in self._trackers.items():
             if name not in self._silent:
                 self._try(name, partial(tracker.update, history))
@@ -82,11 +84,15 @@ class Trackers:
         """To be called once, with how the run has ended and the content of `result.json` where there is one."""
         values = {name: float(value) for name in RESULTS if (value := (result or {}).get(name)) is not None}
         for name, tracker in self._trackers.items():
-            self._try(name, partial(tracker.end, status, values))
+            self._try(name, partial(self._close, tracker, status, values))
 
     def _open(self, name: str, own: Any, subject: Subject) -> None:
         module = importlib.import_module(f"crackdet.tracking.{name}")  # imports what runs without it do not pay for
         self._trackers[name] = module.open_tracker(own, subject)
+
+    def _close(self, tracker: Tracker, status: Status, result: Mapping[str, float]) -> None:
+        tracker.update(self._history)  # one that has failed meanwhile may be back
+        tracker.end(status, result)
 
     def _try(self, name: str, work: Callable[[], None]) -> None:
         try:

@@ -116,14 +116,21 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
     run_id = f"custom-{uuid.uuid4().hex[:12]}"  # another for each example, in one database
     subject = Subject(Run(Path("runs") / run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today")
     history: list[dict[str, Any]] = []
-    for lost, gained in lives:
+    assert places_told.tensorboard is not None
+    for life, (lost, gained) in enumerate(lives):
         history = history[: max(0, len(history) - lost)]  # a process dies, and the last checkpoint is older
         trackers = Trackers(places_told, subject)
         for _ in range(gained):
             epoch = len(history) + 1
             history.append({"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0})
             trackers.update(history)
-    trackers.end(Status.FINISHED, {"accuracy": 0.5})
+        if life + 1 == len(lives):
+            trackers.end(Status.FINISHED, {"accuracy": 0.5})
+        for file in (Path(places_told.tensorboard.folder) / run_id).iterdir():
+            if not file.name.endswith(
+                ".life"
+            ):  # they are read by name, which begins with the second they were begun in
+                file.rename(file.with_name(f"events.out.tfevents.{life:010d}.life"))
     (record,) = mlflow_runs(places_told, run_id)
     expected = [(row["epoch"], pytest.approx(row["valid_loss"])) for row in history]
     told = mlflow_course(places_told, record, "valid_loss")
@@ -157,6 +164,26 @@ def test_trackers_that_fail_warn_once_and_fail_no_run(
     assert Run(job.run.directory).status() is Status.FINISHED
     warned = [record.getMessage() for record in caplog.records if "the run goes on without it" in record.getMessage()]
     assert sorted(line.partition(":")[0] for line in warned) == sorted(f"tracker={name}" for name in there)
+
+
+@needs_mlflow
+def test_a_tracker_that_is_back_at_the_end_is_told_what_it_missed(
+    places_told: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    subject = Subject(Run(Path("runs/custom-00000000beef")), {}, [])
+    trackers = Trackers(Settings(mlflow=places_told.mlflow), subject)
+    history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
+    trackers.update(history[:1])
+    with monkeypatch.context() as gone:
+        gone.delattr(MlflowClient, "log_batch")
+        trackers.update(history[:2])
+    trackers.update(history)
+    (record,) = mlflow_runs(places_told, subject.run.id)
+    assert mlflow_course(places_told, record, "valid_loss") == [(1, 1.0)]
+    trackers.end(Status.FINISHED)
+    assert mlflow_course(places_told, record, "valid_loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
