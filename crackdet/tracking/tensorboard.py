@@ -68,7 +68,7 @@ def _chosen(subject: Subject) -> dict[str, Any]:
     keys = {override.partition("=")[0].lstrip("+~") for override in subject.overrides}
     groups = {"model.name", "seed", *(f"{key}.name" for key in keys)}  # model=resnext50 chooses a model.name
     chosen = {name: value for name, value in subject.parameters.items() if name in keys | groups and value is not None}
-    return chosen | ({"sweep": subject.sweep} if subject.sweep else {})
+    return chosen | {"sweep": subject.sweep or "none"}  # always: the columns are those of TensorBoard's first run
 
 
 def _shown(value: Any) -> float | str:
