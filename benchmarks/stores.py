@@ -69,6 +69,8 @@ def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
         "parameters": 8_671_681,
         "feature_dimension": 16_384,
         "feature_flops": int(draw.integers(10**8)),
+        "feature_latency_ms": float(draw.lognormal(1)),
+        "latency_ms": float(draw.lognormal(2)),
         "seconds": 11.3,
         "images_per_second": 871.2,
         "train_images": 480,

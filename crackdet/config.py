@@ -29,6 +29,7 @@ from crackdet.schema import (
     YOUNGER,
     Config,
     CustomModel,
+    Data,
     Model,
     Runtime,
     Schema,
@@ -118,6 +119,17 @@ def parse_runtime(config: DictConfig) -> Runtime:
         UserError: as `parse`.
     """
     return cast(Runtime, _of_sweep(config, "runtime"))
+
+
+def parse_data(tree: Any) -> Data:
+    """The `data` group of a stored configuration alone, whose network may be of anybody's code.
+
+    Raises:
+        UserError: as `parse`.
+    """
+    settings = cast(Data, _parse_group("data", tree))
+    _check_ranges(settings, "data.")
+    return settings
 
 
 def locate(target: str) -> Any:

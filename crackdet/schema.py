@@ -260,6 +260,7 @@ class Sweep:
     zip: list[Any] = setting([])  # keys whose values go together; or several lists of keys
     exclude: str | None = None  # an expression over dotted keys: where it is true, there is no run
     order: str = setting("cheapest", choices=("cheapest", "given"))
+    report: bool = True  # write report.html at the end, where something was trained
 
 
 @dataclass

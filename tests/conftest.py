@@ -34,8 +34,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def places(tmp_path: Path, cache: Path) -> list[str]:
-    """Overrides that keep a run's files inside the test's folder."""
-    return [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu"]
+    """Overrides that keep a run's files inside the test's folder; with no reports, which have tests of their own."""
+    return [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu", "sweep.report=false"]
 
 
 @pytest.fixture

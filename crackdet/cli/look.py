@@ -28,6 +28,17 @@ def summary(
 
 
 @command
+def report(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
+    to: Annotated[Path | None, typer.Option(help="The file to write; report.html in FOLDER if not given.")] = None,
+) -> None:
+    """Writes the runs of a sweep or of a store as one HTML page, to look at and to send round."""
+    from crackdet.report import write_report
+
+    print(f"report {write_report(folder, to)}")
+
+
+@command
 def runs(store: Store = STORE) -> None:
     """All runs of the store, with their status."""
     from crackdet.summary.entries import differing, read_entry

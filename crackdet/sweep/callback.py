@@ -6,13 +6,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-unfinished: list[Path] = []  # folders of sweeps whose end Hydra has not told: it does not when one stops half-way
+# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
+unfinished: list[tuple[Path, bool]] = []
 
 
 class SummaryCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
-            unfinished.append(Path(config.hydra.sweep.dir))
+            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
@@ -28,6 +29,6 @@ def finish_all(status: int = 0) -> None:
     from crackdet.sweep.record import SweepRecord
 
     while unfinished:
-        directory = unfinished.pop()
+        directory, report = unfinished.pop()
         if SweepRecord(directory).runs():
-            finish(directory, status)
+            finish(directory, status, report)

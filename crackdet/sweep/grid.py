@@ -111,7 +111,8 @@ def sweep(
     OmegaConf.save(config, directory / "multirun.yaml")
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
-    finish(directory, train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0)
+    status = train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0
+    finish(directory, status, settings.report and bool(todo))  # nothing new was trained: nothing new to report
 
 
 def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:

@@ -77,7 +77,7 @@ def search(
     status = found.run()
     warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
-    finish(directory, status)
+    finish(directory, status, sweep.report)
 
 
 class Search:

@@ -1,0 +1,72 @@
+"""What the report of a large store costs: `python -m benchmarks.report [--runs 1000,10000]`.
+
+Time and size of `crackdet report` over a store of drawn figures, and, where there is a Chromium, the time until a
+browser has drawn the page with every figure.
+"""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.figures import HEAD, Figure, python
+from benchmarks.stores import fill
+
+LIMITS = {1000: (20.0, 15.0)}  # runs: seconds and MB; what larger stores are held to is that they open
+SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+PATIENCE = 120.0  # seconds
+
+
+def measure(runs: int, folder: Path) -> list[Figure]:
+    store, page = folder / f"store-{runs}", folder / f"report-{runs}.html"
+    fill(store, runs)
+    python("-m", "crackdet", "runs", "--store", str(store), folder=folder)  # files into the system's memory
+    seconds, _ = python("-m", "crackdet", "report", str(store), "--to", str(page), folder=folder)
+    limit, most = LIMITS.get(runs, (PATIENCE, 15.0))
+    size = page.stat().st_size / 1e6
+    what = f"the report of {runs} runs"
+    rows = [
+        Figure(f"{what}: written in", "goal", limit, seconds, "`crackdet report`, a process", True, "s"),
+        Figure(f"{what}: size", "goal", most, size, "one file", True, "MB"),
+    ]
+    if (opened := drawn_in(page)) is not None:
+        rows.append(Figure(f"{what}: drawn in", "goal", PATIENCE, opened, "headless Chromium, no GPU", True, "s"))
+    return rows
+
+
+def drawn_in(page: Path) -> float | None:
+    """Seconds until a browser has drawn all figures; None where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(SOFTWARE))
+        tab = browser.new_page()
+        began = time.perf_counter()
+        tab.goto(page.as_uri(), timeout=1000 * PATIENCE)
+        tab.wait_for_selector("html[data-drawn=yes]", state="attached", timeout=1000 * PATIENCE)
+        seconds = time.perf_counter() - began
+        browser.close()
+    return seconds
+
+
+def main(
+    runs: Annotated[str, typer.Option(help="Sizes of stores, with commas.")] = "1000,10000",
+    keep: Annotated[Path | None, typer.Option(help="A folder for stores and pages, to look at afterwards.")] = None,
+) -> None:
+    print(HEAD)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if keep is None else keep
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in map(int, runs.split(",")):
+            for figure in measure(number, folder):
+                print(figure.row(), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,87 @@
+"""What runs said of the validation images: where they were wrong, and where they disagree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.store import Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The content of a run's `predictions.csv`, an image a row."""
+
+    names: Sequence[str]
+    digests: Sequence[str]
+    cracks: NDArray[np.bool_]  # (images,): the labels
+    logits: NDArray[np.float64]  # (images,)
+
+    @cached_property
+    def called(self) -> NDArray[np.bool_]:
+        """Whether the run calls it a crack: above probability 0.5."""
+        return self.logits > 0
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of a crack, (images,)."""
+        return np.asarray(np.exp(-np.logaddexp(0, -self.logits)))
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images by what they are and what they were called."""
+
+    hits: int  # cracks called cracks
+    misses: int  # cracks called none
+    false_alarms: int
+    rejections: int
+
+
+def read_predictions(run: Run) -> Predictions | None:
+    """None where the file is missing, or is not what a run writes."""
+    from crackdet.files import read_csv
+
+    rows = read_csv(run.predictions_file)
+    try:
+        return Predictions(
+            [row["image"] for row in rows],
+            [row["digest"] for row in rows],
+            np.array([row["crack"] == "1" for row in rows], dtype=bool),
+            np.array([float(row["logit"]) for row in rows]),
+        ) if rows else None  # fmt: skip
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def confusion(predictions: Predictions) -> Confusion:
+    cracks, called = predictions.cracks, predictions.called
+    return Confusion(
+        int((cracks & called).sum()),
+        int((cracks & ~called).sum()),
+        int((~cracks & called).sum()),
+        int((~cracks & ~called).sum()),
+    )
+
+
+def hardest(predictions: Predictions, most: int) -> list[int]:
+    """The images on which the run is wrong, those first of which it was surest."""
+    wrong = np.flatnonzero(predictions.called != predictions.cracks)
+    order = np.argsort(-np.abs(predictions.logits[wrong]), kind="stable")
+    return [int(index) for index in wrong[order][:most]]
+
+
+def disagreements(several: Sequence[Predictions], most: int) -> list[int]:
+    """The images on which runs disagree, the most divided first; among those, where probabilities lie furthest apart.
+
+    The runs must have judged the same images in the same order.
+    """
+    called = np.stack([predictions.called for predictions in several])
+    probabilities = np.stack([predictions.probabilities for predictions in several])
+    share = called.mean(axis=0)
+    divided = np.minimum(share, 1 - share)
+    places = np.flatnonzero(divided > 0)
+    order = np.lexsort((-np.ptp(probabilities, axis=0)[places], -divided[places]))
+    return [int(index) for index in places[order][:most]]

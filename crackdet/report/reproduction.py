@@ -1,0 +1,86 @@
+"""What is needed to train a run again: its command, and what it was trained by and on."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crackdet.console import harmless
+from crackdet.files import read_json
+from crackdet.store import WEIGHTS
+from crackdet.summary.entries import Entry
+
+
+@dataclass(frozen=True)
+class Recipe:
+    title: str
+    id: str
+    command: str
+    facts: Sequence[tuple[str, str]]
+
+
+def recipe(title: str, entry: Entry) -> Recipe:
+    """How the run of an entry is trained again; what its files do not say is left out."""
+    provenance = entry.run.provenance
+    facts = {
+        "trained": provenance.get("started"),
+        "commit": _commit(provenance.get("git")),
+        "device": _device(entry, provenance),
+        "platform": provenance.get("platform"),
+        "versions": _versions(provenance.get("versions")),
+        "data": _data(entry),
+        "data fingerprint": read_json(entry.run.identity_file).get("fingerprint"),
+        "validation images": _images(entry),
+        "weights": _weights(entry),
+    }
+    command = shlex.join(["python", "train.py", *entry.overrides])
+    return Recipe(
+        title, entry.id, harmless(command), [(name, harmless(value)) for name, value in facts.items() if value]
+    )
+
+
+def sweep_command(entry: Entry) -> str | None:
+    """The command line of the sweep that first trained a run; None where it was no sweep, or is not known."""
+    command = entry.run.provenance.get("command")
+    if not isinstance(command, str):
+        return None
+    words = command.split()
+    return harmless(f"python {command}") if "-m" in words or "--multirun" in words else None
+
+
+def _commit(git: Any) -> str | None:
+    if not isinstance(git, dict) or not git.get("commit"):
+        return None
+    return str(git["commit"]) + (", with changes that are not committed" if git.get("modified") else "")
+
+
+def _device(entry: Entry, provenance: dict[str, Any]) -> str | None:
+    device = provenance.get("device") or entry.result.get("device")
+    if not device:
+        return None
+    words = [str(device), str(entry.result.get("number_format") or "")]
+    if provenance.get("threads"):
+        words.append(f"{provenance['threads']} threads of {provenance.get('cores')} cores")
+    return ", ".join(word for word in words if word)
+
+
+def _versions(versions: Any) -> str | None:
+    if not isinstance(versions, dict):
+        return None
+    return ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+
+
+def _data(entry: Entry) -> str | None:
+    data = entry.run.config.get("data", {})
+    return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
+
+
+def _images(entry: Entry) -> str | None:
+    number, digest = entry.result.get("valid_images"), entry.result.get("valid_digest")
+    return f"{number}, digest {digest}" if number else None
+
+
+def _weights(entry: Entry) -> str:
+    digests = [line.split()[3] for line in entry.result.get("files", []) if line.startswith(f"{WEIGHTS} ")]
+    there = "" if entry.run.weights_file.exists() else " (removed)"
+    return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digests[0]}" if digests else "")

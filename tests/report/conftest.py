@@ -1,0 +1,112 @@
+"""A small sweep with all that a report tells of: real runs on drawn photographs, and some that did not finish."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from crackdet.compose import compose
+from crackdet.data import data_fingerprint, synthetic
+from crackdet.identity import identify
+from crackdet.report import write_report
+from crackdet.store import Failure, Run, RunStore
+from crackdet.sweep.record import SweepRecord
+from crackdet.training.run import prepare, train_run
+
+EVIL = "<img src=x onerror=document.title='taken'>"  # a file name, and what a message may hold
+SETTINGS = ("trainer.batch_size=8", "trainer.max_epochs=2", "model.linear_features=16", "optimizer.learning_rate=1e-3")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder with its report."""
+
+    folder: Path
+    store: RunStore
+    finished: list[Run]
+    photographs: Path
+    report: Path
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
+    folder = tmp_path_factory.mktemp("report")
+    photographs = _draw(folder / "photographs")
+    store = RunStore(folder / "runs")
+    record = SweepRecord(folder / "sweep")
+    base = ["data=folder", f"data.root={photographs}", "data.image_size=32", "data.valid_fraction=0.5", *SETTINGS]
+    places = [f"runtime.store={store.root}", f"runtime.cache={cache}", "runtime.device=cpu"]
+    finished = []
+    for seed in range(4):
+        for channels in ("[2,4]", "[4,8]"):
+            overrides = [*base, *places, f"model.conv_out={channels}", f"seed={seed}"]
+            finished.append(_train(store, record, overrides))
+    for seed, (kind, reason) in enumerate(
+        ((Failure.ERROR, f"no room for {EVIL}"), (Failure.PRUNED, "worse than the median"), (Failure.DIED, "killed")),
+        10,
+    ):
+        run = store.run(f"custom-{seed:012x}")
+        run.directory.mkdir()
+        run.fail(kind, reason)
+        record.add(run, [f"seed={seed}"])
+    return Sweep(folder / "sweep", store, finished, photographs, write_report(folder / "sweep"))
+
+
+def _draw(root: Path) -> Path:
+    """Forty-eight photographs, of which half are hard to judge; their names are not harmless."""
+    for index in range(48):
+        crack = synthetic.label(index, seed=1, crack_fraction=0.5)
+        folder = root / ("crack" if crack else "noncrack")
+        folder.mkdir(parents=True, exist_ok=True)
+        drawing = synthetic.draw(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
+        Image.fromarray(drawing.image).save(folder / f"{EVIL}{index}.png")
+    return root
+
+
+def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
+    config = compose(overrides)
+    identity = identify(config, data_fingerprint(config.data, config.runtime))
+    run = store.run(identity.run_id)
+    with run.claim():
+        train_run(run, config, identity, prepare(config), overrides)
+    record.add(run, overrides)
+    return Run(run.directory)
+
+
+class Reader(HTMLParser):
+    """The elements of a page in their order, each with its attributes and its text."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str], list[str]]] = []
+        self._open: list[list[str]] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        text: list[str] = []
+        self.elements.append((tag, {name: value or "" for name, value in attrs}, text))
+        if tag not in ("meta", "img", "input", "rect"):
+            self._open.append(text)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for text in self._open:
+            text.append(data)
+
+    def find(self, tag: str, **attributes: str) -> Iterator[tuple[dict[str, str], str]]:
+        """Attributes and text of the elements that have these attributes (`data_name` for `data-name`)."""
+        wanted = {name.replace("_", "-").strip("-"): value for name, value in attributes.items()}
+        for name, attrs, text in self.elements:
+            if name == tag and all(attrs.get(key) == value for key, value in wanted.items()):
+                yield attrs, "".join(text)
+
+
+@pytest.fixture(scope="session")
+def page(sweep: Sweep) -> Reader:
+    return Reader(sweep.report)

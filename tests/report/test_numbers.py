@@ -1,0 +1,160 @@
+"""Every number of the page, from the runs' own files, worked out another way."""
+
+import csv
+import json
+import math
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from crackdet.store import Run
+from tests.report.conftest import Reader, Sweep
+
+
+def result(run: Run) -> dict[str, Any]:
+    return json.loads(run.result_file.read_text())  # type: ignore[no-any-return]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def figures(page: Reader) -> dict[str, Any]:
+    return json.loads(next(page.find("script", _id="figures"))[1])  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def ranked(sweep: Sweep) -> list[Run]:
+    return sorted(
+        sweep.finished,
+        key=lambda run: (-result(run)["accuracy"], result(run)["feature_flops"], result(run)["loss"], run.id),
+    )
+
+
+def cells(page: Reader) -> dict[str, dict[str, tuple[str, str]]]:
+    """The table: for each run (value, text) by column."""
+    table: dict[str, dict[str, tuple[str, str]]] = {}
+    row = ""
+    for tag, attrs, text in page.elements:
+        if tag == "tr":
+            row = attrs.get("id", "").removeprefix("run-") if "data-words" in attrs else ""
+        if tag == "td" and row:
+            table.setdefault(row, {})[attrs["data-name"]] = (attrs["data-value"], "".join(text))
+    return table
+
+
+def test_the_table_holds_what_results_hold_in_the_order_of_their_merit(
+    sweep: Sweep, page: Reader, ranked: list[Run]
+) -> None:
+    table = cells(page)
+    assert list(table) == [run.id for run in ranked]
+    for rank, run in enumerate(ranked, 1):
+        own, shown = result(run), table[run.id]
+        assert shown.pop("rank")[0] == str(rank)
+        channels = own["settings"]["model"]["conv_out"]
+        assert shown.pop("conv_out")[0] == f"[{channels[0]},{channels[1]}]"
+        assert shown.pop("seed")[0] == str(own["settings"]["seed"])
+        low, _, high = shown.pop("interval")[1].removesuffix("%").partition("\N{EN DASH}")
+        right = round(own["accuracy"] * own["valid_images"])
+        method = "wilson" if own["accuracy"] <= 0.99 else "exact"
+        reference = binomtest(right, own["valid_images"]).proportion_ci(method=method)
+        assert float(low) == pytest.approx(100 * reference.low, abs=0.051)
+        assert float(high) == pytest.approx(100 * reference.high, abs=0.051)
+        assert {name: float(value) for name, (value, _) in shown.items()} == {name: own[name] for name in shown}
+        assert shown["accuracy"][1].startswith(f"{100 * own['accuracy']:.2f}")
+
+
+def test_cards_show_the_best_and_the_recommended_run(sweep: Sweep, page: Reader, ranked: list[Run]) -> None:
+    accuracy, text = next(page.find("p", data_name="accuracy"))
+    assert float(accuracy["data-value"]) == result(ranked[0])["accuracy"]
+    assert text == f"{100 * result(ranked[0])['accuracy']:.2f}\N{NARROW NO-BREAK SPACE}%"
+    by_card: dict[str, set[float]] = defaultdict(set)
+    for attrs, _ in page.find("dd"):
+        if "data-name" in attrs:
+            by_card[attrs["data-name"]].add(float(attrs["data-value"]))
+    for name, values in by_card.items():
+        assert values <= {result(run)[name] for run in sweep.finished}, name
+
+
+def test_confusion_counts_are_those_of_the_predictions(page: Reader, ranked: list[Run]) -> None:
+    counted = {
+        name: [int(attrs["data-value"]) for attrs, _ in page.find("td", data_name=name)]
+        for name in ("hits", "misses", "false_alarms", "rejections")
+    }
+    predictions = rows(ranked[0].predictions_file)
+    expected: dict[tuple[bool, bool], int] = defaultdict(int)
+    for row in predictions:
+        expected[row["crack"] == "1", 1 / (1 + math.exp(-float(row["logit"]))) > 0.5] += 1
+    shown = [counted[name][0] for name in ("hits", "misses", "false_alarms", "rejections")]
+    assert shown == [expected[True, True], expected[True, False], expected[False, True], expected[False, False]]
+    assert (shown[0] + shown[3]) / len(predictions) == pytest.approx(result(ranked[0])["accuracy"])
+
+
+def test_combinations_have_the_mean_and_the_deviation_of_their_runs(sweep: Sweep, page: Reader) -> None:
+    grouped = defaultdict(list)
+    for run in sweep.finished:
+        grouped[str(result(run)["settings"]["model"]["conv_out"])].append(result(run)["accuracy"])
+    expected = sorted((statistics.mean(values), statistics.stdev(values)) for values in grouped.values())
+    means = [float(attrs["data-value"]) for attrs, _ in page.find("td", data_name="mean")]
+    deviations = [float(attrs["data-value"]) for attrs, _ in page.find("td", data_name="sd")]
+    assert sorted(zip(means, deviations, strict=True)) == [pytest.approx(pair) for pair in expected]
+
+
+def test_importance_is_the_corrected_correlation_ratio(sweep: Sweep, page: Reader) -> None:
+    shown = [float(attrs["data-value"]) for attrs, _ in page.find("td", data_name="importance")]
+    results = [result(run) for run in sweep.finished]
+    expected = []
+    for setting in (lambda r: str(r["settings"]["model"]["conv_out"]), lambda r: r["settings"]["seed"]):
+        groups = defaultdict(list)
+        for own in results:
+            groups[setting(own)].append(own["accuracy"])
+        within = sum(statistics.pvariance(values) * len(values) for values in groups.values())
+        total = statistics.variance([own["accuracy"] for own in results])
+        expected.append(min(max(1 - within / (len(results) - len(groups)) / total, 0), 1))
+    assert shown == [pytest.approx(share) for share in sorted(expected, reverse=True)]
+
+
+@pytest.mark.parametrize("cost", ["feature_latency_ms", "feature_flops", "parameters", "seconds"])
+def test_figures_of_cost_draw_every_run_and_the_front(sweep: Sweep, figures: dict[str, Any], cost: str) -> None:
+    points = sorted((result(run)[cost], result(run)["accuracy"]) for run in sweep.finished)
+    front, *groups = figures[f"part1-{cost}"]["data"]
+    drawn = sorted(pair for group in groups for pair in zip(group["x"], group["y"], strict=True))
+    assert drawn == points
+    unbeaten = sorted(
+        {
+            (x, y)
+            for x, y in points
+            if not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)
+        }
+    )  # fmt: skip
+    assert sorted(zip(front["x"], front["y"], strict=True)) == unbeaten
+
+
+def test_curves_are_the_histories(sweep: Sweep, figures: dict[str, Any]) -> None:
+    for column in ("accuracy", "loss"):
+        drawn = sorted(trace["y"] for trace in figures[f"part1-curves-{column}"]["data"])
+        expected = sorted(
+            [float(row[f"{split}_{column}"]) for row in rows(run.history_file)]
+            for run in sweep.finished
+            for split in ("train", "valid")
+        )
+        assert drawn == expected
+
+
+def test_parallel_coordinates_pass_through_each_run(sweep: Sweep, figures: dict[str, Any]) -> None:
+    *settings, accuracy = figures["part1-parallel"]["data"][0]["dimensions"]
+    drawn = sorted(zip(accuracy["values"], *(axis["values"] for axis in settings), strict=True))
+    ticks = [dict(zip(axis.get("tickvals", ()), axis.get("ticktext", ()), strict=True)) for axis in settings]
+    named = [(line[0], *(names[place] for names, place in zip(ticks, line[1:], strict=True))) for line in drawn]
+    expected = []
+    for run in sweep.finished:
+        own = result(run)["settings"]
+        values = {"conv_out": "[{},{}]".format(*own["model"]["conv_out"]), "seed": str(own["seed"])}
+        expected.append((result(run)["accuracy"], *(values[axis["label"]] for axis in settings)))
+    assert sorted(named) == sorted(expected)

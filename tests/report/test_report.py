@@ -1,0 +1,178 @@
+"""What the page says beyond numbers, what it withstands, and when it is written."""
+
+import itertools
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crackdet.files import read_csv
+from crackdet.report import write_report
+from crackdet.report.figures import pareto
+from crackdet.report.thinning import thin
+from crackdet.sweep.finish import finish
+from tests.conftest import TINY
+from tests.report.conftest import EVIL, Reader, Sweep
+
+ROOT = Path(__file__).parents[2]
+
+
+def moved(sweep: Sweep, folder: Path) -> Path:
+    """A copy of the store, to be damaged."""
+    shutil.copytree(sweep.store.root, folder / "runs")
+    return folder / "runs"
+
+
+def test_the_decision_stands_first_in_two_sentences(sweep: Sweep, page: Reader) -> None:
+    from crackdet.summary import summarise
+
+    decision = summarise(sweep.folder).decision
+    assert decision is not None
+    assert tuple(text for _, text in page.find("p", _class="sentence")) == decision.sentences
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Reader) -> None:
+    for tag, attrs, _ in page.elements:
+        for name in ("src", "href", "data", "action"):
+            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs)
+    policy = next(attrs["content"] for attrs, _ in page.find("meta", http_equiv="Content-Security-Policy"))
+    assert "default-src 'none'" in policy and "http" not in policy
+
+
+def test_names_and_reasons_stay_text(page: Reader) -> None:
+    assert not [attrs for tag, attrs, _ in page.elements if "onerror" in attrs or attrs.get("src") == "x"]
+    assert any(EVIL in text for _, text in page.find("p", _class="path"))
+    assert any(text == f"no room for {EVIL}" for _, text in page.find("td", _class="reason"))
+
+
+def test_what_did_not_finish_is_told_with_its_reason(page: Reader) -> None:
+    statuses = sorted(text for attrs, text in page.find("span") if attrs.get("class", "").startswith("status"))
+    assert statuses == ["failed", "interrupted", "pruned"]
+    assert any(text == "worse than the median" for _, text in page.find("td", _class="reason"))
+
+
+def test_the_hardest_images_are_the_surest_mistakes(sweep: Sweep, page: Reader) -> None:
+    from crackdet.summary import summarise
+
+    decision = summarise(sweep.folder).decision
+    assert decision is not None
+    wrong = {
+        row["image"]: abs(float(row["logit"]))
+        for row in read_csv(decision.recommended.run.predictions_file)
+        if (float(row["logit"]) > 0) != (row["crack"] == "1")
+    }
+    paths = [text for _, text in page.find("p", _class="path")]
+    shown = paths[: len(wrong)]
+    assert set(shown) == set(wrong)
+    assert [wrong[name] for name in shown] == sorted(wrong.values(), reverse=True)
+    assert sum(1 for _ in page.find("img")) == len(paths), "all photographs are there"
+
+
+def test_images_on_which_the_best_runs_are_divided(sweep: Sweep, page: Reader) -> None:
+    votes = [text for _, text in page.find("p", _class="line") if "runs call it a crack" in text]
+    counts = [tuple(map(int, re.findall(r"\d+", text))) for text in votes]
+    assert counts and all(0 < crack < asked for crack, asked in counts)
+    divided = [min(crack, asked - crack) for crack, asked in counts]
+    assert divided == sorted(divided, reverse=True)
+
+
+def test_photographs_that_are_gone_or_exchanged_are_not_shown(sweep: Sweep, tmp_path: Path) -> None:
+    store = moved(sweep, tmp_path)
+    aside = sweep.photographs.with_name("aside")
+    sweep.photographs.rename(aside)
+    try:
+        gone = Reader(write_report(store, tmp_path / "gone.html"))
+        assert not list(gone.find("img"))
+        assert any("there is no such folder" in text for _, text in gone.find("p", _class="note"))
+        shutil.copytree(aside, sweep.photographs)
+        files = sorted(sweep.photographs.rglob("*.png"))
+        for file in files:
+            file.write_bytes(files[0].read_bytes())
+        exchanged = Reader(write_report(store, tmp_path / "exchanged.html"))
+        assert len(list(exchanged.find("img"))) <= 2, "only the one photograph that is still itself"
+    finally:
+        shutil.rmtree(sweep.photographs, ignore_errors=True)
+        aside.rename(sweep.photographs)
+
+
+def test_damaged_files_of_a_run_leave_the_rest_of_the_page(sweep: Sweep, tmp_path: Path) -> None:
+    store = moved(sweep, tmp_path)
+    victims = sorted(run.id for run in sweep.finished)[:3]
+    for victim, name in zip(victims, ("predictions.csv", "history.csv", "result.json"), strict=True):
+        os.truncate(store / victim / name, 20)
+    page = Reader(write_report(store))
+    failures = [attrs["id"].removeprefix("run-") for attrs, _ in page.find("tr") if attrs.get("id", "")]
+    assert set(victims) <= set(failures)
+    assert sum(text == "corrupt" for _, text in page.find("span", _class="status corrupt")) == 3
+
+
+def test_a_store_without_finished_runs_has_a_page(tmp_path: Path) -> None:
+    page = Reader(write_report(tmp_path))
+    assert any("No run is finished yet" in text for _, text in page.find("p", _class="note"))
+
+
+def test_a_report_that_cannot_be_written_is_one_line(
+    sweep: Sweep, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep.folder, folder)
+    shutil.copytree(sweep.store.root, tmp_path / "runs")
+    (folder / "report.html").unlink()
+    (folder / "report.html").mkdir()
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as exit:
+        finish(folder, report=True)
+    assert exit.value.code == 1, "for the failed run in this sweep, not for the report"
+    said = [record for record in caplog.records if "report" in record.getMessage()]
+    assert len(said) == 1 and "could not be written" in said[0].getMessage() and said[0].exc_info is None
+
+
+def test_the_command_says_where_the_report_is(sweep: Sweep, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "crackdet", "report", str(sweep.folder), "--to", str(tmp_path / "out.html")]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"report {tmp_path / 'out.html'}\n")
+    assert (tmp_path / "out.html").stat().st_size < 6 * 2**20
+    wrong = subprocess.run([*line[:4], "nowhere"], cwd=tmp_path, capture_output=True, text=True)
+    assert wrong.returncode == 2 and wrong.stderr.startswith("error: nowhere: ") and wrong.stderr.count("\n") == 1
+
+
+@given(st.integers(0, 300), st.integers(2, 100))
+def test_thinning_keeps_the_first_and_spreads_the_rest(number: int, most: int) -> None:
+    kept = thin(range(number), most)
+    assert len(kept) == min(number, most)
+    assert kept == sorted(set(kept))
+    if number > most:
+        first, rest = kept[: most // 2], kept[most // 2 :]
+        assert first == list(range(most // 2))
+        gaps = {b - a for a, b in itertools.pairwise(rest)}
+        assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=20))
+def test_the_front_is_what_no_other_point_beats(points: list[tuple[int, int]]) -> None:
+    front = [points[index] for index in pareto([(float(a), float(b)) for a, b in points])]
+    unbeaten = {(x, y) for x, y in points if not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)}
+    assert front == sorted(unbeaten)
+
+
+def test_a_sweep_ends_with_its_report_unless_it_is_switched_off_or_trained_nothing(tmp_path: Path, cache: Path) -> None:
+    def start(name: str, *more: str) -> str:
+        places = [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", f"hydra.sweep.dir={tmp_path / name}"]
+        line = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, *places, "runtime.device=cpu", *more]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    said = start("trained", "trainer.max_epochs=1")
+    assert f"report {tmp_path / 'trained' / 'report.html'}" in said
+    assert (tmp_path / "trained" / "report.html").exists()
+    start("again", "trainer.max_epochs=1")
+    assert not (tmp_path / "again" / "report.html").exists()
+    start("off", "trainer.max_epochs=2", "sweep.report=false")
+    assert not (tmp_path / "off" / "report.html").exists()
