@@ -154,6 +154,7 @@ def test_a_sweep_trains_each_combination_once_and_names_the_best(command: Comman
     assert again.returncode == 0 and "4 runs, 4 of them already finished" in again.stdout
     assert not re.search(r"\| +torch$", again.stderr, re.MULTILINE)
     assert summary(tmp_path) == found
+    assert not (tmp_path / "sweep" / "report.html").exists(), "it is switched off"
     assert found["best"] in crackdet(tmp_path, "summary", "sweep").stdout
 
 
@@ -179,6 +180,7 @@ def test_hydras_own_sweepers_end_with_the_summary_too(command: Command, tmp_path
     result = command("-m", "hydra/sweeper=basic", "seed=0,1")
     assert result.returncode == 0, result.stderr
     assert len(summary(tmp_path)["runs"]) == 2 and "max accuracy" in result.stdout
+    assert not (tmp_path / "sweep" / "report.html").exists(), "it is switched off"
 
 
 def test_an_optuna_search_explores_a_range(command: Command, tmp_path: Path) -> None:
