@@ -214,7 +214,7 @@ def _publish(
         "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
         "train_images": len(sets["train"]),
         "valid_images": len(valid),
-        "valid_digest": _digest(sets["valid"]),
+        "valid_digest": image_digest(sets["valid"]),
         "right": pack(((best.logits > 0) == torch.tensor(sets["valid"].labels)).numpy()),
         **remarks,
         "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
@@ -249,7 +249,7 @@ def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
         run.state_file.unlink(missing_ok=True)
 
 
-def _digest(images: ImageSet) -> str:
+def image_digest(images: ImageSet) -> str:
     """Which images these are: runs are compared only on the same ones."""
     content = [(photograph.digest, photograph.crack) for photograph in images.photographs]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""Commands that look into what a run has learned."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crackdet.cli.application import STORE, RunName, Store, command, open_store
+from crackdet.errors import UserError
+
+
+@command
+def inspect(
+    run: RunName,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Photographs, or names of the run's validation images; without any, those that say most. Settings of "
+            "its data may stand among them: data.masks=FOLDER."
+        ),
+    ] = None,
+    one_map: Annotated[
+        str | None, typer.Option("--map", metavar="STAGE:NUMBER", help="Draw this feature map alone.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="So many maps of each stage, the best first.")] = 24,
+    output: Annotated[Path | None, typer.Option(help="Folder for the pictures; outputs/inspection/RUN.")] = None,
+    store: Store = STORE,
+    trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
+) -> None:
+    """The feature maps of a run over photographs, and where it looks for the crack: pictures and a page."""
+    from crackdet.inference.loaded import load_run
+    from crackdet.inspection.look import describe, draw_map, look
+    from crackdet.inspection.subject import choose_pictures, open_subject
+
+    subject = open_subject(load_run(run, open_store(store).root, trust))
+    pictures, measured_on = choose_pictures(subject, images or [])
+    folder = output or Path("outputs/inspection") / subject.run.id
+    if one_map is not None:
+        path, what = draw_map(subject, one_map, pictures, measured_on, folder)
+        print(f"{what}: {path}")
+        return
+    for statistics in look(subject, pictures, measured_on, folder, top):
+        print(describe(statistics))
+    print(f"{folder / 'index.html'}")
+
+
+@command
+def pointing(
+    run: RunName,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Other data, as for train.py: data.masks=FOLDER, or data=folder ...")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    images: Annotated[int, typer.Option(min=1, help="At most so many images with a crack, evenly spaced.")] = 200,
+    store: Store = STORE,
+    trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
+) -> None:
+    """Whether a run looks at the crack: how often its strongest evidence lies on the crack's mask."""
+    from crackdet.inference.loaded import load_run
+    from crackdet.inspection.pointing import point
+    from crackdet.inspection.subject import open_subject
+
+    if split not in ("train", "valid", "test"):
+        raise UserError(f"--split {split}: must be train, valid or test")
+    subject = open_subject(load_run(run, open_store(store).root, trust))
+    for line in point(subject, overrides or [], split, images):
+        print(line)

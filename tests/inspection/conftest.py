@@ -1,0 +1,58 @@
+"""Three runs of a second on the same drawings: clean, with a mark on each crack, with a mark on everything else."""
+
+from pathlib import Path
+
+import pytest
+
+import crackdet
+from benchmarks.wrong_reason import write_sets
+from crackdet.compose import compose
+from crackdet.data import data_fingerprint
+from crackdet.identity import identify
+from crackdet.inference.loaded import LoadedRun
+from crackdet.store import RunStore
+from crackdet.sweep.job import Job, execute
+
+SIZE = 40  # pixels
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    write_sets(folder, num_images=200, image_size=SIZE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inspection") / "runs"
+
+
+@pytest.fixture(scope="session")
+def clean(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return trained(sets / "clean", store, cache, "data.masks=masks")
+
+
+@pytest.fixture(scope="session")
+def marked(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return trained(sets / "marked", store, cache, "data.masks=masks")
+
+
+@pytest.fixture(scope="session")
+def unmarked(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return trained(sets / "unmarked", store, cache, "data.masks=masks")
+
+
+def trained(photographs: Path, store: Path, cache: Path, *overrides: str) -> LoadedRun:
+    config = compose(
+        [
+            "data=folder", f"data.root={photographs}", f"data.image_size={SIZE}", "model.conv_out=[8,16]",
+            "model.linear_features=32", "optimizer.learning_rate=3e-3", "trainer.max_epochs=8",
+            "trainer.batch_size=16", "trainer.precision=fp32", f"runtime.store={store}", f"runtime.cache={cache}",
+            "runtime.device=cpu", *overrides,
+        ]
+    )  # fmt: skip
+    identity = identify(config, data_fingerprint(config.data, config.runtime))
+    job = Job(config, identity, RunStore(store).run(identity.run_id), [])
+    assert execute(job) is not None
+    return crackdet.load_run(job.run.id, store)

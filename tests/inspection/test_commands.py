@@ -1,0 +1,97 @@
+"""`crackdet inspect` and `crackdet pointing`, as a user calls them."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from crackdet.cli import app
+from crackdet.inference.loaded import LoadedRun
+from tests.inspection.conftest import trained
+
+
+def crackdet(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def crack(sets: Path) -> Path:
+    return sorted((sets / "clean" / "Positive").iterdir())[0]
+
+
+def test_a_page_and_pictures_of_the_images_that_say_most(clean: LoadedRun, store: Path, tmp_path: Path) -> None:
+    result = crackdet("inspect", clean.id, "--store", store, "--output", tmp_path, "--top", 3)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"conv1: 8 maps, \d dead, best \d+ \(\d\.\d\d\)", result.output)
+    page = (tmp_path / "index.html").read_text()
+    names = re.findall(r"<h2>(\w+/\d+\.png)</h2>", page)
+    assert len(names) == 4
+    for number, name in enumerate(names, 1):
+        for what in ("saliency", "conv1", "conv2"):
+            with Image.open(tmp_path / f"{number}-{Path(name).stem}-{what}.png") as image:
+                assert np.asarray(image).std() > 10
+    assert page.count("<img") == 4 * (3 + 2 * 3)
+    assert not re.search(r"""(src|href)=["'](?!data:)|https?://|url\(""", page)  # needs no other file
+
+
+def test_one_map_is_drawn_alone_over_a_photograph(clean: LoadedRun, store: Path, crack: Path, tmp_path: Path) -> None:
+    result = crackdet("inspect", clean.id, crack, "--map", "conv2:5", "--store", store, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["conv2-5.png"]
+
+
+def test_photographs_can_be_looked_at_when_the_data_of_the_run_are_gone(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "clean", tmp_path / "data")
+    photograph = shutil.copy(sorted((sets / "clean" / "Negative").iterdir())[0], tmp_path / "photograph.png")
+    run = trained(tmp_path / "data", tmp_path / "runs", tmp_path / "cache", "trainer.max_epochs=1")
+    shutil.rmtree(tmp_path / "data")
+    result = crackdet("inspect", run.id, photograph, "--store", tmp_path / "runs", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "how much they vary" in (tmp_path / "out" / "index.html").read_text()
+    assert "no such folder" in crackdet("inspect", run.id, "--store", tmp_path / "runs").output
+
+
+def test_pointing_is_told_and_shown_on_the_page(clean: LoadedRun, store: Path, tmp_path: Path) -> None:
+    told = crackdet("pointing", clean.id, "--store", store)
+    assert told.exit_code == 0, told.output
+    assert re.search(r"Grad-CAM: pointing 0\.\d+, overlap 0\.\d+", told.output)
+    crackdet("inspect", clean.id, "--store", store, "--output", tmp_path, "--top", 1)
+    assert "The pointing game" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "RUN", "--map", "conv9:1"], "the stages are conv1, conv2"),
+        (["inspect", "RUN", "--map", "conv1"], "must be STAGE:NUMBER"),
+        (["inspect", "RUN", "--map", "conv1:8"], "conv1 has the maps 0 to 7"),
+        (["inspect", "RUN", "nowhere.jpg"], "neither a file nor the name"),
+        (["inspect", "RUN", __file__], "cannot be read"),
+        (["inspect", "nobody"], "no such run"),
+        (["pointing", "custom"], "could be custom-"),
+        (["pointing", "RUN", "data.masks=nowhere"], "no such folder"),
+        (["pointing", "RUN", "--split", "all"], "must be train, valid or test"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message(
+    clean: LoadedRun, marked: LoadedRun, store: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    given = [clean.id if argument == "RUN" else argument for argument in arguments]
+    output = ["--output", tmp_path] if arguments[0] == "inspect" else []
+    result = crackdet(*given, "--store", store, *output)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_were_cleaned_away_are_missed(sets: Path, tmp_path: Path, cache: Path) -> None:
+    run = trained(sets / "clean", tmp_path / "runs", cache, "trainer.max_epochs=1")
+    run.run.weights_file.unlink()
+    result = crackdet("inspect", run.id, "--store", tmp_path / "runs", "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "has been removed" in result.output

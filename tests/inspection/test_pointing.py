@@ -1,0 +1,108 @@
+"""Whether a network looks at the crack: what the pointing game says of networks that do, and of some that do not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from crackdet.errors import UserError
+from crackdet.inference.loaded import LoadedRun
+from crackdet.inspection.pointing import Game, hits, overlap, play, point, tolerance, widened
+from crackdet.inspection.record import FILE, pointing_numbers
+from crackdet.inspection.subject import load_split, open_subject, pictures_of
+from crackdet.store import Run, Status
+from tests.inspection.conftest import trained
+
+MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
+
+
+def game(run: LoadedRun) -> Game:
+    subject = open_subject(run)
+    images = load_split(subject, "valid")
+    return play(subject, pictures_of(images, images.photographs))
+
+
+def test_a_network_that_goes_by_the_crack_points_at_it(clean: LoadedRun) -> None:
+    played = game(clean)
+    assert clean.result["accuracy"] > 0.9
+    assert played.by_method["grad_cam"].pointing > 0.6
+    assert played.by_method["integrated_gradients"].pointing > 0.8
+    assert all(played.above_chance(method) for method in played.by_method)
+    assert played.blank < 0.2
+
+
+def test_a_network_that_goes_by_a_mark_on_the_cracks_is_found_out(marked: LoadedRun) -> None:
+    played = game(marked)
+    assert marked.result["accuracy"] > 0.95
+    assert not any(played.above_chance(method) for method in played.by_method)
+
+
+def test_a_network_that_goes_by_a_mark_on_everything_else_is_found_out(unmarked: LoadedRun) -> None:
+    played = game(unmarked)
+    assert unmarked.result["accuracy"] > 0.95
+    assert played.blank > 0.8
+
+
+def test_the_numbers_stay_with_the_run_and_leave_its_result_valid(clean: LoadedRun) -> None:
+    assert any("Grad-CAM" in line for line in point(open_subject(clean), [], "valid", most=200))
+    numbers, played = pointing_numbers(clean.run), game(clean)
+    assert numbers["pointing"] == played.by_method["grad_cam"].pointing
+    assert numbers["overlap_ig"] == played.by_method["integrated_gradients"].overlap
+    assert numbers["blank"] == played.blank
+    assert Run(clean.directory).status() is Status.FINISHED
+
+
+def test_numbers_of_other_weights_are_not_believed(marked: LoadedRun) -> None:
+    point(open_subject(marked), [], "valid", most=200)
+    content = json.loads((marked.directory / FILE).read_text())
+    (marked.directory / FILE).write_text(json.dumps({**content, "weights": "0" * 64}))
+    assert pointing_numbers(marked.run) == {}
+
+
+def test_numbers_of_other_images_are_told_but_not_kept(unmarked: LoadedRun, sets: Path) -> None:
+    lines = point(open_subject(unmarked), [f"data.root={sets / 'clean'}"], "train", most=20)
+    assert "20 images with a crack, train split" in lines[0]
+    assert not (unmarked.directory / FILE).exists()
+
+
+def test_without_masks_the_game_is_refused_until_they_are_named(sets: Path, tmp_path: Path, cache: Path) -> None:
+    run = trained(sets / "clean", tmp_path / "runs", cache, "trainer.max_epochs=1")
+    with pytest.raises(UserError, match=r"needs masks .* data\.masks=FOLDER"):
+        point(open_subject(run), [], "valid", most=200)
+    point(open_subject(run), ["data.masks=masks"], "valid", most=200)
+    assert "pointing" in pointing_numbers(run.run)  # masks are no other images
+
+
+@given(MASKS)
+def test_overlap_is_whole_on_the_mask_and_nothing_beside_it(mask: np.ndarray) -> None:
+    saliency = torch.from_numpy(mask).float()
+    assert overlap(saliency, mask) == 1.0
+    assert hits(saliency, mask)
+    if 2 * mask.sum() <= mask.size:
+        assert overlap(-saliency, mask) == 0.0
+
+
+@given(MASKS)
+def test_a_saliency_that_says_nothing_overlaps_as_chance_does_and_never_hits(mask: np.ndarray) -> None:
+    nothing = torch.zeros(mask.shape)
+    assert overlap(nothing, mask) == pytest.approx(mask.mean())
+    assert not hits(nothing, mask)
+
+
+@given(MASKS, st.integers(1, 4))
+def test_a_point_may_miss_by_the_tolerance_and_no_more(mask: np.ndarray, reach: int) -> None:
+    rows, columns = np.nonzero(mask)
+    for y in range(9):
+        for x in range(9):
+            nearest = np.maximum(np.abs(rows - y), np.abs(columns - x)).min()
+            assert widened(mask, reach)[y, x] == (nearest <= reach)
+
+
+def test_the_tolerance_is_that_of_the_source_at_the_size_of_its_photographs() -> None:
+    assert tolerance(500) == 15
+    assert tolerance(10) == 1
