@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from crackdet.bits import pack
 from crackdet.schema import to_dict
 from crackdet.sweep.job import Job
 
@@ -57,10 +58,12 @@ def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
     """The content of a `result.json`, with drawn figures."""
     settings = {key: value for key, value in to_dict(job.config).items() if key not in ("runtime", "tracker", "sweep")}
     figures = {name: float(draw.random()) for name in ("precision", "recall", "f1", "roc_auc")}
+    right = draw.random(VALID_IMAGES) < draw.random()
     return {
         "schema": 1,
         "identity": job.identity.digest,
-        "accuracy": float(draw.random()),
+        "accuracy": float(right.mean()),
+        "right": pack(right),
         "loss": float(draw.random()),
         **figures,
         "epoch": 20,

@@ -15,6 +15,7 @@ from crackdet.identity import identify
 from crackdet.schema import Config, flatten
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
+from crackdet.summary.table import View
 from crackdet.sweep.job import Job, execute
 from crackdet.training import run as training_run
 
@@ -183,7 +184,7 @@ def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are
     shown = {}
     capsys.readouterr()  # what training has said
     for top in (1, 3, 0):
-        summary.show(top)
+        summary.show(View(top=top))
         shown[top] = capsys.readouterr().out
     runs = [entry.id for entry in summary]
     assert runs[0] in shown[1] and runs[1] not in shown[1] and "and 2 more" in shown[1]

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from crackdet.cli.application import STORE, RunName, Store, command, open_store
 from crackdet.console import plain
+from crackdet.errors import UserError
 
 
 @command
@@ -15,13 +16,29 @@ def summary(
     folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
     write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
     top: Annotated[int, typer.Option(min=0, help="So many runs of each ranking; 0: all.")] = 30,
+    by: Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")] = "accuracy",
+    sort: Annotated[str | None, typer.Option(help="Order the rows by a figure or setting; -KEY: turned.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Show these, e.g. run,differs,accuracy,seed.")] = None,
+    filters: Annotated[list[str] | None, typer.Option("--filter", help="Rows with e.g. 'f1>0.9'; repeatable.")] = None,
+    recall: Annotated[float | None, typer.Option(help="The threshold that finds this share of the cracks.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="The winner's accuracy on the test split.")] = False,
+    trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
 ) -> None:
-    """The runs of a sweep or of a store, the best first."""
+    """The runs of a sweep or of a store, the best first, and which to take."""
     from crackdet.summary import summarise
     from crackdet.summary.search import show_search
+    from crackdet.summary.table import View, show_test, show_threshold
 
-    found = summarise(folder)
-    found.show(top)
+    if recall is not None and not 0 < recall <= 1:
+        raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
+    found = summarise(folder, by)
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    found.show(View(top, sort, names, filters or []))
+    for decision in found.decisions:
+        if decision is not None and recall is not None:
+            show_threshold(decision, recall)
+        if decision is not None:
+            show_test(decision, test, trust)
     show_search(folder)
     if write is not None:
         found.write(write)

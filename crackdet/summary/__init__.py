@@ -1,7 +1,6 @@
 """A run store, or the runs of one sweep, as something to decide from."""
 
 import gc
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.errors import UserError
-from crackdet.files import write_csv, write_json
 from crackdet.store import Run, RunStore, Status
-from crackdet.summary.entries import Entry, differing, read_entry
+from crackdet.summary.entries import Entry, read_entry
 from crackdet.summary.index import read_results
 
 if TYPE_CHECKING:
+    import pandas
+
     from crackdet.summary.decision import Decision
+    from crackdet.summary.table import View
 
 __all__ = ["Entry", "Summary", "merit", "pick", "summarise"]
 
-SCHEMA = 1
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
 
 
@@ -64,71 +64,37 @@ class Summary(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
-    def show(self, top: int | None = None) -> None:
-        """Prints the table: the first `top` runs of each ranking, 0 for all of them."""
-        from crackdet.summary.table import TOP, show
+    def show(self, view: "View | None" = None) -> None:
+        """Prints the table, the decision, and what did not finish.
 
-        show(self, TOP if top is None else top)
+        Raises:
+            UserError: where the view names what no run has.
+        """
+        from crackdet.summary.table import show
+
+        show(self, view)
 
     def rows(self) -> list[dict[str, Any]]:
         """A plain row for each run, as in `summary.json`."""
-        ranks = {entry.id: rank for ranking in self.rankings for rank, entry in enumerate(ranking, 1)}
-        return [self._row(entry, ranks.get(entry.id)) for entry in self.entries]
+        from crackdet.summary.written import rows
+
+        return rows(self)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The same as a DataFrame, with the settings in which runs differ.
+
+        Raises:
+            UserError: where pandas is not installed.
+        """
+        from crackdet.summary.written import to_pandas
+
+        return to_pandas(self)
 
     def write(self, directory: Path) -> None:
         """Writes `summary.json` and `summary.csv`."""
-        content = {
-            "schema": SCHEMA,
-            "store": os.path.relpath(self.store, directory),
-            "best": self.best.id if self.best else None,
-            "runs": self.rows(),
-        }
-        write_json(directory / "summary.json", content)
-        keys = differing(self.entries)
-        flat = []
-        for row, entry in zip(self.rows(), self.entries, strict=True):
-            flat.append(
-                {**row, "overrides": " ".join(row["overrides"]), **{key: entry.settings.get(key) for key in keys}}
-            )
-        if flat:
-            write_csv(directory / "summary.csv", flat)
+        from crackdet.summary.written import write
 
-    def _row(self, entry: Entry, rank: int | None) -> dict[str, Any]:
-        result = entry.result
-        checkpoint = entry.run.weights_file
-        return {
-            "rank": rank,
-            "id": entry.id,
-            "status": str(entry.status),
-            "overrides": list(entry.overrides),
-            **{name: result.get(name) for name in MEASURED},
-            "checkpoint": f"{entry.id}/{checkpoint.name}" if checkpoint.exists() else None,
-            "reason": entry.reason or None,
-        }
-
-
-MEASURED = (
-    "accuracy",
-    "loss",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "epoch",
-    "epochs",
-    "parameters",
-    "feature_flops",
-    "seconds",
-    "images_per_second",
-    "latency_ms",
-    "throughput",
-    "feature_latency_ms",
-    "feature_throughput",
-    "peak_memory_mib",
-    "weights_mib",
-    "valid_images",
-    "valid_digest",
-)
+        write(self, directory)
 
 
 def pick(text: str, store: RunStore) -> Run:

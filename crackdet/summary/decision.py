@@ -200,7 +200,7 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
         if variance > 0 and 0 < values[place] < 1:
             number[place] = min(values[place] * (1 - values[place]) / variance, evidence.images)
         if place:
-            own, other = (replicates.sample(one[None], None) for one in (scores, first))
+            own, other = (replicates.sample(one[None]) for one in (scores, first))
             p_values[place] = replicates.compare(own, other, None)
     return p_values, number
 
@@ -233,7 +233,7 @@ def _compared(
     samples: list[replicates.Sample | None] = []
     for places, _ in ordered[:MOST_COMPARED]:
         known = [scores for place in places if (scores := evidence.scores(place, metric)) is not None]
-        samples.append(replicates.sample(np.stack(known), groups) if known else None)
+        samples.append(replicates.sample(np.stack(known)) if known else None)
     spread = iter(replicates.share_spread([one for one in samples if one is not None]))
     samples = [None if one is None else next(spread) for one in samples]
     first = samples[0]

@@ -39,7 +39,9 @@ def read_predictions(run: Run) -> Predictions | None:
             images=[row["image"] for row in rows],
             labels=np.array([row["crack"] == "1" for row in rows]),
             logits=np.array([float(row["logit"]) for row in rows]),
-            groups=np.unique(names, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
+            groups=np.unique(names, return_inverse=True)[1]
+            if len({row.get("group") or "" for row in rows}) > 1
+            else None,
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -1,10 +1,10 @@
 """How sure the mean over replicates is, where both the runs and the images are only some of those there could be.
 
-Runs and images are crossed: every run is judged on every image. The variance of a mean over both is that between
-images, plus what runs differ by beyond the chance that their images bring in (the random-effects analysis of
-variance; Gallas et al. 2009, Commun. Stat. Theory Methods 38, 2586, also on why resampling both, as a bootstrap
-does, counts the part that belongs to neither alone too often). Images of one group (one wall, one photograph)
-count as one draw.
+Runs and images are crossed: every run is judged on every image, and the variance of a mean is that between images
+plus that between runs. This is what a paired bootstrap of runs and images estimates by drawing (Gallas et al. 2009,
+Commun. Stat. Theory Methods 38, 2586); computed, it needs no drawing, and Student's t allows for the few runs, which
+percentiles of a bootstrap do not: `benchmarks/decisions.py` compares the two where the truth is known. Images of one
+group (one wall, one photograph) count as one draw.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Sample:
 
     scores: Floats  # (images,): mean over its runs; their mean is the metric
     runs: int
-    between: float | None  # variance of the mean by what runs differ in; None where one run cannot say it
+    between: float | None  # variance of the mean as runs differ; None where one run cannot say it
     freedom: float  # degrees of freedom of `between`
 
     @property
@@ -33,18 +33,11 @@ class Sample:
         return float(self.scores.mean())
 
 
-def sample(scores: Floats, groups: NDArray[np.int64] | None) -> Sample:
+def sample(scores: Floats) -> Sample:
     """From the scores (runs, images) of the runs of a combination."""
-    runs, images = scores.shape
-    means = scores.mean(axis=0)
-    if runs == 1:
-        return Sample(means, 1, None, 0)
-    levels = scores.mean(axis=1)
-    rest = _by_group(scores - levels[:, None] - means + means.mean(), groups)
-    number = rest.shape[1]
-    chance = float((rest**2).sum()) / (runs - 1) * number / max(number - 1, 1) / images**2 / runs
-    between = max(float(levels.var(ddof=1)) / runs - chance, 0.0)
-    return Sample(means, runs, between, runs - 1)
+    runs = len(scores)
+    between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
+    return Sample(scores.mean(axis=0), runs, between, runs - 1)
 
 
 def share_spread(samples: Sequence[Sample]) -> list[Sample]:
@@ -56,22 +49,40 @@ def share_spread(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
-    """The 95 % interval of the metric of a combination; of whatever seed, on images like these."""
-    variance, freedom, number = _image_variance(one.scores, groups)
-    whole, freedom = _total(variance, freedom, one)
+    """The 95 % interval of the metric of a combination; of whatever seed, on images like these.
+
+    Its freedom is a little less than Satterthwaite's, by the shares of the parts of the variance and not by their
+    squares: with few runs the parts are themselves uncertain, and the interval would hold the truth too rarely.
+    """
+    image_variance, freedom, number = _image_variance(one.scores, groups)
+    parts = _parts(image_variance, freedom, one)
+    whole = sum(part for part, _ in parts)
+    freedom = whole / sum(part / free for part, free in parts) if parts else freedom
     most = len(one.scores) * one.runs if whole > 0 else number  # where nothing varies, replicates add nothing
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
+def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> Floats:
+    """P-values that each of the other combinations is as good as the first, corrected for their number."""
+    first, *others = share_spread(samples)
+    return statistics.holm([compare(other, first, groups) for other in others])
+
+
 def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> float:
-    """The two-sided p-value that two combinations are equally good, by Student's t with Satterthwaite's freedom.
+    """The two-sided p-value that two combinations are equally good, by Welch's test.
 
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed.
     """
     difference = one.scores - other.scores
     variance, freedom, _ = _image_variance(difference, groups)
     telling = np.count_nonzero(np.abs(_by_group(difference[None], groups)) > 1e-12)
-    whole, freedom = _total(variance, min(freedom, float(telling) - 1), one, other)
+    if telling < 2:
+        return 1.0
+    parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
+    if not parts:  # one is right on every image on which the other is wrong, in every run
+        return 0.0
+    whole = sum(part for part, _ in parts)
+    freedom = whole**2 / sum(part**2 / free for part, free in parts)  # Satterthwaite 1946, Biometrics Bulletin 2, 110
     return statistics.student(float(difference.mean()), whole, freedom)
 
 
@@ -82,14 +93,10 @@ def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[f
     return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, number
 
 
-def _total(image_variance: float, freedom: float, *samples: Sample) -> tuple[float, float]:
-    """The variance with what the runs add to it, and its degrees of freedom (Satterthwaite 1946, Biometrics 2, 110)."""
+def _parts(image_variance: float, freedom: float, *samples: Sample) -> list[tuple[float, float]]:
+    """The variances that add up, above 0, with their degrees of freedom."""
     parts = [(image_variance, freedom), *((one.between or 0.0, one.freedom) for one in samples)]
-    whole = sum(part for part, _ in parts)
-    if any(part > 0 and free < 1 for part, free in parts):
-        return whole, 0.0
-    spread = sum(part**2 / free for part, free in parts if part > 0)
-    return whole, whole**2 / spread if spread > 0 else freedom
+    return [(part, max(free, 1)) for part, free in parts if part > 0]
 
 
 def _by_group(scores: Floats, groups: NDArray[np.int64] | None) -> Floats:

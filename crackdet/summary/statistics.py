@@ -12,7 +12,7 @@ from scipy import special
 
 LEVEL = 0.95  # of all intervals
 ALPHA = 0.05  # of all tests
-NEAR_ONE = 0.99  # above this Wilson's interval covers too little
+NEAR_ONE, FEW_WRONG = 0.99, 5  # above this, or with so few mistakes, Wilson's interval holds the truth too rarely
 
 Floats = NDArray[np.float64]
 
@@ -27,8 +27,9 @@ class Interval(NamedTuple):
 def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Floats]:
     """The 95 % intervals of shares (in 0 to 1) seen in so many independent images; arrays or numbers.
 
-    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209), and above 99 %, where that covers too little,
-    the exact one of Clopper and Pearson (1934, Biometrika 26, 404). `number` need not be whole.
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209), and above 99 % or with at most five mistakes,
+    where that covers too little, the exact one of Clopper and Pearson (1934, Biometrika 26, 404). `number` need not be
+    whole.
     """
     share, number = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
     z = special.ndtri((1 + LEVEL) / 2)
@@ -38,7 +39,7 @@ def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Fl
     with np.errstate(invalid="ignore"):  # betaincinv knows no beta distribution with a parameter of 0
         exact_low = np.where(hits > 0, special.betaincinv(hits, misses + 1, (1 - LEVEL) / 2), 0.0)
         exact_high = np.where(misses > 0, special.betaincinv(hits + 1, misses, (1 + LEVEL) / 2), 1.0)
-    exact = share > NEAR_ONE
+    exact = (share > NEAR_ONE) | (misses <= FEW_WRONG)
     return np.where(exact, exact_low, np.maximum(centre - half, 0)), np.where(
         exact, exact_high, np.minimum(centre + half, 1)
     )

@@ -1,0 +1,63 @@
+"""The winner on the test split: evaluated once, when it is asked for, and kept.
+
+Nothing is chosen by the test split, so that its accuracy is free of the luck that choosing brings in; it would not be
+for long if other runs were tried on it too.
+"""
+
+from dataclasses import asdict, dataclass
+
+from crackdet.errors import UserError
+from crackdet.files import read_signed_json, write_signed_json
+from crackdet.store import Run
+from crackdet.summary import statistics
+from crackdet.summary.statistics import Interval
+
+FILE = "test.json"  # in the run's directory
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The accuracy of a run on the test split."""
+
+    accuracy: float
+    images: int
+    digest: str  # of the weights that were tested
+
+    @property
+    def interval(self) -> Interval:
+        low, high = statistics.proportion_interval(self.accuracy, self.images)
+        return Interval(float(low), float(high))
+
+
+def recorded(run: Run) -> Tested | None:
+    """What was found before; None where the run was never tested, or has been trained anew since."""
+    content = read_signed_json(run.directory / FILE)
+    if not content or content.get("digest") != _digest(run):
+        return None
+    return Tested(float(content["accuracy"]), int(content["images"]), str(content["digest"]))
+
+
+def test_run(run: Run, trust: bool = False) -> Tested:
+    """The recorded accuracy, or else that of an evaluation, which is recorded.
+
+    Raises:
+        UserError: where the run has no weights, or the data no test split.
+    """
+    if found := recorded(run):
+        return found
+    from crackdet.inference.evaluation import evaluate
+
+    metrics, images = evaluate(run, split="test", trust=trust)
+    found = Tested(metrics.accuracy, len(images), _digest(run))
+    with run.claim():
+        write_signed_json(run.directory / FILE, asdict(found))
+    return found
+
+
+def _digest(run: Run) -> str:
+    """Of the published weights, as the result says it."""
+    for line in (run.result or {}).get("files", []):
+        name, _, rest = line.partition(" ")
+        if name == run.weights_file.name:
+            return str(rest.rpartition(" ")[2])
+    raise UserError(f"{run.id}: is {run.status()}, not finished")

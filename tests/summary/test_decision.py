@@ -1,0 +1,174 @@
+"""What is decided, checked against the runs' own files by other means."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+import crackdet
+from crackdet.store import Run
+from crackdet.summary import evidence, summarise
+from crackdet.summary.decision import Decision
+from tests.summary.runs import Bools, drawn, publish
+
+LABELS = np.arange(300) % 2 == 0
+
+
+def decided(store: Path, metric: str = "accuracy") -> Decision:
+    decision = summarise(store, metric).decision
+    assert decision is not None
+    return decision
+
+
+def right(run: Run) -> Bools:
+    """From its file, as a stranger would read it."""
+    with run.predictions_file.open() as file:
+        return np.array([(float(row["logit"]) > 0) == (row["crack"] == "1") for row in csv.DictReader(file)])
+
+
+def ladder(store: Path, older: bool = False) -> None:
+    """Six single networks: the best two are alike, the cheaper of them is the second."""
+    for place, (merit, flops) in enumerate([(3.3, 900), (3.2, 100), (2.8, 500), (2.0, 50), (1.5, 20), (0.5, 10)]):
+        publish(store, LABELS, drawn(LABELS, merit, place + 1), flops, older=older and place % 2 == 0, width=place)
+
+
+def replicates(store: Path, groups: list[str] | None = None) -> None:
+    for width, (merit, flops) in enumerate([(3.2, 900), (3.0, 100), (1.2, 10)]):
+        for seed in range(3):
+            logits = drawn(LABELS, merit, 10 * width + seed + 1)
+            publish(store, LABELS, logits, flops, groups, width=width, seed=seed)
+
+
+def test_each_run_is_compared_with_the_best_on_the_same_images(tmp_path: Path) -> None:
+    ladder(tmp_path)
+    decision = decided(tmp_path)
+    marks = [right(standing.entry.run) for standing in decision.standings]
+    assert [standing.value for standing in decision.standings] == sorted((m.mean() for m in marks), reverse=True)
+    p_values = []
+    for standing, mark in zip(decision.standings, marks, strict=True):
+        method = "exact" if mark.mean() > 0.99 or (~mark).sum() <= 5 else "wilson"
+        expected = stats.binomtest(int(mark.sum()), len(mark)).proportion_ci(0.95, method)
+        assert standing.interval == pytest.approx((expected.low, expected.high))
+        table = [[0, (marks[0] & ~mark).sum()], [(~marks[0] & mark).sum(), 0]]
+        p_values.append(min(mcnemar(table, exact=True).pvalue, 1) if mark is not marks[0] else 1)
+    corrected = multipletests(p_values[1:], method="holm")[1]
+    assert [standing.p_value for standing in decision.standings[1:]] == pytest.approx(corrected)
+    equal = [
+        decision.best.id,
+        *(s.entry.id for s, p in zip(decision.standings[1:], corrected, strict=True) if p >= 0.05),
+    ]
+    assert [standing.entry.id for standing in decision.equivalent] == equal
+    assert 1 < len(equal) < 6, "the case that this test is about"
+    cheapest = min((entry.run.result or {})["feature_flops"] for entry in summarise(tmp_path) if entry.id in equal)
+    assert decision.recommended.result["feature_flops"] == cheapest < decision.best.result["feature_flops"]
+
+
+def test_older_results_that_do_not_say_which_images_are_right_are_decided_alike(tmp_path: Path) -> None:
+    ladder(tmp_path / "new")
+    ladder(tmp_path / "old", older=True)
+    new, old = decided(tmp_path / "new"), decided(tmp_path / "old")
+    assert [(s.entry.id, s.p_value) for s in new.standings] == [(s.entry.id, s.p_value) for s in old.standings]
+
+
+def test_where_predictions_are_not_read_no_run_is_left_out_that_they_would_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder(tmp_path, older=True)
+    full = decided(tmp_path)
+    monkeypatch.setattr(evidence, "MOST_READ", 0)
+    bounded = decided(tmp_path)
+    for own, other in zip(full.standings[1:], bounded.standings[1:], strict=True):
+        assert own.p_value is not None and other.p_value is not None and other.p_value >= own.p_value
+    assert not bounded.standings[-1].equivalent, "what is far worse is told even so"
+
+
+def test_replicates_are_folded_into_combinations(tmp_path: Path) -> None:
+    replicates(tmp_path)
+    decision = decided(tmp_path)
+    assert decision.replicated and [len(one.entries) for one in decision.combinations] == [3, 3, 3]
+    for one in decision.combinations:
+        values = [right(entry.run).mean() for entry in one.entries]
+        assert one.mean == pytest.approx(np.mean(values)) and one.deviation == pytest.approx(np.std(values, ddof=1))
+        assert one.interval.low < one.mean < one.interval.high
+        pooled = stats.binomtest(round(900 * one.mean), 900).proportion_ci(0.95, "wilson")
+        assert one.interval.high - one.interval.low > 0.9 * (pooled.high - pooled.low)
+    assert [one.equivalent for one in decision.combinations] == [True, True, False]
+    assert decision.recommended.result["feature_flops"] == 100
+    assert decision.recommended.setting("model.width") == 1
+
+
+def test_images_of_one_group_do_not_count_as_independent(tmp_path: Path) -> None:
+    replicates(tmp_path / "alone")
+    replicates(tmp_path / "grouped", [f"wall {place // 30}" for place in range(300)])
+    alone, grouped = decided(tmp_path / "alone"), decided(tmp_path / "grouped")
+    assert alone.groups is None and grouped.groups == 10
+    assert any("10 groups" in note for note in grouped.notes)
+    assert [one.mean for one in alone.combinations] == [one.mean for one in grouped.combinations]
+    assert [one.p_value for one in alone.combinations] != [one.p_value for one in grouped.combinations]
+
+
+def test_runs_on_other_images_have_a_decision_of_their_own(tmp_path: Path) -> None:
+    ladder(tmp_path)
+    others = np.arange(200) % 4 == 0
+    publish(tmp_path, others, drawn(others, 9, 1), width=9)
+    found = summarise(tmp_path)
+    assert [decision and decision.images for decision in found.decisions] == [300, 200]
+    assert found.decision is found.decisions[0] and len(found.decision.standings) == 6
+
+
+@pytest.mark.parametrize("metric", ["f1", "recall", "precision", "roc_auc"])
+def test_another_metric_can_rank(tmp_path: Path, metric: str) -> None:
+    ladder(tmp_path)
+    decision = decided(tmp_path, metric)
+    values = [(standing.entry.run.result or {})[metric] for standing in decision.standings]
+    assert [standing.value for standing in decision.standings] == values == sorted(values, reverse=True)
+    assert all(standing.interval.low <= standing.value <= standing.interval.high for standing in decision.standings)
+    assert decision.standings[1].equivalent and not decision.standings[-1].equivalent
+
+
+def test_the_expected_luck_is_what_equal_networks_show(tmp_path: Path) -> None:
+    """Five networks of one merit, many times over: by how much the best of them looks better than they are."""
+    gains, said = [], []
+    for time in range(20):
+        store = tmp_path / str(time)
+        for width in range(5):
+            publish(store, LABELS, drawn(LABELS, 2.0, 100 * time + width + 1), width=width)
+        values = [standing.value for standing in decided(store).standings]
+        gains.append(max(values) - np.mean(values))
+        said.append(decided(store).luck)
+    assert np.mean(said) == pytest.approx(np.mean(gains), rel=0.3)
+
+
+def test_the_decision_is_said_in_two_sentences_with_its_figures(tmp_path: Path) -> None:
+    ladder(tmp_path)
+    decision = decided(tmp_path)
+    first, second = decision.sentences
+    assert decision.best.id in first and "6 trained networks" in first and "300 validation photographs" in first
+    assert f"{100 * decision.best.accuracy:.1f} %" in first
+    assert second.startswith(f"Take {decision.recommended.id}") and "only 11 % of the computing" in second
+
+
+def test_files_and_data_frame_say_the_same(tmp_path: Path) -> None:
+    replicates(tmp_path)
+    found = crackdet.load_runs(tmp_path)
+    found.write(tmp_path)
+    content = json.loads((tmp_path / "summary.json").read_text())
+    decision = decided(tmp_path)
+    assert content["schema"] == 2 and content["decisions"][0]["recommended"] == decision.recommended.id
+    assert content["decisions"][0]["sentences"] == list(decision.sentences)
+    assert [one["mean"] for one in content["decisions"][0]["combinations"]] == [
+        one.mean for one in decision.combinations
+    ]
+    frame = found.to_pandas()
+    with (tmp_path / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(frame["id"]) == [row["id"] for row in rows] == [row["id"] for row in content["runs"]]
+    assert list(frame["model.width"]) == [int(row["model.width"]) for row in rows]
+    assert list(frame["recommended"]) == [row["recommended"] == "True" for row in rows]
+    assert (frame["low"] <= frame["accuracy"]).all() and (frame["accuracy"] <= frame["high"]).all()
+    assert frame.groupby("model.width")["accuracy"].mean().max() == pytest.approx(decision.combinations[0].mean)

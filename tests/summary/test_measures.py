@@ -1,0 +1,50 @@
+"""Scores whose mean is a metric, and the threshold that finds the cracks."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crackdet.summary.measures import call_scores, roc_scores, threshold_for_recall
+from crackdet.training.metrics import measure
+
+samples = st.lists(
+    st.tuples(st.integers(-60, 60).map(lambda tenths: tenths / 10), st.booleans()), min_size=2, max_size=40
+).filter(lambda found: len({crack for _, crack in found}) == 2)
+
+
+@given(samples)
+def test_the_mean_score_is_the_metric(found: list[tuple[float, bool]]) -> None:
+    logits, labels = np.array([logit for logit, _ in found]), np.array([crack for _, crack in found])
+    expected = measure(torch.tensor(logits), torch.tensor(labels, dtype=torch.float64))
+    right = (logits > 0) == labels
+    for metric in ("accuracy", "recall", "precision", "f1"):
+        assert call_scores(metric, right, labels).mean() == pytest.approx(getattr(expected, metric), abs=1e-9)
+    assert roc_scores(logits, labels).mean() == pytest.approx(expected.roc_auc, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["recall", "precision", "f1", "roc_auc"])
+def test_the_variance_of_the_scores_is_that_of_a_bootstrap(metric: str) -> None:
+    random = np.random.default_rng(0)
+    labels = random.random(400) < 0.4
+    logits = random.normal(size=400) + np.where(labels, 1.5, -1.5)
+
+    def scores(places: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        own, cracks = logits[places], labels[places]
+        return roc_scores(own, cracks) if metric == "roc_auc" else call_scores(metric, (own > 0) == cracks, cracks)
+
+    drawn = [scores(random.integers(0, 400, 400)).mean() for _ in range(1500)]
+    assert scores(np.arange(400)).var() / 400 == pytest.approx(np.var(drawn), rel=0.15)
+
+
+@given(samples, st.floats(0.01, 1))
+def test_the_threshold_is_the_largest_that_finds_so_many_cracks(found: list[tuple[float, bool]], recall: float) -> None:
+    logits, labels = np.array([logit for logit, _ in found]), np.array([crack for _, crack in found])
+    threshold = threshold_for_recall(logits, labels, recall)
+    probabilities = 1 / (1 + np.exp(-logits))
+    cracks = probabilities[labels]
+    enough = [one for one in cracks if (cracks >= one).mean() >= recall - 1e-9]
+    assert threshold.probability == pytest.approx(max(enough))
+    assert threshold.recall == pytest.approx((cracks >= max(enough)).mean())
+    assert threshold.false_alarms == pytest.approx((probabilities[~labels] >= max(enough)).mean())

@@ -1,0 +1,90 @@
+"""`crackdet summary` as it is typed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from crackdet.cli import app
+from tests.summary.runs import drawn, publish
+from tests.training.test_run import Configure, train
+
+LABELS = np.arange(200) % 2 == 0
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    for width, (merit, flops) in enumerate([(3.0, 4_200_000), (2.8, 41_000), (1.0, 900)]):
+        for seed in range(2):
+            logits = drawn(LABELS, merit, 10 * width + seed + 1)
+            publish(root, LABELS, logits, flops, width=2**width, seed=seed, weights=f"/a/long/path/to/{width}.pth")
+    return root
+
+
+def summary(store: Path, *options: str, status: int = 0) -> str:
+    result = CliRunner().invoke(app, ["summary", str(store), *options])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def rows(output: str) -> list[list[str]]:
+    """The cells of the first table, a list a run."""
+    found = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if line.startswith("│")]
+    return [cells for cells in found if cells[0]][: len(found)]
+
+
+def test_the_table_names_the_best_and_what_to_take_without_colour_codes(store: Path) -> None:
+    output = summary(store)
+    assert "\x1b" not in output and "Traceback" not in output
+    verdicts = {cell for cells in rows(output) for cell in cells if cell in ("best", "take", "equal")}
+    assert verdicts >= {"best", "take"}
+    assert "weights=0.pth" in output and "/a/long" not in output
+    assert all(len(line) <= 140 for line in output.splitlines() if line.startswith("│"))
+
+
+def test_columns_rows_and_their_order_are_the_users(store: Path) -> None:
+    output = summary(store, "--columns", "run,width,feature_flops,roc_auc", "--sort", "width", "--filter", "width<3")
+    cells = [cells for cells in rows(output) if len(cells) == 5]
+    assert [row[2:4] for row in cells] == [["1", "4.2M"]] * 2 + [["2", "41k"]] * 2
+    assert "4 of 6 runs meet the filter" in output
+    turned = summary(store, "--columns", "width", "--sort=-width", "--top", "1")
+    assert next(cells for cells in rows(turned) if len(cells) == 2)[1] == "4" and "and 5 more" in turned
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--by", "beauty"), "runs are ranked by one of accuracy, f1"),
+        (("--sort", "acuracy"), "--sort acuracy: no run has such a figure or setting; did you mean accuracy?"),
+        (("--columns", "intervall"), "--columns intervall: no such column; did you mean interval?"),
+        (("--filter", "accuracy"), "--filter accuracy: is no condition such as accuracy>0.95"),
+        (("--filter", "accuracy>high"), "--filter accuracy>high: high is no number"),
+        (("--recall", "1.5"), "--recall 1.5: must be a share of the cracks"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_message(store: Path, options: tuple[str, ...], message: str) -> None:
+    output = summary(store, *options, status=2)
+    assert message in output and "Traceback" not in output
+
+
+def test_the_threshold_for_a_wanted_recall_is_told(store: Path) -> None:
+    assert "to find 100 % of the 100 validation cracks, call a crack from probability" in summary(
+        store, "--recall", "1"
+    )
+
+
+def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
+    runs = [train(tiny("data.test_fraction=0.25", f"seed={seed}")) for seed in (0, 1)]
+    store = tmp_path / "runs"
+    assert "test accuracy" not in summary(store)
+    output = summary(store, "--test")
+    best = next(run for run in runs if run.id in output.partition("max accuracy ")[2])
+    assert f"of {best.id} on 12 photographs" in output
+    for run in runs:
+        assert (run.directory / "test.json").exists() is (run.id == best.id)
+        run.weights_file.unlink()
+    assert [line for line in summary(store, "--test").splitlines() if "test accuracy" in line] == [
+        line for line in output.splitlines() if "test accuracy" in line
+    ]
