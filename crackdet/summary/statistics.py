@@ -39,7 +39,7 @@ def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Fl
     with np.errstate(invalid="ignore"):  # betaincinv knows no beta distribution with a parameter of 0
         exact_low = np.where(hits > 0, special.betaincinv(hits, misses + 1, (1 - LEVEL) / 2), 0.0)
         exact_high = np.where(misses > 0, special.betaincinv(hits + 1, misses, (1 + LEVEL) / 2), 1.0)
-    exact = (share > NEAR_ONE) | (misses <= FEW_WRONG)
+    exact = (share > NEAR_ONE) | (misses < FEW_WRONG + 0.5)  # not quite whole, as a product
     return np.where(exact, exact_low, np.maximum(centre - half, 0)), np.where(
         exact, exact_high, np.minimum(centre + half, 1)
     )
