@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crackdet.inspection.record import NUMBERS
 from crackdet.summary.entries import Entry
 from crackdet.summary.filter import value_of
 
@@ -40,7 +41,7 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error"), share),
+    **dict.fromkeys(("average_precision", "calibration_error", *NUMBERS), share),
     **dict.fromkeys(("parameters", "feature_flops"), count),
     "seconds": lambda value: f"{value:.1f}",
 }

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from crackdet.identity import LEFT_OUT
+from crackdet.inspection.record import pointing_numbers
 from crackdet.schema import flatten
 from crackdet.store import Run, Status
 
@@ -36,6 +37,11 @@ class Entry:
     def result(self) -> Mapping[str, Any]:
         """Of `result.json`; empty unless finished."""
         return (self.run.result or {}) if self.status is Status.FINISHED else {}
+
+    @cached_property
+    def pointing(self) -> Mapping[str, float]:
+        """What `crackdet pointing` found of a finished run; empty where it has not been asked."""
+        return pointing_numbers(self.run) if self.status is Status.FINISHED else {}
 
     @cached_property
     def overrides(self) -> Sequence[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crackdet.errors import UserError
+from crackdet.inspection.record import NUMBERS
 from crackdet.summary.entries import Entry
 from crackdet.wording import nearest
 
@@ -58,6 +59,8 @@ def value_of(entry: Entry, key: str) -> Any:
     """What a run has under a key: id, status, a figure of its result, or a setting by its dotted key."""
     if key in OWN:
         return entry.id if key == "id" else str(entry.status)
+    if key in NUMBERS:
+        return entry.pointing.get(key)
     found = entry.result.get(key)
     return entry.setting(key) if found is None else found
 
@@ -88,6 +91,8 @@ def known_keys(entries: Sequence[Entry]) -> list[str]:
         if shape not in shapes:  # runs of one network have the same keys: look at one of them
             shapes.add(shape)
             keys |= dict.fromkeys([*shape[:-1], *entry.settings])
+    if any(entry.pointing for entry in entries):
+        keys |= dict.fromkeys(NUMBERS)
     return list(keys)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.files import write_csv, write_json
+from crackdet.inspection.record import NUMBERS
 from crackdet.summary.entries import Entry, differing
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _row(entry: Entry, rank: int | None, decision: "Decision | None") -> dict[st
         "status": str(entry.status),
         "overrides": list(entry.overrides),
         **{name: result.get(name) for name in MEASURED},
+        **{name: entry.pointing.get(name) for name in NUMBERS},
         **_standing(entry, decision),
         "checkpoint": f"{entry.id}/{weights.name}" if weights.exists() else None,
         "reason": entry.reason or None,

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+import crackdet
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inspection.pointing import Game, hits, overlap, play, point, tolerance, widened
-from crackdet.inspection.record import FILE, pointing_numbers
+from crackdet.inspection.record import FILE, NUMBERS, pointing_numbers
 from crackdet.inspection.subject import load_split, open_subject, pictures_of
 from crackdet.store import Run, Status
+from crackdet.summary.filter import Condition, known_keys
 from tests.inspection.conftest import trained
 
 MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
@@ -55,6 +57,17 @@ def test_the_numbers_stay_with_the_run_and_leave_its_result_valid(clean: LoadedR
     assert numbers["overlap_ig"] == played.by_method["integrated_gradients"].overlap
     assert numbers["blank"] == played.blank
     assert Run(clean.directory).status() is Status.FINISHED
+
+
+def test_summaries_hold_the_numbers_where_there_are_any(clean: LoadedRun, store: Path, sets: Path, cache: Path) -> None:
+    point(open_subject(clean), [], "valid", most=200)
+    silent = trained(sets / "clean", store, cache, "data.masks=masks", "trainer.max_epochs=1")
+    rows = {row["id"]: row for row in crackdet.load_runs(store).rows()}
+    assert {name: rows[clean.id][name] for name in NUMBERS} == pointing_numbers(clean.run)
+    assert rows[silent.id]["pointing"] is None
+    entry = next(entry for entry in crackdet.load_runs(store) if entry.id == clean.id)
+    assert Condition("pointing", ">", "0.5").holds(entry)
+    assert "blank" in known_keys([entry])
 
 
 def test_numbers_of_other_weights_are_not_believed(marked: LoadedRun) -> None:
