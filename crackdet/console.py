@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from rich import get_console
+from rich import get_console, reconfigure
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -63,6 +63,11 @@ def harmless(text: object) -> str:
 def plain(text: object) -> str:
     """Text from a file for rich: harmless, and none of it taken for markup."""
     return escape(harmless(text))
+
+
+def progress_on_stderr() -> None:
+    """Draws bars and messages on standard error, where standard output carries a command's result."""
+    reconfigure(stderr=True)
 
 
 class Board:

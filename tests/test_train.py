@@ -269,7 +269,9 @@ def test_the_store_is_listed_shown_and_tidied(command: Command, tmp_path: Path) 
     accuracy = json.loads((tmp_path / "runs" / run / "result.json").read_text())["accuracy"]
     assert f"accuracy {accuracy:.4f}" in evaluated.stdout, evaluated.stderr
     redrawn = crackdet(tmp_path, "evaluate", "best", "data.seed=1", "--store", "runs")
-    assert re.match(rf"{run} on 10 drawn images, valid split: ", redrawn.stdout), "its own data with another seed"
+    assert re.match(rf"{run} on 10 images \(data.seed=1\), valid split: ", redrawn.stdout), (
+        "its own data with another seed"
+    )
     assert crackdet(tmp_path, "show", "nothing", "--store", "runs").returncode == 2
     assert crackdet(tmp_path, "rm", run, "--store", "runs", "--yes").returncode == 0
     assert not (tmp_path / "runs" / run).exists()

@@ -28,6 +28,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
             function(*arguments, **options)
+        except BrokenPipeError:
+            raise  # whoever read the output has had enough: typer knows
         except (UserError, OSError, ValueError) as error:
             print(f"error: {harmless(error)}", file=sys.stderr)
             raise typer.Exit(2) from None

@@ -34,7 +34,10 @@ def open_rgb(file: Path | Image.Image) -> Image.Image:
         BadImage: where the file is truncated, unreadable or no image.
     """
     with _opened(file) as image:
-        return _to_rgb(ImageOps.exif_transpose(image))
+        if image is file:  # somebody's own: it stays as it is
+            return _to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # without a copy: photographs can be large
+        return _to_rgb(image)
 
 
 def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
@@ -80,4 +83,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode == "RGB":
+        image.load()
+        return image
     return image.convert("RGB")

@@ -1,53 +1,143 @@
-"""A finished run judged on images, its own or others, by the measures of its training."""
+"""Finished runs judged on images, their own or others, by the measures of their training."""
 
+import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from crackdet import models
 from crackdet.compose import compose
 from crackdet.config import parse
+from crackdet.console import harmless
 from crackdet.data import ImageSet, load_splits
+from crackdet.data.sources import open_source
+from crackdet.data.splits import SPLITS, split
 from crackdet.errors import UserError
-from crackdet.inference.loaded import stored_config
-from crackdet.schema import Config
+from crackdet.inference.loaded import LoadedRun
+from crackdet.schema import Config, SyntheticData
 from crackdet.store import Run
-from crackdet.training.device import choose_device, make_deterministic
 from crackdet.training.loop import predict
 from crackdet.training.metrics import Metrics, measure
+
+METRICS = tuple(item.name for item in fields(Metrics))
+ALL = "all"  # splits together
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Images to be judged on: what makes them of a run's own data, or a data source of its own (`data=...`)."""
+
+    name: str
+    overrides: Sequence[str] = ()
+
+    @property
+    def is_own(self) -> bool:
+        return not any(override.startswith("data") for override in self.overrides)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A run on a test set."""
+
+    run: str
+    trained_on: str
+    tested_on: str
+    split: str
+    images: int
+    trained_with: int  # of these images
+    metrics: Metrics
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(self.metrics).items())
+        return f"{self.run} on {self.images} images ({harmless(self.tested_on)}), {self.split} split: {values}"
+
+    def row(self) -> dict[str, Any]:
+        """Plain values, as they are written."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "metrics"}
+        return {**values, **asdict(self.metrics)}
+
+
+def parse_choice(text: str) -> ImageChoice:
+    """`own`, overrides as for train.py, or `NAME: OVERRIDES`.
+
+    Raises:
+        UserError: for overrides of something else than data.
+    """
+    match = re.fullmatch(r"([^\s=]+):\s+(.+)", text.strip())
+    name, rest = (match[1], match[2]) if match else ("", text)
+    overrides = [] if rest.strip() == "own" else shlex.split(rest)
+    check_overrides(overrides)
+    own = [override for override in overrides if not override.startswith("runtime.")]
+    return ImageChoice(name or " ".join(own) or "own", overrides)
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raises UserError for a setting that does not say which images a run is judged on."""
+    for override in overrides:
+        key, sign, _ = override.partition("=")
+        if not sign or not re.match(r"data([./]|$)|runtime\.(cache|num_workers)", key):
+            raise UserError(
+                f"{override}: does not choose images; give data=SOURCE and data.KEY=VALUE (or runtime.cache=FOLDER), "
+                "or `own` for a run's own images"
+            )
+
+
+def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str = "auto") -> Judgement:
+    """The measures of a run's published weights on a split of a test set, or on `all` of them.
+
+    Raises:
+        UserError: where the run has no weights, or the data no such split.
+    """
+    config, other = run.config, other_data(run.run, choice.overrides)
+    images = _part(load_splits(other.data, other.runtime), part)
+    workers = other.runtime.num_workers
+    classifier = run.predictor(device)
+    logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
+    metrics = measure(logits, torch.tensor(images.labels, dtype=torch.float32), config.trainer.pos_weight)
+    with_them = 0 if choice.is_own and part in ("valid", "test") else _trained_with(config, images)
+    return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
 
 
 def other_data(run: Run, overrides: Sequence[str]) -> Config:
     """What overrides make of a run's own data, or, where they choose a source, of that source's defaults.
 
+    Images are always as large as the run's own: its network knows no others.
+
     Raises:
         UserError: where they are not valid.
     """
+    size = f"data.image_size={run.config['data']['image_size']}"
+    for override in overrides:
+        if override.startswith("data.image_size=") and override != size:
+            raise UserError(f"{override}: {run.id} was trained with {size}, and is judged at that size")
     if any(override.startswith("data=") for override in overrides):
-        return compose(overrides)
+        return compose([*(override for override in overrides if override != size), size])
     return parse(OmegaConf.merge(OmegaConf.create(run.config), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
 
 
-def evaluate(
-    run: Run, elsewhere: Config | None = None, split: str = "valid", trust: bool = False
-) -> tuple[Metrics, ImageSet]:
-    """The measures of a run's published weights on a split of its own data, or of the data of another configuration.
+def describe_data(config: Config) -> str:
+    """What a run was trained on, in a word."""
+    data = config.data
+    return "drawn" if isinstance(data, SyntheticData) else Path(data.root).name  # type: ignore[attr-defined]
 
-    Raises:
-        UserError: where the run has no weights, or the data no such split.
-    """
-    config = stored_config(run, trust)
-    data = replace((elsewhere or config).data, image_size=config.data.image_size)
-    runtime = (elsewhere or config).runtime
-    device = choose_device(runtime)
-    make_deterministic()
-    images = load_splits(data, runtime)[split]
-    if not len(images):
-        raise UserError(f"data: has no {split} split; data.test_fraction draws one")
-    assert run.result is not None, "checked by stored_config"
-    model = models.restore(config, run.check_weights()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    number_format = str(run.result.get("number_format", "fp32"))
-    logits = predict(model, images, config.trainer.batch_size, number_format, runtime.num_workers)
-    return measure(logits, torch.tensor(images.labels, dtype=torch.float32)), images
+
+def _part(splits: dict[str, ImageSet], part: str) -> ImageSet:
+    names = SPLITS if part == ALL else (part,)
+    photographs = [photograph for name in names for photograph in splits[name].photographs]
+    if not photographs:
+        raise UserError(f"data: has no {part} split; data.test_fraction draws one")
+    return replace(splits["train"], photographs=photographs)
+
+
+def _trained_with(config: Config, images: ImageSet) -> int:
+    """How many of the images the run was trained with; none where its photographs are not there to be compared."""
+    try:
+        source = open_source(config.data, Path(config.runtime.cache).expanduser())
+        known = {photograph.digest for photograph in split(source.photographs(), config.data)["train"]}
+    except (UserError, OSError):
+        return 0
+    return sum(photograph.digest in known for photograph in images.photographs)

@@ -1,17 +1,19 @@
 """A trained classifier at work, exactly as training's own evaluation was."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from crackdet.data.batches import move, to_input
 from crackdet.data.decode import BadImage
 from crackdet.inference.pictures import Item, read_ahead, to_pixels
 from crackdet.models import Classifier
 from crackdet.training.device import autocast, deterministic
+
+TOGETHER = 16  # batches for which weights are converted to the number format once
 
 
 class Predictor:
@@ -23,21 +25,34 @@ class Predictor:
         self.batch_size = batch_size
 
     @torch.no_grad()
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (N,) of one batch of pixels (N, S, S, 3)."""
+    def logits(self, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Logits of all images in batches of pixels (N, S, S, 3)."""
         device = next(self.model.parameters()).device
+        found = [torch.empty(0)]
         with deterministic(), autocast(self.number_format, device):
-            logits: Tensor = self.model(to_input(move(torch.from_numpy(pixels), device)))
-        return logits.float().cpu().numpy()
+            for pixels in batches:
+                found.append(self.model(to_input(move(torch.from_numpy(pixels), device))).float().cpu())
+        return torch.cat(found).numpy()
 
     def each(self, items: Iterable[Item]) -> Iterator[tuple[Item, float | BadImage]]:
-        """Pictures with their logits, or why they have none, batch after batch in their order."""
+        """Pictures with their logits, or why they have none, in their order."""
         size = self.model.image_size
-        for batch in read_ahead(items, self.batch_size, lambda item: to_pixels(item, size)):
-            good = [pixels for _, pixels in batch if not isinstance(pixels, BadImage)]
-            logits = iter(self.logits(np.stack(good)).tolist() if good else ())
-            for item, pixels in batch:
+        reading = read_ahead(items, self.batch_size, lambda item: to_pixels(item, size))
+        read: list[tuple[Item, NDArray[np.uint8] | BadImage]] = []
+
+        def batches() -> Iterator[NDArray[np.uint8]]:
+            for batch in islice(reading, TOGETHER):
+                read.extend(batch)
+                if good := [pixels for _, pixels in batch if not isinstance(pixels, BadImage)]:
+                    yield np.stack(good)
+
+        while True:
+            logits = iter(self.logits(batches()).tolist())
+            if not read:
+                return
+            for item, pixels in read:
                 yield item, pixels if isinstance(pixels, BadImage) else next(logits)
+            read.clear()
 
 
 def probabilities(logits: Iterable[float]) -> NDArray[np.float64]:

@@ -45,10 +45,11 @@ def test_run(run: Run, trust: bool = False) -> Tested:
     """
     if found := recorded(run):
         return found
-    from crackdet.inference.evaluation import evaluate
+    from crackdet.inference.evaluation import judge, parse_choice
+    from crackdet.inference.loaded import LoadedRun
 
-    metrics, images = evaluate(run, split="test", trust=trust)
-    found = Tested(metrics.accuracy, len(images), _digest(run))
+    judged = judge(LoadedRun(run, trust), parse_choice("own"), "test")
+    found = Tested(judged.metrics.accuracy, judged.images, _digest(run))
     with run.claim():
         write_signed_json(run.directory / FILE, asdict(found))
     return found

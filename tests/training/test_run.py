@@ -15,7 +15,8 @@ from crackdet.data import data_fingerprint
 from crackdet.errors import RunFailed
 from crackdet.files import read_csv
 from crackdet.identity import identify
-from crackdet.inference.evaluation import evaluate
+from crackdet.inference.evaluation import ImageChoice, judge
+from crackdet.inference.loaded import LoadedRun
 from crackdet.schema import Config
 from crackdet.store import Run, RunStore
 from crackdet.training import loop
@@ -92,7 +93,7 @@ def test_every_reported_number_belongs_to_the_published_weights(tiny: Configure)
     assert best < len(losses) - 1, "the case that this test is about"
     assert run.result["epoch"] == best + 1
     assert run.result["accuracy"] == float(rows[best]["valid_accuracy"])
-    metrics, _ = evaluate(run)
+    metrics = judge(LoadedRun(run), ImageChoice("own"), device="cpu").metrics
     assert metrics.accuracy == run.result["accuracy"]
     assert metrics.loss == pytest.approx(run.result["loss"], rel=1e-6)
     predictions = read_csv(run.predictions_file)
