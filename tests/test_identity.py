@@ -74,6 +74,7 @@ GIVEN: dict[str, Any] = {  # what is null by default
     "num_workers": 1,
     "threads": 1,
     "exclude": "seed == 1",
+    "masks": "masks",
     "tensorboard": TensorBoard(),
     "mlflow": MLflow(),
 }
@@ -102,7 +103,7 @@ def variations(node: Any, prefix: str = "") -> dict[str, Any]:
     return changed
 
 
-LEFT_OUT = {"data.root", "data.manifest"}
+LEFT_OUT = {"data.root", "data.manifest", "data.masks"}  # places: no network is trained on a mask
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]])
