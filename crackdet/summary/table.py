@@ -26,7 +26,11 @@ NARROW = 105  # columns: below, the table of combinations leaves something out
 TOP = 30  # rows: more are in summary.csv, or asked for
 WIDE = ("verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch")
 FALLING = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second")
-RUN, SETTINGS = 25, 20  # columns of the table that a run id, and what differs, are given before others get any
+RUN, SETTINGS, DIGITS = (
+    25,
+    22,
+    6,
+)  # columns of the table that a run id, and what differs, are given before others get any
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,9 @@ def _columns(
     """Those that were asked for, or the usual ones that the width has room for, what decides first."""
     more = of_decision(decision) if decision else {}
     keys = telling(ranking, differing(ranking))
+    cut = DIGITS if width < NARROW else 0  # the beginning of an id is enough for every command
     start = {
-        "run": Column("run", lambda entry: entry.id, right=False),
+        "run": Column("run", lambda entry: entry.id[: len(entry.id) - cut], right=False),
         "differs": Column(
             "what differs", lambda entry: describe(entry, keys[entry.id.rpartition("-")[0]]), right=False
         ),
@@ -154,7 +159,7 @@ def _columns(
         names = [name if name in special else _known(name, summary.entries, list(special)) for name in view.columns]
         return {name: special.get(name) or figure(name) for name in names}
     chosen = {**start, summary.metric: figure(summary.metric)}
-    room = width - 5 - RUN - 3 - SETTINGS - 3 - 11
+    room = width - 5 - RUN + cut - 3 - SETTINGS - 3 - 11
     for name in WIDE:
         column = more.get(name) or (figure(name) if name not in ("interval", "p_value", "verdict") else None)
         if column is None:

@@ -88,3 +88,10 @@ def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
     assert [line for line in summary(store, "--test").splitlines() if "test accuracy" in line] == [
         line for line in output.splitlines() if "test accuracy" in line
     ]
+
+
+def test_eighty_columns_are_enough(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crackdet.summary.table.PIPED_WIDTH", 80)
+    lines = [line for line in summary(store).splitlines() if line[:1] in "│┃┏┡└"]
+    assert all(len(line) <= 80 for line in lines)
+    assert all(word in "\n".join(lines) for word in ("accuracy", "verdict", "width=4", "weights=2.pth", "best", "take"))
