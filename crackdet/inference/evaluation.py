@@ -20,6 +20,7 @@ from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.schema import Config, SyntheticData
 from crackdet.store import Run
+from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
 from crackdet.training.metrics import Metrics, measure
 
@@ -96,7 +97,8 @@ def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str 
     images = _part(load_splits(other.data, other.runtime), part)
     workers = other.runtime.num_workers
     classifier = run.predictor(device)
-    logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
+    with deterministic():
+        logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
     metrics = measure(logits, torch.tensor(images.labels, dtype=torch.float32), config.trainer.pos_weight)
     with_them = 0 if choice.is_own and part in ("valid", "test") else _trained_with(config, images)
     return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)

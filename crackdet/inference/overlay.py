@@ -22,7 +22,7 @@ def draw_overlay(photograph: Image.Image, heat: Heat, regions: Sequence[Region],
     small = photograph.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     x = (np.arange(width) + 0.5) * photograph.width / width
     y = (np.arange(height) + 0.5) * photograph.height / height
-    probability = heat.at(x, y)[:, :, None]
+    probability = heat.at(x, y).astype(np.float32)[:, :, None]
     blended = np.asarray(small) + STRENGTH * probability * (_colour(probability[:, :, 0]) - np.asarray(small))
     letter = max(14, width // 90)  # pixels
     page = Image.new("RGB", (width, height + 4 * letter), "white")
@@ -39,10 +39,11 @@ def draw_overlay(photograph: Image.Image, heat: Heat, regions: Sequence[Region],
     return page
 
 
-def _colour(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def _colour(probability: NDArray[np.floating]) -> NDArray[np.float32]:
     """(H, W) -> (H, W, 3), grey levels from 0 to 255."""
     steps = np.linspace(0, 1, len(COLOURS))
-    return np.stack([np.interp(probability, steps, channel) for channel in zip(*COLOURS, strict=True)], axis=-1)
+    channels = (np.interp(probability, steps, channel) for channel in zip(*COLOURS, strict=True))
+    return np.stack([channel.astype(np.float32) for channel in channels], axis=-1)
 
 
 def _label(pen: ImageDraw.ImageDraw, text: str, left: int, top: int, letter: int, width: int) -> None:
