@@ -24,7 +24,7 @@ STYLES = {
     Status.TODO: "dim",
 }
 ENDED = (Status.FINISHED, Status.FAILED, Status.CORRUPT, Status.PRUNED, Status.INTERRUPTED)
-HEAD = 11  # lines that are not rows of a table
+HEAD = 12  # lines that are not rows of a table, where the counts take two
 FEW = 5  # rows of what has ended lately, and of what is to come, where there is room for more of what runs
 
 
