@@ -4,15 +4,23 @@ import csv
 import json
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rich
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from crackdet.cli import app
 from crackdet.inference.loaded import LoadedRun
+
+
+@pytest.fixture(autouse=True)
+def _console_as_before() -> Iterator[None]:
+    yield
+    rich.reconfigure()  # `predict` moves it to standard error for the rest of its process
 
 
 def crackdet(*arguments: object) -> Result:

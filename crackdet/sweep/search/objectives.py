@@ -16,6 +16,8 @@ DIRECTIONS: dict[str, Direction] = {
     "recall": "maximize",
     "f1": "maximize",
     "roc_auc": "maximize",
+    "average_precision": "maximize",
+    "calibration_error": "minimize",
     "loss": "minimize",
     "parameters": "minimize",
     "feature_flops": "minimize",

@@ -35,7 +35,7 @@ def test_what_is_no_number_is_lacking(value: object) -> None:
 
 
 def test_every_measure_that_a_summary_shows_has_a_direction() -> None:
-    from crackdet.summary import MEASURED
+    from crackdet.summary.written import MEASURED
 
     others = {"epoch", "epochs", "valid_images", "valid_digest"}
     assert {name for name in MEASURED if name not in others} <= set(DIRECTIONS)
