@@ -79,7 +79,6 @@ CUSTOM = (
 )
 RESNEXT = ("model=resnext50", "model.weights=null", "data.image_size=32")
 MOBILENET = ("model=torchvision", "model.name=mobilenet_v3_small", "model.weights=null", "data.image_size=32")
-SWIN = ("model=torchvision", "model.name=swin_t", "model.weights=null", "data.image_size=32")
 
 
 @pytest.fixture(scope="session")
