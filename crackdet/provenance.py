@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("crackdet", "torch", "torchvision", "torchmetrics", "numpy", "pillow", "hydra-core", "optuna")
+PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
 
 def describe(device: str, threads: int, overrides: list[str]) -> dict[str, Any]:

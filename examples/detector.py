@@ -4,7 +4,7 @@
     python examples/detector.py backbone --steps 200 --seeds 3
 
 Both see the same scenes in the same order for the same number of steps; average precision and recall (of at most ten
-boxes an image) at IoU 0.5 are measured on scenes that neither has seen. It needs pycocotools.
+boxes an image) at IoU 0.5 are measured on scenes that neither has seen. It needs torchmetrics and pycocotools.
 """
 
 import argparse

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
-from torchvision.transforms.v2.functional import adjust_hue
 
 from crackdet.data.batches import move
 from crackdet.schema import Augmentation
@@ -50,6 +49,8 @@ def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
     if settings.saturation:
         images = _blend(images, _grey(images), _factor(saturate, settings.saturation))
     if settings.hue:
+        from torchvision.transforms.v2.functional import adjust_hue  # takes seconds to import
+
         shifts = ((numbers[:, -1] * 2 - 1) * settings.hue).tolist()  # of the CPU's: a GPU would be waited for
         images = torch.stack([adjust_hue(image, shift) for image, shift in zip(images, shifts, strict=True)])
     return images

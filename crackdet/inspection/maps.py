@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
-from torchmetrics.functional.classification import binary_auroc
 
 from crackdet.inspection.layers import Layer, record
 from crackdet.inspection.subject import Picture, Subject
+from crackdet.training.metrics import roc_auc
 
 CELLS = 50_000  # of each map, drawn from all images: more change the third decimal
 BATCH = 8  # images: the maps of a first convolution are large
@@ -128,6 +128,4 @@ def _judge(layer: Layer, basis: Basis, samples: Sequence[_Sample], pictures: Seq
 
 def _areas(values: Tensor, positive: Tensor) -> Tensor:
     """ROC-AUC of each column of values (n, C)."""
-    low, high = values.amin(0), values.amax(0)
-    scaled = (values - low) / (high - low).clamp(min=1e-12)  # torchmetrics takes what lies outside [0, 1] for logits
-    return torch.stack([binary_auroc(column.contiguous(), positive.long()) for column in scaled.T])
+    return torch.tensor([roc_auc(column, positive) for column in values.T])

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.functional import classification
 
-from crackdet.training.metrics import measure
+from crackdet.training.metrics import measure, measure_scores
 
 LOGITS = st.floats(-30, 30, width=32)
 SAMPLES = st.lists(st.tuples(LOGITS, st.booleans()), min_size=2, max_size=40)
@@ -30,12 +31,25 @@ def test_the_area_under_the_curve_is_the_chance_that_a_crack_scores_higher(
     samples: list[tuple[float, bool]],
 ) -> None:
     metrics = measure(torch.tensor([s[0] for s in samples]), torch.tensor([float(s[1]) for s in samples]))
-    # logits that differ by less than a probability can resolve tie
-    score = [torch.tensor(s[0]).double().sigmoid().item() for s in samples]
-    cracks = [p for p, s in zip(score, samples, strict=True) if s[1]]
-    others = [p for p, s in zip(score, samples, strict=True) if not s[1]]
+    cracks = [score for score, crack in samples if crack]
+    others = [score for score, crack in samples if not crack]
     wins = sum((a > b) + 0.5 * (a == b) for a in cracks for b in others)
-    assert metrics.roc_auc == pytest.approx(wins / (len(cracks) * len(others)), abs=1e-6)
+    assert metrics.roc_auc == pytest.approx(wins / (len(cracks) * len(others)), abs=1e-12)
+
+
+@given(SAMPLES)
+@pytest.mark.filterwarnings("ignore:No :UserWarning")
+def test_scores_are_those_of_torchmetrics(samples: list[tuple[float, bool]]) -> None:
+    logits, labels = torch.tensor([s[0] for s in samples]), torch.tensor([s[1] for s in samples])
+    probabilities, scores = logits.double().sigmoid(), measure_scores(logits, labels.float())
+    expected = classification.binary_calibration_error(probabilities, labels.long(), n_bins=15).item()
+    assert scores.calibration_error == pytest.approx(expected, abs=1e-6)
+    if len(probabilities.unique()) < len(logits.unique()):
+        return  # logits tell apart what probabilities do not
+    expected = classification.binary_average_precision(probabilities, labels.long()).item()
+    assert scores.average_precision == pytest.approx(expected, abs=1e-6)
+    expected = classification.binary_auroc(probabilities, labels.long()).item()
+    assert measure(logits, labels.float()).roc_auc == pytest.approx(expected, abs=1e-6)
 
 
 def test_logits_between_0_and_1_are_not_taken_for_probabilities() -> None:
