@@ -7,7 +7,7 @@ UV := $(RUN)/uv
 OLD := .venv-optuna2
 SEARCH_TESTS := tests/sweep tests/test_search.py tests/test_train.py
 
-.PHONY: install demo test test-optuna2 faults bench lint types check clean
+.PHONY: install demo test test-optuna2 test-cluster faults bench lint types check clean
 
 install: $(VENV)/installed
 
@@ -31,6 +31,11 @@ $(OLD)/installed: $(VENV)/installed
 
 test-optuna2: $(OLD)/installed
 	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -n 2 $(SEARCH_TESTS)
+
+# Hydra's launchers for real, with a Slurm on this machine: Debian's, where `apt-get` may install it
+test-cluster: install
+	which slurmctld munged || (apt-get update -q && apt-get install -q -y slurm-wlm munge)
+	OMP_NUM_THREADS=1 CRACKDET_CLUSTER=1 $(RUN)/python -m pytest tests/sweep/cluster
 
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8

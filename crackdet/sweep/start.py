@@ -1,6 +1,7 @@
 """The way into Hydra and out of it: a refused command is one clear message and exit status 2."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
 
 REFUSED = 2
+NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit)_launcher\.")  # Hydra's
+EXTRAS = {"joblib": "joblib", "submitit": "slurm"}  # of crackdet, that bring these launchers
 
 
 def start(hydra_main: Callable[[], Any]) -> None:
@@ -26,6 +29,8 @@ def start(hydra_main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes its errors on instead of printing them its way
     for module in ("optuna", "hydra_plugins.hydra_optuna_sweeper"):  # its names of 2022, on today's Optuna
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+    # conf/hydra/launcher/ has files of its own for the launchers, by the names that their users know
+    warnings.filterwarnings("ignore", category=UserWarning, message=r"\s*'hydra/launcher/\w+' is validated against")
     try:
         hydra_main()
     except UserError as error:
@@ -34,6 +39,10 @@ def start(hydra_main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         finish_all(1)
         refuse(explain(error))
+    except RuntimeError as error:
+        if missing := NO_LAUNCHER.search(str(error)):
+            refuse(f"hydra/launcher: is not installed; pip install 'crackdet[{EXTRAS[missing.group(1)]}]' brings it")
+        raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's own, of trainer=5
             refuse(f"a group takes the name of one of its options, as in model=custom ({error})")

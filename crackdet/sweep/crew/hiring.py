@@ -4,6 +4,7 @@ from hydra.plugins.launcher import Launcher
 
 from crackdet.errors import UserError
 from crackdet.schema import Runtime
+from crackdet.sweep.crew.agency import Agency
 from crackdet.sweep.crew.crew import Crew
 from crackdet.sweep.crew.launcher import LauncherCrew, is_basic
 from crackdet.sweep.crew.worker import Orders
@@ -12,20 +13,43 @@ from crackdet.sweep.crew.worker import Orders
 def hire(
     launcher: Launcher, runtime: Runtime, orders: Orders, most: int | None = None, at_once: int | None = None
 ) -> Crew:
-    """`runtime.workers` processes of our own where that is more than one, else Hydra's launcher.
+    """Workers of our own where `runtime.workers` is more than one, or by a launcher of Hydra's; else this process.
 
-    `most` is how many jobs there can be at once, `at_once` how many a launcher of Hydra is given; None: all.
+    `most` is how many jobs there can be at once; `at_once` the same by a launcher, where `runtime.workers` says
+    nothing else; None: no limit.
 
     Raises:
-        UserError: where both are wished.
+        UserError: where that cannot be.
     """
-    if runtime.workers == 1:
+    if is_basic(launcher) and runtime.workers == 1:
         return LauncherCrew(launcher, at_once)
-    if not is_basic(launcher):
+    agency = _agency(launcher, runtime, orders)
+    if agency is None:
+        if runtime.workers == 1:
+            return LauncherCrew(launcher, at_once)
         raise UserError(
             f"runtime.workers={runtime.workers}: are processes of this sweep on this machine, and hydra/launcher "
             f"({type(launcher).__name__}) starts others; say runtime.workers=1, or hydra/launcher=basic"
         )
-    from crackdet.sweep.crew.workers import Workers
+    from crackdet.sweep.crew.staff import Staff
 
-    return Workers(runtime, orders, most)
+    limits = [most, at_once if runtime.workers == 1 else None]
+    return Staff(agency, orders, min((limit for limit in limits if limit is not None), default=None))
+
+
+def _agency(launcher: Launcher, runtime: Runtime, orders: Orders) -> Agency | None:  # type: ignore[type-arg]
+    """Who starts the workers; None of a launcher that is not known."""
+    name = type(launcher).__name__
+    if name == "BasicLauncher":
+        from crackdet.sweep.crew.workers import Spawner
+
+        return Spawner(runtime, orders)
+    if name == "JoblibLauncher":
+        from crackdet.sweep.crew.launchers.joblib import JoblibAgency
+
+        return JoblibAgency(launcher, runtime, orders)
+    if name in ("LocalLauncher", "SlurmLauncher"):
+        from crackdet.sweep.crew.launchers.submitit import LocalAgency, SlurmAgency
+
+        return (LocalAgency if name == "LocalLauncher" else SlurmAgency)(launcher, runtime, orders)
+    return None

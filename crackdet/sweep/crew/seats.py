@@ -21,20 +21,18 @@ class Seat:
         os.environ.update(self.environment)
 
 
-def seats(runtime: Runtime) -> list[Seat]:
-    """A seat for each of `runtime.workers`.
+def seats(runtime: Runtime, count: int | None = None) -> list[Seat]:
+    """A seat on this machine for each of `count` workers; None: of `runtime.workers`.
 
     GPUs go round, one to each worker, where `runtime.device` does not name one. The cores that this process may use
     are divided, unless `runtime.threads` or OMP_NUM_THREADS says how many threads a process has.
     """
     shared: dict[str, str] = {}
+    count = runtime.workers if count is None else count
     if runtime.threads is None and THREADS not in os.environ:
-        shared[THREADS] = str(max(1, _cores() // runtime.workers))
-    gpus = _gpus() if runtime.device in ("auto", "cuda") else []
-    return [
-        Seat(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared)
-        for number in range(runtime.workers)
-    ]
+        shared[THREADS] = str(max(1, _cores() // count))
+    gpus = visible_gpus() if runtime.device in ("auto", "cuda") else []
+    return [Seat(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared) for number in range(count)]
 
 
 def describe(taken: list[Seat]) -> str:
@@ -46,7 +44,7 @@ def describe(taken: list[Seat]) -> str:
     return f"{len(taken)} workers" + "".join(f", {part}" for part in parts)
 
 
-def _gpus() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if GPUS in os.environ:
         names = [name.strip() for name in os.environ[GPUS].split(",")]

@@ -1,12 +1,13 @@
 """One worker: a process that trains the jobs it is sent until nobody sends any more.
 
-It is spawned, not forked, and takes its seat before anything imports torch. Jobs come as they are, so that nothing
-is composed again. What it would show on the terminal goes to the sweep's process; what else is printed, by a network
-of the user's own or by a library, stands in its log file.
+It takes its seat before anything imports torch. Jobs come as they are, so that nothing is composed again. What it
+would show on the terminal goes to the sweep's process; what else is printed, by a network of the user's own or by a
+library, stands in its log file. It ends by itself, and no exception leaves it: whoever started it has none to hide.
 """
 
 import logging
 import os
+import platform
 import queue
 import signal
 import sys
@@ -14,10 +15,9 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crackdet.console import Drawing, draw_elsewhere
 from crackdet.sweep.crew.seats import Seat
@@ -42,10 +42,24 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """The worker has begun, and can take a job."""
+
+    where: str  # machine and process
+
+
+@dataclass(frozen=True)
 class Done:
     """The worker's job has ended, and it can take another."""
 
     failed: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """The worker was told to go by somebody else than its sweep; what it was at is saved."""
+
+    signal: str
 
 
 @dataclass(frozen=True)
@@ -56,32 +70,52 @@ class Orders:
     pruner: Mapping[str, Any] | None = None
 
 
-Message = Said | Drawing | Done
+Message = Said | Drawing | Ready | Done | Left
 
 
-def log_file(orders: Orders, seat: Seat) -> Path:
-    return orders.directory / f"worker-{seat.number}.log"
+class Connection(Protocol):
+    """To the sweep's process: a pipe, or files."""
+
+    def send(self, message: Any, /) -> None: ...
+
+    def recv(self) -> Any:
+        """Waits for a job; raises EOFError where no more comes."""
 
 
-def work(connection: Connection, seat: Seat, orders: Orders) -> None:
-    """The life of a worker."""
+def log_file(orders: Orders, number: int) -> Path:
+    return orders.directory / f"worker-{number}.log"
+
+
+def work(connection: Connection, seat: Seat, orders: Orders, early: bool = False) -> None:
+    """The life of a worker; `early`: it gets ready before it has a job.
+
+    Raises:
+        Interrupted: where it was told to go; what it was at is saved.
+    """
     seat.take()
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # the terminal's Ctrl-C is the parent's, which passes it on once
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     send = _sender(connection)
-    _write_log(log_file(orders, seat), send)
+    _write_log(log_file(orders, seat.number), send)
     draw_elsewhere(send)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
     try:
-        import crackdet.training.run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
+        send(Ready(f"{platform.node()}, process {os.getpid()}"))
+        threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
+        if early:
+            import crackdet.training.run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
 
         while (job := jobs.get()) is not None:
             send(Done(_failed(job, orders)))
     except Interrupted as stop:
-        os._exit(stop.exit_status)  # at once: torch takes a while to be torn down, and all is saved
+        send(Left(str(stop)))
+        raise
+
+
+def leave_terminal() -> None:
+    """From now on the terminal's Ctrl-C is the parent's alone, which passes it on once."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def _failed(job: "Job", orders: Orders) -> bool:
@@ -140,6 +174,8 @@ class _Relay(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING and not record.name.startswith("crackdet"):
+            return  # of a launcher, about itself
         self._send(Said(record.name, record.levelno, record.getMessage(), getattr(record, "on_bar", False)))
 
 

@@ -1,0 +1,49 @@
+"""What only clusters do: a job of Slurm that is preempted and put back into the queue, or whose time runs out."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from crackdet.store import Status
+from tests.sweep.cluster.conftest import Start
+from tests.test_workers import finish, statuses, wait_for
+
+pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
+
+GRID = ("seed=0,1,2", "trainer.max_epochs=100", "trainer.patience=100", "runtime.checkpoint_minutes=60")
+
+
+def has_begun(store: Path, runs: int) -> bool:
+    return len(list(store.glob("*/history.csv"))) >= runs
+
+
+def test_a_job_that_slurm_preempts_saves_its_run_and_goes_on_when_it_is_back(
+    slurm: list[str], start: Start, tmp_path: Path
+) -> None:
+    alone = ("runtime.workers=1", "hydra.launcher.array_parallelism=1")  # no other worker goes on with it
+    sweep = start("sweep", *slurm, *alone, "seed=0", *GRID[1:])
+    wait_for(lambda: has_begun(tmp_path / "runs", 1), sweep)
+    urgent = ["sbatch", "--partition=first", "--cpus-per-task=2", "--mem=1G", "--output=/dev/null", "--wrap=sleep 5"]
+    subprocess.run(urgent, check=True, cwd=tmp_path)
+    status, output = finish(sweep)
+    assert status == 0, output
+    assert "worker 1 was told to go (SIGTERM)" in output, output
+    assert "] slow-" in output and "is saved; the same command goes on" in output
+    assert "worker 1 is back" in output, "the same job, started again by Slurm"
+    assert re.search(r"\[1\] going on from slow-\S+", output), output
+    assert statuses(tmp_path / "runs") == [Status.FINISHED]
+
+
+def test_a_job_whose_time_is_over_saves_its_run_and_another_one_goes_on(
+    slurm: list[str], start: Start, tmp_path: Path
+) -> None:
+    one = ("seed=0", "trainer.max_epochs=400", "trainer.patience=400", "runtime.checkpoint_minutes=60")
+    sweep = start("sweep", *slurm, *one, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=40")
+    status, output = finish(sweep)
+    assert status == 0, output
+    assert re.search(r"worker \d was told to go \(SIGTERM\)", output), output
+    assert "going on from slow-" in output
+    assert statuses(tmp_path / "runs") == [Status.FINISHED]
