@@ -1,4 +1,7 @@
-"""Asked to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second leaves at once."""
+"""Asked to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second leaves at once.
+
+In a process that a scheduler stops the second says nothing: Slurm and its srun both send one, in the same moment.
+"""
 
 import signal
 import threading
@@ -13,6 +16,15 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.exit_status = 128 + signum
+
+
+_once = False
+
+
+def listen_once() -> None:
+    """From now on further signals to stop are not heard in this process."""
+    global _once
+    _once = True
 
 
 class StopRequest:
@@ -35,6 +47,8 @@ def listening() -> Iterator[StopRequest]:
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         if request.signum is not None:
+            if _once:
+                return
             raise Interrupted(signum)
         request.signum = signum  # and no more: a message might break into one that is being written
 
@@ -43,4 +57,4 @@ def listening() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if _once and request.signum is not None else handler)

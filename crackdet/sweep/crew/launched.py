@@ -5,6 +5,7 @@ there is no error for it to hide, a worker that dies takes none of the others wi
 """
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from crackdet.sweep.crew.letters import POLL, Office
 from crackdet.sweep.crew.seats import THREADS, Seat
 from crackdet.sweep.crew.worker import Message, Orders, Ready, leave_terminal, work
 from crackdet.sweep.job import Job
-from crackdet.training.interrupt import Interrupted
+from crackdet.training.interrupt import Interrupted, listen_once
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ def serve(place: Place) -> None:
     for name in ("SIGUSR1", "SIGUSR2"):  # of Slurm by submitit: the job's time is nearly over
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _time_is_up)
+    logging.getLogger("submitit").propagate = False  # its own files have what it says of signals
     if "SLURM_CPUS_PER_TASK" in os.environ:
         os.environ.setdefault(THREADS, os.environ["SLURM_CPUS_PER_TASK"])
+    listen_once()
     with contextlib.suppress(Interrupted):
         work(Office.to_sweep(place.letters, place.name), place.seat, place.orders)
     if not Office.is_open(place.letters):

@@ -152,6 +152,8 @@ def _listen(connection: Connection, jobs: "queue.SimpleQueue[Job | None]") -> No
 
 def _stop(signum: int, _frame: FrameType | None) -> None:
     """Outside of training, which listens itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it is leaving
     raise Interrupted(signum)
 
 
