@@ -5,6 +5,7 @@ RUN := $(VENV)/bin
 UV := $(RUN)/uv
 
 OLD := .venv-optuna2
+CLUSTER := .venv-cluster
 SEARCH_TESTS := tests/sweep tests/test_search.py tests/test_train.py
 
 .PHONY: install demo test test-optuna2 test-cluster faults bench lint types check clean
@@ -32,10 +33,18 @@ $(OLD)/installed: $(VENV)/installed
 test-optuna2: $(OLD)/installed
 	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -n 2 $(SEARCH_TESTS)
 
-# Hydra's launchers for real, with a Slurm on this machine: Debian's, where `apt-get` may install it
-test-cluster: install
+# Hydra's launchers for real: joblib, submitit, Slurm on this machine (Debian's, where `apt-get` may install it), and Ray
+# on two nodes. An environment of its own: Ray's AWS part, which is not used, wants an older dateutil.
+$(CLUSTER)/installed: $(VENV)/installed
+	test -x $(CLUSTER)/bin/python || $(PYTHON) -m venv $(CLUSTER)
+	sed '/^python-dateutil==/d' constraints.txt > $(CLUSTER)/constraints.txt
+	$(UV) pip install --quiet --python $(CLUSTER)/bin/python --constraint $(CLUSTER)/constraints.txt \
+	    --editable '.[joblib,slurm,ray]' --group dev
+	touch $@
+
+test-cluster: $(CLUSTER)/installed
 	which slurmctld munged || (apt-get update -q && apt-get install -q -y slurm-wlm munge)
-	OMP_NUM_THREADS=1 CRACKDET_CLUSTER=1 $(RUN)/python -m pytest tests/sweep/cluster
+	OMP_NUM_THREADS=1 CRACKDET_CLUSTER=1 $(CLUSTER)/bin/python -m pytest tests/sweep/cluster
 
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8
@@ -56,4 +65,4 @@ types: install
 check: lint types test
 
 clean:
-	rm -rf $(VENV) $(OLD) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD) $(CLUSTER) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """What a launcher costs: two workers, runs that sleep, by each of Hydra's launchers that is installed.
 
-    python -m benchmarks.launchers [workers joblib submitit_local submitit_slurm] [--runs 12] [--seconds 1]
+    python -m benchmarks.launchers [workers joblib submitit_local submitit_slurm ray] [--runs 12] [--seconds 1]
 
 `workers` are those of `runtime.workers`, without a launcher. Between two runs of a worker, from `finished` to
 `training` in its log, lie the way of its message to the sweep, and that of the next job to it.
@@ -25,7 +25,7 @@ LINE = re.compile(r"^(\S+ \S+) INFO \S+: (training|finished) asleep-", re.MULTIL
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("launchers", nargs="*", default=["workers", "joblib", "submitit_local"])
+    parser.add_argument("launchers", nargs="*", default=["workers", "joblib", "submitit_local", "ray"])
     parser.add_argument("--runs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=1.0)
     wanted = parser.parse_args()

@@ -17,8 +17,8 @@ from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
 
 REFUSED = 2
-NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit)_launcher\.")  # Hydra's
-EXTRAS = {"joblib": "joblib", "submitit": "slurm"}  # of crackdet, that bring these launchers
+NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")  # Hydra's
+EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # of crackdet, that bring these launchers
 
 
 def start(hydra_main: Callable[[], Any]) -> None:

@@ -52,4 +52,8 @@ def _agency(launcher: Launcher, runtime: Runtime, orders: Orders) -> Agency | No
         from crackdet.sweep.crew.launchers.submitit import LocalAgency, SlurmAgency
 
         return (LocalAgency if name == "LocalLauncher" else SlurmAgency)(launcher, runtime, orders)
+    if name == "RayLauncher":
+        from crackdet.sweep.crew.launchers.ray import RayAgency
+
+        return RayAgency(launcher, runtime, orders)
     return None

@@ -53,8 +53,8 @@ def serve(place: Place) -> None:
     listen_once()
     with contextlib.suppress(Interrupted):
         work(Office.to_sweep(place.letters, place.name), place.seat, place.orders)
-    if not Office.is_open(place.letters):
-        os._exit(0)  # the sweep has gone, and with it whoever might end this process
+    if place.terminal and not Office.is_open(place.letters):
+        os._exit(0)  # the sweep has gone, and joblib's processes do not notice
 
 
 def _time_is_up(_signum: int, _frame: FrameType | None) -> None:

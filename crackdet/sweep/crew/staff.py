@@ -55,7 +55,7 @@ class Staff(Crew):
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             self._agency.__enter__()
-            for number in SIGNALS:
+            for number in SIGNALS:  # after the agency: Ray has a handler of its own
                 signal.signal(number, self._asked_to_stop)
             places = [limit for limit in (self._most, self._agency.places()) if limit is not None]
             self.size = max(1, min(places)) if places else 1

@@ -17,12 +17,15 @@ pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="ma
 FOREVER = ("trainer.max_epochs=1000", "trainer.patience=1000", "runtime.checkpoint_minutes=0")
 
 
-@pytest.fixture(params=["joblib", "submitit_local", "submitit_slurm"])
+@pytest.fixture(params=["joblib", "submitit_local", "submitit_slurm", "ray"])
 def launcher(request: pytest.FixtureRequest) -> list[str]:
     """The overrides that choose a launcher, two workers at once."""
     if request.param == "submitit_slurm":
         overrides: list[str] = request.getfixturevalue("slurm")
         return overrides
+    if request.param == "ray":
+        pytest.importorskip("ray")
+        return ["hydra/launcher=ray", "runtime.workers=2", "hydra.launcher.ray.init.num_cpus=2"]
     return [f"hydra/launcher={request.param}", "runtime.workers=2"]
 
 

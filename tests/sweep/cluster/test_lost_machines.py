@@ -1,4 +1,4 @@
-"""What only clusters do: a job of Slurm that is preempted and put back into the queue, or whose time runs out."""
+"""What only clusters do: a job of Slurm that is preempted and put back into the queue, a node of Ray that is lost."""
 
 import os
 import re
@@ -47,3 +47,24 @@ def test_a_job_whose_time_is_over_saves_its_run_and_another_one_goes_on(
     assert re.search(r"worker \d was told to go \(SIGTERM\)", output), output
     assert "going on from slow-" in output
     assert statuses(tmp_path / "runs") == [Status.FINISHED]
+
+
+def test_a_node_of_ray_that_is_lost_costs_its_runs_some_epochs(start: Start, tmp_path: Path) -> None:
+    utils = pytest.importorskip("ray.cluster_utils")
+    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        doomed = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        sweep = start("sweep", "hydra/launcher=ray", f"hydra.launcher.ray.init.address={cluster.address}", *GRID[:-1],
+                      "runtime.checkpoint_minutes=0")  # fmt: skip
+        wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) == 2, sweep)
+        cluster.remove_node(doomed, allow_graceful=False)
+        status, output = finish(sweep)
+        assert status == 0, output
+        assert "Ray: 2 workers on 2 nodes" in output
+        (run,) = re.findall(r"worker \d .* while it trained (slow-\S+);", output)
+        assert re.search(rf"\[\d\] going on from {run}", output), output
+        assert output.count("] training slow-") == 4, "the others were not begun again"
+        assert statuses(tmp_path / "runs") == [Status.FINISHED] * 3
+    finally:
+        cluster.shutdown()

@@ -3,7 +3,10 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ from crackdet.sweep.crew.crew import launch
 from crackdet.sweep.crew.hiring import hire
 from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.job import Job
+
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 class JoblibLauncher(Launcher):
@@ -88,6 +93,14 @@ def children() -> list[int]:
         if parent == os.getpid() and b"popen_loky" in line:
             found.append(int(status.parent.name))
     return found
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+def test_a_launcher_that_is_not_installed_is_named_with_what_brings_it(tmp_path: Path) -> None:
+    line = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
+    done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: hydra/launcher: is not installed; pip install 'crackdet[ray]' brings it\n"
 
 
 def test_a_worker_is_one_process_of_one_node(tmp_path: Path) -> None:
