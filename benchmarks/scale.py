@@ -1,4 +1,4 @@
-"""What claiming, skipping, asking and summarising cost as a store grows.
+"""What claiming, skipping, asking, summarising and watching cost as a store grows.
 
     python -m benchmarks.scale [SIZE]...       # 100 1000 10000 100000
 
@@ -42,6 +42,7 @@ from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruning import Board, Terms
 from crackdet.sweep.search.samplers import Sampler
 from crackdet.sweep.search.study import StudyView
+from crackdet.watch.board import Board as Watched
 
 SIZES = (100, 1000, 10_000, 100_000)
 INSIDE = 100  # runs that lie inside the space of the search
@@ -146,7 +147,15 @@ def measure(folder: Path, number: int, context: HydraContext, planner: Planner, 
     own, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
     board.judge(own, rows)
     found["ask the pruner"] = time_of(lambda: board.judge(own, rows), 10)
-    found["summary"] = time_of(lambda: summarise(store.root), 1)
+    found["summary, without its index file"] = time_of(lambda: summarise(store.root), 1)
+    found["summary"] = time_of(lambda: summarise(store.root), 3)
+    watched = Watched(store.root)
+    began = time.perf_counter()
+    while watched.look() or watched.unread:
+        pass
+    found["watch: all runs read"] = time.perf_counter() - began
+    time.sleep(2.5)  # until the folder's time of change is old enough to be believed
+    found["watch: another look"] = time_of(watched.look, 5)
     return found
 
 
