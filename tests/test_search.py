@@ -79,7 +79,7 @@ def test_a_killed_search_leaves_nothing_running_and_goes_on(tmp_path: Path, plac
     os.kill(heir.pid, signal.SIGINT)
     status, output = finish(heir)
     assert status == 130 and "the same command goes on from here" in output, output
-    assert "1 trials: 1 interrupted" in output and statuses(tmp_path, "heir") == ["interrupted"]
+    assert "1 trial: 1 interrupted" in output and statuses(tmp_path, "heir") == ["interrupted"]
 
 
 def test_settings_of_hydra_optuna_sweeper_are_understood(tmp_path: Path, places: list[str]) -> None:

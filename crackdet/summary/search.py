@@ -20,7 +20,8 @@ def show_search(directory: Path) -> None:
         return
     out = console()
     counts = ", ".join(f"{count} {word}" for word, count in content["trials"].items())
-    out.print(f"{sum(content['trials'].values())} trials: {counts or 'none'}", highlight=False)
+    number = sum(content["trials"].values())
+    out.print(f"{number} trial{'' if number == 1 else 's'}: {counts or 'none'}", highlight=False)
     objectives, best = content["objectives"], content["best"]
     if len(objectives) > 1 and best:
         names = [f"{objective['name']} ({objective['direction'][:3]}.)" for objective in objectives]
