@@ -8,6 +8,9 @@ OLD := .venv-optuna2
 CLUSTER := .venv-cluster
 SEARCH_TESTS := tests/sweep tests/test_search.py tests/test_train.py
 
+# Else each of the tests' processes compiles thousands of modules anew, where somebody has set it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test test-optuna2 test-cluster faults bench lint types check clean
 
 install: $(VENV)/installed

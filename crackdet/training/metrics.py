@@ -1,7 +1,7 @@
 """What is said of a set of logits: everything at probability 0.5, and what needs no threshold.
 
-torchmetrics has all of it, and takes thirteen seconds of a core to import, with torchvision, matplotlib and scipy
-behind it: more than a small run. So it is the reference of the tests instead.
+torchmetrics has all of it, and takes four seconds to import, with torchvision, matplotlib and scipy behind it: more
+than a small run takes to train. So it is the reference of the tests instead.
 """
 
 from dataclasses import dataclass
