@@ -100,11 +100,10 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
 
 def telling(ranking: Sequence[Entry], keys: Sequence[str]) -> dict[str, list[str]]:
     """For each network's name the keys that tell its runs apart: what all runs of a network share, its name says."""
+    asked = [key for key in keys if key.startswith("model.")]
     values: dict[str, dict[str, set[str]]] = {}
     for entry in ranking:
-        own = values.setdefault(entry.id.rpartition("-")[0], {key: set() for key in keys})
-        for key in keys:
+        own = values.setdefault(entry.id.rpartition("-")[0], {key: set() for key in asked})
+        for key in asked:
             own[key].add(repr(entry.setting(key)))
-    return {
-        name: [key for key in keys if len(own[key]) > 1 or not key.startswith("model.")] for name, own in values.items()
-    }
+    return {name: [key for key in keys if key not in own or len(own[key]) > 1] for name, own in values.items()}
