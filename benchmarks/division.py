@@ -36,6 +36,18 @@ YAML = "_target_: asleep.Sleep\nname: asleep\nlinear_features: 4\nseconds: 1.0\n
 TINY = ("data.num_images=24", "data.image_size=24", "trainer.batch_size=64", "trainer.max_epochs=1")  # one batch
 
 
+def sleeping_sweep(folder: Path, runs: int, seconds: float, workers: int) -> list[str]:
+    """The command of a sweep, to be started in the folder, whose runs sleep for so many seconds."""
+    (folder / "asleep.py").write_text(NETWORK)
+    (folder / "settings" / "model").mkdir(parents=True)
+    (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
+    return [
+        sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
+        f"model.seconds={seconds}", f"seed=range({runs})", f"runtime.workers={workers}", "runtime.threads=1",
+        "runtime.store=runs", "runtime.cache=cache",
+    ]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=64)
@@ -45,14 +57,8 @@ def main() -> None:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "asleep.py").write_text(NETWORK)
-        (folder / "settings" / "model").mkdir(parents=True)
-        (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
-        line = [
-            sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
-            f"model.seconds={wanted.seconds}", f"seed=range({wanted.runs})", "runtime.wait_for_others=true",
-            f"runtime.workers={wanted.workers}", "runtime.threads=1", "runtime.store=runs", "runtime.cache=cache",
-        ]  # fmt: skip
+        line = sleeping_sweep(folder, wanted.runs, wanted.seconds, wanted.workers)
+        line.append("runtime.wait_for_others=true")
         began = time.time()
         started = [
             subprocess.Popen(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -11,14 +11,12 @@ import itertools
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.division import NETWORK, TINY, YAML
-from benchmarks.figures import ROOT
+from benchmarks.division import sleeping_sweep
 
 LINE = re.compile(r"^(\S+ \S+) INFO \S+: (training|finished) asleep-", re.MULTILINE)
 
@@ -51,14 +49,8 @@ def sweep(launcher: str, runs: int, seconds: float) -> tuple[float, float, list[
     """When a sweep began and ended, and of each of its workers, when it began and finished a run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "asleep.py").write_text(NETWORK)
-        (folder / "settings" / "model").mkdir(parents=True)
-        (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
-        line = [
-            sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
-            f"model.seconds={seconds}", f"seed=range({runs})", "runtime.workers=2", "runtime.threads=1",
-            "runtime.store=runs", "runtime.cache=cache", "hydra.sweep.dir=sweep", "sweep.report=false",
-        ]  # fmt: skip
+        line = sleeping_sweep(folder, runs, seconds, workers=2)
+        line += ["hydra.sweep.dir=sweep", "sweep.report=false"]
         if launcher != "workers":
             line.append(f"hydra/launcher={launcher}")
         if launcher == "submitit_slurm":
