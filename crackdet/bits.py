@@ -2,21 +2,42 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
 
 
 def pack(bits: Bools) -> str:
     return base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
 
 
-def unpack(text: str, number: int) -> Bools | None:
-    """So many bits; None where the text does not hold them."""
+def unpack(texts: Sequence[str | None], number: int) -> tuple[Bytes, Bools]:
+    """So many bits of each text, still eight a byte (texts, bytes), and which texts hold them; zeros for the others."""
+    size = -(-number // 8)
+    rows = [_decode(text) for text in texts]
+    known = np.array([len(row) == size for row in rows], bool)
+    joined = b"".join(row if fits else bytes(size) for row, fits in zip(rows, known, strict=True))
+    packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
+    return packed & np.packbits(np.ones(number, bool)), known  # the last byte may have bits to spare
+
+
+def one_by_one(packed: Bytes, number: int) -> Bools:
+    """The bits (..., number) of so many bytes (..., bytes)."""
+    return np.unpackbits(packed, axis=-1, count=number).astype(bool)
+
+
+def count(packed: Bytes) -> NDArray[np.int64]:
+    """How many bits are set in each row of bytes (..., bytes)."""
+    counted: NDArray[np.int64] = np.bitwise_count(packed).sum(axis=-1, dtype=np.int64)
+    return counted
+
+
+def _decode(text: str | None) -> bytes:
     try:
-        raw = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    except (binascii.Error, ValueError):
-        return None
-    return np.unpackbits(raw, count=number).astype(bool) if len(raw) == -(-number // 8) else None
+        return binascii.a2b_base64(text, strict_mode=True) if text else b""
+    except (binascii.Error, TypeError, ValueError):
+        return b""

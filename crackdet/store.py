@@ -129,8 +129,9 @@ class Run:
         """
         if self.result is None:
             return f"{self.result_file.name} is not valid" if self.result_file.exists() else None
+        directory = str(self.directory)
         for name, size, mtime_ns, digest in map(str.split, self.result.get("files", [])):
-            path = f"{self.directory}/{name}"  # text, not a Path: this is done for each file of each run of a store
+            path = f"{directory}/{name}"  # text, not a Path: this is done for each file of each run of a store
             is_weights = name == WEIGHTS
             try:
                 now = os.stat(path)  # noqa: PTH116

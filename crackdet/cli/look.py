@@ -25,15 +25,16 @@ def summary(
     trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
 ) -> None:
     """The runs of a sweep or of a store, the best first, and which to take."""
-    from crackdet.summary import summarise
+    from crackdet.summary import summarise, without_collector
     from crackdet.summary.search import show_search
     from crackdet.summary.table import View, show_test, show_threshold
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
-    found = summarise(folder, by)
     names = [name.strip() for name in columns.split(",")] if columns else []
-    found.show(View(top, sort, names, filters or []))
+    with without_collector():
+        found = summarise(folder, by)
+        found.show(View(top, sort, names, filters or []))
     for decision in found.decisions:
         if decision is not None and recall is not None:
             show_threshold(decision, recall)

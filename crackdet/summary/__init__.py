@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
     from crackdet.summary.table import View
 
-__all__ = ["Entry", "Summary", "merit", "pick", "summarise"]
+__all__ = ["Entry", "Summary", "merit", "pick", "summarise", "without_collector"]
 
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
 
@@ -130,7 +130,7 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     if not overrides and not path.is_dir():
         raise UserError(f"{path}: there is no such run store or sweep folder")
     store = RunStore((record.store() or path) if overrides else path)
-    with _no_collector():
+    with without_collector():
         runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
         read_results(runs)
         entries = [read_entry(run, overrides.get(run.id)) for run in runs]
@@ -153,7 +153,7 @@ def merit(entry: Entry, metric: str = "accuracy") -> tuple[float, float, float, 
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Without the garbage collector, which would look at all runs read so far again and again: a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -170,6 +170,6 @@ def _share(entries: Sequence[Entry]) -> None:
     for entry in entries:
         settings = (entry.run.result or {}).get("settings", {})
         for group, value in settings.items():
-            if value == before.get(group):
+            if value is not before.get(group) and value == before.get(group):
                 settings[group] = before[group]
         before = settings

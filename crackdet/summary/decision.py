@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from crackdet.bits import count
 from crackdet.summary import replicates, statistics
-from crackdet.summary.entries import Entry, differing
+from crackdet.summary.entries import Entry, differing, settings_of
 from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
 from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
 from crackdet.summary.statistics import ALPHA, Interval
@@ -64,6 +65,7 @@ class Decision:
     recommended: Entry  # the cheapest of what cannot be told from the best
     luck: float  # by how much the best of as many equally good networks is expected to look too good
     compared: int  # combinations that were compared; the others stand behind them
+    differing: Sequence[str]  # the settings in which the runs differ, the seed among them
 
     @property
     def best(self) -> Entry:
@@ -125,7 +127,8 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         return None
     standings = _standings(evidence, metric)
     groups = evidence.shared.groups if evidence.shared else None
-    gathered = _gather(ranking)
+    keys = differing(ranking)
+    gathered = _gather(ranking, [key for key in keys if key != "seed"])
     replicated = groups is not None or any(len(places) > 1 for places, _ in gathered)
     if replicated:
         combinations = _compared(evidence, metric, gathered)
@@ -143,6 +146,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         recommended=min(left or combinations[0].entries, key=lambda entry: (flops(entry), -entry.value(metric))),
         luck=_luck(evidence, metric, [place for place, standing in enumerate(standings) if standing.equivalent]),
         compared=sum(one.p_value is not None for one in combinations) + 1,
+        differing=keys,
     )
 
 
@@ -174,15 +178,15 @@ def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, F
     if metric == "recall" and evidence.shared is not None:
         counted = evidence.shared.labels
     number = int(counted.sum())
+    right, known = evidence.packed
     wrong = np.round((1 - values) * number)
     # Where it is not known which images a run got right, the two are taken to have no mistake in common: of all that
     # fits the two values this tells them apart least.
     only_best, only_other = wrong.copy(), np.full(len(values), wrong[0])
-    best = evidence.right[0]
-    for place, right in enumerate(evidence.right):
-        if best is not None and right is not None:
-            only_best[place] = np.count_nonzero(best & ~right & counted)
-            only_other[place] = np.count_nonzero(~best & right & counted)
+    if known[0]:
+        one_right = (right ^ right[0]) & np.packbits(counted)
+        only_best[known] = count(one_right & right[0])[known]
+        only_other[known] = count(one_right & right)[known]
     p_values = statistics.mcnemar(only_best.astype(int), only_other.astype(int))
     p_values[0] = np.nan
     return p_values, np.full(len(values), number)
@@ -205,13 +209,11 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
     return p_values, number
 
 
-def _gather(ranking: Sequence[Entry]) -> list[tuple[list[int], dict[str, Any]]]:
-    """The places of the runs of each combination, with the settings that set it apart."""
-    keys = [key for key in differing(ranking) if key != "seed"]
+def _gather(ranking: Sequence[Entry], keys: Sequence[str]) -> list[tuple[list[int], dict[str, Any]]]:
+    """The places of the runs of each combination, with the settings, under these keys, that set it apart."""
     gathered: dict[str, tuple[list[int], dict[str, Any]]] = {}
-    for place, entry in enumerate(ranking):
-        settings = {key: entry.setting(key) for key in keys}
-        gathered.setdefault(repr(settings), ([], settings))[0].append(place)
+    for place, values in enumerate(settings_of(ranking, keys)):
+        gathered.setdefault(repr(values), ([], dict(zip(keys, values, strict=True))))[0].append(place)
     return list(gathered.values())
 
 

@@ -84,15 +84,28 @@ def _reason(run: Run, status: Status) -> str:
     return str(run.failure.get("reason", "")) if status in TOLD else ""
 
 
+def settings_of(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Some settings of each run, by their dotted keys, one key after the other; None where a run does not have one."""
+    trees = [entry.tree for entry in entries]
+    columns = []
+    for key in keys:
+        values: list[Any] = trees
+        for part in key.split("."):
+            values = [value.get(part) if isinstance(value, dict) else None for value in values]
+        columns.append(values)
+    return list(zip(*columns, strict=True)) if keys else [()] * len(trees)
+
+
 def differing(entries: Iterable[Entry]) -> list[str]:
     """The settings in which runs differ, as dotted keys in the order of the configuration."""
-    return _differing([entry.tree for entry in entries if entry.tree], "")
+    return _differing([tree for entry in entries if (tree := entry.tree)], "")
 
 
 def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
     """Group by group, since comparing a whole group in which all are alike is one step."""
     found: list[str] = []
-    for key in dict.fromkeys(key for tree in trees for key in tree):
+    trees = list({id(tree): tree for tree in trees}.values())  # runs share the groups in which they agree
+    for key in dict.fromkeys(key for keys in dict.fromkeys(map(tuple, trees)) for key in keys):
         values = [tree.get(key) for tree in trees]
         if values.count(values[0]) == len(values):  # far faster than a loop, and a group that is shared costs nothing
             continue

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.bits import unpack
+from crackdet.bits import Bytes, count, one_by_one, unpack
 from crackdet.store import Run
 from crackdet.summary.entries import Entry
 from crackdet.summary.measures import Bools, Floats, call_scores, roc_scores
@@ -67,18 +67,22 @@ class Evidence:
         return None
 
     @cached_property
-    def right(self) -> list[Bools | None]:
-        """Which images (N,) each run got right; None where that is not known."""
-        left, found = MOST_READ, []
-        for entry in self.ranking:
-            bits = _bits(entry, self.images)
-            if bits is None and left:
-                left -= 1
-                predictions = read_predictions(entry.run)
-                if predictions is not None and len(predictions.labels) == self.images:
-                    bits = (predictions.logits > 0) == predictions.labels
-            found.append(bits)
-        return found
+    def packed(self) -> tuple[Bytes, Bools]:
+        """Which images each run got right, eight a byte (runs, bytes), and of which runs that is known (runs,)."""
+        number = self.images
+        packed, known = unpack([entry.result.get("right") for entry in self.ranking], number)
+        known &= count(packed) == np.round([entry.accuracy * number for entry in self.ranking])
+        for place in np.flatnonzero(~known)[:MOST_READ]:
+            predictions = read_predictions(self.ranking[place].run)
+            if predictions is not None and len(predictions.labels) == number:
+                packed[place] = np.packbits((predictions.logits > 0) == predictions.labels)
+                known[place] = True
+        return packed, known
+
+    def right(self, place: int) -> Bools | None:
+        """Which images (N,) the run at this place of the ranking got right; None where that is not known."""
+        packed, known = self.packed
+        return one_by_one(packed[place], self.images) if known[place] else None
 
     def scores(self, place: int, metric: str) -> Floats | None:
         """The scores (N,) whose mean is the metric, of the run at this place of the ranking; None where not known."""
@@ -87,13 +91,7 @@ class Evidence:
             if predictions is None or len(predictions.labels) != self.images:
                 return None
             return roc_scores(predictions.logits, predictions.labels)
-        right = self.right[place]
+        right = self.right(place)
         if right is None or metric == "accuracy":
             return None if right is None else right.astype(float)
         return call_scores(metric, right, self.shared.labels) if self.shared else None
-
-
-def _bits(entry: Entry, images: int) -> Bools | None:
-    text = entry.result.get("right")
-    bits = unpack(text, images) if isinstance(text, str) else None
-    return bits if bits is not None and round(entry.accuracy * images) == np.count_nonzero(bits) else None

@@ -59,15 +59,15 @@ def _dump(results: Iterable[tuple[str, Run]]) -> str:
         places = {group: shared.setdefault(json.dumps(value), len(shared)) for group, value in settings.items()}
         rows[run.id] = [stamp, content, places]
     text = json.dumps({"shared": [json.loads(value) for value in shared], "runs": rows}, separators=(",", ":"))
-    return f"{_checksum(text)}\n{text}\n"
+    return f"{_checksum(text.encode())}\n{text}\n"
 
 
 def _load(file: Path) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     try:
-        checksum, text, *_ = file.read_text().split("\n")
-        if checksum != _checksum(text):
-            return {}
+        checksum, text, *_ = file.read_bytes().split(b"\n")
     except (OSError, ValueError):
+        return {}
+    if checksum.decode("ascii", "replace") != _checksum(text):
         return {}
     content = json.loads(text)
     shared = content["shared"]
@@ -77,5 +77,5 @@ def _load(file: Path) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     }
 
 
-def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _checksum(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()

@@ -146,7 +146,7 @@ def _columns(
 ) -> Mapping[str, Column]:
     """Those that were asked for, or the usual ones that the width has room for, what decides first."""
     more = of_decision(decision) if decision else {}
-    keys = telling(ranking, differing(ranking))
+    keys = telling(ranking, decision.differing if decision else differing(ranking))
     cut = DIGITS if width < NARROW else 0  # the beginning of an id is enough for every command
     start = {
         "run": Column("run", lambda entry: entry.id[: len(entry.id) - cut], right=False),
