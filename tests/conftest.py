@@ -1,5 +1,6 @@
 """Tiny real things: drawn photographs, configurations composed as `train.py` does, runs trained in a second."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from PIL import Image
 from crackdet.compose import compose
 from crackdet.data import synthetic
 from crackdet.schema import Config
+
+# A shell starts what runs in its background with Ctrl-C ignored, and the processes of the tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = (
     "model.conv_out=[4,8]",

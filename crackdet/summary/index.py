@@ -15,7 +15,7 @@ from crackdet.errors import WriteFailed
 from crackdet.files import write_text
 from crackdet.store import Run
 
-FILE = ".results-1"  # the number changes with the format
+FILE = ".results-2"  # the number changes with the format
 SMALLEST = 1000  # runs: fewer are opened one by one
 STALE = 0.1  # of the runs unknown to an index make it worth writing again
 
@@ -50,15 +50,18 @@ def _stamp(run: Run) -> str:
 
 
 def _dump(results: Iterable[tuple[str, Run]]) -> str:
-    """A checksum and, on the second line, all results; what many runs have in common of their settings once."""
+    """A checksum and, on the second line, all results; names, and settings that many runs have in common, once."""
     shared: dict[str, int] = {}
+    names: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
     rows: dict[str, Any] = {}
     for stamp, run in results:
         content = {**(run.result or {})}
         settings = content.pop("settings", {})
-        places = {group: shared.setdefault(json.dumps(value), len(shared)) for group, value in settings.items()}
-        rows[run.id] = [stamp, content, places]
-    text = json.dumps({"shared": [json.loads(value) for value in shared], "runs": rows}, separators=(",", ":"))
+        places = [shared.setdefault(json.dumps(value), len(shared)) for value in settings.values()]
+        named = names.setdefault((tuple(content), tuple(settings)), len(names))
+        rows[run.id] = [stamp, named, list(content.values()), places]
+    whole = {"shared": [json.loads(value) for value in shared], "names": list(names), "runs": rows}
+    text = json.dumps(whole, separators=(",", ":"))
     return f"{_checksum(text.encode())}\n{text}\n"
 
 
@@ -70,11 +73,14 @@ def _load(file: Path) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     if checksum.decode("ascii", "replace") != _checksum(text):
         return {}
     content = json.loads(text)
-    shared = content["shared"]
-    return {
-        run_id: (stamp, {**result, "settings": {group: shared[place] for group, place in places.items()}})
-        for run_id, (stamp, result, places) in content["runs"].items()
-    }
+    shared, names = content["shared"], content["names"]
+    found = {}
+    for run_id, (stamp, named, values, places) in content["runs"].items():
+        figures, groups = names[named]
+        result = dict(zip(figures, values, strict=True))
+        result["settings"] = dict(zip(groups, map(shared.__getitem__, places), strict=True))
+        found[run_id] = (stamp, result)
+    return found
 
 
 def _checksum(text: bytes) -> str:

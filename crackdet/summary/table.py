@@ -223,8 +223,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
     for title in ("mean",) if narrow else ("mean", "sd", "95 % interval", "p"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    ranked = [standing.entry for standing in decision.standings]
-    keys = telling(ranked, list(decision.combinations[0].settings))
+    keys = telling([one.entries[0] for one in decision.combinations], list(decision.combinations[0].settings))
     for place, one in enumerate(decision.combinations[:TOP]):
         name = one.entries[0].id.rpartition("-")[0]
         words = ["best"] if place == 0 else ["equal"] if one.equivalent else []

@@ -51,6 +51,9 @@ def start(hydra_main: Callable[[], Any]) -> None:
     except RunFailed:  # of Hydra's basic sweeper, which stops at the first
         finish_all(1)
         raise SystemExit(1) from None
+    except BrokenPipeError:  # whoever read the output has had enough, as `head` does of --help
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        raise SystemExit(1) from None
     except Interrupted as stop:
         finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None

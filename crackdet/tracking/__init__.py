@@ -23,8 +23,8 @@ History = Sequence[Mapping[str, Any]]  # a row for each epoch, as in history.csv
 
 MODULES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # setting of the group -> module that has to be there
 RESULTS = (  # of result.json: what is told at the end, beside the course of each epoch
-    "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "parameters", "feature_flops", "latency_ms",
-    "throughput", "seconds", "peak_memory_mib", "weights_mib",
+    "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "parameters",
+    "feature_flops", "latency_ms", "throughput", "seconds", "peak_memory_mib", "weights_mib",
 )  # fmt: skip
 
 

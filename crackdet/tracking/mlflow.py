@@ -1,11 +1,14 @@
 """MLflow: a run of an experiment for each run, found again by its id, with parameters, metrics and tags."""
 
+import getpass
 import logging
 import math
 import os
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 for name, value in {
@@ -65,8 +68,11 @@ class Recorder:
     def end(self, status: Status, result: Mapping[str, float]) -> None:
         self._log(result, max(self._known, default=0))
         self._client.set_tag(self._id, "crackdet.status", str(status))
+        run = self._subject.run
+        if commit := (run.provenance.get("git") or {}).get("commit"):
+            self._client.set_tag(self._id, "mlflow.source.git.commit", commit)
         if status is Status.FINISHED:
-            self._client.set_tag(self._id, "crackdet.weights", str(self._subject.run.weights_file.absolute()))
+            self._client.set_tag(self._id, "crackdet.weights", str(run.weights_file.absolute()))
         self._client.set_terminated(self._id, STATES.get(status, "KILLED"))
 
     def _unfinished(self) -> Run | None:
@@ -81,7 +87,11 @@ class Recorder:
             RUN_TAG: subject.run.id,
             "crackdet.overrides": " ".join(subject.overrides),
             "crackdet.status": "running",
+            "mlflow.source.name": Path(sys.argv[0]).name,
+            "mlflow.note.content": f"`{shlex.join(subject.overrides)}`" if subject.overrides else "all defaults",
         }
+        with suppress(KeyError, OSError):  # a container need not know who runs it
+            tags["mlflow.user"] = getpass.getuser()
         if subject.sweep:
             tags["crackdet.sweep"] = subject.sweep
         started = self._client.create_run(self._experiment, tags=tags, run_name=subject.run.id)

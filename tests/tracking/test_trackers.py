@@ -90,6 +90,8 @@ def test_both_hold_what_the_run_directory_holds_and_a_skipped_run_makes_nothing_
     assert (record.info.run_name, record.info.status) == (run.id, "FINISHED")
     assert record.data.tags["crackdet.weights"] == str(run.weights_file)
     assert record.data.params["model.linear_features"] == "16"
+    assert all(override in record.data.tags["mlflow.note.content"] for override in job.overrides)
+    assert record.data.tags.get("mlflow.source.git.commit") == (run.provenance["git"] or {}).get("commit")
     assert mlflow_course(places_told, record, "valid_loss") == losses
     assert {name: record.data.metrics[name] for name in RESULTS if name in run.result} == {
         name: pytest.approx(run.result[name]) for name in RESULTS if name in run.result
