@@ -10,13 +10,15 @@ from crackdet.cli.application import STORE, RunName, Store, command, open_store
 from crackdet.console import plain
 from crackdet.errors import UserError
 
+By = Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")]
+
 
 @command
 def summary(
     folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
     write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
     top: Annotated[int, typer.Option(min=0, help="So many runs of each ranking; 0: all.")] = 30,
-    by: Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")] = "accuracy",
+    by: By = "accuracy",
     sort: Annotated[str | None, typer.Option(help="Order the rows by a figure or setting; -KEY: turned.")] = None,
     columns: Annotated[str | None, typer.Option(help="Show these, e.g. run,differs,accuracy,seed.")] = None,
     filters: Annotated[list[str] | None, typer.Option("--filter", help="Rows with e.g. 'f1>0.9'; repeatable.")] = None,
@@ -49,11 +51,12 @@ def summary(
 def report(
     folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
     to: Annotated[Path | None, typer.Option(help="The file to write; report.html in FOLDER if not given.")] = None,
+    by: By = "accuracy",
 ) -> None:
     """Writes the runs of a sweep or of a store as one HTML page, to look at and to send round."""
     from crackdet.report import write_report
 
-    print(f"report {write_report(folder, to)}")
+    print(f"report {write_report(folder, to, by)}")
 
 
 @command

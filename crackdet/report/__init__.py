@@ -50,14 +50,14 @@ class Page:
     sweep_command: str | None
 
 
-def write_report(folder: Path, to: Path | None = None) -> Path:
+def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy") -> Path:
     """Writes the report of a sweep's folder or of a run store, by default as `report.html` in that folder.
 
     Raises:
-        UserError: where there is no such folder.
+        UserError: where there is no such folder, or nothing is ranked by such a metric.
         WriteFailed: where the file cannot be written.
     """
-    summary = summarise(folder)
+    summary = summarise(folder, metric)
     target = folder / FILE if to is None else to
     write_text(target, render(compose(summary, folder)))
     return target
@@ -67,9 +67,10 @@ def compose(summary: Summary, folder: Path) -> Page:
     """All that the page says."""
     from crackdet.report.part import build
     from crackdet.report.reproduction import recipe, sweep_command
+    from crackdet.report.table import measure_of
 
     parts = [
-        build(number, ranking, decision)
+        build(number, ranking, summary.metric, decision)
         for number, (ranking, decision) in enumerate(zip(summary.rankings, summary.decisions, strict=True), 1)
         if number <= MOST_PARTS
     ]
@@ -79,7 +80,7 @@ def compose(summary: Summary, folder: Path) -> Page:
         chosen = decision.recommended if decision else best
         recipes = [recipe("The recommended run", chosen)]
         if best.id != chosen.id:
-            recipes.append(recipe("The run with the highest accuracy", best))
+            recipes.append(recipe(f"The run with the highest {measure_of(summary.metric).title}", best))
     return Page(
         title=_title(summary),
         counts=_counts(summary),

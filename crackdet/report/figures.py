@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from crackdet.console import harmless
 from crackdet.report.curves import Curve
+from crackdet.report.table import Measure
 from crackdet.report.wording import text
 from crackdet.summary.entries import Entry
 
@@ -23,7 +24,7 @@ MOST_TICKS = 12  # named values on an axis of the parallel coordinates
 
 @dataclass(frozen=True)
 class Cost:
-    """What a figure sets against accuracy."""
+    """What a figure sets against what runs are ranked by."""
 
     name: str  # in `result.json`
     title: str
@@ -52,7 +53,7 @@ class Kind:
 OTHER = Kind("other runs", "circle-open", 8, GREY)
 EQUAL = Kind("cannot be told from the best", "circle", 9, COLOURS[0])
 CHEAP = Kind("recommended", "diamond", 15, COLOURS[2])
-BEST = Kind("highest accuracy", "star", 17, COLOURS[1])
+BEST = Kind("the highest", "star", 17, COLOURS[1])
 
 
 def plain(value: object) -> str:
@@ -61,7 +62,7 @@ def plain(value: object) -> str:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The points (cost, accuracy) that none other beats in one without losing in the other, by rising cost."""
+    """The points (cost, value) that none other beats in one without losing in the other, by rising cost."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if not front or points[index][1] > points[front[-1]][1]:
@@ -69,11 +70,11 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def cost_figure(runs: Sequence[tuple[Entry, Kind]], cost: Cost, labels: Mapping[str, str]) -> go.Figure:
-    """Accuracy against a cost; `labels` say what sets each run apart. The front is that of all `runs`."""
+def cost_figure(runs: Sequence[tuple[Entry, Kind]], by: Measure, cost: Cost, labels: Mapping[str, str]) -> go.Figure:
+    """A measure against a cost; `labels` say what sets each run apart. The front is that of all `runs`."""
     figure = go.Figure()
     values = [float(entry.result[cost.name]) for entry, _ in runs]
-    points = [(value, entry.accuracy) for value, (entry, _) in zip(values, runs, strict=True)]
+    points = [(value, entry.value(by.name)) for value, (entry, _) in zip(values, runs, strict=True)]
     front = [points[index] for index in pareto(points)]
     figure.add_scatter(
         x=[x for x, _ in front], y=[y for _, y in front], mode="lines", name="Pareto front", hoverinfo="skip",
@@ -84,14 +85,15 @@ def cost_figure(runs: Sequence[tuple[Entry, Kind]], cost: Cost, labels: Mapping[
         if members:
             chosen = [runs[index][0] for index in members]
             figure.add_scatter(
-                x=[values[index] for index in members], y=[entry.accuracy for entry in chosen], mode="markers",
+                x=[values[index] for index in members], y=[entry.value(by.name) for entry in chosen],
+                mode="markers",
                 name=kind.name, text=[f"<b>{plain(e.id)}</b><br>{plain(labels[e.id])}" for e in chosen],
-                hovertemplate="%{text}<br>accuracy %{y:.2%}<br>%{x:.4s} " + cost.unit + "<extra></extra>",
+                hovertemplate=f"%{{text}}<br>{by.title} %{{y:{by.form}}}<br>%{{x:.4s}} {cost.unit}<extra></extra>",
                 marker={"symbol": kind.symbol, "size": kind.size, "color": kind.colour, "line": {"width": 1.5}},
             )  # fmt: skip
     scale = {"type": "log", "dtick": "D2"} if _spread(values) else {"type": "linear"}  # ticks at 1, 2 and 5
     figure.update_xaxes(title=cost.unit, tickformat=cost.ticks, **scale)
-    figure.update_yaxes(title="validation accuracy", tickformat=".4~p")
+    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks)
     return _framed(figure)
 
 
@@ -120,15 +122,15 @@ def curve_colour(curve: Curve) -> str:
     return GREY if curve.group is None else COLOURS[curve.group]
 
 
-def parallel_figure(entries: Sequence[Entry], names: Mapping[str, str]) -> go.Figure:
-    """One line a run through its settings (`names`: keys and what to call them) to its accuracy."""
-    accuracies = [entry.accuracy for entry in entries]
+def parallel_figure(entries: Sequence[Entry], by: Measure, names: Mapping[str, str]) -> go.Figure:
+    """One line a run through its settings (`names`: keys and what to call them) to what it is ranked by."""
+    reached = [entry.value(by.name) for entry in entries]
     dimensions = [_dimension(name, [entry.settings.get(key) for entry in entries]) for key, name in names.items()]
-    dimensions.append({"label": "accuracy", "values": accuracies, "tickformat": ".4~p"})
+    dimensions.append({"label": by.title, "values": reached, "tickformat": by.ticks})
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
-            line={"color": accuracies, "colorscale": list(zip((0, 0.5, 1), SCALE, strict=True)), "showscale": False},
+            line={"color": reached, "colorscale": list(zip((0, 0.5, 1), SCALE, strict=True)), "showscale": False},
         )
     )
     figure.update_traces(rangefont={"color": "rgba(0,0,0,0)"})  # the ends of an axis are among its ticks

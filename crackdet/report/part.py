@@ -11,7 +11,7 @@ from crackdet.report.curves import Curve, learning_curves
 from crackdet.report.figures import BEST, CHEAP, COSTS, EQUAL, OTHER, Kind, pareto
 from crackdet.report.pictures import JURY, Gallerist, Gallery
 from crackdet.report.predictions import Confusion, confusion, read_predictions
-from crackdet.report.table import Table, run_table, telling
+from crackdet.report.table import Measure, Table, measure_of, run_table, telling
 from crackdet.report.thinning import said, thin
 from crackdet.report.wording import duration, milliseconds, percent, short, short_names, span, text
 from crackdet.summary.decision import Combination, Decision
@@ -41,7 +41,8 @@ class Card:
     css: str
     id: str
     settings: str
-    accuracy: float
+    value: float  # of what runs are ranked by
+    shown: str
     interval: str
     facts: Sequence[tuple[str, str, str, Any]]  # name, as shown, key of `result.json`, its value
 
@@ -68,6 +69,7 @@ class Matrix:
 class Part:
     id: str
     heading: str
+    by: Measure  # what the runs are ranked by
     table: Table
     sentences: Sequence[str]
     decision_notes: Sequence[str]
@@ -100,34 +102,35 @@ class Part:
         return [*self.costs, *self.curves, *self.drivers]
 
 
-def build(number: int, ranking: Sequence[Entry], decision: Decision | None) -> Part:
-    """All that the page says of a ranking."""
-    name = f"part{number}"
+def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision | None) -> Part:
+    """All that the page says of a ranking by a metric."""
+    name, by = f"part{number}", measure_of(metric)
     keys = telling(ranking)
     labels = {entry.id: describe(entry, keys) for entry in ranking}
     without_seed = {entry.id: describe(entry, [key for key in keys if key != "seed"]) for entry in ranking}
     chosen = decision.recommended if decision else ranking[0]
-    heads = _heads(ranking[0], chosen)
+    heads = _heads(ranking[0], chosen, by)
     curves = learning_curves(ranking, without_seed, len(figures.COLOURS))
-    costs, fronts = _costs(name, ranking, decision, labels)
+    costs, fronts = _costs(name, ranking, by, decision, labels)
     predictions = {entry.id: read_predictions(entry.run) for _, _, entry in heads}
     gallerist = Gallerist(chosen)
-    shares = _importance(ranking, keys)
+    shares = _importance(ranking, by, keys)
     images = ranking[0].result.get("valid_images")
     return Part(
         id=name,
         heading=f"On {images} validation images ({str(ranking[0].result.get('valid_digest'))[:8]})",
-        table=run_table(ranking, decision, [*fronts, chosen]),
-        sentences=decision.sentences if decision else (f"{ranking[0].id} has the highest accuracy.",),
+        by=by,
+        table=run_table(ranking, by, decision, [*fronts, chosen]),
+        sentences=decision.sentences if decision else (f"{ranking[0].id} has the highest {by.title}.",),
         decision_notes=decision.notes if decision else ["The results do not say more than this."],
-        cards=[_card(title, css, entry, labels[entry.id], decision) for title, css, entry in heads],
+        cards=[_card(title, css, entry, labels[entry.id], by, decision) for title, css, entry in heads],
         combinations=_combinations(decision, without_seed),
         devices=_devices(ranking),
         costs=costs,
         figure_notes=[note for note in (said(min(len(ranking), MOST_POINTS), len(ranking)),) if note],
         curves=_curves(name, curves, len(ranking)),
         curve_legend=list({curve.name: (figures.curve_colour(curve), curve.name) for curve in curves}.values()),
-        drivers=_drivers(name, ranking, keys),
+        drivers=_drivers(name, ranking, by, keys),
         importance=list(shares.items()),
         no_importance=f"It takes {FEWEST} runs with different settings to tell which of them mattered."
         if len(ranking) < FEWEST
@@ -148,26 +151,27 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     return " ".join(named) or str(entry.setting("model.name"))
 
 
-def _heads(best: Entry, chosen: Entry) -> list[tuple[str, str, Entry]]:
+def _heads(best: Entry, chosen: Entry, by: Measure) -> list[tuple[str, str, Entry]]:
     if best.id == chosen.id:
-        return [("Highest accuracy, and recommended", "best", best)]
-    return [("Highest accuracy", "best", best), ("Recommended", "cheap", chosen)]
+        return [(f"Highest {by.title}, and recommended", "best", best)]
+    return [(f"Highest {by.title}", "best", best), ("Recommended", "cheap", chosen)]
 
 
-def _card(title: str, css: str, entry: Entry, label: str, decision: Decision | None) -> Card:
+def _card(title: str, css: str, entry: Entry, label: str, by: Measure, decision: Decision | None) -> Card:
     result = entry.result
     interval = ""
     if decision:
         low, high = decision.standing(entry).interval
         interval = f"between {percent(low, 1)} and {percent(high, 1)} on other photographs of the kind (95 %)"
     shown = (
-        ("recall", percent, "recall"), ("precision", percent, "precision"),
+        ("accuracy", percent, "accuracy"), ("recall", percent, "recall"), ("precision", percent, "precision"),
         ("latency of the features", milliseconds, "feature_latency_ms"),
         ("FLOPs of the features", short, "feature_flops"), ("parameters", short, "parameters"),
         ("training", duration, "seconds"),
     )  # fmt: skip
-    facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown if result.get(key) is not None]
-    return Card(title, css, entry.id, label, entry.accuracy, interval, facts)
+    facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown
+             if key != by.name and result.get(key) is not None]  # fmt: skip
+    return Card(title, css, entry.id, label, entry.value(by.name), by.show(entry.value(by.name)), interval, facts)
 
 
 def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]:
@@ -189,7 +193,7 @@ def _devices(ranking: Sequence[Entry]) -> str:
 
 
 def _costs(
-    name: str, ranking: Sequence[Entry], decision: Decision | None, labels: dict[str, str]
+    name: str, ranking: Sequence[Entry], by: Measure, decision: Decision | None, labels: dict[str, str]
 ) -> tuple[list[Drawing], list[Entry]]:
     """The figures, and the runs on their fronts."""
     drawings, fronts = [], {}
@@ -197,17 +201,17 @@ def _costs(
         having = [entry for entry in ranking if entry.result.get(cost.name) is not None]
         if not having:
             continue
-        front = [having[i] for i in pareto([(float(e.result[cost.name]), e.accuracy) for e in having])]
+        front = [having[i] for i in pareto([(float(e.result[cost.name]), e.value(by.name)) for e in having])]
         fronts.update({entry.id: entry for entry in front})
         always = {entry.id for entry in front} | ({decision.recommended.id} if decision else set())
         drawn = {entry.id for entry in thin(having, MOST_POINTS)} | always
         runs = [(entry, _kind(entry, ranking[0], decision)) for entry in having if entry.id in drawn]
         cheapest = front[0]
         alt = (
-            f"{len(having):,} runs. The cheapest, {cheapest.id}, reaches {percent(cheapest.accuracy)}; along the front "
-            f"of {len(front)} runs accuracy rises to {percent(front[-1].accuracy)}."
+            f"{len(having):,} runs. The cheapest, {cheapest.id}, reaches {by.show(cheapest.value(by.name))}; along "
+            f"the front of {len(front)} runs {by.title} rises to {by.show(front[-1].value(by.name))}."
         )
-        drawings.append(Drawing(f"{name}-{cost.name}", cost.title, alt, figures.cost_figure(runs, cost, labels)))
+        drawings.append(Drawing(f"{name}-{cost.name}", cost.title, alt, figures.cost_figure(runs, by, cost, labels)))
     return drawings, list(fronts.values())
 
 
@@ -228,25 +232,25 @@ def _curves(name: str, curves: Sequence[Curve], total: int) -> list[Drawing]:
     return found
 
 
-def _drivers(name: str, ranking: Sequence[Entry], keys: Sequence[str]) -> list[Drawing]:
+def _drivers(name: str, ranking: Sequence[Entry], by: Measure, keys: Sequence[str]) -> list[Drawing]:
     if not keys or len(ranking) < 2:
         return []
     shown = thin(ranking, MOST_LINES)
     alt = (
-        f"Each line is a run, from its settings on the left to its accuracy on the right; colour runs from "
-        f"orange, the least accurate, to blue, the most. Drag along an axis to pick out runs. "
+        f"Each line is a run, from its settings on the left to its {by.title} on the right; colour runs "
+        f"from orange, the lowest, to blue, the highest. Drag along an axis to pick out runs. "
         f"{said(len(shown), len(ranking))}"
     )
-    figure = figures.parallel_figure(shown, short_names(list(keys)))
-    return [Drawing(f"{name}-parallel", "Settings and accuracy, run by run", alt.strip(), figure)]
+    figure = figures.parallel_figure(shown, by, short_names(list(keys)))
+    return [Drawing(f"{name}-parallel", f"Settings and {by.title}, run by run", alt.strip(), figure)]
 
 
-def _importance(ranking: Sequence[Entry], keys: Sequence[str]) -> dict[str, float]:
-    """The share of the variance of accuracy that each setting explains alone."""
+def _importance(ranking: Sequence[Entry], by: Measure, keys: Sequence[str]) -> dict[str, float]:
+    """The share of the variance of the measure that each setting explains alone."""
     names = short_names(list(keys))
     trials = [
         {names[key]: value if isinstance(value, int | float) else text(value)
          for key in keys if (value := entry.setting(key)) is not None}
         for entry in ranking
     ]  # fmt: skip
-    return importances(trials, [entry.accuracy for entry in ranking])
+    return importances(trials, [entry.value(by.name) for entry in ranking])

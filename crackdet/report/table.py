@@ -48,6 +48,16 @@ class Measure:
     minor: bool = False  # not printed: paper is narrow
 
     @property
+    def form(self) -> str:
+        """Of a value in a figure, in D3's language."""
+        return ".2%" if self.show is percent else ".4f"
+
+    @property
+    def ticks(self) -> str:
+        """Of its values on an axis."""
+        return ".4~p" if self.show is percent else ".4~f"
+
+    @property
     def css(self) -> str:
         return "number" + " falling" * self.falling + " minor" * self.minor
 
@@ -72,6 +82,11 @@ MEASURES = (
 )
 
 
+def measure_of(metric: str) -> Measure:
+    """How a ranking metric is shown."""
+    return next(measure for measure in MEASURES if measure.name == metric)
+
+
 def telling(entries: Sequence[Entry]) -> list[str]:
     """The settings in which runs differ, the seed last, less those of the network that follow from its name."""
     keys = sorted(differing(entries), key=lambda key: (key == "seed", key != "model.name"))
@@ -86,23 +101,24 @@ def telling(entries: Sequence[Entry]) -> list[str]:
     return kept
 
 
-def run_table(ranking: Sequence[Entry], decision: Decision | None, also: Sequence[Entry]) -> Table:
-    """The best runs, an even choice of the others, and those of `also`."""
+def run_table(ranking: Sequence[Entry], by: Measure, decision: Decision | None, also: Sequence[Entry]) -> Table:
+    """The best runs of a ranking `by` a measure, an even choice of the others, and those of `also`."""
     keys = telling(ranking)
     names = short_names(keys)
     chosen = {entry.id for entry in [*thin(ranking, MOST), *also]}
-    measures = [measure for measure in MEASURES if any(entry.result.get(measure.name) is not None for entry in ranking)]
+    others = [one for one in MEASURES if one != by and any(entry.result.get(one.name) is not None for entry in ranking)]
     columns = [
-        Column("rank", "by validation accuracy; a tie goes to the cheaper feature extractor", "number"),
+        Column("rank", f"by validation {by.title}; a tie goes to the cheaper feature extractor", "number"),
         Column("run", "run id"),
+        Column(by.title, by.meaning, "number falling"),
     ]
-    for measure in measures:
-        columns.append(Column(measure.title, measure.meaning, measure.css))
-        if measure.name == "accuracy" and decision:
-            columns.append(Column("95 % interval", "of the accuracy on other images of the same kind", "number"))
-        if measure.name == "accuracy":
-            columns += [Column(names[key], key) for key in keys]
-    rows = [_row(rank, entry, names, measures, decision) for rank, entry in enumerate(ranking, 1) if entry.id in chosen]
+    if decision:
+        columns.append(Column("95 % interval", f"of the {by.title} on other images of the same kind", "number"))
+    columns += [Column(names[key], key) for key in keys]
+    columns += [Column(measure.title, measure.meaning, measure.css) for measure in others]
+    rows = [
+        _row(rank, entry, names, by, others, decision) for rank, entry in enumerate(ranking, 1) if entry.id in chosen
+    ]
     notes = []
     if len(rows) < len(ranking):
         notes.append(
@@ -127,7 +143,7 @@ def tags(entry: Entry, decision: Decision | None) -> list[tuple[str, str]]:
 
 
 def _row(
-    rank: int, entry: Entry, names: Mapping[str, str], measures: Sequence[Measure], decision: Decision | None
+    rank: int, entry: Entry, names: Mapping[str, str], by: Measure, others: Sequence[Measure], decision: Decision | None
 ) -> Row:
     settings = {name: entry.setting(key) for key, name in names.items()}
     told = tags(entry, decision)
@@ -136,17 +152,20 @@ def _row(
         _cell(str(rank), rank, "rank"),
         Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(entry.id, entry.id, marks),
     ]
-    for measure in measures:
-        value = entry.result.get(measure.name)
-        cells.append(_cell(NOTHING if value is None else measure.show(value), value, measure.name, measure.css))
-        if measure.name == "accuracy" and decision:
-            low, high = decision.standing(entry).interval
-            cells.append(_cell(span(low, high), low, "interval"))
-        if measure.name == "accuracy":
-            cells += [_cell(*_setting(value), name, "") for name, value in settings.items()]
+    cells.append(_measured(entry, by))
+    if decision:
+        low, high = decision.standing(entry).interval
+        cells.append(_cell(span(low, high), low, "interval"))
+    cells += [_cell(*_setting(value), name, "") for name, value in settings.items()]
+    cells += [_measured(entry, measure) for measure in others]
     words = [entry.id, *(f"{name}={text(value)}" for name, value in settings.items() if value is not None)]
     words += [word for _, word in told]
     return Row(entry.id, told[0][0] if told else "", " ".join(words).lower(), cells)
+
+
+def _measured(entry: Entry, measure: Measure) -> Markup:
+    value = entry.result.get(measure.name)
+    return _cell(NOTHING if value is None else measure.show(value), value, measure.name, measure.css)
 
 
 def _setting(value: Any) -> tuple[str, Any]:

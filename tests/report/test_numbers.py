@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from crackdet.report import write_report
 from crackdet.store import Run
 from tests.report.conftest import Reader, Sweep
 
@@ -158,3 +159,27 @@ def test_parallel_coordinates_pass_through_each_run(sweep: Sweep, figures: dict[
         values = {"conv_out": "[{},{}]".format(*own["model"]["conv_out"]), "seed": str(own["seed"])}
         expected.append((result(run)["accuracy"], *(values[axis["label"]] for axis in settings)))
     assert sorted(named) == sorted(expected)
+
+
+@pytest.mark.parametrize("metric", ["recall", "roc_auc"])
+def test_a_report_by_another_metric_speaks_of_that(sweep: Sweep, tmp_path: Path, metric: str) -> None:
+    page = Reader(write_report(sweep.folder, tmp_path / "report.html", metric))
+    values = {run.id: result(run)[metric] for run in sweep.finished}
+    shown = [float(row[metric][0]) for row in cells(page).values()]
+    assert shown == sorted(values.values(), reverse=True)
+    title = {"recall": "recall", "roc_auc": "ROC-AUC"}[metric]
+    assert next(page.find("h3"))[1].startswith(f"Highest {title}")
+    assert float(next(page.find("p", data_name=metric))[0]["data-value"]) == max(values.values())
+
+    figures = json.loads(next(page.find("script", _id="figures"))[1])
+    drawn = figures["part1-seconds"]
+    assert drawn["layout"]["yaxis"]["title"]["text"] == f"validation {title}"
+    assert sorted(y for group in drawn["data"][1:] for y in group["y"]) == sorted(values.values())
+    axis = figures["part1-parallel"]["data"][0]["dimensions"][-1]
+    assert (axis["label"], sorted(axis["values"])) == (title, sorted(values.values()))
+
+    grouped = defaultdict(list)
+    for run in sweep.finished:
+        grouped[str(result(run)["settings"]["model"]["conv_out"])].append(values[run.id])
+    means = [float(attrs["data-value"]) for attrs, _ in page.find("td", data_name="mean")]
+    assert sorted(means) == pytest.approx(sorted(map(statistics.mean, grouped.values())))
