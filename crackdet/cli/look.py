@@ -1,5 +1,6 @@
 """Commands that look at runs."""
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -37,14 +38,15 @@ def summary(
     with without_collector():
         found = summarise(folder, by)
         found.show(View(top, sort, names, filters or []))
-    for decision in found.decisions:
-        if decision is not None and recall is not None:
-            show_threshold(decision, recall)
-        if decision is not None:
-            show_test(decision, test, trust)
-    show_search(folder)
-    if write is not None:
-        found.write(write)
+        for decision in found.decisions:
+            if decision is not None and recall is not None:
+                show_threshold(decision, recall)
+            if decision is not None:
+                show_test(decision, test, trust)
+        show_search(folder)
+        if write is not None:
+            found.write(write)
+        gc.freeze()  # what was read is not looked at when the process ends either
 
 
 @command

@@ -209,7 +209,8 @@ def _costs(
         cheapest = front[0]
         alt = (
             f"{len(having):,} runs. The cheapest, {cheapest.id}, reaches {by.show(cheapest.value(by.name))}; along "
-            f"the front of {len(front)} runs {by.title} rises to {by.show(front[-1].value(by.name))}."
+            f"the front of {len(front)} run{'s' * (len(front) > 1)} {by.title} rises to "
+            f"{by.show(front[-1].value(by.name))}."
         )
         drawings.append(Drawing(f"{name}-{cost.name}", cost.title, alt, figures.cost_figure(runs, by, cost, labels)))
     return drawings, list(fronts.values())

@@ -160,16 +160,12 @@ def _standings(evidence: Evidence, metric: str) -> list[Standing]:
     low, high = statistics.proportion_interval(values, number)
     known = ~np.isnan(p_values)
     p_values[known] = statistics.holm(p_values[known])
-    return [
-        Standing(
-            entry=entry,
-            value=float(values[place]),
-            interval=Interval(float(low[place]), float(high[place])),
-            p_value=float(p_values[place]) if known[place] else None,
-            equivalent=place == 0 or bool(p_values[place] >= ALPHA),
-        )
-        for place, entry in enumerate(ranking)
-    ]
+    equivalent = p_values >= ALPHA
+    equivalent[0] = True
+    chances = [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)]
+    intervals = map(Interval, low.tolist(), high.tolist())
+    columns = (ranking, values.tolist(), intervals, chances, equivalent.tolist())
+    return [Standing(*row) for row in zip(*columns, strict=True)]
 
 
 def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats]:
@@ -234,8 +230,8 @@ def _compared(
     ordered = sorted(gathered, key=lambda one: (-means[id(one[0])], flops(ranking[one[0][0]])))
     samples: list[replicates.Sample | None] = []
     for places, _ in ordered[:MOST_COMPARED]:
-        known = [scores for place in places if (scores := evidence.scores(place, metric)) is not None]
-        samples.append(replicates.sample(np.stack(known)) if known else None)
+        known = evidence.known_scores(places, metric)
+        samples.append(replicates.sample(known) if len(known) else None)
     spread = iter(replicates.share_spread([one for one in samples if one is not None]))
     samples = [None if one is None else next(spread) for one in samples]
     first = samples[0]

@@ -84,6 +84,14 @@ class Evidence:
         packed, known = self.packed
         return one_by_one(packed[place], self.images) if known[place] else None
 
+    def known_scores(self, places: Sequence[int], metric: str) -> Floats:
+        """The scores (known runs, N) of the runs at these places, of which they are known."""
+        if metric == "accuracy":
+            packed, known = self.packed
+            return one_by_one(packed[places][known[places]], self.images).astype(float)
+        found = [scores for place in places if (scores := self.scores(place, metric)) is not None]
+        return np.stack(found) if found else np.empty((0, self.images))
+
     def scores(self, place: int, metric: str) -> Floats | None:
         """The scores (N,) whose mean is the metric, of the run at this place of the ranking; None where not known."""
         if metric == "roc_auc":
