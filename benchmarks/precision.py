@@ -20,8 +20,8 @@ from benchmarks.figures import ROOT, python
 from benchmarks.photographs import photographs
 
 NETWORKS = {
-    "custom (64,128,512)": ("model=custom",),
-    "ResNet-18": ("model=torchvision", "model.name=resnet18", "model.weights=null"),
+    "custom": ("model=custom",),
+    "resnet18": ("model=torchvision", "model.name=resnet18", "model.weights=null"),
 }
 
 
@@ -34,19 +34,22 @@ def main(
     size: Annotated[int, typer.Option()] = 64,
     epochs: Annotated[int, typer.Option()] = 8,
     seeds: Annotated[int, typer.Option(min=2)] = 5,
+    networks: Annotated[
+        list[str] | None, typer.Option("--network", help=f"One of {', '.join(NETWORKS)}; repeatable; without: all.")
+    ] = None,
 ) -> None:
     """Trains 2 x seeds runs of each network and compares them."""
     print(f"{images} images at {size}x{size}, {epochs} epochs, {seeds} seeds\n")
     print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | seconds fp32 | seconds bf16 |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name, overrides in NETWORKS.items():
+    for name in networks or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
             root = source.absolute() if source else photographs(None, images, Path(folder) / "drawn")
             data = ["data=folder", f"data.root={root}", f"data.max_images={images}", f"data.image_size={size}"]
             if groups is not None:
                 data.append(f"data.groups={groups}")
             grid = ["trainer.precision=fp32,bf16", f"seed=range(0,{seeds})", f"trainer.max_epochs={epochs}"]
-            python(str(ROOT / "train.py"), "-m", *overrides, *data, *grid, folder=Path(folder))
+            python(str(ROOT / "train.py"), "-m", *NETWORKS[name], *data, *grid, folder=Path(folder))
             print(_row(name, Path(folder) / "outputs" / "runs"), flush=True)
 
 
