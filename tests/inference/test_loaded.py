@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.special import expit
 
 import crackdet
 from crackdet.compose import compose
@@ -19,22 +20,30 @@ from crackdet.data import load_splits
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inference.pictures import batched
+from crackdet.inference.predictor import probabilities
 
 
 def test_predictions_of_photographs_are_the_recorded_ones_to_the_bit(photographed: LoadedRun, camera: Path) -> None:
     recorded = photographed.predictions
     assert len(recorded) == 12
     found = photographed.predict([camera / row.image for row in recorded], device="cpu")
-    logits = torch.tensor([row.logit for row in recorded], dtype=torch.float64)
-    assert found.tolist() == logits.sigmoid().tolist()
+    assert found.tolist() == probabilities([row.logit for row in recorded]).tolist()
 
 
 def test_predictions_of_drawings_are_the_recorded_ones_to_the_bit(drawn: LoadedRun) -> None:
     valid = load_splits(drawn.config.data, drawn.config.runtime)["valid"]
     assert [photograph.name for photograph in valid.photographs] == [row.image for row in drawn.predictions]
     found = drawn.predict(np.stack([valid.pixels.read(photograph) for photograph in valid.photographs]), "cpu")
-    logits = torch.tensor([row.logit for row in drawn.predictions], dtype=torch.float64)
-    assert found.tolist() == logits.sigmoid().tolist()
+    assert found.tolist() == probabilities([row.logit for row in drawn.predictions]).tolist()
+
+
+@given(st.lists(st.floats(-1000, 1000), min_size=1, max_size=40))
+def test_probabilities_are_the_logistic_function_of_the_logits_wherever_these_stand(logits: list[float]) -> None:
+    found = probabilities(logits)
+    assert found == pytest.approx(expit(logits), rel=1e-14)
+    assert found.tolist() == [probabilities([logit]).item() for logit in logits]
+    assert all(found[place] > 0.5 for place, logit in enumerate(logits) if logit > 1e-15)
+    assert all(found[place] <= 0.5 for place, logit in enumerate(logits) if logit <= 0)
 
 
 def test_a_picture_is_the_same_in_whatever_form_it_comes(photographed: LoadedRun, camera: Path) -> None:
