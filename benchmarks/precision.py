@@ -39,6 +39,8 @@ def main(
     ] = None,
 ) -> None:
     """Trains 2 x seeds runs of each network and compares them."""
+    if unknown := sorted(set(networks or ()) - set(NETWORKS)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: must be among {', '.join(NETWORKS)}", param_hint="--network")
     print(f"{images} images at {size}x{size}, {epochs} epochs, {seeds} seeds\n")
     print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | seconds fp32 | seconds bf16 |")
     print("| --- | --- | --- | --- | --- | --- |")

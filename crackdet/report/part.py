@@ -42,7 +42,6 @@ class Card:
     id: str
     settings: str
     value: float  # of what runs are ranked by
-    shown: str
     interval: str
     facts: Sequence[tuple[str, str, str, Any]]  # name, as shown, key of `result.json`, its value
 
@@ -171,7 +170,7 @@ def _card(title: str, css: str, entry: Entry, label: str, by: Measure, decision:
     )  # fmt: skip
     facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown
              if key != by.name and result.get(key) is not None]  # fmt: skip
-    return Card(title, css, entry.id, label, entry.value(by.name), by.show(entry.value(by.name)), interval, facts)
+    return Card(title, css, entry.id, label, entry.value(by.name), interval, facts)
 
 
 def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]:
