@@ -89,7 +89,7 @@ def training(bench: Bench) -> Iterator[Figure]:
     """Throughput, epochs and memory of real runs, against the article's loop and the best bare step."""
     goals = {"resnext50": 4.0, "custom": 9.0}
     for case in (*LARGE, SMALL):
-        measured: dict[str, list[dict[str, Any]]] = {"article": [], "bare": [], "crackdet": []}
+        measured: dict[str, list[dict[str, Any]]] = {"article": [], "bare": [], "crackdet": [], "costs": []}
         options = {"network": case.network, "size": case.size, "batch": case.batch}
         for repeat in range(bench.repeats):
             if case is not SMALL:
@@ -99,6 +99,7 @@ def training(bench: Bench) -> Iterator[Figure]:
             epochs = f"trainer.max_epochs={case.epochs}"
             _, (run,) = train(bench, bench.large, store, *case.overrides, epochs)
             measured["crackdet"].append({**run, "images_per_second": run["history"][-1]["images_per_second"]})
+            measured["costs"].append(loop("costs", bench.folder, run_seconds=run["seconds"], **options))
         yield from _of_training(bench, case, measured, goals[case.network])
 
 
@@ -106,7 +107,7 @@ def _of_training(bench: Bench, case: Case, measured: dict[str, list[dict[str, An
     ours, bare = middle(measured["crackdet"], "images_per_second"), middle(measured["bare"], "images_per_second")
     if measured["article"]:
         article = middle(measured["article"], "images_per_second")
-        lowest: Floor = floor(case.overrides, bench.machine)
+        lowest: Floor = floor(case.overrides, bench.machine, measured["bare"][0]["precision"])
         made_of = (
             f"{ours:.1f} and {article:.1f} images/s; arithmetic alone allows {lowest.most(article, case.batch):.1f} x"
         )
@@ -127,6 +128,11 @@ def _of_training(bench: Bench, case: Case, measured: dict[str, list[dict[str, An
         f"peak memory of a run, {case.name}", "weights, gradients, Adam's state, one batch of activations", 1.4,
         peak / needs, f"{peak:.0f} and {needs:.0f} MiB; the bare loop took {middle(measured['bare'], 'peak_mib'):.0f}",
         at_most=True,
+    )  # fmt: skip
+    asking, running = middle(measured["costs"], "seconds"), middle(measured["crackdet"], "seconds")
+    yield Figure(
+        f"measuring what the network costs, {case.name}", f"the run, of {case.epochs} epochs", 0.05, asking / running,
+        f"{asking:.2f} and {running:.1f} s", at_most=True,
     )  # fmt: skip
 
 

@@ -11,10 +11,11 @@ from crackdet.compose import compose
 from crackdet.models import blueprint
 from crackdet.training.resources import estimate
 
-# Bytes for each weight in a step of bf16 with Adam in fp32: the weight is read and written as bf16 (4 + 2) and
-# read forward and backward (2 + 2); its gradient is written as bf16, read, and written as fp32 (2 + 2 + 4);
-# Adam reads weight, gradient and two moments (16) and writes all but the gradient (12).
-TRAFFIC_PER_WEIGHT = 46
+# Bytes for each weight in a step with Adam in fp32. It reads weight, gradient and two moments (16) and writes all but
+# the gradient (12). In fp32 the weight is read forward and backward (4 + 4) and its gradient written (4). In bf16 the
+# weight is read and written as bf16 (4 + 2) and read forward and backward (2 + 2); its gradient is written as bf16,
+# read, and written as fp32 (2 + 2 + 4).
+TRAFFIC_PER_WEIGHT = {"fp32": 40, "bf16": 46}
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,13 @@ class Floor:
         return f"{self.seconds:.3f} s ({self.arithmetic:.3f} of arithmetic, {self.traffic:.3f} of traffic)"
 
 
-def floor(overrides: Sequence[str], machine: Machine) -> Floor:
-    """Of a step in bf16: forward and backward at the rate of a matrix product, and each activation moved twice."""
+def floor(overrides: Sequence[str], machine: Machine, precision: str) -> Floor:
+    """Of a step in a number format: forward and backward at the rate of a matrix product, activations moved twice."""
     config = compose(list(overrides))
     size, batch = config.data.image_size, config.trainer.batch_size
     model = blueprint(config)
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(batch, 3, size, size, device="meta")).sum().backward()
-    moved = TRAFFIC_PER_WEIGHT * model.num_parameters + 2 * estimate(config, "bf16").activations
-    return Floor(counter.get_total_flops() / machine.bf16, moved / machine.traffic)
+    moved = TRAFFIC_PER_WEIGHT[precision] * model.num_parameters + 2 * estimate(config, precision).activations
+    rate = machine.bf16 if precision == "bf16" else machine.fp32
+    return Floor(counter.get_total_flops() / rate, moved / machine.traffic)

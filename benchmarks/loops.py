@@ -3,6 +3,7 @@
 article    the article's: fp32, default layout, default Adam, PIL in every epoch, one process
 bare       the best step known here over tensors in memory: the same network, precision and batch as crackdet's
 lightning  the way of lightning-hydra-template: Lightning's Trainer and a DataLoader, its defaults
+costs      what a run takes to measure latency and throughput of its network, at its end
 reading    batches from JPEG files by a DataLoader with two workers
 """
 
@@ -113,16 +114,13 @@ def bare(
     conv_out: str = "64,128", linear: int = 512,
 ) -> None:  # fmt: skip
     """Images a second of the best step known here, over tensors in memory."""
-    from crackdet.compose import compose
     from crackdet.models import build
     from crackdet.schema import Runtime
     from crackdet.training.device import choose_device, make_deterministic, precision_of
     from crackdet.training.memory import PeakMemory, keep_freed_memory
     from crackdet.training.resources import estimate
 
-    choice = [f"trainer.precision={precision}", f"trainer.batch_size={batch}"]
-    choice += ["model=resnext50", "model.weights=null"] if network == "resnext50" else [f"model.conv_out=[{conv_out}]"]
-    config = compose([*choice, f"model.linear_features={linear}", f"data.image_size={size}"])
+    config = _config(network, size, batch, precision, conv_out, linear)
     device = choose_device(Runtime())
     make_deterministic()
     keep_freed_memory()
@@ -149,6 +147,27 @@ def bare(
         images_per_second=batch * steps / sum(best), seconds=sorted(best)[steps // 2], peak_mib=memory.mib(),
         precision=number_format, needs_mib=(needs.memory - needs.best_weights) / 2**20,
     )  # fmt: skip
+
+
+@app.command()
+def costs(
+    run_seconds: Annotated[float, typer.Option()], network: str = "custom", size: int = 224, batch: int = 32
+) -> None:
+    """Seconds that a run of so many seconds takes to measure what its network costs; here without warm kernels."""
+    from crackdet.models import build
+    from crackdet.schema import Runtime
+    from crackdet.training.cost import measure_cost
+    from crackdet.training.device import choose_device, make_deterministic, precision_of
+    from crackdet.training.memory import keep_freed_memory
+
+    config = _config(network, size, batch)
+    device = choose_device(Runtime())
+    make_deterministic()
+    keep_freed_memory()
+    model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    began = time.perf_counter()
+    measure_cost(model, batch, precision_of(config, device), run_seconds)
+    report(seconds=time.perf_counter() - began)
 
 
 @app.command()
@@ -225,6 +244,16 @@ def lightning(photographs: Folder, size: int = 64, batch: int = 32, accuracy: fl
     trainer.fit(Module(), train, valid)
     seconds = time.perf_counter() - began
     report(seconds=seconds, epochs=trainer.current_epoch, accuracy=float(trainer.callback_metrics["accuracy"]))
+
+
+def _config(
+    network: str, size: int, batch: int, precision: str = "auto", conv_out: str = "64,128", linear: int = 512
+) -> Any:
+    from crackdet.compose import compose
+
+    model = ["model=resnext50", "model.weights=null"] if network == "resnext50" else [f"model.conv_out=[{conv_out}]"]
+    trainer = [f"trainer.precision={precision}", f"trainer.batch_size={batch}"]
+    return compose([*model, f"model.linear_features={linear}", f"data.image_size={size}", *trainer])
 
 
 def _article_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:

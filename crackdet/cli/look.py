@@ -31,9 +31,12 @@ def summary(
     from crackdet.summary import summarise, without_collector
     from crackdet.summary.search import show_search
     from crackdet.summary.table import View, show_test, show_threshold
+    from crackdet.summary.tested import recorded
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
+    if test:
+        from crackdet.inference.evaluation import evaluate_test
     names = [name.strip() for name in columns.split(",")] if columns else []
     with without_collector():
         found = summarise(folder, by)
@@ -42,7 +45,9 @@ def summary(
             if decision is not None and recall is not None:
                 show_threshold(decision, recall)
             if decision is not None:
-                show_test(decision, test, trust)
+                winner = decision.best.run
+                if tested := evaluate_test(winner, trust) if test else recorded(winner):
+                    show_test(winner, tested)
         show_search(folder)
         if write is not None:
             found.write(write)

@@ -20,6 +20,7 @@ from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.schema import Config, SyntheticData
 from crackdet.store import Run
+from crackdet.summary.tested import Tested, record, recorded
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
 from crackdet.training.metrics import Metrics, measure
@@ -102,6 +103,18 @@ def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str 
     metrics = measure(logits, torch.tensor(images.labels, dtype=torch.float32), config.trainer.pos_weight)
     with_them = 0 if choice.is_own and part in ("valid", "test") else _trained_with(config, images)
     return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
+
+
+def evaluate_test(run: Run, trust: bool = False) -> Tested:
+    """A run on its own test split: as recorded, or evaluated and recorded now.
+
+    Raises:
+        UserError: where the run has no weights, or the data no test split.
+    """
+    if found := recorded(run):
+        return found
+    judged = judge(LoadedRun(run, trust), parse_choice("own"), "test")
+    return record(run, judged.metrics.accuracy, judged.images)
 
 
 def other_data(run: Run, overrides: Sequence[str]) -> Config:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from crackdet.console import plain
 from crackdet.errors import UserError
+from crackdet.store import Run
 from crackdet.summary.columns import Column, chance_text, describe, figure, of_decision, telling, value_text
 from crackdet.summary.entries import Entry, differing
 from crackdet.summary.filter import full_key, known_keys, parse_filters, value_of
@@ -18,6 +19,7 @@ from crackdet.wording import nearest
 if TYPE_CHECKING:
     from crackdet.summary import Summary
     from crackdet.summary.decision import Decision
+    from crackdet.summary.tested import Tested
 
 __all__ = ["View", "console", "describe", "show", "value_text"]
 
@@ -108,23 +110,14 @@ def show_threshold(decision: "Decision", recall: float) -> None:
     )
 
 
-def show_test(decision: "Decision", evaluate: bool, trust: bool) -> None:
-    """The winner's accuracy on the test split, where it is known or to be evaluated.
-
-    Raises:
-        UserError: where it cannot be evaluated.
-    """
-    from crackdet.summary.tested import recorded, test_run
-
-    run = decision.best.run
-    tested = test_run(run, trust) if evaluate else recorded(run)
-    if tested is not None:
-        low, high = tested.interval
-        _line(
-            console(),
-            f"test accuracy {tested.accuracy:.4f} ({low:.4f} to {high:.4f}) of {run.id} on {tested.images} photographs "
-            "that nothing was chosen by",
-        )
+def show_test(run: Run, tested: "Tested") -> None:
+    """The winner's accuracy on the test split."""
+    low, high = tested.interval
+    _line(
+        console(),
+        f"test accuracy {tested.accuracy:.4f} ({low:.4f} to {high:.4f}) of {run.id} on {tested.images} photographs "
+        "that nothing was chosen by",
+    )
 
 
 def _line(out: Console, text: str) -> None:
