@@ -65,8 +65,8 @@ def _factor(numbers: Tensor, strength: float) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    weights = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])  # no tensor that a GPU had to wait for
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:

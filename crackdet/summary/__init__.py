@@ -13,6 +13,7 @@ from crackdet.errors import UserError
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry, read_entry
 from crackdet.summary.index import read_results
+from crackdet.sweep_record import SweepRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -123,8 +124,6 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     """
     if metric not in METRICS:
         raise UserError(f"{metric}: runs are ranked by one of {', '.join(METRICS)}")
-    from crackdet.sweep.record import SweepRecord
-
     record = SweepRecord(path)
     overrides = record.runs()
     if not overrides and not path.is_dir():

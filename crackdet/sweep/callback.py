@@ -26,7 +26,7 @@ def finish_all(status: int = 0) -> None:
         SystemExit: with `status` where that is not 0, or with 1 where a run failed.
     """
     from crackdet.sweep.finish import finish
-    from crackdet.sweep.record import SweepRecord
+    from crackdet.sweep_record import SweepRecord
 
     while unfinished:
         directory, report = unfinished.pop()

@@ -31,7 +31,7 @@ from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.memo import JOB, Meaning, Memo, config_folders
-from crackdet.sweep.record import SweepRecord
+from crackdet.sweep_record import SweepRecord
 from crackdet.training.interrupt import Interrupted
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from crackdet.identity import LEFT_OUT, Identity, identify
 from crackdet.schema import Config, flatten, to_dict
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
 from crackdet.sweep.memo import SINGLE, Meaning, Memo, config_folders, lasts, what_it_read
-from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.skip import finished_line
 from crackdet.sweep.start import refuse
+from crackdet.sweep_record import SweepRecord
 from crackdet.tracking import Subject, Trackers
 
 log = logging.getLogger(__name__)

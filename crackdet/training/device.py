@@ -15,6 +15,7 @@ from crackdet.schema import Config, Runtime
 log = logging.getLogger(__name__)
 
 MUCH = 0.05  # of the floating-point operations
+REPEATABLE = ":4096:8"  # for cuBLAS, which then gives the same numbers twice; read when CUDA starts
 
 
 def choose_device(runtime: Runtime) -> torch.device:
@@ -34,6 +35,7 @@ def find_device(name: str, option: str) -> torch.device:
     Raises:
         UserError: where this machine has no such device.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", REPEATABLE)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -19,7 +19,7 @@ from crackdet.locks import is_held
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary import merit
 from crackdet.summary.entries import Entry
-from crackdet.sweep.record import SweepRecord
+from crackdet.sweep_record import SweepRecord
 from crackdet.watch.course import NO_COURSE, Course, course_of
 
 IN_TURN = 1000  # finished runs that a look asks for changes

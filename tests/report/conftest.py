@@ -13,7 +13,7 @@ from crackdet.data import data_fingerprint, synthetic
 from crackdet.identity import identify
 from crackdet.report import write_report
 from crackdet.store import Failure, Run, RunStore
-from crackdet.sweep.record import SweepRecord
+from crackdet.sweep_record import SweepRecord
 from crackdet.training.run import prepare, train_run
 
 EVIL = "<img src=x onerror=document.title='taken'>"  # a file name, and what a message may hold

@@ -18,7 +18,7 @@ from crackdet.errors import UserError
 from crackdet.files import write_csv, write_text
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
-from crackdet.sweep.record import SweepRecord
+from crackdet.sweep_record import SweepRecord
 from crackdet.watch.board import Board, Seen
 from crackdet.watch.screen import Screen
 

@@ -26,7 +26,6 @@ from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.finish import finish
 from crackdet.sweep.grid import POLL
 from crackdet.sweep.job import Job
-from crackdet.sweep.record import SweepRecord
 from crackdet.sweep.search.asking import Asker, Suggestion
 from crackdet.sweep.search.bookings import Bookings
 from crackdet.sweep.search.building import Planner, build_space
@@ -40,6 +39,7 @@ from crackdet.sweep.search.settings import Settings
 from crackdet.sweep.search.space import Key, Space
 from crackdet.sweep.search.study import Mirror, StudyView
 from crackdet.sweep.search.trial import InProgress
+from crackdet.sweep_record import SweepRecord
 from crackdet.training.interrupt import Interrupted
 
 log = logging.getLogger(__name__)

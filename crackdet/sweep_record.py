@@ -1,4 +1,4 @@
-"""What a sweep consists of: a line for each of its runs, in the folder of Hydra's logs."""
+"""What a sweep consists of: a line for each of its runs, in its folder beside Hydra's logs."""
 
 import json
 import os
