@@ -65,8 +65,9 @@ def _factor(numbers: Tensor, strength: float) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.split(1, dim=1)
-    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])  # no tensor that a GPU had to wait for
+    red, green, blue = images.unbind(1)  # and no tensor of weights, whose making waits for a GPU
+    grey = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    return grey[:, None]
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:

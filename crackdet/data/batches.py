@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crackdet.data import ImageSet
+from crackdet.data.decode import BadImage, decoders
+from crackdet.errors import RunFailed
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
 AHEAD = 3  # batches that streaming decodes in advance
@@ -88,14 +90,22 @@ def _streamed(
     images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: int | None
 ) -> Iterator[NDArray[np.uint8]]:
     """Decoding in threads: Pillow frees the interpreter's lock, so processes would only add their start."""
-    with ThreadPoolExecutor(num_workers or None) as pool:
+    with ThreadPoolExecutor(decoders(num_workers)) as pool:
         pending: deque[list] = deque()  # type: ignore[type-arg]
         for indices in batches:
-            pending.append([pool.submit(images.pixels.read, images.photographs[i]) for i in indices])
+            pending.append([pool.submit(_read, images, index) for index in indices])
             if len(pending) > AHEAD:
                 yield np.stack([future.result() for future in pending.popleft()])
         while pending:
             yield np.stack([future.result() for future in pending.popleft()])
+
+
+def _read(images: ImageSet, index: int) -> NDArray[np.uint8]:
+    photograph = images.photographs[index]
+    try:
+        return images.pixels.read(photograph)
+    except BadImage as error:  # it could be read when the run began
+        raise RunFailed(f"data: {photograph.name}: {error}") from None
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,6 +1,6 @@
 """Photographs decoded once: one memory-mapped array of pixels, shared by all runs and processes.
 
-The file is named by what it holds (digests, image size, version of the decoder), so it is current by
+The file is named by what it holds (digests, image size, versions of the decoder), so it is current by
 construction. It is built under a lock by the first process that needs it, and appears whole.
 """
 
@@ -79,7 +79,7 @@ def decode_all(
     size = math.prod(shape)
     rows = {digest: row for row, digest in enumerate(digests)}
     streamed = size > runtime.cache_gib * 2**30
-    name = hashlib.sha256(json.dumps([decode.VERSION, image_size, digests]).encode()).hexdigest()[:24]
+    name = hashlib.sha256(json.dumps([*decode.VERSIONS, image_size, digests]).encode()).hexdigest()[:24]
     folder = Path(runtime.cache).expanduser() / "pixels"
     target, notes = None if streamed else folder / f"{name}.npy", folder / f"{name}.json"
     if streamed:
@@ -87,6 +87,7 @@ def decode_all(
             "%d images of %d pixels a side are %.1f GiB decoded, over runtime.cache_gib=%g: streaming them from "
             "their files", len(digests), image_size, size / 2**30, runtime.cache_gib
         )  # fmt: skip
+    workers = decode.decoders(runtime.num_workers)
     try:
         bad = _current(source, unique, target, notes, shape)
         if bad is None:
@@ -94,11 +95,11 @@ def decode_all(
             with FileLock(folder / f"{name}.lock"):
                 bad = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
                 if bad is None:
-                    bad = _build(source, items, image_size, target, _workers(runtime))
+                    bad = _build(source, items, image_size, target, workers)
                     write_json(notes, {"bad": bad})
     except OSError as error:
         if streamed:  # nothing has to be written
-            bad = _build(source, items, image_size, None, _workers(runtime))
+            bad = _build(source, items, image_size, None, workers)
             return DecodedPhotographs(source, image_size, None, rows, bad)
         raise UserError(
             f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
@@ -128,10 +129,6 @@ def _current(
     return bad if bad.keys() == noted else None
 
 
-def _workers(runtime: Runtime) -> int:
-    return min(os.cpu_count() or 1, 8) if runtime.num_workers is None else runtime.num_workers
-
-
 def _build(
     source: Source, photographs: Sequence[Photograph], image_size: int, target: Path | None, workers: int
 ) -> dict[str, str]:
@@ -140,19 +137,14 @@ def _build(
     The file has one name, not one for each process: it is written under a lock, and a dead process's is written over.
     """
     temporary = target and target.with_name(f".{target.name}.tmp")
-    if temporary is not None:
-        needed = len(photographs) * image_size * image_size * 3
-        if shutil.disk_usage(temporary.parent).free < needed:  # a full disk kills whoever writes to a mapped file
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(photographs), image_size, image_size, 3)
-        )
     bad: dict[str, str] = {}
     tasks = [
         (source, photographs[start : start + CHUNK], image_size, temporary, start)
         for start in range(0, len(photographs), CHUNK)
     ]
     try:
+        if temporary is not None:
+            _reserve(temporary, (len(photographs), image_size, image_size, 3))
         with bar("decoding images", len(photographs)) as progress:
             left = list(tasks)
             if workers >= 2 and len(photographs) >= WORTH_WORKERS:
@@ -177,6 +169,24 @@ def _build(
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return bad
+
+
+def _reserve(file: Path, shape: tuple[int, ...]) -> None:
+    """Makes an empty array with all its room on the disk, since a full one kills whoever writes to a mapped file.
+
+    Raises:
+        OSError: where there is no room.
+    """
+    if shutil.disk_usage(file.parent).free < math.prod(shape):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("rb+") as opened:
+            try:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system that cannot
+                    raise
 
 
 def _decode_chunk(

@@ -1,43 +1,67 @@
 """A file of any common image format -> RGB pixels. The one place where photographs are read."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from crackdet.machine import cores
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VERSION = 1  # raised when the same file would give other pixels: part of the cache's name
+# The first is raised when this module gives other pixels of the same file; a new Pillow brings new decoders.
+VERSIONS = (2, PIL.__version__)
+ORIENTATION = 0x0112  # of EXIF: how the camera was held
+UPRIGHT = {  # what undoes it
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+USUAL = 99  # percent of the pixels of a float image: should they lie in [0, 1], a brighter one is an outlier
+MOST_DECODERS = 8  # that are worth starting
 
 
 class BadImage(Exception):
     """A file that is not a readable image; the message says why."""
 
 
-def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
+def decoders(num_workers: int | None) -> int:
+    """How many processes or threads decode: as many as wished, else one a core up to a number."""
+    return min(cores(), MOST_DECODERS) if num_workers is None else max(num_workers, 1)
+
+
+def decode(file: Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
     """The photograph as (image_size, image_size, 3) RGB, upright, resized as the article does (squashed).
 
-    Grey, palette, transparent (on white), CMYK and 16-bit files all come out as 8-bit RGB.
+    Grey, palette, transparent (on white), CMYK and 16-bit files all come out as 8-bit RGB. Of grey values in 16 or 32
+    bits those up to 255 are taken for 8 bits and those up to 4095 for 12, as scientific cameras write them.
 
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
-    return squashed(open_rgb(path), image_size)
+    return squashed(open_rgb(file), image_size)
 
 
-def open_rgb(file: Path | Image.Image) -> Image.Image:
+def open_rgb(file: Path | BinaryIO | Image.Image) -> Image.Image:
     """A photograph as 8-bit RGB in its own size, upright; from its file, or as Pillow has opened it.
 
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
     with _opened(file) as image:
-        if image is file:  # somebody's own: it stays as it is
-            return _to_rgb(ImageOps.exif_transpose(image))
-        ImageOps.exif_transpose(image, in_place=True)  # without a copy: photographs can be large
-        return _to_rgb(image)
+        rgb = _to_rgb(_upright(image))
+        rgb = rgb.copy() if rgb is file else rgb  # somebody's own stays theirs
+        rgb.info.clear()  # of how the camera was held, which is true no more
+        return rgb
 
 
 def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
@@ -61,29 +85,46 @@ def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
 
 
 @contextmanager
-def _opened(file: Path | Image.Image) -> Iterator[Image.Image]:
+def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """The image in a file, or that Pillow has opened; whatever is wrong with it is a BadImage."""
     try:
         with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file) as image:
             yield image
     except UnidentifiedImageError:
         raise BadImage("no image of a known format") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """As the camera was held; of EXIF nothing else is looked at, which is often damaged where pixels are not."""
+    image.load()
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # whatever a damaged header provokes in Pillow
+        return image
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey: keep the upper byte
-        values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return _from_grey(_eight_bits(np.asarray(image).astype(np.int64)))
     if image.mode == "F":
-        values = np.asarray(image)
-        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
-        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image, dtype=np.float64)
+        values = np.where(np.isnan(values), 0.0, values)
+        whole = 1.0 if values.size and np.percentile(values, USUAL) > 1 else 255.0
+        return _from_grey(values * whole)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode == "RGB":
-        image.load()
-        return image
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The upper byte of grey values of 16 bits, or of as many as there are in use."""
+    most = values.max(initial=0)
+    return values.clip(0, 65535) >> (0 if most < 2**8 else 4 if most < 2**12 else 8)
+
+
+def _from_grey(values: NDArray[np.int64] | NDArray[np.float64]) -> Image.Image:
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")

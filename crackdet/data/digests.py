@@ -40,12 +40,17 @@ def file_digests(paths: Sequence[Path], cache: Path) -> dict[Path, str]:
             for path, digest in zip(missing, pool.map(_digest, missing), strict=True):
                 digests[path] = digest
                 progress.advance()
-        lasting = [path for path in paths if not digests[path].startswith(UNREADABLE)]
+        lasting = [path for path in paths if not is_unreadable(digests[path])]
         try:
             write_json(memory, {absolute[path]: [*stamps[path], digests[path]] for path in lasting})
         except OSError as error:
             log.warning("runtime.cache=%s: cannot be written (%s); files are read anew each time", cache, error)
     return digests
+
+
+def is_unreadable(digest: str) -> bool:
+    """Whether it stands for a file that could not be opened."""
+    return digest.startswith(UNREADABLE)
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ run's identity asks for.
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from crackdet.data import synthetic
 from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
-from crackdet.data.digests import file_digests
+from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.errors import UserError
 from crackdet.schema import ArticleData, Data, FolderData, SyntheticData
 
@@ -155,7 +156,13 @@ class _Files:
         return [replace(photograph, digest=digests[path]) for path, photograph in found.items()]
 
     def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
-        return decode(self.root / photograph.name, image_size)
+        try:
+            content = (self.root / photograph.name).read_bytes()
+        except OSError as error:
+            raise BadImage(error.strerror or str(error)) from None
+        if hashlib.sha256(content).hexdigest() != photograph.digest and not is_unreadable(photograph.digest):
+            raise BadImage("has been changed since the images were listed; give the same command again")
+        return decode(io.BytesIO(content), image_size)
 
     def mask_beside(self, place: Path, image_size: int) -> NDArray[np.bool_] | None:
         """The mask that is called `place`, with the ending of any image format; None where there is none."""

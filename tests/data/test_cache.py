@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from crackdet.data import load_splits
 from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import Photograph
+from crackdet.data.sources import Photograph, open_source
 from crackdet.errors import UserError
 from crackdet.schema import FolderData, Runtime
-from tests.data.pictures import fill
+from tests.data.pictures import fill, save
 
 SIZE = 6
 
@@ -262,6 +262,22 @@ def test_a_full_disk_is_noticed_before_anything_is_decoded(source: Counted, runt
     assert source.readings() == []
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+def test_the_room_on_the_disk_is_taken_before_anything_is_decoded(
+    source: Counted, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def look(self: Counted, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        (array,) = Path(runtime.cache).glob("pixels/.*.npy.tmp")
+        taken.append(array.stat().st_blocks * 512 >= array.stat().st_size)
+        return pixels_of(photograph.digest, image_size)
+
+    monkeypatch.setattr(Counted, "read", look)
+    decode_all(source, source.photographs(), 200, runtime)
+    assert taken == [True] * 8
+
+
 # --- images that cannot be read -----------------------------------------------------------------------
 
 
@@ -309,6 +325,19 @@ def test_an_image_that_was_out_of_reach_is_read_when_it_is_back(decoded: Decode,
     back = decoded(source)
     assert back.bad == {}
     assert_right(back)
+
+
+@pytest.mark.parametrize("cache_gib", [16.0, 0.0], ids=["cached", "streamed"])
+def test_an_image_that_changes_after_it_was_listed_is_not_taken_for_what_it_was(
+    cache_gib: float, root: Path, runtime: Runtime
+) -> None:
+    source = open_source(folder(root), Path(runtime.cache))
+    photographs = source.photographs()
+    save(root / "crack" / "001.png", 77)
+    decoded = decode_all(source, photographs, SIZE, replace(runtime, cache_gib=cache_gib))
+    (changed,) = [photograph for photograph in photographs if photograph.name == "crack/001.png"]
+    assert decoded.bad == {changed.digest: "has been changed since the images were listed; give the same command again"}
+    load_splits(folder(root), replace(runtime, cache_gib=cache_gib))
 
 
 def test_a_mended_image_is_read_again(root: Path, runtime: Runtime) -> None:

@@ -1,5 +1,6 @@
 """Files of every common format, as the network sees them."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from crackdet.data.decode import EXTENSIONS, BadImage, decode
+from crackdet.data.decode import EXTENSIONS, BadImage, decode, open_rgb
 from tests.data.pictures import picture
 
 SIZE = 16
@@ -113,13 +114,23 @@ def test_a_png_of_any_mode_becomes_rgb(image: Image.Image, expected: list[list[i
         pytest.param(halves16(0x1234, 0xFEDC, ">"), [grey(0x12), grey(0xFE)], id="16-bit grey, big-endian"),
         pytest.param(halves("I", 0x1234, 0xFEDC), [grey(0x12), grey(0xFE)], id="16 bits of 32"),
         pytest.param(halves("I", -5, 70_000), [grey(0), grey(255)], id="more than 16 bits"),
+        pytest.param(halves("I", 20, 200), [grey(20), grey(200)], id="8 bits of 32"),
+        pytest.param(halves16(0x123, 0xFED), [grey(0x12), grey(0xFE)], id="12 bits of 16"),
         pytest.param(halves("F", 0.2, 1.0), [grey(51), grey(255)], id="floats up to 1"),
+        pytest.param(halves("F", 0.2, float("nan")), [grey(51), grey(0)], id="floats that are none"),
         pytest.param(halves("F", 20.0, 200.0), [grey(20), grey(200)], id="floats up to 255"),
     ],
 )
 def test_a_tiff_of_any_mode_becomes_rgb(image: Image.Image, expected: list[list[int]], tmp_path: Path) -> None:
     image.save(tmp_path / "image.tif")
     assert colours(tmp_path / "image.tif") == expected
+
+
+def test_one_bright_pixel_does_not_darken_a_picture_of_floats(tmp_path: Path) -> None:
+    values = np.full((SIZE, SIZE), 0.6, dtype=np.float32)
+    values[0, 0] = 1.2
+    Image.fromarray(values).save(tmp_path / "image.tif")
+    assert colours(tmp_path / "image.tif") == [grey(153), grey(153)]
 
 
 def test_a_colour_declared_transparent_becomes_white(tmp_path: Path) -> None:
@@ -164,6 +175,52 @@ def test_a_16_bit_photograph_comes_out_upright(tmp_path: Path) -> None:
     exif[ORIENTATION] = 3
     halves16(0x1000, 0x2000).save(tmp_path / "image.png", exif=exif)
     assert colours(tmp_path / "image.png") == [grey(0x20), grey(0x10)]
+
+
+RESOLUTION_UNIT, GPS, SHORT, LONG = 0x0128, 0x8825, 3, 4
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param((RESOLUTION_UNIT, LONG, 70_000), id="a number that Pillow cannot write"),
+        pytest.param((GPS, LONG, 60_000), id="a pointer out of the file"),
+    ],
+)
+def test_damaged_metadata_do_not_make_a_photograph_unreadable(entry: tuple[int, int, int], tmp_path: Path) -> None:
+    upright = picture(5, 64)
+    header = b"II*\0" + struct.pack("<IH", 8, 2)
+    entries = struct.pack("<HHII", ORIENTATION, SHORT, 1, 6) + struct.pack("<HHII", entry[0], entry[1], 1, entry[2])
+    stored = np.ascontiguousarray(STORED[6](upright))
+    exif = b"Exif\0\0" + header + entries + struct.pack("<I", 0)
+    Image.fromarray(stored).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    assert np.abs(decode(tmp_path / "phone.jpg", 64).astype(int) - upright).mean() < 4
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
+@settings(max_examples=150, deadline=None)
+@given(noise=st.binary(min_size=1, max_size=80))
+def test_metadata_of_noise_leave_the_pixels_as_they_are(folder: Path, noise: bytes) -> None:
+    expected = decode(save_jpeg(folder / "plain.jpg"), SIZE)
+    assert np.array_equal(
+        decode(save_jpeg(folder / "noise.jpg", b"Exif\0\0II*\0\x08\0\0\0\x05\0" + noise), SIZE), expected
+    )
+
+
+def save_jpeg(path: Path, exif: bytes = b"") -> Path:
+    Image.new("RGB", (8, 8), (10, 200, 90)).save(path, quality=95, exif=exif)  # looks the same whichever way up
+    return path
+
+
+def test_a_picture_that_pillow_has_opened_stays_as_it_is() -> None:
+    own = Image.fromarray(picture(1, SIZE))
+    own.getexif()[ORIENTATION] = 3
+    turned = open_rgb(own)
+    assert np.array_equal(np.asarray(turned), np.rot90(picture(1, SIZE), 2))
+    assert np.array_equal(np.asarray(own), picture(1, SIZE))
+    plain = Image.fromarray(picture(1, SIZE))
+    open_rgb(plain).paste((0, 0, 0), (0, 0, SIZE, SIZE))
+    assert np.array_equal(np.asarray(plain), picture(1, SIZE))
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)

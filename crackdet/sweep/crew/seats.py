@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crackdet.machine import cores
 from crackdet.schema import Runtime
 
 GPUS, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
@@ -30,7 +31,7 @@ def seats(runtime: Runtime, count: int | None = None) -> list[Seat]:
     shared: dict[str, str] = {}
     count = runtime.workers if count is None else count
     if runtime.threads is None and THREADS not in os.environ:
-        shared[THREADS] = str(max(1, _cores() // count))
+        shared[THREADS] = str(max(1, cores() // count))
     gpus = visible_gpus() if runtime.device in ("auto", "cuda") else []
     return [Seat(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared) for number in range(count)]
 
@@ -52,7 +53,3 @@ def visible_gpus() -> list[str]:
     import torch  # seconds, but the parent looks at every network before it begins
 
     return [str(index) for index in range(torch.cuda.device_count())]  # starts nothing on them
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
