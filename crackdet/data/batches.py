@@ -1,6 +1,6 @@
 """Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
 
-import functools
+import gc
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +18,7 @@ from crackdet.errors import RunFailed
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
 AHEAD = 3  # batches that streaming decodes in advance
+_held: dict[tuple[Path, torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def to_input(pixels: Tensor) -> Tensor:
 def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:
     rows = torch.tensor([images.pixels.rows[photograph.digest] for photograph in images.photographs])
     assert images.pixels.file is not None, "decoded"
-    resident = _on_gpu(images.pixels.file, device) if device.type == "cuda" else None
+    resident = _held.get((images.pixels.file, device))
     if resident is not None:
         rows = rows.to(device)
         for indices in batches:
@@ -75,15 +76,23 @@ def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: to
             yield move(pixels.index_select(0, rows[torch.from_numpy(indices)]), device)
 
 
-@functools.lru_cache(maxsize=1)
-def _on_gpu(file: Path, device: torch.device) -> Tensor | None:
-    """All pixels of a cache file in the GPU's memory, for this run and the next ones on the same images.
+def hold(images: ImageSet, device: torch.device) -> None:
+    """Takes all pixels into the GPU's memory, for this run and the next ones on the same images.
 
-    None where they would take more than a share of what is free, which training needs.
+    They stay out where they would take more than a share of what is free, which training needs. What earlier runs of
+    the process have left there is given back first, other images among it.
     """
-    array = np.load(file, mmap_mode="c")
-    free, _ = torch.cuda.mem_get_info(device)
-    return torch.from_numpy(array).to(device) if array.nbytes <= GPU_SHARE * free else None
+    if device.type != "cuda":
+        return
+    file, device = images.pixels.file, torch.empty(0, device=device).device  # with its number
+    if (file, device) not in _held:
+        _held.clear()
+    gc.collect()  # a run that failed hangs together in circles
+    torch.cuda.empty_cache()
+    if file is not None and (file, device) not in _held:
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.pixels.array.nbytes <= GPU_SHARE * free:
+            _held[file, device] = torch.from_numpy(images.pixels.array).to(device)
 
 
 def _streamed(

@@ -3,10 +3,11 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from torch.utils._triton import has_triton
 
 from crackdet.errors import UserError
 from crackdet.models import depthwise_share
@@ -14,6 +15,12 @@ from crackdet.schema import Config, Runtime
 
 log = logging.getLogger(__name__)
 
+# Kernels of attention on a GPU whose gradients are not the same twice; the plain one, which is left, is.
+ATTENTION: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
+    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
+    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
+)
 MUCH = 0.05  # of the floating-point operations
 REPEATABLE = ":4096:8"  # for cuBLAS, which then gives the same numbers twice; read when CUDA starts
 
@@ -51,6 +58,11 @@ def find_device(name: str, option: str) -> torch.device:
     return device
 
 
+def describe_device(device: torch.device) -> str:
+    """`cpu`, or `cuda (NVIDIA H100 PCIe)`: what times depend on."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 @contextmanager
 def same_threads() -> Iterator[None]:
     """Leaves torch with as many threads as it had: a run that goes on takes those that it began with, for itself."""
@@ -66,6 +78,8 @@ def make_deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only costs time
     torch.backends.cudnn.benchmark = False
+    for _, allow in ATTENTION:
+        allow(False)
 
 
 @contextmanager
@@ -77,6 +91,7 @@ def deterministic() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark,
     )
+    allowed = [asked() for asked, _ in ATTENTION]
     make_deterministic()
     try:
         yield
@@ -84,6 +99,8 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = before[3]
+        for (_, allow), was in zip(ATTENTION, allowed, strict=True):
+            allow(was)
 
 
 def precision_of(config: Config, device: torch.device) -> str:
@@ -96,7 +113,8 @@ def precision_of(config: Config, device: torch.device) -> str:
     if setting != "auto":
         return setting
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # of several, which may differ
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         native = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
@@ -108,11 +126,15 @@ def compiles(config: Config, device: torch.device) -> bool:
     """Whether the network is compiled: where it is wished and can be."""
     if not config.trainer.compile:
         return False
-    compilers = (os.environ.get("CXX", ""), "g++", "clang++") if device.type != "cuda" else ("cc", "gcc", "clang")
-    if any(shutil.which(compiler) for compiler in compilers if compiler):
-        return True
-    log.warning("trainer.compile=true is left out: there is no C++ compiler (one of %s)", ", ".join(compilers[-2:]))
-    return False
+    variable, *usual = ("CC", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
+    if not any(shutil.which(compiler) for compiler in (os.environ.get(variable, ""), *usual) if compiler):
+        language = "C" if device.type == "cuda" else "C++"
+        log.warning("trainer.compile=true is left out: there is no %s compiler (one of %s)", language, ", ".join(usual))
+        return False
+    if device.type == "cuda" and not has_triton():
+        log.warning("trainer.compile=true is left out: Triton is not there, or does not know this GPU")
+        return False
+    return True
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:

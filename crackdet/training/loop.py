@@ -41,7 +41,9 @@ def train(
         Interrupted: where the process was asked to stop; the state has been saved.
     """
     trainer, progress = config.trainer, state.progress
-    with bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs:
+    with warnings.catch_warnings(), bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs:
+        # torch counts the optimizer's steps, and a resumed epoch may need none
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         while progress.epoch <= trainer.max_epochs and not progress.stopped_early(trainer):
             train_epoch(state, config, train_set, precision, checkpointer)
             began = time.monotonic()
@@ -96,11 +98,11 @@ def train_epoch(
         loss_sum += loss.detach()
         correct += ((logits > 0) == (batch.labels > 0.5)).sum()
 
-        last = number + 1 == len(batches)
-        looked_at = device.type == "cpu" or last  # a look makes a GPU wait
+        last, due = number + 1 == len(batches), checkpointer.due()
+        looked_at = device.type == "cpu" or last or due  # a look makes a GPU wait
         if looked_at and not math.isfinite(loss_sum.item()):
             raise NotFinite(
-                f"the loss is {loss_sum.item()} in epoch {progress.epoch}, batch {number + 1} of {len(batches)}, "
+                f"the loss is {loss_sum.item()} in epoch {progress.epoch}, by batch {number + 1} of {len(batches)}, "
                 f"at learning rate {optimizer.param_groups[0]['lr']:g}"
             )
         if number + 1 - first < len(step):
@@ -109,7 +111,7 @@ def train_epoch(
             nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        if checkpointer.due() and not last:
+        if due and not last:
             record(number + 1)
             checkpointer.save()
     record(len(batches))
@@ -164,12 +166,10 @@ def finish_epoch(
             else:
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
-    with warnings.catch_warnings():  # torch counts the optimizer's steps, and a resumed epoch may need none
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        if isinstance(state.scheduler, ReduceLROnPlateau):
-            state.scheduler.step(monitored)
-        else:
-            state.scheduler.step()
+    if isinstance(state.scheduler, ReduceLROnPlateau):
+        state.scheduler.step(monitored)
+    else:
+        state.scheduler.step()
     progress.seconds += progress.epoch_seconds + valid_seconds
     progress.epoch, progress.batch, progress.loss_sum, progress.correct = progress.epoch + 1, 0, 0.0, 0
     progress.epoch_seconds = 0.0

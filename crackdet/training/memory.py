@@ -40,14 +40,16 @@ def give_back_freed_memory() -> None:
 class PeakMemory:
     """The most memory that a run held at once, from the making of this object on.
 
-    On a GPU: of its tensors. On a CPU: of the process, above what it held before and without mapped files, as
-    the kernel of Linux counts it.
+    Above what was held before. On a GPU: of its tensors. On a CPU: of the process, without mapped files, as the kernel
+    of Linux counts it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._before: int | None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
         else:
             self._before = _process("RssAnon")
             try:
@@ -57,8 +59,8 @@ class PeakMemory:
 
     def mib(self) -> float | None:
         """MiB; None where the system does not tell."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        if self._device.type == "cuda" and self._before is not None:
+            return (torch.cuda.max_memory_allocated(self._device) - self._before) / 2**20
         peak, mapped = _process("VmHWM"), _process("RssFile")
         if self._before is None or peak is None or mapped is None:
             return None

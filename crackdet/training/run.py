@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from crackdet import provenance
 from crackdet.bits import pack
 from crackdet.data import ImageSet, load_splits
+from crackdet.data.batches import hold
 from crackdet.data.sources import Photograph
 from crackdet.errors import Pruned, WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
@@ -24,7 +25,14 @@ from crackdet.schema import Config, to_dict
 from crackdet.store import Run, RunStore
 from crackdet.tracking import check_trackers
 from crackdet.training.cost import measure_cost
-from crackdet.training.device import choose_device, compiles, make_deterministic, precision_of, same_threads
+from crackdet.training.device import (
+    choose_device,
+    compiles,
+    describe_device,
+    make_deterministic,
+    precision_of,
+    same_threads,
+)
 from crackdet.training.interrupt import listening
 from crackdet.training.loop import train
 from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
@@ -36,6 +44,7 @@ from crackdet.training.state import Checkpointer, Progress, TrainingState
 log = logging.getLogger(__name__)
 
 RESULT_SCHEMA = 1
+DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
 def prepare(config: Config) -> dict[str, ImageSet]:
@@ -80,6 +89,7 @@ def train_run(
         if device.type == "cpu":
             give_back_freed_memory()
             keep_freed_memory()
+        hold(sets["train"], device)
         memory = PeakMemory(device)
         precision = precision_of(config, device)
         check_resources(estimate(config, precision), device, run.directory)
@@ -136,7 +146,7 @@ def _begin(config: Config, device: torch.device) -> TrainingState:
 def _write_beginning(run: Run, config: Config, identity: Identity, device: torch.device, overrides: list[str]) -> None:
     write_text(run.config_file, yaml.safe_dump(to_dict(config), sort_keys=False))
     write_json(run.identity_file, json.loads(identity.canonical))
-    write_json(run.provenance_file, provenance.describe(str(device), torch.get_num_threads(), overrides))
+    write_json(run.provenance_file, provenance.describe(describe_device(device), torch.get_num_threads(), overrides))
 
 
 def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) -> None:
@@ -146,6 +156,8 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
         return
     try:
         state.load(source, source.parent.name)
+    except DEVICE_ERRORS:  # nothing is wrong with the file, which is worth hours
+        raise
     except Exception:  # whatever a damaged file provokes: it is not worth more than the time it saved
         log.warning("%s is damaged, or of another run: training begins anew", source)
         fresh = _begin(config, next(state.model.parameters()).device)

@@ -83,7 +83,7 @@ class TrainingState:
             "scheduler": self.scheduler.state_dict(),
             "progress": {**vars(self.progress), "best": vars(self.progress.best)},
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "device_rng": self._device_rng(),
             "threads": torch.get_num_threads(),
         }
         with replacing(path, self.size()) as temporary:
@@ -105,8 +105,24 @@ class TrainingState:
         self.progress = Progress(**{**progress, "best": Best(**progress["best"])})
         torch.set_num_threads(content["threads"])  # sums of another number of threads differ in the last bits
         torch.set_rng_state(content["torch_rng"])
-        if content["cuda_rng"] and torch.cuda.device_count() == len(content["cuda_rng"]):
-            torch.cuda.set_rng_state_all(content["cuda_rng"])
+        if content.get("device_rng") is not None:
+            self._set_device_rng(content["device_rng"])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _device_rng(self) -> Tensor | None:
+        """Of the generator that draws on the device; None for a CPU, whose is torch's own."""
+        if self._device.type == "cuda":
+            return torch.cuda.get_rng_state(self._device)
+        return torch.mps.get_rng_state() if self._device.type == "mps" else None
+
+    def _set_device_rng(self, state: Tensor) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state, self._device)
+        elif self._device.type == "mps":
+            torch.mps.set_rng_state(state)
 
 
 class Checkpointer:

@@ -159,3 +159,11 @@ def test_changed_images_stay_between_black_and_white(seed: int) -> None:
     changed = augment(pictures(6), draw(6, seed, 0), extreme)
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.2, 0.0, 0.1, 1 / 3, 0.5])
+def test_hue_turns_every_colour_as_torchvision_does(shift: float) -> None:
+    levels = torch.linspace(0, 1, 6)
+    colours = torch.cartesian_prod(levels, levels, levels).T.reshape(1, 3, 6, 36)  # grey ones among them
+    turned = augment(colours, numbers(HUE, (shift / 0.5 + 1) / 2), Augmentation(hue=0.5))
+    assert torch.allclose(turned, functional.adjust_hue(colours, shift), atol=1e-5)

@@ -13,6 +13,7 @@ from torchvision.transforms import functional
 
 from crackdet.data import ImageSet, load_splits
 from crackdet.data.batches import Batch, cut, load, shuffled
+from crackdet.errors import RunFailed
 from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill, picture
 
@@ -124,6 +125,13 @@ def test_cache_and_files_give_the_same_tensors(
 def test_batches_come_in_the_given_order(streamed: ImageSet) -> None:
     order = [np.array([5, 1]), np.array([3]), np.array([0, 15, 7])]
     assert [batch.indices.tolist() for batch in load(streamed, order, CPU, 2)] == [[5, 1], [3], [0, 15, 7]]
+
+
+def test_an_image_that_vanishes_is_named(tmp_path: Path) -> None:
+    images = load_train(fill(tmp_path / "data", COUNTS), Runtime(cache=str(tmp_path / "cache"), cache_gib=0))
+    (tmp_path / "data" / "train" / "crack" / "003.png").unlink()
+    with pytest.raises(RunFailed, match=r"train/crack/003\.png: No such file"):
+        batches_of(images, 4)
 
 
 def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: ImageSet) -> None:

@@ -1,7 +1,10 @@
 """What only a CUDA device can show; skipped where there is none."""
 
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from crackdet.identity import identify
 from crackdet.schema import Config
 from crackdet.store import RunStore, Status
 from crackdet.sweep.job import Job, execute
+from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
 from tests.training.test_run import StopAt, outcome, train
 
@@ -20,11 +24,16 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 Configure = Callable[..., Config]
 
 
+DROPOUT = ("model=torchvision", "model.name=mobilenet_v2", "model.weights=null")
+ATTENTION = ("model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=224")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("network", [(), DROPOUT, ATTENTION], ids=["custom", "dropout", "attention"])
 def test_an_interrupted_run_on_a_gpu_ends_as_one_left_alone(
-    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: tuple[str, ...], precision: str
 ) -> None:
-    settings = ("runtime.device=cuda", f"trainer.precision={precision}", "data/augmentation=flips")
+    settings = (*network, "runtime.device=cuda", f"trainer.precision={precision}", "data/augmentation=flips")
     alone = train(tiny(*settings, f"runtime.store={tmp_path / 'alone'}"))
     with monkeypatch.context() as patched:
         StopAt(patched, 8)
@@ -46,20 +55,24 @@ def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
     assert run.status() is Status.FAILED
 
 
-def test_no_batch_waits_for_the_gpu(tiny: Configure, recwarn: pytest.WarningsRecorder, tmp_path: Path) -> None:
-    waited = []
-    for batch_size in (4, 16):
-        recwarn.clear()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            train(
-                tiny("runtime.device=cuda", "data/augmentation=full", f"trainer.batch_size={batch_size}",
-                     f"runtime.store={tmp_path / str(batch_size)}")
-            )  # fmt: skip
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        waited.append(sum("synchronizing" in str(warning.message) for warning in recwarn))
-    assert waited[0] == waited[1], "smaller batches are more batches"
+def test_no_batch_waits_for_the_gpu(tiny: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    train_epoch, waited = loop.train_epoch, Counter[str]()
+
+    def watched(*arguments: Any) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")  # else a line that waits again and again is told once
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                train_epoch(*arguments)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        waited[store] += sum("synchronizing" in str(warning.message) for warning in caught)
+
+    monkeypatch.setattr(loop, "train_epoch", watched)
+    for store, batch_size in (("first", 16), ("small", 4), ("large", 16)):  # the first one's kernels are prepared
+        batches = ("data/augmentation=full", f"trainer.batch_size={batch_size}")
+        train(tiny("runtime.device=cuda", *batches, f"runtime.store={tmp_path / store}"))
+    assert waited["small"] == waited["large"], "smaller batches are more batches"
 
 
 def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
@@ -68,13 +81,17 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     config = tiny()
     images = load_splits(config.data, config.runtime)["train"]
     order = batches.cut(batches.shuffled(len(images), 0, 1), 8)
-    device = torch.device("cuda")
+    device = torch.device("cuda", 0)
+    before = torch.cuda.memory_allocated(device)
+    batches.hold(images, device)
+    assert torch.cuda.memory_allocated(device) > before
     resident = list(batches.load(images, order, device, None))
-    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
-    batches._on_gpu.cache_clear()
+    monkeypatch.setattr(batches, "_held", {})
     for ours, moved in zip(resident, batches.load(images, order, device, None), strict=True):
         assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
-    batches._on_gpu.cache_clear()
+    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
+    batches.hold(images, device)
+    assert not batches._held
 
 
 def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:

@@ -177,6 +177,28 @@ def test_a_damaged_resume_state_is_left_and_the_run_trained_anew(
     assert outcome(train(tiny())) == outcome(alone)
 
 
+def test_a_state_that_the_device_has_no_room_for_is_kept(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
+    with monkeypatch.context() as patched:
+        StopAt(patched, 8)
+        with pytest.raises(Interrupted):
+            train(tiny())
+    (state,) = (tmp_path / "runs").glob("*/resume.pt")
+    saved = state.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingState, "load", out_of_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            train(tiny())
+    assert state.read_bytes() == saved
+    assert outcome(train(tiny())) == outcome(alone)
+
+
+def out_of_memory(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
 def test_more_epochs_go_on_from_the_shorter_run(
     tiny: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,7 +218,7 @@ def test_a_cosine_schedule_begins_anew_for_more_epochs(tiny: Configure, tmp_path
 
 def test_a_loss_that_is_no_longer_finite_stops_the_run_with_the_place(tiny: Configure) -> None:
     config = tiny("optimizer=sgd", "optimizer.learning_rate=1e30")
-    with pytest.raises(RunFailed, match=r"the loss is (nan|inf) in epoch 1, batch \d of 5, at learning rate 1e\+30"):
+    with pytest.raises(RunFailed, match=r"the loss is (nan|inf) in epoch 1, by batch \d of 5, at learning rate 1e\+30"):
         train(config)
 
 
