@@ -21,6 +21,10 @@ class NotFinite(RunFailed):
     again = False
 
 
+class DeviceLost(RunFailed):
+    """The GPU has failed for this process, whatever run comes next; another process may use it."""
+
+
 class Pruned(Exception):
     """A run that a search stopped because others were better at this epoch; its state is saved, it can be finished."""
 

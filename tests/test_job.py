@@ -2,20 +2,23 @@
 
 import pickle
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 
 from crackdet import models
 from crackdet.data import data_fingerprint
-from crackdet.errors import RunFailed, UserError
+from crackdet.errors import DeviceLost, RunFailed, UserError
 from crackdet.identity import identify
 from crackdet.schema import Config, flatten
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.summary.table import View
+from crackdet.sweep.crew.launcher import LauncherCrew
 from crackdet.sweep.job import Job, execute
 from crackdet.training import run as training_run
 
@@ -51,6 +54,35 @@ def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypat
     assert "not tried again" in fails(job), "though it would go well now"
     assert execute(job_of(tiny("runtime.retry_failed=3"))) is not None
     assert not job.run.failure_file.exists()
+
+
+def test_a_gpu_that_is_lost_ends_the_sweep_of_its_process(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = job_of(tiny()), job_of(tiny("seed=1"))
+
+    def illegal(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    class BasicLauncher(Launcher):
+        def setup(self, **_: object) -> None: ...
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+            outcome = JobReturn(status=JobStatus.FAILED)
+            with pytest.raises(DeviceLost) as caught:
+                execute(first)
+            outcome.return_value = caught.value
+            return [outcome]
+
+    crew = LauncherCrew(BasicLauncher())
+    crew.start(first)
+    with monkeypatch.context() as patched:
+        patched.setattr(training_run, "train", illegal)
+        patched.setattr(torch.cuda, "is_initialized", lambda: True)
+        patched.setattr(torch.cuda, "synchronize", illegal)
+        with pytest.raises(DeviceLost, match=r"illegal memory access.*the GPU does not answer any more"):
+            crew.wait()
+    assert first.run.status() is Status.FAILED and first.run.attempts == 1
+    assert execute(job_of(tiny())) is not None, "by another process"
+    assert second.run.status() is Status.TODO
 
 
 def test_a_run_that_is_no_longer_finite_is_not_tried_again_by_itself(tiny: Configure) -> None:

@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 RunName = Annotated[str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER of a sweep.")]
 Store = Annotated[Path, typer.Option("--store", help="The run store.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 STORE = Path("outputs/runs")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.application import STORE, RunName, Store, command, open_store
+from crackdet.cli.application import STORE, Device, RunName, Store, command, open_store
 from crackdet.errors import UserError
 
 
@@ -24,6 +24,7 @@ def inspect(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="So many maps of each stage, the best first.")] = 24,
     output: Annotated[Path | None, typer.Option(help="Folder for the pictures; outputs/inspection/RUN.")] = None,
+    device: Device = "auto",
     store: Store = STORE,
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
@@ -32,7 +33,7 @@ def inspect(
     from crackdet.inspection.look import describe, draw_map, look
     from crackdet.inspection.subject import choose_pictures, open_subject
 
-    subject = open_subject(load_run(run, open_store(store).root, trust))
+    subject = open_subject(load_run(run, open_store(store).root, trust), device)
     pictures, measured_on = choose_pictures(subject, images or [])
     folder = output or Path("outputs/inspection") / subject.run.id
     if one_map is not None:
@@ -52,6 +53,7 @@ def pointing(
     ] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
     images: Annotated[int, typer.Option(min=1, help="At most so many images with a crack, evenly spaced.")] = 200,
+    device: Device = "auto",
     store: Store = STORE,
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
@@ -62,6 +64,6 @@ def pointing(
 
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    subject = open_subject(load_run(run, open_store(store).root, trust))
+    subject = open_subject(load_run(run, open_store(store).root, trust), device)
     for line in point(subject, overrides or [], split, images):
         print(line)

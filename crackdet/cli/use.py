@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.application import STORE, RunName, Store, command, open_store
+from crackdet.cli.application import STORE, Device, RunName, Store, command, open_store
 from crackdet.console import harmless, progress_on_stderr
 from crackdet.errors import UserError
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="A probability above it is called a crack.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images at a time; as in training where not given.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")]
 

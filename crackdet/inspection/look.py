@@ -19,6 +19,7 @@ from crackdet.inspection.record import pointing_numbers
 from crackdet.inspection.saliency import METHODS, TITLES, strongest_point
 from crackdet.inspection.subject import Picture, Subject
 from crackdet.schema import flatten
+from crackdet.training.device import deterministic
 
 COLUMNS = 6
 ALONE = 320  # pixels a side of a map that is asked for alone
@@ -58,6 +59,7 @@ class MapName:
         return cls(stage, int(number))
 
 
+@deterministic()
 def draw_map(
     subject: Subject, name: str, pictures: Sequence[Picture], measured_on: Sequence[Picture], output: Path
 ) -> tuple[Path, str]:
@@ -83,6 +85,7 @@ def draw_map(
     return path, what
 
 
+@deterministic()
 def look(
     subject: Subject, pictures: Sequence[Picture], measured_on: Sequence[Picture], output: Path, top: int
 ) -> list[MapStatistics]:

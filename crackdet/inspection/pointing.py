@@ -26,6 +26,7 @@ from crackdet.inference.evaluation import other_data
 from crackdet.inspection.record import write_pointing
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
 from crackdet.inspection.subject import Picture, Subject, evenly, load_split, pictures_of
+from crackdet.training.device import deterministic
 from crackdet.training.run import image_digest
 
 TOLERANCE = 15 / 500  # of a side
@@ -101,6 +102,7 @@ def _shares(shares: Shares) -> str:
     return f"pointing {shares.pointing:.3f}, overlap {shares.overlap:.3f}"
 
 
+@deterministic()
 def play(subject: Subject, pictures: Sequence[Picture]) -> Game:
     """The pointing game over the pictures that have a crack and its mask.
 

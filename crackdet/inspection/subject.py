@@ -62,13 +62,14 @@ class Subject:
         return [float(p) for p in torch.cat(parts)] if parts else []
 
 
-def open_subject(loaded: LoadedRun) -> Subject:
-    """The network of a finished run with its published weights.
+def open_subject(loaded: LoadedRun, device: str = "auto") -> Subject:
+    """The network of a finished run with its published weights, on a device of this machine.
 
     Raises:
-        UserError: where the run is not finished, its weights are gone, or its class was not vouched for.
+        UserError: where the run is not finished, its weights are gone, its class was not vouched for, or there is no
+            such device.
     """
-    return Subject(loaded.run, loaded.config, loaded.model(loaded.config.runtime.device))
+    return Subject(loaded.run, loaded.config, loaded.model(device))
 
 
 def load_split(subject: Subject, split: str, elsewhere: Config | None = None) -> ImageSet:

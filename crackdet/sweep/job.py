@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.clean import remove, spare_weights
 from crackdet.config import parse
 from crackdet.data import ImageSet, data_fingerprint
-from crackdet.errors import Pruned, RunFailed, UserError, WriteFailed
+from crackdet.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
 from crackdet.identity import LEFT_OUT, Identity, identify
 from crackdet.schema import Config, flatten, to_dict
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
@@ -85,6 +85,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     Raises:
         UserError: where the run cannot begin.
         RunFailed: where it failed, with the reason that is now in its `failure.json`.
+        DeviceLost: where the next run of this process would fail too.
         Interrupted: where the process was asked to stop.
     """
     run = job.run
@@ -155,6 +156,7 @@ def _judge(hydra: HydraConf, job: Job) -> Judge | None:
 
 
 def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge | None) -> float | None:
+    from crackdet.training.device import is_lost
     from crackdet.training.interrupt import Interrupted
     from crackdet.training.run import train_run
 
@@ -177,6 +179,8 @@ def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge
     except Exception as error:
         failed = _failed(run, error)
         trackers.end(Status.FAILED)
+        if is_lost():
+            raise DeviceLost(f"{failed}; the GPU does not answer any more, start again") from error
         raise failed from error
     trackers.end(Status.FINISHED, result)
     log.info(

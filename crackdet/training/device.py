@@ -63,6 +63,17 @@ def describe_device(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
+def is_lost() -> bool:
+    """Whether the GPU of this process has failed for good, as after an illegal access to its memory."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
 @contextmanager
 def same_threads() -> Iterator[None]:
     """Leaves torch with as many threads as it had: a run that goes on takes those that it began with, for itself."""

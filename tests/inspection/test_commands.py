@@ -67,6 +67,8 @@ def test_pointing_is_told_and_shown_on_the_page(clean: LoadedRun, store: Path, t
     ("arguments", "message"),
     [
         (["inspect", "RUN", "--map", "conv9:1"], "the stages are conv1, conv2"),
+        (["inspect", "RUN", "--device", "abacus"], "device=abacus: cannot be used here"),
+        (["pointing", "RUN", "--device", "abacus"], "device=abacus: cannot be used here"),
         (["inspect", "RUN", "--map", "conv1"], "must be STAGE:NUMBER"),
         (["inspect", "RUN", "--map", "conv1:8"], "conv1 has the maps 0 to 7"),
         (["inspect", "RUN", "nowhere.jpg"], "neither a file nor the name"),

@@ -5,6 +5,7 @@ import traceback
 
 from hydra.plugins.launcher import Launcher
 
+from crackdet.errors import DeviceLost
 from crackdet.sweep.crew.crew import Crew, Ended
 from crackdet.sweep.job import Job
 
@@ -43,5 +44,7 @@ class LauncherCrew(Crew):
             error = getattr(job_return, "_return_value", None)
             if isinstance(error, Exception):
                 log.error("%s", error)
+            if isinstance(error, DeviceLost) and is_basic(self._launcher):
+                raise error  # the next job in this process would fail too
             ended.append(Ended(job, failed=isinstance(error, Exception)))
         return ended

@@ -120,7 +120,7 @@ def leave_terminal() -> None:
 
 def _failed(job: "Job", orders: Orders) -> bool:
     """Trains; whether that failed."""
-    from crackdet.errors import RunFailed, UserError
+    from crackdet.errors import DeviceLost, RunFailed, UserError
     from crackdet.sweep.job import execute
 
     judge = None
@@ -130,6 +130,9 @@ def _failed(job: "Job", orders: Orders) -> bool:
 
             judge = judge_of(orders.directory, orders.pruner, job.run)
         execute(replace(job, sweep=str(orders.directory)), judge)
+    except DeviceLost as error:
+        log.error("%s", error)
+        os._exit(1)  # without asking the GPU; the run goes to another worker
     except (RunFailed, UserError) as error:
         log.error("%s", error)
         return True
