@@ -1,19 +1,28 @@
-"""The machine and its limits: arithmetic and memory traffic, by the simplest operations that reach them."""
+"""The machine and its limits: arithmetic and memory traffic, by the simplest operations that reach them.
 
-import os
+    python -m benchmarks.environment
+
+prints them as one line of JSON: whoever measures other processes must not hold a GPU's memory itself.
+"""
+
+import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import PIL
 import torch
+
+from crackdet.machine import cores
 
 
 @dataclass(frozen=True)
 class Machine:
     """Measured rates of this machine."""
 
+    device: str  # cpu, cuda or mps
     description: str
     fp32: float  # FLOP/s of a matrix product
     bf16: float
@@ -24,6 +33,22 @@ class Machine:
             f"{self.description}; {self.fp32 / 1e9:.0f} GFLOP/s in fp32, {self.bf16 / 1e9:.0f} in bf16, "
             f"{self.traffic / 1e9:.0f} GB/s of memory traffic"
         )
+
+
+def chosen_device() -> torch.device:
+    """The device that a run takes where nothing else is said."""
+    from crackdet.schema import Runtime  # here: Lightning's loop, whose start is timed, does not need them
+    from crackdet.training.device import choose_device
+
+    return choose_device(Runtime())
+
+
+def finish(device: torch.device) -> None:
+    """Waits for what was only handed to the device so far."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def measure_machine(device: torch.device) -> Machine:
@@ -38,7 +63,7 @@ def measure_machine(device: torch.device) -> Machine:
     target = torch.empty_like(source)
     moving = min(_best(lambda: target.copy_(source), device), _best(lambda: target.neg_(), device))
     traffic = 2 * source.nbytes / moving  # read and written, from one place to another or in place
-    return Machine(_describe(device), product(torch.float32), product(torch.bfloat16), traffic)
+    return Machine(device.type, _describe(device), product(torch.float32), product(torch.bfloat16), traffic)
 
 
 def _best(operation: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
@@ -46,17 +71,20 @@ def _best(operation: Callable[[], object], device: torch.device, repeats: int = 
     for _ in range(repeats):
         began = time.perf_counter()
         operation()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        finish(device)
         times.append(time.perf_counter() - began)
     return min(times)
 
 
 def _describe(device: torch.device) -> str:
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-        name = f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
-    return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return (
+        f"{gpu}{models[0] if models else platform.processor()}, {cores()} cores, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, Pillow {PIL.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure_machine(chosen_device()))))

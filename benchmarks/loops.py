@@ -4,10 +4,12 @@ article    the article's: fp32, default layout, default Adam, PIL in every epoch
 bare       the best step known here over tensors in memory: the same network, precision and batch as crackdet's
 lightning  the way of lightning-hydra-template: Lightning's Trainer and a DataLoader, its defaults
 costs      what a run takes to measure latency and throughput of its network, at its end
-reading    batches from JPEG files by a DataLoader with two workers
+reading    batches from JPEG files by a DataLoader, with as many workers as crackdet has threads that decode
+gathering  batches as crackdet's training gets them
 """
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +24,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnext50_32x4d
 from torchvision.transforms import Compose, Resize, ToTensor
 
+from benchmarks.environment import chosen_device, finish
+from crackdet.errors import UserError
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Folder = Annotated[Path, typer.Option()]
 VALID_SHARE = 5  # every fifth image
-WARM_UP = 8  # steps, until memory and kernels have settled
+WARM_UP = 16  # steps: memory and kernels have settled, as they have in the last epoch of the runs compared with
 
 
 class Photographs(Dataset[tuple[Tensor, float]]):
@@ -50,6 +55,8 @@ def article_network(network: str, size: int, conv_out: tuple[int, int], linear: 
     if network == "resnext50":
         extractor: nn.Module = resnext50_32x4d(weights=None)
         features = 1000
+    elif network != "custom":
+        raise UserError(f"--network={network}: must be custom or resnext50, which the article trains")
     else:
         a, b = conv_out
         extractor = nn.Sequential(
@@ -74,7 +81,7 @@ def article(
 ) -> None:  # fmt: skip
     """Images a second of the article's training loop, over so many steps after two to warm up."""
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     model = article_network(network, size, _pair(conv_out), linear).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     times: list[float] = []
@@ -92,7 +99,7 @@ def article(
 @app.command()
 def article_sweep(photographs: Folder, size: int = 64, batch: int = 32, epochs: int = 4) -> None:
     """Seconds that the article's search takes for its four combinations, so many epochs each."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     began = time.perf_counter()
     for conv_out, linear in (((64, 128), 256), ((128, 256), 512), ((64, 128), 512), ((64, 128), 1024)):
         torch.manual_seed(0)
@@ -113,16 +120,18 @@ def bare(
     network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8, precision: str = "auto",
     conv_out: str = "64,128", linear: int = 512,
 ) -> None:  # fmt: skip
-    """Images a second of the best step known here, over tensors in memory."""
+    """Images a second of the best step known here, over tensors in memory; it need not be the same twice.
+
+    `network` is custom, resnext50 or the name of any classification network of torchvision.
+    """
     from crackdet.models import build
-    from crackdet.schema import Runtime
-    from crackdet.training.device import choose_device, make_deterministic, precision_of
+    from crackdet.training.device import precision_of
     from crackdet.training.memory import PeakMemory, keep_freed_memory
     from crackdet.training.resources import estimate
 
     config = _config(network, size, batch, precision, conv_out, linear)
-    device = choose_device(Runtime())
-    make_deterministic()
+    device = chosen_device()
+    torch.backends.cudnn.benchmark = True
     keep_freed_memory()
     memory = PeakMemory(device)
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,22 +139,26 @@ def bare(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     labels = (torch.rand(batch, device=device) > 0.5).float()
-    times: list[float] = []
-    for _ in range(WARM_UP + steps):
-        began = time.perf_counter()
+
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=number_format == "bf16"):
             logits = model(images)
-        binary_cross_entropy_with_logits(logits.float(), labels).backward()
+        binary_cross_entropy_with_logits(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    best = times[WARM_UP:]
+
+    for _ in range(WARM_UP):
+        step()
+    finish(device)
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    finish(device)  # once: a wait after each step would keep a GPU idle
+    seconds = (time.perf_counter() - began) / steps
     needs = estimate(config, number_format)
     report(
-        images_per_second=batch * steps / sum(best), seconds=sorted(best)[steps // 2], peak_mib=memory.mib(),
-        precision=number_format, needs_mib=(needs.memory - needs.best_weights) / 2**20,
+        images_per_second=batch / seconds, seconds=seconds, peak_mib=memory.mib(), precision=number_format,
+        needs_mib=(needs.memory - needs.best_weights) / 2**20,
     )  # fmt: skip
 
 
@@ -155,13 +168,12 @@ def costs(
 ) -> None:
     """Seconds that a run of so many seconds takes to measure what its network costs; here without warm kernels."""
     from crackdet.models import build
-    from crackdet.schema import Runtime
     from crackdet.training.cost import measure_cost
-    from crackdet.training.device import choose_device, make_deterministic, precision_of
+    from crackdet.training.device import make_deterministic, precision_of
     from crackdet.training.memory import keep_freed_memory
 
     config = _config(network, size, batch)
-    device = choose_device(Runtime())
+    device = chosen_device()
     make_deterministic()
     keep_freed_memory()
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -172,14 +184,19 @@ def costs(
 
 @app.command()
 def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
-    """Images a second from files, decoded and resized by two workers."""
-    loader = DataLoader(Photographs(photographs, size), batch_size=batch, shuffle=True, num_workers=2)
+    """Images a second from files, decoded and resized by worker processes."""
+    from crackdet.data.decode import decoders
+
+    workers = decoders(None)
+    loader = DataLoader(
+        Photographs(photographs, size), batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=True
+    )
     endless = _endless(loader)
     next(endless)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         count += len(next(endless)[0])
-    report(images_per_second=count / (time.perf_counter() - began))
+    report(images_per_second=count / (time.perf_counter() - began), workers=workers)
 
 
 @app.command()
@@ -189,29 +206,30 @@ def gathering(
     """Images a second as crackdet's training gets them, from the second run on."""
     from crackdet.compose import compose
     from crackdet.data import load_splits
-    from crackdet.data.batches import cut, load, shuffled
-    from crackdet.training.device import choose_device
+    from crackdet.data.batches import cut, hold, load, shuffled
     from crackdet.training.memory import keep_freed_memory
 
     places = [f"data.root={photographs}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
     config = compose(["data=folder", f"data.image_size={size}", *places])
-    device = choose_device(config.runtime)
+    device = chosen_device()
     keep_freed_memory()
     images = load_splits(config.data, config.runtime)["train"]
+    hold(images, device)
     count, epoch, began = 0, 0, 0.0
     while epoch < 2 or time.perf_counter() - began < seconds:
         if epoch == 1:
             began, count = time.perf_counter(), 0
         for loaded in load(images, cut(shuffled(len(images), 0, epoch), batch), device, None):
             count += len(loaded.labels)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        finish(device)
         epoch += 1
     report(images_per_second=count / (time.perf_counter() - began))
 
 
 @app.command()
-def lightning(photographs: Folder, size: int = 64, batch: int = 32, accuracy: float = 0.97, epochs: int = 30) -> None:
+def lightning(
+    photographs: Folder, size: int = 64, batch: int = 32, accuracy: float = 0.97, epochs: int = 30, seed: int = 0
+) -> None:
     """Seconds and epochs until Lightning's Trainer has reached a validation accuracy, its start included."""
     from lightning import LightningModule, Trainer
     from lightning.pytorch.callbacks import EarlyStopping
@@ -233,17 +251,20 @@ def lightning(photographs: Folder, size: int = 64, batch: int = 32, accuracy: fl
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters(), lr=1e-4)
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     began = time.perf_counter()
+    threshold = accuracy - 1e-6  # Lightning compares in float32, and stops only above it
     trainer = Trainer(
         max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        callbacks=[EarlyStopping("accuracy", mode="max", stopping_threshold=accuracy, patience=epochs)],
+        callbacks=[EarlyStopping("accuracy", mode="max", stopping_threshold=threshold, patience=epochs)],
     )  # fmt: skip
-    train = DataLoader(Photographs(photographs, size, "train"), batch_size=batch, shuffle=True, num_workers=2)
-    valid = DataLoader(Photographs(photographs, size, "valid"), batch_size=batch, num_workers=2)
+    options: dict[str, Any] = {"batch_size": batch, "num_workers": 2, "persistent_workers": True}
+    train = DataLoader(Photographs(photographs, size, "train"), shuffle=True, **options)
+    valid = DataLoader(Photographs(photographs, size, "valid"), **options)
     trainer.fit(Module(), train, valid)
     seconds = time.perf_counter() - began
-    report(seconds=seconds, epochs=trainer.current_epoch, accuracy=float(trainer.callback_metrics["accuracy"]))
+    last = float(trainer.callback_metrics["accuracy"])
+    report(seconds=seconds, epochs=trainer.current_epoch, accuracy=last, reached=last > threshold)
 
 
 def _config(
@@ -251,7 +272,12 @@ def _config(
 ) -> Any:
     from crackdet.compose import compose
 
-    model = ["model=resnext50", "model.weights=null"] if network == "resnext50" else [f"model.conv_out=[{conv_out}]"]
+    if network == "custom":
+        model = [f"model.conv_out=[{conv_out}]"]
+    elif network == "resnext50":
+        model = ["model=resnext50", "model.weights=null"]
+    else:
+        model = ["model=torchvision", f"model.name={network}", "model.weights=null"]
     trainer = [f"trainer.precision={precision}", f"trainer.batch_size={batch}"]
     return compose([*model, f"model.linear_features={linear}", f"data.image_size={size}", *trainer])
 
@@ -285,4 +311,8 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -2,13 +2,14 @@
 
     python -m benchmarks.precision --photographs FOLDER [--groups COLUMN]
 
-Prints, for each network, the accuracies of both formats over the seeds, and the mean of their differences by
-seed with its 95 % interval (Student's t on paired differences).
+Prints, for each network, the accuracies of both formats over the seeds, and the means of the differences by seed, of
+accuracy and of the finer validation loss, with their 95 % intervals (Student's t on paired differences).
 """
 
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Annotated
@@ -42,8 +43,8 @@ def main(
     if unknown := sorted(set(networks or ()) - set(NETWORKS)):
         raise typer.BadParameter(f"{', '.join(unknown)}: must be among {', '.join(NETWORKS)}", param_hint="--network")
     print(f"{images} images at {size}x{size}, {epochs} epochs, {seeds} seeds\n")
-    print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | seconds fp32 | seconds bf16 |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | of the loss | seconds fp32 | seconds bf16 |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in networks or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
             root = source.absolute() if source else photographs(None, images, Path(folder) / "drawn")
@@ -58,20 +59,21 @@ def main(
 def _row(name: str, store: Path) -> str:
     results = [json.loads(file.read_text()) for file in store.glob("*/result.json")]
     results.sort(key=lambda result: result["settings"]["seed"])
-    accuracies, seconds = defaultdict(list), defaultdict(list)
+    values: dict[str, dict[str, list[float]]] = {key: defaultdict(list) for key in ("accuracy", "loss", "seconds")}
     for result in results:
-        accuracies[result["number_format"]].append(result["accuracy"])
-        seconds[result["number_format"]].append(result["seconds"])
-    low, high = ttest_rel(accuracies["bf16"], accuracies["fp32"]).confidence_interval(0.95)
-    difference = mean(accuracies["bf16"]) - mean(accuracies["fp32"])
-    shown = {
-        kind: f"{mean(values):.4f} ({min(values):.4f} to {max(values):.4f})" for kind, values in accuracies.items()
-    }
-    times = {kind: f"{mean(values):.1f}" for kind, values in seconds.items()}
+        for key, by_format in values.items():
+            by_format[result["number_format"]].append(result[key])
+    shown = {kind: f"{mean(own):.4f} ({min(own):.4f} to {max(own):.4f})" for kind, own in values["accuracy"].items()}
+    times = {kind: f"{mean(own):.1f}" for kind, own in values["seconds"].items()}
     return (
-        f"| {name} | {shown['fp32']} | {shown['bf16']} | {difference:+.4f} ({low:+.4f} to {high:+.4f}) "
-        f"| {times['fp32']} | {times['bf16']} |"
+        f"| {name} | {shown['fp32']} | {shown['bf16']} | {_difference(values['accuracy'])} "
+        f"| {_difference(values['loss'])} | {times['fp32']} | {times['bf16']} |"
     )
+
+
+def _difference(values: Mapping[str, Sequence[float]]) -> str:
+    low, high = ttest_rel(values["bf16"], values["fp32"]).confidence_interval(0.95)
+    return f"{mean(values['bf16']) - mean(values['fp32']):+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 if __name__ == "__main__":

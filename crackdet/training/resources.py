@@ -56,12 +56,12 @@ def estimate(config: Config, precision: str) -> Needs:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(torch.empty(batch, 3, size, size, device="meta")).sum()
-    activations = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    low = precision == "bf16"  # which halves numbers, but not the places that pooling took its maxima from
+    sizes = [(tensor.untyped_storage().nbytes(), tensor.is_floating_point()) for tensor in saved.values()]
+    activations = sum(size // 2 if low and real else size for size, real in sizes)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     slots = int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
-    if precision == "bf16":
-        activations //= 2
     return Needs(weights, gradients, slots * gradients, activations, weights)
 
 
