@@ -1,21 +1,22 @@
 """The Linear layer after flattened features: most of a custom network's weights, hundreds of millions of them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 WIDE = 2**22  # weights: below, there is nothing to gain
-BLOCK = 2**22  # weights whose gradient is converted at once
+BLOCK = 2**22  # weights that are converted at once
 
 
 class WideLinear(nn.Linear):
     """`nn.Linear`, which trains in bf16 on a CPU with less memory.
 
-    The gradient of its weights comes block by block into float32, not by way of a whole copy in bf16; and into the
-    same memory in every step, since the C library often cannot use again the hole that the last one has left.
+    There its weights are converted to bf16 block by block, forward and backward, and their gradient comes block by
+    block into float32: neither has a whole copy in bf16. The gradient comes into the same memory in every step, since
+    the C library often cannot use again the hole that the last one has left.
     """
 
     _memory: torch.UntypedStorage | None = None  # of the weights' gradient
@@ -42,23 +43,35 @@ class WideLinear(nn.Linear):
 
 
 class _InBlocks(torch.autograd.Function):
-    """What autocast makes of `linear`, but the weights' gradient comes block by block of input features."""
+    """What autocast makes of `linear`, by blocks of input features, whose sums are added up in float32."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, layer: WideLinear) -> Tensor:
-        low_input, low_weight = input.to(dtype), weight.to(dtype)
-        ctx.save_for_backward(low_input, low_weight)
+        low_input = input.to(dtype)
+        ctx.save_for_backward(low_input, weight)
         ctx.input_dtype, ctx.layer = input.dtype, layer
-        return linear(low_input, low_weight, bias.to(dtype))
+        output = bias.repeat(len(input), 1)
+        for block in _blocks(weight):
+            output += low_input[:, block] @ weight[:, block].to(dtype).t()
+        return output.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
         """`gradient` is (N, out), that of the input (N, in), that of the weights (out, in) in float32."""
         input, weight = ctx.saved_tensors
-        of_input = (gradient @ weight).to(ctx.input_dtype) if ctx.needs_input_grad[0] else None
+        of_input = torch.empty_like(input) if ctx.needs_input_grad[0] else None
         of_weight = ctx.layer.empty_gradient()
-        transposed, width = gradient.t().contiguous(), max(1, BLOCK // len(weight))
-        for first in range(0, weight.shape[1], width):
-            of_weight[:, first : first + width] = transposed @ input[:, first : first + width]
+        transposed = gradient.t().contiguous()
+        for block in _blocks(weight):
+            if of_input is not None:
+                of_input[:, block] = gradient @ weight[:, block].to(gradient.dtype)
+            of_weight[:, block] = transposed @ input[:, block]
+        of_input = None if of_input is None else of_input.to(ctx.input_dtype)
         return of_input, of_weight, gradient.sum(0, dtype=torch.float32), None, None
+
+
+def _blocks(weight: Tensor) -> Iterator[slice]:
+    """Of input features, for weights (out, in)."""
+    width = max(1, BLOCK // len(weight))
+    return (slice(first, first + width) for first in range(0, weight.shape[1], width))
