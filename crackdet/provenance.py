@@ -13,7 +13,7 @@ from typing import Any
 PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
 
-def describe(device: str, threads: int, overrides: list[str]) -> dict[str, Any]:
+def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -> dict[str, Any]:
     """Commit, versions, machine and command line of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -25,6 +25,7 @@ def describe(device: str, threads: int, overrides: list[str]) -> dict[str, Any]:
         "host": platform.node(),
         "cores": os.cpu_count(),
         "device": device,
+        "gpu": gpu,
         "threads": threads,
     }
 

@@ -185,7 +185,8 @@ def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]
 
 
 def _devices(ranking: Sequence[Entry]) -> str:
-    kinds = sorted({MEASURED_ON.get(str(e.result.get("device")), str(e.result.get("device"))) for e in ranking})
+    names = {str(entry.result.get("gpu") or entry.result.get("device")) for entry in ranking}
+    kinds = sorted(MEASURED_ON.get(name, name) for name in names)
     if len(kinds) > 1:
         return f"Careful: times were measured on different devices ({', '.join(kinds)}) and cannot be compared."
     return f"Times are of the {kinds[0]} that trained the runs."

@@ -58,9 +58,9 @@ def find_device(name: str, option: str) -> torch.device:
     return device
 
 
-def describe_device(device: torch.device) -> str:
-    """`cpu`, or `cuda (NVIDIA H100 PCIe)`: what times depend on."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+def gpu_name(device: torch.device) -> str | None:
+    """`NVIDIA H100 PCIe`: what times depend on; None for another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def is_lost() -> bool:

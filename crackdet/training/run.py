@@ -28,7 +28,7 @@ from crackdet.training.cost import measure_cost
 from crackdet.training.device import (
     choose_device,
     compiles,
-    describe_device,
+    gpu_name,
     make_deterministic,
     precision_of,
     same_threads,
@@ -126,6 +126,7 @@ def train_run(
         remarks: dict[str, str | float | None] = {
             **_costs(config, state, precision, memory),
             "device": device.type,
+            "gpu": gpu_name(device),
             "number_format": precision,
             "compiled": state.model._compiled_call_impl is not None,
             "repaired": repaired,
@@ -146,7 +147,9 @@ def _begin(config: Config, device: torch.device) -> TrainingState:
 def _write_beginning(run: Run, config: Config, identity: Identity, device: torch.device, overrides: list[str]) -> None:
     write_text(run.config_file, yaml.safe_dump(to_dict(config), sort_keys=False))
     write_json(run.identity_file, json.loads(identity.canonical))
-    write_json(run.provenance_file, provenance.describe(describe_device(device), torch.get_num_threads(), overrides))
+    write_json(
+        run.provenance_file, provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), overrides)
+    )
 
 
 def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) -> None:

@@ -17,6 +17,7 @@ from crackdet.files import read_csv
 from crackdet.report import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.thinning import thin
+from crackdet.store import RunStore
 from crackdet.sweep.finish import finish
 from tests.conftest import TINY
 from tests.report.conftest import EVIL, Reader, Sweep
@@ -182,3 +183,14 @@ def test_a_sweep_ends_with_its_report_unless_it_trained_nothing(tmp_path: Path, 
     assert (tmp_path / "trained" / "report.html").exists()
     start("again")
     assert not (tmp_path / "again" / "report.html").exists()
+
+
+def test_times_of_different_gpus_are_not_taken_for_one(sweep: Sweep, tmp_path: Path) -> None:
+    store = RunStore(moved(sweep, tmp_path))
+    for number, run in enumerate(sweep.finished):
+        copy = store.run(run.id)
+        assert copy.result is not None
+        gpu = ("NVIDIA T4", "NVIDIA H100 PCIe")[number % 2]
+        copy.publish({**copy.result, "device": "cuda", "gpu": gpu})
+    page = write_report(store.root).read_text()
+    assert "times were measured on different devices (NVIDIA H100 PCIe, NVIDIA T4) and cannot be compared" in page
