@@ -17,6 +17,8 @@ import torch
 
 from crackdet.machine import cores
 
+LONGEST = 5.0  # seconds of repeating one operation: emulated bf16 takes very long
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -67,8 +69,8 @@ def measure_machine(device: torch.device) -> Machine:
 
 
 def _best(operation: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < LONGEST:
         began = time.perf_counter()
         operation()
         finish(device)
