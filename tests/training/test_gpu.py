@@ -16,8 +16,7 @@ from crackdet.schema import Config
 from crackdet.store import RunStore, Status
 from crackdet.sweep.job import Job, execute
 from crackdet.training import loop
-from crackdet.training.interrupt import Interrupted
-from tests.training.test_run import StopAt, outcome, train
+from tests.training.test_run import outcome, stopped, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -35,10 +34,7 @@ def test_an_interrupted_run_on_a_gpu_ends_as_one_left_alone(
 ) -> None:
     settings = (*network, "runtime.device=cuda", f"trainer.precision={precision}", "data/augmentation=flips")
     alone = train(tiny(*settings, f"runtime.store={tmp_path / 'alone'}"))
-    with monkeypatch.context() as patched:
-        StopAt(patched, 8)
-        with pytest.raises(Interrupted):
-            train(tiny(*settings))
+    stopped(tiny(*settings), monkeypatch, 8)
     assert outcome(train(tiny(*settings))) == outcome(alone)
 
 

@@ -125,6 +125,16 @@ class StopAt:
         monkeypatch.setattr(loop, "load", load)
 
 
+def stopped(config: Config, monkeypatch: pytest.MonkeyPatch, batches: int) -> Path:
+    """The state of a run that was asked to stop after so many batches."""
+    with monkeypatch.context() as patched:
+        StopAt(patched, batches)
+        with pytest.raises(Interrupted):
+            train(config)
+    (state,) = Path(config.runtime.store).glob("*/resume.pt")
+    return state
+
+
 @pytest.mark.parametrize("batches", [1, 3, 5, 6, 7, 9, 12])  # 5 of training and 1 of validation an epoch
 def test_an_interrupted_run_ends_as_one_left_alone(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
@@ -133,9 +143,9 @@ def test_an_interrupted_run_ends_as_one_left_alone(
     alone = train(tiny(*settings, f"runtime.store={tmp_path / 'alone'}"))
     with monkeypatch.context() as patched:
         StopAt(patched, batches)
-        with pytest.raises(Interrupted) as stopped:
+        with pytest.raises(Interrupted) as caught:
             train(tiny(*settings))
-    assert stopped.value.exit_status == 143
+    assert caught.value.exit_status == 143
     run = train(tiny(*settings))
     assert outcome(run) == outcome(alone)
 
@@ -144,11 +154,7 @@ def test_a_second_signal_leaves_at_once_with_what_was_saved_before(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
-    with monkeypatch.context() as patched:
-        StopAt(patched, 3)
-        with pytest.raises(Interrupted):
-            train(tiny())
-    (state,) = (tmp_path / "runs").glob("*/resume.pt")
+    state = stopped(tiny(), monkeypatch, 3)
     saved = state.read_bytes()
 
     def interrupted_save(*_: object) -> None:
@@ -168,11 +174,7 @@ def test_a_damaged_resume_state_is_left_and_the_run_trained_anew(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
-    with monkeypatch.context() as patched:
-        StopAt(patched, 8)
-        with pytest.raises(Interrupted):
-            train(tiny())
-    (state,) = (tmp_path / "runs").glob("*/resume.pt")
+    state = stopped(tiny(), monkeypatch, 8)
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     assert outcome(train(tiny())) == outcome(alone)
 
@@ -181,11 +183,7 @@ def test_a_state_that_the_device_has_no_room_for_is_kept(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
-    with monkeypatch.context() as patched:
-        StopAt(patched, 8)
-        with pytest.raises(Interrupted):
-            train(tiny())
-    (state,) = (tmp_path / "runs").glob("*/resume.pt")
+    state = stopped(tiny(), monkeypatch, 8)
     saved = state.read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr(TrainingState, "load", out_of_memory)
