@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.errors import UserError
 from crackdet.store import Run, RunStore, Status
-from crackdet.summary.entries import Entry, read_entry
+from crackdet.summary.entries import Entry
 from crackdet.summary.index import read_results
 from crackdet.sweep_record import SweepRecord
 
@@ -131,9 +131,10 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     store = RunStore((record.store() or path) if overrides else path)
     with without_collector():
         runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
-        read_results(runs)
-        entries = [read_entry(run, overrides.get(run.id)) for run in runs]
-        _share(entries)
+        sound = read_results(runs)
+        entries = [
+            Entry(run, Status.FINISHED if run.id in sound else run.status(), overrides.get(run.id)) for run in runs
+        ]
     finished: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.status is Status.FINISHED:
@@ -161,14 +162,3 @@ def without_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _share(entries: Sequence[Entry]) -> None:
-    """Lets runs hold one copy of the groups of settings in which they agree: a store may have very many runs."""
-    before: dict[str, Any] = {}
-    for entry in entries:
-        settings = (entry.run.result or {}).get("settings", {})
-        for group, value in settings.items():
-            if value is not before.get(group) and value == before.get(group):
-                settings[group] = before[group]
-        before = settings

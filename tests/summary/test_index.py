@@ -17,9 +17,13 @@ def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "SMALLEST", 2)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
+@pytest.fixture(params=["just changed", "settled"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """With an index; of settled runs it says that they are sound."""
     fill(tmp_path, NUMBER)
+    if request.param == "settled":
+        for run in RunStore(tmp_path).runs():
+            os.utime(run.directory, (0, 1e9))
     summarise(tmp_path)
     return tmp_path
 
@@ -54,14 +58,34 @@ def test_a_result_that_changed_is_read_anew(store: Path) -> None:
 
 
 def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
-    first, second, third, *_ = RunStore(store).runs()
+    first, second, third, fourth, *_ = RunStore(store).runs()
     RunStore(store).remove(first)
     second.result_file.unlink()
     third.result_file.write_text("{}")
+    fourth.predictions_file.unlink()
     statuses = {entry.id: entry.status for entry in summarise(store)}
     assert first.id not in statuses
     assert statuses[second.id] is Status.INTERRUPTED
-    assert statuses[third.id] is Status.CORRUPT
+    assert statuses[third.id] is statuses[fourth.id] is Status.CORRUPT
+
+
+def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_path: Path) -> None:
+    fill(tmp_path, NUMBER)
+    first, second, *_ = RunStore(tmp_path).runs()
+    for run in (first, second):
+        run.history_file.write_text("epoch\n")  # in its place: the folder does not change
+        os.utime(run.directory, (0, 1e9))
+    for _ in range(2):
+        statuses = {entry.id: entry.status for entry in summarise(tmp_path)}
+        assert statuses[first.id] is statuses[second.id] is Status.CORRUPT
+
+
+@pytest.mark.parametrize("store", ["settled"], indirect=True)
+def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
+    run = next(RunStore(store).runs())
+    run.history_file.write_text("epoch\n")
+    assert {entry.status for entry in summarise(store)} == {Status.FINISHED}
+    assert RunStore(store).run(run.id).status() is Status.CORRUPT
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"0\n{}\n", b"\n\n", b"\xff"])
