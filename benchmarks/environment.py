@@ -10,12 +10,11 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import PIL
 import torch
 
-from crackdet.machine import cores
+from crackdet.machine import cores, processor
 
 LONGEST = 5.0  # seconds of repeating one operation: emulated bf16 takes very long
 
@@ -79,11 +78,9 @@ def _best(operation: Callable[[], object], device: torch.device, repeats: int = 
 
 
 def _describe(device: torch.device) -> str:
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     return (
-        f"{gpu}{models[0] if models else platform.processor()}, {cores()} cores, {torch.get_num_threads()} threads, "
+        f"{gpu}{processor()}, {cores()} cores, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}, Pillow {PIL.__version__}"
     )
 

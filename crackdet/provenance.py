@@ -1,6 +1,5 @@
 """Where a result came from: recorded with it, never part of its identity."""
 
-import os
 import platform
 import shlex
 import subprocess
@@ -9,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from crackdet.machine import cores, processor
 
 PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
@@ -23,7 +24,8 @@ def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "platform": platform.platform(),
         "host": platform.node(),
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": cores(),
         "device": device,
         "gpu": gpu,
         "threads": threads,

@@ -130,7 +130,7 @@ class LoadedRun:
         Raises:
             UserError: for a picture that cannot be read, with its name or place; and as `model`.
         """
-        from crackdet.inference.predictor import probabilities
+        from crackdet.summary.measures import probabilities
 
         logits = []
         try:

@@ -10,7 +10,8 @@ from pathlib import Path
 from crackdet.console import bar, harmless
 from crackdet.data.decode import BadImage
 from crackdet.inference.files import RowFormat, row_writer
-from crackdet.inference.predictor import Predictor, probabilities
+from crackdet.inference.predictor import Predictor
+from crackdet.summary.measures import probabilities
 
 LABELS = {True: "crack", False: "no crack"}
 

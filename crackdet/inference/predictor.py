@@ -1,6 +1,5 @@
 """A trained classifier at work, exactly as training's own evaluation was."""
 
-import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -54,16 +53,3 @@ class Predictor:
             for item, pixels in read:
                 yield item, pixels if isinstance(pixels, BadImage) else next(logits)
             read.clear()
-
-
-def probabilities(logits: Iterable[float]) -> NDArray[np.float64]:
-    """Of a crack, (N,): in double precision, so that a logit above 0 is always a probability above 0.5.
-
-    One by one: vector instructions round the last bit otherwise than what is left over at the end of an array.
-    """
-    return np.array([_logistic(float(logit)) for logit in logits], np.float64)
-
-
-def _logistic(logit: float) -> float:
-    small = math.exp(-abs(logit))
-    return (1.0 if logit >= 0 else small) / (1.0 + small)

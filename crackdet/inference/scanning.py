@@ -17,8 +17,9 @@ from crackdet.data.decode import BadImage, squashed
 from crackdet.data.sources import open_source
 from crackdet.errors import UserError
 from crackdet.inference.pictures import read_ahead
-from crackdet.inference.predictor import Predictor, probabilities
+from crackdet.inference.predictor import Predictor
 from crackdet.schema import Config, SyntheticData
+from crackdet.summary.measures import probabilities
 
 LOOKED_AT = 64  # photographs of a training, for their size
 

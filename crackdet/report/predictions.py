@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.store import Run
+from crackdet.summary.measures import probabilities
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Predictions:
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
         """Of a crack, (images,)."""
-        return np.asarray(np.exp(-np.logaddexp(0, -self.logits)))
+        return probabilities(self.logits)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def _device(entry: Entry, provenance: dict[str, Any]) -> str | None:
     device = provenance.get("device") or entry.result.get("device")
     if not device:
         return None
-    words = [str(device), str(provenance.get("gpu") or ""), str(entry.result.get("number_format") or "")]
+    machine = provenance.get("gpu") or provenance.get("processor")
+    words = [str(device), str(machine or ""), str(entry.result.get("number_format") or "")]
     if provenance.get("threads"):
         words.append(f"{provenance['threads']} threads of {provenance.get('cores')} cores")
     return ", ".join(word for word in words if word)

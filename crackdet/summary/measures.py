@@ -5,7 +5,8 @@ for the others it is the metric plus the image's influence on it (Efron 1982, "T
 Resampling Plans", ch. 6), which for the ROC-AUC gives the variance of DeLong et al. (1988, Biometrics 44, 837).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,19 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+def probabilities(logits: Iterable[float]) -> Floats:
+    """Of a crack, (N,): in double precision, so that a logit above 0 is always a probability above 0.5.
+
+    One by one: vector instructions round the last bit otherwise than what is left over at the end of an array.
+    """
+    return np.array([_logistic(float(logit)) for logit in logits], float)
+
+
+def _logistic(logit: float) -> float:
+    small = math.exp(-abs(logit))
+    return (1.0 if logit >= 0 else small) / (1.0 + small)
 
 
 def call_scores(metric: str, right: Bools, labels: Bools) -> Floats:
@@ -61,7 +75,7 @@ def threshold_for_recall(logits: Floats, labels: Bools, recall: float) -> Thresh
     logit = cracks[wanted - 1]
     return Threshold(
         recall=float((cracks >= logit).mean()),
-        probability=float(1 / (1 + np.exp(-logit))),
+        probability=_logistic(float(logit)),
         false_alarms=float((logits[~labels] >= logit).mean()),
         cracks=len(cracks),
     )

@@ -20,7 +20,7 @@ from crackdet.data import load_splits
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inference.pictures import batched
-from crackdet.inference.predictor import probabilities
+from crackdet.summary.measures import probabilities
 
 
 def test_predictions_of_photographs_are_the_recorded_ones_to_the_bit(photographed: LoadedRun, camera: Path) -> None:

@@ -6,7 +6,6 @@ its time is nearly over it saves its run: Slurm starts it again, or it has ended
 
 import contextlib
 import io
-import os
 import signal
 import subprocess
 import time
@@ -16,6 +15,7 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 
 from crackdet.errors import UserError
+from crackdet.machine import cores
 from crackdet.schema import Runtime
 from crackdet.sweep.crew.launched import LauncherAgency, Place, Task
 from crackdet.sweep.crew.seats import GPUS, Seat, describe, seats, visible_gpus
@@ -85,7 +85,7 @@ class LocalAgency(_SubmititAgency):
     terminal = True
 
     def places(self) -> int:
-        return self._runtime.workers if self._runtime.workers > 1 else os.cpu_count() or 1
+        return self._runtime.workers if self._runtime.workers > 1 else cores()
 
     def describe(self, size: int) -> str:
         self._seats = seats(self._runtime, size)
