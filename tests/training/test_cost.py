@@ -1,9 +1,12 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partialmethod
 
 import pytest
 import torch
+from torch import nn
+from torch._dynamo.utils import counters
 
 from crackdet import models
 from crackdet.schema import Config
@@ -120,6 +123,16 @@ def test_without_a_compiler_a_network_is_trained_uncompiled(
     result = train(tiny("trainer.compile=true", "trainer.max_epochs=1")).result
     assert result is not None and result["compiled"] is False
     assert "trainer.compile=true is left out: there is no C++ compiler" in caplog.text
+
+
+def test_every_run_of_a_process_is_compiled(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # any program: this backend compiles nothing to C++
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
+    for width in (4, 5, 6, 7):  # more shapes than torch takes for one function
+        counters.clear()
+        run = train(tiny("trainer.compile=true", "trainer.max_epochs=1", f"model.conv_out=[{width},8]"))
+        assert run.result is not None and run.result["compiled"] is True
+        assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
 
 
 def test_a_network_is_compiled_only_where_that_is_wished(tiny: Configure) -> None:
