@@ -24,7 +24,7 @@ demo: install
 	$(RUN)/python train.py -m model=custom model.conv_out=[64,128],[128,256]
 
 test: install
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal
 
 # The other end of what works: Optuna 2, which a plain `pip install` gets, since hydra-optuna-sweeper pins it.
 $(OLD)/installed: $(VENV)/installed

@@ -16,6 +16,7 @@ from crackdet.errors import WriteFailed
 
 SIGNATURE = ',\n  "checksum": "'
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+SETTLED = 2.0  # seconds: what was changed later than so long before a look may change again without its time saying so
 
 
 @contextmanager

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crackdet.errors import WriteFailed
-from crackdet.files import write_text
+from crackdet.files import SETTLED, write_text
 from crackdet.store import Run
 
 FILE = ".results-3"  # the number changes with the format
 SMALLEST = 1000  # runs: fewer are opened one by one
 STALE = 0.1  # of the runs unknown to an index make it worth writing again
-SETTLED = 2.0  # seconds: a folder that changed less long ago may change again without its time saying so
 
 
 class Known(NamedTuple):

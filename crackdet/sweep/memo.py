@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crackdet.files import SETTLED
 from crackdet.identity import is_weights_file, source_file
 from crackdet.schema import ArticleData, Config, FolderData, UserModel
 from crackdet.store import Run, RunStore
@@ -30,7 +31,6 @@ FOLDER = Path("outputs/memo")
 SINGLE, JOB = "run", "job"  # kinds of memory; the name of the primary configuration file follows
 KEEP = 8  # folders: one for each state of the code and the configuration folders, the newest stay
 SHARD = 2  # hexadecimal digits of the key that name the file in it: to recall one line not all are read
-SETTLED = 2.0  # seconds: what was changed later than so long before may change again unnoticed
 OWN = Path(__file__).parent.parent
 RESOLVER = re.compile(r"\$\{\s*[A-Za-z_][\w.]*\s*:")  # ${oc.env:HOME}, ${now:%Y}: not in what is written down
 RESOLVER_IN_DEFAULTS = re.compile(rb"^\s*-.*\$\{\s*[A-Za-z_][\w.]*\s*:", re.MULTILINE)

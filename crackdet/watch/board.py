@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from crackdet.errors import UserError
+from crackdet.files import SETTLED
 from crackdet.locks import is_held
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary import merit
@@ -23,7 +24,6 @@ from crackdet.sweep_record import SweepRecord
 from crackdet.watch.course import NO_COURSE, Course, course_of
 
 IN_TURN = 1000  # finished runs that a look asks for changes
-SETTLED = 2.0  # seconds: what was changed later than so long before it was read may have changed again unnoticed
 
 Stamp = tuple[int, int, int]  # time of change of a run directory; time and size of its history.csv
 
