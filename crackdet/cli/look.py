@@ -69,10 +69,10 @@ def report(
 @command
 def runs(store: Store = STORE) -> None:
     """All runs of the store, with their status."""
-    from crackdet.summary.entries import differing, read_entry
+    from crackdet.summary.entries import Entry, differing
     from crackdet.summary.table import console, describe
 
-    entries = [read_entry(run) for run in open_store(store).runs()]
+    entries = [Entry(run, run.status()) for run in open_store(store).runs()]
     keys = differing(entries)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for entry in entries:

@@ -16,6 +16,7 @@ from crackdet.files import read_csv
 from crackdet.inference.pictures import each
 from crackdet.schema import Config, flatten
 from crackdet.store import Run, RunStore, Status
+from crackdet.summary.measures import probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +131,6 @@ class LoadedRun:
         Raises:
             UserError: for a picture that cannot be read, with its name or place; and as `model`.
         """
-        from crackdet.summary.measures import probabilities
-
         logits = []
         try:
             pictures = each(images)

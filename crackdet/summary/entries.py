@@ -15,7 +15,7 @@ TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in th
 
 @dataclass(frozen=True)
 class Entry:
-    """One run, as a summary shows it."""
+    """One run, as a summary shows it; what is only shown is read when it is."""
 
     run: Run
     status: Status
@@ -71,11 +71,6 @@ class Entry:
     def reason(self) -> str:
         """Why it failed, or what is damaged."""
         return _reason(self.run, self.status)
-
-
-def read_entry(run: Run, overrides: Sequence[str] | None = None) -> Entry:
-    """The row of a run; what is only shown is read when it is."""
-    return Entry(run, run.status(), overrides)
 
 
 def _reason(run: Run, status: Status) -> str:

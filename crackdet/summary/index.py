@@ -27,7 +27,7 @@ class Known(NamedTuple):
     """What an index says of a run."""
 
     stamp: str  # of its result
-    folder: int  # nanoseconds, the time of change of the folder when all its files were sound; 0 where they were not
+    folder: int | None  # nanoseconds: when the folder had changed last while all its files were sound; None: were not
     result: Mapping[str, Any]
 
 
@@ -42,7 +42,7 @@ def read_results(runs: Sequence[Run]) -> set[str]:
     file = runs[0].directory.parent / FILE
     index = _load(file)
     sound: set[str] = set()
-    seen: list[tuple[Run, str, int]] = []
+    seen: list[tuple[Run, str, int | None]] = []
     groups: dict[str, Any] = {}
     unknown = 0
     for run in runs:
@@ -60,7 +60,7 @@ def read_results(runs: Sequence[Run]) -> set[str]:
             whole = run.damage() is None
             if whole:
                 sound.add(run.id)
-            seen.append((run, stamp, folder if whole and time.time_ns() - folder > SETTLED * 1e9 else 0))
+            seen.append((run, stamp, folder if whole and time.time_ns() - folder > SETTLED * 1e9 else None))
     if unknown > STALE * len(runs):
         with suppress(WriteFailed):  # of a store that may only be read
             write_text(file, _dump(seen))
@@ -84,7 +84,7 @@ def _share(settings: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any
     return settings
 
 
-def _dump(results: Iterable[tuple[Run, str, int]]) -> str:
+def _dump(results: Iterable[tuple[Run, str, int | None]]) -> str:
     """A checksum and, on the second line, all results; names, and settings that many runs have in common, once."""
     shared: dict[str, int] = {}
     names: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
