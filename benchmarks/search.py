@@ -75,7 +75,7 @@ class Replay:
 
     def _train(self, overrides: list[str]) -> float | None:
         job = self._planner.job(overrides)
-        known, run = self._grid.run(job.run.id), Run(job.run.directory)
+        known, run = self._grid.run(job.run.id), job.run.anew()
         assert known.result is not None, f"{known.id} is not in the grid"
         accuracy = float(known.result["accuracy"])
         if run.result is not None:  # a run store answers a repeated suggestion, also hydra-optuna-sweeper's

@@ -56,11 +56,16 @@ class Failure(StrEnum):
 class Run:
     """One run directory: its paths, and what stands in it."""
 
-    directory: Path
+    root: Path  # of its store
+    id: str
 
     @cached_property
-    def id(self) -> str:
-        return self.directory.name
+    def directory(self) -> Path:
+        return self.root / self.id
+
+    def anew(self) -> "Run":
+        """The same run, without what is remembered of its files."""
+        return Run(self.root, self.id)
 
     @property
     def config_file(self) -> Path:
@@ -290,7 +295,7 @@ class RunStore:
         """
         if not RUN_ID.fullmatch(run_id):
             raise UserError(f"{run_id}: is no run id; one looks like custom-0123456789ab")
-        return Run(self.root / run_id)
+        return Run(self.root, run_id)
 
     def check_writable(self) -> None:
         """Raises UserError where run directories cannot be made."""
@@ -310,7 +315,7 @@ class RunStore:
             with os.scandir(self.root) as entries:
                 names = sorted(e.name for e in entries if RUN_ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
             for name in names:
-                yield Run(self.root / name)
+                yield Run(self.root, name)
 
     def find(self, text: str) -> Run:
         """The run that a user means by an id or the beginning of one.

@@ -22,7 +22,7 @@ class SweepRecord:
     def add(self, run: Run, overrides: Sequence[str]) -> None:
         """Appends a run, in one write: jobs in several processes may do so at once."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        store = os.path.relpath(run.directory.parent, self.directory)
+        store = os.path.relpath(run.root, self.directory)
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         with self.file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -15,7 +15,7 @@ from crackdet.data import data_fingerprint
 from crackdet.errors import DeviceLost, RunFailed, UserError
 from crackdet.identity import identify
 from crackdet.schema import Config, flatten
-from crackdet.store import Failure, Run, RunStore, Status
+from crackdet.store import Failure, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.summary.table import View
 from crackdet.sweep.crew.launcher import LauncherCrew
@@ -32,7 +32,7 @@ def job_of(config: Config) -> Job:
 
 def fails(job: Job) -> str:
     with pytest.raises(RunFailed) as caught:
-        execute(Job(job.config, job.identity, Run(job.run.directory), []))
+        execute(Job(job.config, job.identity, job.run.anew(), []))
     return str(caught.value)
 
 
@@ -49,7 +49,7 @@ def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypat
         assert "no luck" in fails(job)
         assert "not tried again after 2 attempts" in fails(job)
         assert job.run.attempts == 2
-    (entry,) = summarise(job.run.directory.parent)
+    (entry,) = summarise(job.run.root)
     assert entry.status is Status.FAILED and "no luck" in entry.reason
     assert "not tried again" in fails(job), "though it would go well now"
     assert execute(job_of(tiny("runtime.retry_failed=3"))) is not None
@@ -129,11 +129,11 @@ def test_a_configuration_from_a_stranger_imports_nothing_without_trust(tiny: Con
     (tmp_path / "attack.py").write_text(f"open({str(proof)!r}, 'w')")
     config = job.run.config_file.read_text().replace("model:\n", "model:\n  _target_: attack.Net\n")
     job.run.config_file.write_text(config)
-    run = Run(job.run.directory)
+    run = job.run.anew()
     assert run.result is not None
     run.publish({k: v for k, v in run.result.items() if k not in ("id", "files")})  # with fitting digests
     with pytest.raises(UserError, match="--trust"):
-        stored_config(Run(job.run.directory))
+        stored_config(job.run.anew())
     assert not proof.exists()
 
 
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     torch.load(job.run.state_file, weights_only=True)  # the earlier state is whole
     filler.unlink()
     assert execute(job_of(tiny(*settings, f"runtime.store={small_disk / 'runs'}"))) == accuracy
-    assert Run(job.run.directory).history[-1]["valid_loss"] == alone.run.history[-1]["valid_loss"]
+    assert job.run.anew().history[-1]["valid_loss"] == alone.run.history[-1]["valid_loss"]
 
 
 def test_a_store_without_room_for_the_checkpoints_is_refused_before_training(
@@ -201,7 +201,7 @@ def test_names_and_reasons_from_files_cannot_command_the_terminal(
     job = job_of(tiny())
     job.run.directory.mkdir(parents=True)
     job.run.fail(Failure.ERROR, "\x1b]0;title\x07\x1b[2J[bold]red[/bold] [/x]", attempts=1)
-    summarise(job.run.directory.parent).show()
+    summarise(job.run.root).show()
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\x07" not in shown
     assert "[bold]red[/bold] [/x]" in shown
@@ -227,8 +227,8 @@ def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are
 def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: Configure) -> None:
     job = job_of(tiny("trainer.max_epochs=1", "data.split_seed=3"))
     execute(job)
-    (entry,) = summarise(job.run.directory.parent)
+    (entry,) = summarise(job.run.root)
     job.run.config_file.write_bytes(job.run.config_file.read_bytes())  # touched, and as it was
-    stored = {key: value for key, value in flatten(Run(job.run.directory).config).items() if key in entry.settings}
+    stored = {key: value for key, value in flatten(job.run.anew().config).items() if key in entry.settings}
     assert dict(entry.settings) == stored
     assert entry.settings["data.split_seed"] == 3 and not any(key.startswith("runtime.") for key in entry.settings)

@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Run:
 
 def again(run: Run) -> Run:
     """The same run as another process would see it."""
-    return Run(run.directory)
+    return run.anew()
 
 
 def test_a_run_without_a_directory_is_to_do(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_result_with_a_value_of_another_type_is_not_believed(run: Run, name: s
 
 
 def test_the_result_of_another_run_is_not_believed(finished: Run) -> None:
-    other = RunStore(finished.directory.parent).run("custom-ba9876543210")
+    other = RunStore(finished.root).run("custom-ba9876543210")
     finished.directory.rename(other.directory)
     assert other.status() is Status.CORRUPT
 
@@ -134,7 +134,7 @@ def test_weights_are_compared_when_they_are_used(finished: Run) -> None:
 
 def test_a_copied_run_is_as_good_as_the_original(finished: Run, tmp_path: Path) -> None:
     shutil.copytree(finished.directory, tmp_path / "copy" / finished.id, copy_function=shutil.copyfile)
-    assert Run(tmp_path / "copy" / finished.id).is_finished(IDENTITY.digest)
+    assert Run(tmp_path / "copy", finished.id).is_finished(IDENTITY.digest)
 
 
 def test_another_identity_under_the_same_id_is_an_error_not_a_skip(finished: Run) -> None:
@@ -167,8 +167,8 @@ def test_a_claimed_run_is_running_for_others_and_cannot_be_claimed_again(run: Ru
     assert again(run).status() is Status.TODO
 
 
-def hold(directory: Path, claimed: "multiprocessing.synchronize.Event") -> None:
-    with Run(directory).claim():
+def hold(run: Run, claimed: "multiprocessing.synchronize.Event") -> None:
+    with run.claim():
         claimed.set()
         os.kill(os.getpid(), 9)
 
@@ -176,7 +176,7 @@ def hold(directory: Path, claimed: "multiprocessing.synchronize.Event") -> None:
 def test_a_claim_dies_with_its_process(run: Run) -> None:
     context = multiprocessing.get_context("spawn")
     claimed = context.Event()
-    process = context.Process(target=hold, args=(run.directory, claimed))
+    process = context.Process(target=hold, args=(run, claimed))
     process.start()
     process.join()
     assert claimed.is_set() and process.exitcode == -9
@@ -255,7 +255,7 @@ def test_a_linked_directory_is_no_run(tmp_path: Path) -> None:
 
 
 def test_a_removed_run_is_gone_and_a_running_one_stays(run: Run) -> None:
-    store = RunStore(run.directory.parent)
+    store = RunStore(run.root)
     with run.claim(), pytest.raises(UserError, match="is running"):
         store.remove(again(run))
     store.remove(run)

@@ -127,7 +127,7 @@ def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, l
         with crew:
             check_all(todo)
             status = launch(ordered(todo, order), total, crew)
-            others = [job for job in todo if Run(job.run.directory).status() is Status.RUNNING]
+            others = [job for job in todo if job.run.anew().status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:
                 log.info("waiting for %d runs in other processes", len(others))
                 status = max(status, wait(others, crew))
@@ -198,8 +198,8 @@ def wait(jobs: Sequence[Job], crew: Crew) -> int:
     left = list(jobs)
     while left:
         time.sleep(POLL)
-        ended = [job for job in left if Run(job.run.directory).status() is not Status.RUNNING]
-        orphaned = [job for job in ended if Run(job.run.directory).status() in (Status.TODO, Status.INTERRUPTED)]
+        ended = [job for job in left if job.run.anew().status() is not Status.RUNNING]
+        orphaned = [job for job in ended if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
         if status := launch(orphaned, len(orphaned), crew):
             return status
         left = [job for job in left if job not in ended]

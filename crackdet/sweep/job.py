@@ -112,7 +112,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     except AlreadyRunning:
         log.info("%s is being trained by another process", run.id)
         return None
-    remove(spare_weights(RunStore(run.directory.parent), job.config.runtime.keep_weights))
+    remove(spare_weights(RunStore(run.root), job.config.runtime.keep_weights))
     return accuracy
 
 

@@ -88,7 +88,7 @@ class Memo:
             if meaning.lasts and settled and not self._defaults_resolve:
                 entry = {
                     "run": meaning.run.id,
-                    "store": str(meaning.run.directory.parent),
+                    "store": str(meaning.run.root),
                     "identity": meaning.identity,
                     "reads": {path: stamp.text for path, stamp in stamps.items()},
                 }

@@ -49,9 +49,9 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
         console().print("no runs: sweep.exclude leaves nothing")
         return
     device = choose_device(jobs[0].config.runtime)
-    store = RunStore(jobs[0].run.directory.parent)
+    store = RunStore(jobs[0].run.root)
     pace = Pace((run.result for run in store.runs() if run.result), device.type)
-    entries = [Planned(job.run, job.run.status(), job.overrides, job.config) for job in jobs]
+    entries = [Planned(job.run, job.run.status(), job.overrides, config=job.config) for job in jobs]
     keys = differing(entries)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):

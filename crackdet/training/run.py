@@ -178,7 +178,7 @@ def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
     """The last state of the longest finished run that differs by a smaller `trainer.max_epochs` only."""
     if knows_its_length(config) or config.runtime.rerun:
         return None
-    store = RunStore(run.directory.parent)
+    store = RunStore(run.root)
     content = json.loads(identity.canonical)
     for max_epochs in range(config.trainer.max_epochs - 1, 0, -1):
         content["trainer"]["max_epochs"] = max_epochs

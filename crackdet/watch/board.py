@@ -103,7 +103,7 @@ class Board:
 
     def entry(self, seen: Seen) -> Entry:
         """For what is not kept of a run, such as its settings."""
-        return Entry(Run(self._store / seen.id), seen.status, self._given.get(seen.id))
+        return Entry(Run(self._store, seen.id), seen.status, self._given.get(seen.id))
 
     def given(self, seen: Seen) -> list[str]:
         """The overrides that the sweep does not give to all of its runs; without a sweep, those of the command."""
@@ -152,7 +152,7 @@ class Board:
         yield from list(self._open)
         while self._new:
             run_id = self._new.popleft()
-            if Run(self._store / run_id).result_file.exists():
+            if Run(self._store, run_id).result_file.exists():
                 self._results.append(run_id)
             else:
                 yield run_id
@@ -165,7 +165,7 @@ class Board:
 
     def _read(self, run_id: str) -> Seen | None:
         """The run where it is not as it was; None where it is."""
-        run, known = Run(self._store / run_id), self.seen.get(run_id)
+        run, known = Run(self._store, run_id), self.seen.get(run_id)
         stamp = _stamp(run)
         if known is not None and known.is_settled(stamp) and known.lives(run):
             return None

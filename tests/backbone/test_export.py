@@ -92,13 +92,13 @@ def test_the_description_says_where_the_weights_come_from(publish: Publish, tmp_
 
 def test_a_run_without_weights_or_result_is_refused_and_leaves_no_folder(publish: Publish, tmp_path: Path) -> None:
     shutil.copytree(publish(*CUSTOM).directory, tmp_path / publish(*CUSTOM).id)
-    run, folder = Run(tmp_path / publish(*CUSTOM).id), tmp_path / "backbone"
+    run, folder = Run(tmp_path, publish(*CUSTOM).id), tmp_path / "backbone"
     run.weights_file.write_bytes(b"other")
     assert "is damaged" in refusal(lambda: export(run, folder))
     run.weights_file.unlink()
     assert "has been removed; runtime.rerun=true trains the run again" in refusal(lambda: export(run, folder))
     run.result_file.unlink()
-    assert "not finished" in refusal(lambda: export(Run(run.directory), folder))
+    assert "not finished" in refusal(lambda: export(run.anew(), folder))
     assert {path.name for path in tmp_path.iterdir()} == {run.id}
 
 

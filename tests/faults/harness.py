@@ -60,7 +60,7 @@ def make_job(folder: Path, *overrides: str) -> Job:
 
 def outcome(run: Run) -> dict[str, Any]:
     """All of a finished run that must be the same however it came about."""
-    run = Run(run.directory)
+    run = run.anew()
     assert run.result is not None and run.damage(thorough=True) is None, f"{run.id} is {run.status()}"
     return {
         "result": {name: value for name, value in run.result.items() if name not in TIMES},
@@ -133,7 +133,7 @@ def attempt(job: Job, die_at: int, report: Path | None = None) -> int:
     def live() -> None:
         life = Life(die_at)
         with life.lived():
-            execute(Job(job.config, job.identity, Run(job.run.directory), job.overrides))
+            execute(Job(job.config, job.identity, job.run.anew(), job.overrides))
         if report is not None:
             report.write_text(str(life.moments))
 
@@ -161,12 +161,12 @@ def kill_runs(folder: Path, kills: int, chance: random.Random) -> Counter[str]:
                 break
             assert status == -signal.SIGKILL, f"a restarted run failed with {status}"
             counts["kills"] += 1
-            finished = Run(job.run.directory).is_finished(job.identity.digest)
+            finished = job.run.anew().is_finished(job.identity.digest)
             if finished and outcome(job.run) != expected:
                 counts["wrongly finished"] += 1
         counts["lost"] += outcome(job.run) != expected
         counts["left behind"] += len(list(job.run.directory.glob(".*.tmp")))
-        shutil.rmtree(job.run.directory.parent)
+        shutil.rmtree(job.run.root)
     return counts
 
 
@@ -210,11 +210,11 @@ def corrupt_runs(folder: Path, corruptions: int, chance: random.Random) -> Count
         damage_file(job.run.directory / name, other.run.directory / name, how, chance)
         counts["corruptions"] += 1
         changed = (job.run.directory / name).read_bytes() != before
-        if changed and name != "resume.pt" and Run(job.run.directory).is_finished(job.identity.digest):
+        if changed and name != "resume.pt" and job.run.anew().is_finished(job.identity.digest):
             counts["wrongly finished"] += 1
         assert attempt(job, 0) == 0
         counts["lost"] += outcome(job.run) != expected
-        shutil.rmtree(job.run.directory.parent)
+        shutil.rmtree(job.run.root)
     return counts
 
 
@@ -233,13 +233,13 @@ def start_together(folder: Path, processes: int) -> Counter[str]:
     def work() -> None:
         training_run.train_run = noted
         for job in jobs:
-            execute(Job(job.config, job.identity, Run(job.run.directory), job.overrides))
+            execute(Job(job.config, job.identity, job.run.anew(), job.overrides))
 
     children = [start_child(work) for _ in range(processes)]
     statuses = [exit_status(child) for child in children]
     assert not any(statuses), statuses
     times = Counter(trained.read_text().split())
-    unfinished = sum(not Run(job.run.directory).is_finished(job.identity.digest) for job in jobs)
+    unfinished = sum(not job.run.anew().is_finished(job.identity.digest) for job in jobs)
     return Counter({"concurrent starts": processes, "doubled": sum(n - 1 for n in times.values()), "lost": unfinished})
 
 

@@ -16,7 +16,7 @@ from crackdet.inference.loaded import LoadedRun
 from crackdet.inspection.pointing import Game, hits, overlap, play, point, tolerance, widened
 from crackdet.inspection.record import FILE, NUMBERS, pointing_numbers
 from crackdet.inspection.subject import load_split, open_subject, pictures_of
-from crackdet.store import Run, Status
+from crackdet.store import Status
 from crackdet.summary.filter import Condition, known_keys
 from tests.inspection.conftest import trained
 
@@ -56,7 +56,7 @@ def test_the_numbers_stay_with_the_run_and_leave_its_result_valid(clean: LoadedR
     assert numbers["pointing"] == played.by_method["grad_cam"].pointing
     assert numbers["overlap_ig"] == played.by_method["integrated_gradients"].overlap
     assert numbers["blank"] == played.blank
-    assert Run(clean.directory).status() is Status.FINISHED
+    assert clean.run.anew().status() is Status.FINISHED
 
 
 def test_summaries_hold_the_numbers_where_there_are_any(clean: LoadedRun, store: Path, sets: Path, cache: Path) -> None:

@@ -73,7 +73,7 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     with run.claim():
         train_run(run, config, identity, prepare(config), overrides)
     record.add(run, overrides)
-    return Run(run.directory)
+    return run.anew()
 
 
 class Reader(HTMLParser):

@@ -82,7 +82,7 @@ def test_both_hold_what_the_run_directory_holds_and_a_skipped_run_makes_nothing_
     job: Job, places_told: Settings
 ) -> None:
     execute(job)
-    run = Run(job.run.directory)
+    run = job.run.anew()
     assert run.result is not None
     losses = [(int(row["epoch"]), float(row["valid_loss"])) for row in run.history]
 
@@ -116,7 +116,7 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
     places_told: Settings, lives: list[tuple[int, int]]
 ) -> None:
     run_id = f"custom-{uuid.uuid4().hex[:12]}"  # another for each example, in one database
-    subject = Subject(Run(Path("runs") / run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today")
+    subject = Subject(Run(Path("runs"), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today")
     history: list[dict[str, Any]] = []
     assert places_told.tensorboard is not None
     for life, (lost, gained) in enumerate(lives):
@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
 
 @needs_mlflow
 def test_where_lost_epochs_became_others_mlflow_has_what_the_run_has(places_told: Settings) -> None:
-    subject = Subject(Run(Path("runs/custom-00000000feed")), {}, [])
+    subject = Subject(Run(Path("runs"), "custom-00000000feed"), {}, [])
     only = Settings(mlflow=places_told.mlflow)
     for losses in ([0.5, 0.4, 0.3], [0.5, 0.41]):
         trackers = Trackers(only, subject)
@@ -163,7 +163,7 @@ def test_trackers_that_fail_warn_once_and_fail_no_run(
     job = plan(to_dict(config), [])
     with caplog.at_level(logging.WARNING):
         execute(job)
-    assert Run(job.run.directory).status() is Status.FINISHED
+    assert job.run.anew().status() is Status.FINISHED
     warned = [record.getMessage() for record in caplog.records if "the run goes on without it" in record.getMessage()]
     assert sorted(line.partition(":")[0] for line in warned) == sorted(f"tracker={name}" for name in there)
 
@@ -174,7 +174,7 @@ def test_a_tracker_that_is_back_at_the_end_is_told_what_it_missed(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    subject = Subject(Run(Path("runs/custom-00000000beef")), {}, [])
+    subject = Subject(Run(Path("runs"), "custom-00000000beef"), {}, [])
     trackers = Trackers(Settings(mlflow=places_told.mlflow), subject)
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
     trackers.update(history[:1])
@@ -211,7 +211,7 @@ def test_two_processes_may_begin_a_database_together(tmp_path: Path) -> None:
 
 
 def begin(told: Settings, run_id: str) -> None:
-    Trackers(told, Subject(Run(Path("runs") / run_id), {}, [])).end(Status.FINISHED)
+    Trackers(told, Subject(Run(Path("runs"), run_id), {}, [])).end(Status.FINISHED)
 
 
 def test_who_uses_no_tracker_imports_none() -> None:

@@ -34,7 +34,7 @@ def train(config: Config) -> Run:
     run = RunStore(Path(config.runtime.store)).run(identity.run_id)
     with run.claim():
         train_run(run, config, identity, prepare(config), [])
-    return Run(run.directory)
+    return run.anew()
 
 
 def history(run: Run) -> list[dict[str, str]]:

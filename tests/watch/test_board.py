@@ -182,7 +182,7 @@ def test_the_screen_fits_the_terminal(statuses: list[Status], height: int, reaso
 
 
 def test_what_a_file_says_does_not_command_the_terminal(busy: Actor) -> None:
-    run = Run(busy.store.root / IDS[2])
+    run = Run(busy.store.root, IDS[2])
     run.fail(Failure.ERROR, "\x1b[2J[red]gone\nfor good")
     text = shown(everything(busy.store.root), 120, 24)
     assert "\x1b" not in text and "[red]gone for good" in text

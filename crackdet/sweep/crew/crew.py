@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from crackdet.console import bar
-from crackdet.store import Run, Status
+from crackdet.store import Status
 from crackdet.sweep.job import Job
 from crackdet.training.interrupt import Interrupted
 
@@ -81,7 +81,7 @@ def exit_status(stop: KeyboardInterrupt | Interrupted) -> int:
 
 def _is_taken(job: Job) -> bool:
     """Whether another process has come first; to see it here is a hundredth of what a job costs."""
-    run = Run(job.run.directory)
+    run = job.run.anew()
     status = run.status()
     if status is Status.RUNNING:
         log.info("%s is being trained by another process", run.id)

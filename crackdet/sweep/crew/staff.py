@@ -14,7 +14,6 @@ from typing import Any
 
 from crackdet.console import Board, Drawing
 from crackdet.errors import RunFailed
-from crackdet.store import Run
 from crackdet.sweep.crew.agency import Agency, Line
 from crackdet.sweep.crew.crew import Crew, Ended
 from crackdet.sweep.crew.worker import Left, Orders, Ready, Said, log_file
@@ -128,7 +127,7 @@ class Staff(Crew):
 
     def _give(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        worker.line.send(replace(job, run=Run(job.run.directory)))  # without what is known of it so far
+        worker.line.send(replace(job, run=job.run.anew()))  # without what is known of it so far
 
     def _with_news(self, workers: list[_Worker]) -> list[_Worker]:
         lines = self._agency.with_news([worker.line for worker in workers], POLL)
@@ -192,7 +191,7 @@ class Staff(Crew):
 
     def _take_back(self, job: Job) -> list[Ended]:
         """A job whose worker is no more waits for another one, but not for ever: the job, where it has had enough."""
-        epochs = len(Run(job.run.directory).history)
+        epochs = len(job.run.anew().history)
         if epochs > self._epochs[job.run.id]:  # it came further: what was before does not count
             self._deaths[job.run.id], self._epochs[job.run.id] = 0, epochs
         self._deaths[job.run.id] += 1

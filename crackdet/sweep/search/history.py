@@ -131,7 +131,7 @@ class History:
         """A run that was suggested, however it would have been found."""
         self._located[run.id] = Located(params, seed)
         self._open[run.id] = run
-        self._look(Run(run.directory), self._located[run.id])
+        self._look(run.anew(), self._located[run.id])
 
     def release(self, params: Params) -> None:
         """What this search has been at, and is no more."""

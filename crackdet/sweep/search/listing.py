@@ -28,5 +28,5 @@ class Listing:
             return []
         self._settled = changed if changed / 1e9 < began - SETTLED else None
         self._names |= names
-        runs = [Run(self._root / name) for name in sorted(names) if RUN_ID.fullmatch(name)]
+        runs = [Run(self._root, name) for name in sorted(names) if RUN_ID.fullmatch(name)]
         return [run for run in runs if run.directory.is_dir() and not run.directory.is_symlink()]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config import parse_runtime, parse_sweep
 from crackdet.console import bar
 from crackdet.errors import UserError
-from crackdet.store import Run, RunStore, Status
+from crackdet.store import RunStore, Status
 from crackdet.sweep.choosing import Excluded
 from crackdet.sweep.crew.crew import Crew, exit_status
 from crackdet.sweep.crew.hiring import hire
@@ -219,7 +219,7 @@ class Search:
     def _take_back(self, job: Job, asker: Asker) -> None:
         """Looks at what a run has become, and goes on with its trial; a seed that is pruned or fails has no next."""
         trial = next(trial for trial in self._busy.values() if job.run.id in trial.run_ids)
-        run = Run(job.run.directory)
+        run = job.run.anew()
         self.history.add(trial.params, trial.now, run)
         if run.status() in (Status.PRUNED, Status.FAILED):
             trial.left.clear()

@@ -55,7 +55,7 @@ def judge_of(
         UserError: where the pruner cannot be built.
     """
     wanted = json.dumps(dict(pruner), sort_keys=True)
-    board = _board(directory, run.directory.parent, wanted)
+    board = _board(directory, run.root, wanted)
     return functools.partial(board.judge, run)
 
 

@@ -195,7 +195,7 @@ def test_pruned_runs_are_listed_counted_and_finished_later(search: Sweep, sweep:
     again = search(*space, *threshold)
     assert [len(run.history) for run in again.store.runs()] == [1, 1], "they count as trials"
     sweep(*space)
-    finished = [Run(run.directory) for run in runs]
+    finished = [run.anew() for run in runs]
     assert [run.status() for run in finished] == [Status.FINISHED] * 2
     assert [[row["epoch"] for row in run.history] for run in finished] == [["1", "2", "3"]] * 2
     assert not finished[0].failure_file.exists()
@@ -206,8 +206,8 @@ def test_a_finished_pruned_run_is_as_one_that_was_never_pruned(search: Sweep, sw
     search(*settings, "hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.lower=1.1", "hydra.sweeper.n_trials=2")
     sweep(*settings)
     sweep(*settings, f"runtime.store={tmp_path / 'alone'}")
-    for path in (tmp_path / "alone").iterdir():
-        alone, pruned = Run(path), Run(tmp_path / "runs" / path.name)
+    for alone in RunStore(tmp_path / "alone").runs():
+        pruned = Run(tmp_path / "runs", alone.id)
         assert alone.result is not None and pruned.result is not None
         assert alone.result["loss"] == pruned.result["loss"]
         assert alone.predictions_file.read_bytes() == pruned.predictions_file.read_bytes()
