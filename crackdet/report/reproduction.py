@@ -82,6 +82,6 @@ def _images(entry: Entry) -> str | None:
 
 
 def _weights(entry: Entry) -> str:
-    digests = [line.split()[3] for line in entry.result.get("files", []) if line.startswith(f"{WEIGHTS} ")]
+    digests = [line.split()[3] for line in (entry.run.result or {}).get("files", []) if line.startswith(f"{WEIGHTS} ")]
     there = "" if entry.run.weights_file.exists() else " (removed)"
     return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digests[0]}" if digests else "")

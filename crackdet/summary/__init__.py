@@ -131,9 +131,10 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     store = RunStore((record.store() or path) if overrides else path)
     with without_collector():
         runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
-        sound = read_results(runs)
+        known = read_results(runs)
         entries = [
-            Entry(run, Status.FINISHED if run.id in sound else run.status(), overrides.get(run.id)) for run in runs
+            Entry(run, Status.FINISHED if run.id in known else run.status(), overrides.get(run.id), known.get(run.id))
+            for run in runs
         ]
     finished: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:

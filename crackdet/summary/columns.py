@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crackdet.inspection.record import NUMBERS
-from crackdet.summary.entries import Entry, settings_of
+from crackdet.summary.entries import Entry, gather
 from crackdet.summary.filter import value_of
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ def telling(ranking: Sequence[Entry], keys: Sequence[str]) -> dict[str, list[str
     """For each network's name the keys that tell its runs apart: what all runs of a network share, its name says."""
     asked = [key for key in keys if key.startswith("model.")]
     values: dict[str, dict[str, set[str]]] = {}
-    for entry, settings in zip(ranking, settings_of(ranking, asked), strict=True):
-        own = values.setdefault(entry.id.rpartition("-")[0], {key: set() for key in asked})
-        for key, value in zip(asked, settings, strict=True):
-            own[key].add(repr(value))
+    for settings, places in gather(ranking, asked):
+        for name in {ranking[place].id.rpartition("-")[0] for place in places}:
+            own = values.setdefault(name, {key: set() for key in asked})
+            for key, value in zip(asked, settings, strict=True):
+                own[key].add(repr(value))
     return {name: [key for key in keys if key not in own or len(own[key]) > 1] for name, own in values.items()}

@@ -9,13 +9,13 @@ their number (Holm), and the set of those that cannot be told from the best hold
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crackdet.bits import count
 from crackdet.summary import replicates, statistics
-from crackdet.summary.entries import Entry, differing, settings_of
+from crackdet.summary.entries import Entry, differing, gather
 from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
 from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
 from crackdet.summary.statistics import ALPHA, Interval
@@ -24,8 +24,7 @@ MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """One run in its ranking."""
 
     entry: Entry
@@ -125,17 +124,19 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     evidence = Evidence(ranking)
     if not evidence.images:
         return None
-    standings = _standings(evidence, metric)
+    values = np.array([entry.value(metric) for entry in ranking])
+    standings = _standings(evidence, metric, values)
     groups = evidence.shared.groups if evidence.shared else None
     keys = differing(ranking)
-    gathered = _gather(ranking, [key for key in keys if key != "seed"])
+    apart = [key for key in keys if key != "seed"]
+    gathered = [(places, dict(zip(apart, settings, strict=True))) for settings, places in gather(ranking, apart)]
     replicated = groups is not None or any(len(places) > 1 for places, _ in gathered)
     if replicated:
-        combinations = _compared(evidence, metric, gathered)
+        combinations = _compared(evidence, metric, values, gathered)
     else:
         combinations = [_alone(standings[places[0]], settings) for places, settings in gathered]
-    passed = {standing.entry.id for standing in standings if standing.equivalent}
-    left = [entry for one in combinations if one.equivalent for entry in one.entries if entry.id in passed]
+    passed = {id(standing.entry) for standing in standings if standing.equivalent}
+    left = [entry for one in combinations if one.equivalent for entry in one.entries if id(entry) in passed]
     return Decision(
         metric=metric,
         images=evidence.images,
@@ -150,9 +151,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     )
 
 
-def _standings(evidence: Evidence, metric: str) -> list[Standing]:
-    ranking = evidence.ranking
-    values = np.array([entry.value(metric) for entry in ranking])
+def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing]:
     if metric in ("accuracy", "recall"):
         p_values, number = _mcnemar(evidence, values, metric)
     else:
@@ -164,7 +163,7 @@ def _standings(evidence: Evidence, metric: str) -> list[Standing]:
     equivalent[0] = True
     chances = [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)]
     intervals = map(Interval, low.tolist(), high.tolist())
-    columns = (ranking, values.tolist(), intervals, chances, equivalent.tolist())
+    columns = (evidence.ranking, values.tolist(), intervals, chances, equivalent.tolist())
     return [Standing(*row) for row in zip(*columns, strict=True)]
 
 
@@ -205,14 +204,6 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
     return p_values, number
 
 
-def _gather(ranking: Sequence[Entry], keys: Sequence[str]) -> list[tuple[list[int], dict[str, Any]]]:
-    """The places of the runs of each combination, with the settings, under these keys, that set it apart."""
-    gathered: dict[str, tuple[list[int], dict[str, Any]]] = {}
-    for place, values in enumerate(settings_of(ranking, keys)):
-        gathered.setdefault(repr(values), ([], dict(zip(keys, values, strict=True))))[0].append(place)
-    return list(gathered.values())
-
-
 def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
     """A combination of one run, of which nothing more is known."""
     return Combination(
@@ -221,12 +212,12 @@ def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
 
 
 def _compared(
-    evidence: Evidence, metric: str, gathered: Sequence[tuple[list[int], dict[str, Any]]]
+    evidence: Evidence, metric: str, values: Floats, gathered: Sequence[tuple[list[int], dict[str, Any]]]
 ) -> list[Combination]:
     """The combinations by falling mean, the first of them compared with the best."""
     ranking = evidence.ranking
     groups = evidence.shared.groups if evidence.shared else None
-    means = {id(places): float(np.mean([ranking[place].value(metric) for place in places])) for places, _ in gathered}
+    means = {id(places): float(values[places].mean()) for places, _ in gathered}
     ordered = sorted(gathered, key=lambda one: (-means[id(one[0])], flops(ranking[one[0][0]])))
     samples: list[replicates.Sample | None] = []
     for places, _ in ordered[:MOST_COMPARED]:
@@ -243,14 +234,13 @@ def _compared(
     p_values[known_values] = statistics.holm(p_values[known_values])
     found = []
     for place, (places, settings) in enumerate(ordered):
-        values = [ranking[at].value(metric) for at in places]
         one = samples[place] if place < len(samples) else None
         found.append(
             Combination(
                 entries=[ranking[at] for at in places],
                 settings=settings,
                 mean=means[id(places)],
-                deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                deviation=float(values[places].std(ddof=1)) if len(places) > 1 else None,
                 interval=Interval(0.0, 1.0) if one is None else replicates.interval(one, groups),
                 p_value=float(p_values[place]) if known_values[place] else None,
                 equivalent=place == 0 or bool(p_values[place] >= ALPHA),

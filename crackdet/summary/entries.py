@@ -1,5 +1,6 @@
 """Run directories as rows: status, settings, result."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ class Entry:
     run: Run
     status: Status
     given: Sequence[str] | None = None  # the overrides that a sweep knows the run by
+    known: Mapping[str, Any] | None = None  # what an index says of its result, for those that are finished
 
     @property
     def id(self) -> str:
@@ -33,9 +35,11 @@ class Entry:
         """A metric of the result; the least there is where an older result does not hold it."""
         return float(self.result.get(metric) or 0.0)
 
-    @cached_property
+    @property
     def result(self) -> Mapping[str, Any]:
-        """Of `result.json`; empty unless finished."""
+        """What `result.json` says of the network and its training; empty unless finished."""
+        if self.known is not None:
+            return self.known
         return (self.run.result or {}) if self.status is Status.FINISHED else {}
 
     @cached_property
@@ -51,7 +55,7 @@ class Entry:
     @property
     def tree(self) -> Mapping[str, Any]:
         """All settings that decide the result, by group."""
-        if settings := (self.run.result or {}).get("settings"):  # listing finished runs reads one file of each
+        if settings := (self.result or self.run.result or {}).get("settings"):  # for which one file of each is read
             return settings  # type: ignore[no-any-return]
         return {group: value for group, value in self.run.config.items() if group not in LEFT_OUT}
 
@@ -62,10 +66,7 @@ class Entry:
 
     def setting(self, key: str) -> Any:
         """One setting by its dotted key; None where the run does not have it."""
-        found: Any = self.tree
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+        return _setting(self.tree, key)
 
     @cached_property
     def reason(self) -> str:
@@ -79,16 +80,28 @@ def _reason(run: Run, status: Status) -> str:
     return str(run.failure.get("reason", "")) if status in TOLD else ""
 
 
-def settings_of(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Some settings of each run, by their dotted keys, one key after the other; None where a run does not have one."""
+def _setting(tree: Mapping[str, Any], key: str) -> Any:
+    found: Any = tree
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def gather(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
+    """The runs that agree in some settings, given by their dotted keys: what these are, and the places of the runs.
+
+    A setting that a run does not have is None.
+    """
+    groups = list(dict.fromkeys(key.partition(".")[0] for key in keys))
     trees = [entry.tree for entry in entries]
-    columns = []
-    for key in keys:
-        values: list[Any] = trees
-        for part in key.split("."):
-            values = [value.get(part) if isinstance(value, dict) else None for value in values]
-        columns.append(values)
-    return list(zip(*columns, strict=True)) if keys else [()] * len(trees)
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # runs of a large store share the groups they agree in
+    for place, tree in enumerate(trees):
+        alike[tuple([id(tree.get(group)) for group in groups])].append(place)
+    found: dict[str, tuple[tuple[Any, ...], list[int]]] = {}
+    for places in alike.values():
+        values = tuple(_setting(trees[places[0]], key) for key in keys)
+        found.setdefault(repr(values), (values, []))[1].extend(places)
+    return [(values, sorted(places)) for values, places in found.values()]
 
 
 def differing(entries: Iterable[Entry]) -> list[str]:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,62 +19,119 @@ from crackdet.errors import WriteFailed
 from crackdet.files import SETTLED, write_text
 from crackdet.store import Run
 
-FILE = ".results-3"  # the number changes with the format
+FILE = ".results-4"  # the number changes with the format
 SMALLEST = 1000  # runs: fewer are opened one by one
 STALE = 0.1  # of the runs unknown to an index make it worth writing again
+OWN = ("files", "identity")  # more than half of a result, and of use only to whoever opens the run itself
+
+Result = Mapping[str, Any]
 
 
-class Known(NamedTuple):
-    """What an index says of a run."""
+class Stamp(NamedTuple):
+    """By what it is told whether a run has changed."""
 
-    stamp: str  # of its result
-    folder: int | None  # nanoseconds: when the folder had changed last while all its files were sound; None: were not
-    result: Mapping[str, Any]
+    size: int  # of its result, bytes
+    changed: int  # its result, nanoseconds
+    folder: int | None  # nanoseconds: had changed last while all its files were sound; None: they were not
 
 
-def read_results(runs: Sequence[Run]) -> set[str]:
-    """Reads `result.json` of all these runs of one store, which then know their `result`.
+def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
+    """The content of `result.json`, but for `OWN`, of those of these runs that are finished; by id.
 
-    Gives the ids of those that are finished, whose files need no other look. One that was written over in its place
-    since, where its folder did not change, is noticed by what uses it.
+    The runs are of one store; of a small one, whose runs may be opened each, it gives none. A run whose file was
+    written over in its place since, where its folder did not change, is noticed by what uses it.
     """
     if len(runs) < SMALLEST:
-        return set()
-    file = runs[0].directory.parent / FILE
-    index = _load(file)
-    sound: set[str] = set()
-    seen: list[tuple[Run, str, int | None]] = []
+        return {}
+    root = runs[0].root
+    index = Index.load(root / FILE)
+    found: dict[str, Result] = {}
+    stamps: dict[str, Stamp] = {}
     groups: dict[str, Any] = {}
     unknown = 0
     for run in runs:
-        stamp, folder = _stamp(run)
-        known = index.get(run.id)
-        if known is not None and known.stamp == stamp:
-            run.__dict__["result"] = known.result
-            if known.folder == folder:
-                sound.add(run.id)
-                seen.append((run, stamp, folder))
-                continue
-        if stamp and run.result is not None:
-            unknown += 1
-            groups = _share(run.result.get("settings", {}), groups)
-            whole = run.damage() is None
-            if whole:
-                sound.add(run.id)
-            seen.append((run, stamp, folder if whole and time.time_ns() - folder > SETTLED * 1e9 else None))
+        stamp = _stamp(f"{root}/{run.id}")
+        if stamp is None:
+            continue
+        known = index.rows.get(run.id)
+        if known is not None and known[:3] == [*stamp]:
+            found[run.id] = index.result(known)
+            stamps[run.id] = stamp
+            continue
+        unknown += 1
+        run = run.anew()  # which is forgotten with all that it knows of its files
+        if run.result is None or run.damage() is not None:
+            continue
+        groups = _share(run.result.get("settings", {}), groups)
+        found[run.id] = {name: value for name, value in run.result.items() if name not in OWN}
+        settled = stamp.folder is not None and time.time_ns() - stamp.folder > SETTLED * 1e9
+        stamps[run.id] = stamp if settled else stamp._replace(folder=None)
     if unknown > STALE * len(runs):
         with suppress(WriteFailed):  # of a store that may only be read
-            write_text(file, _dump(seen))
-    return sound
+            Index.of(found, stamps).save(root / FILE)
+    return found
 
 
-def _stamp(run: Run) -> tuple[str, int]:
-    """Size and time of change of a result's file, empty where there is none; and the time of its folder."""
+@dataclass
+class Index:
+    """Results as they stand in the file: what many have in common is there once."""
+
+    rows: dict[str, list[Any]] = field(default_factory=dict)  # by id: the stamp, the shape, numbers, places in `shared`
+    shapes: list[list[list[str]]] = field(default_factory=list)  # names of numbers, of other values, of settings
+    shared: list[Any] = field(default_factory=list)
+
+    def result(self, row: Sequence[Any]) -> Result:
+        shape, numbers, places = row[3:]
+        names, others, groups = self.shapes[shape]
+        values = [self.shared[place] for place in places]
+        result = dict(zip(names, numbers, strict=True))
+        result.update(zip(others, values, strict=False))
+        result["settings"] = dict(zip(groups, values[len(others) :], strict=True))
+        return result
+
+    @classmethod
+    def of(cls, results: Mapping[str, Result], stamps: Mapping[str, Stamp]) -> "Index":
+        shapes: dict[str, int] = {}
+        shared: dict[str, int] = {}
+        rows: dict[str, list[Any]] = {}
+        for run_id, result in results.items():
+            figures = {name: value for name, value in result.items() if isinstance(value, (int, float))}
+            settings = result.get("settings", {})
+            others = {name: result[name] for name in result if name not in figures and name != "settings"}
+            shape = shapes.setdefault(json.dumps([[*figures], [*others], [*settings]]), len(shapes))
+            texts = map(json.dumps, [*others.values(), *settings.values()])
+            places = [shared.setdefault(text, len(shared)) for text in texts]
+            rows[run_id] = [*stamps[run_id], shape, [*figures.values()], places]
+        return cls(rows, [json.loads(text) for text in shapes], [json.loads(text) for text in shared])
+
+    @classmethod
+    def load(cls, file: Path) -> "Index":
+        """Empty where the file is missing or damaged."""
+        try:
+            checksum, text, *_ = file.read_bytes().split(b"\n")
+        except (OSError, ValueError):
+            return cls()
+        if checksum.decode("ascii", "replace") != _checksum(text):
+            return cls()
+        return cls(**json.loads(text))
+
+    def save(self, file: Path) -> None:
+        """A checksum, and on the second line all else.
+
+        Raises:
+            WriteFailed: where there is no room, or nothing may be written.
+        """
+        text = json.dumps(vars(self), separators=(",", ":"))
+        write_text(file, f"{_checksum(text.encode())}\n{text}\n")
+
+
+def _stamp(directory: str) -> Stamp | None:
+    """None where there is no result."""
     try:
-        result = os.stat(f"{run.directory}/result.json")  # noqa: PTH116  # text, not a Path: done for each run of a store
-        return f"{result.st_size} {result.st_mtime_ns}", os.stat(run.directory).st_mtime_ns  # noqa: PTH116
+        result = os.stat(f"{directory}/result.json")  # noqa: PTH116  # text, not a Path: done for each run of a store
+        return Stamp(result.st_size, result.st_mtime_ns, os.stat(directory).st_mtime_ns)  # noqa: PTH116
     except OSError:
-        return "", 0
+        return None
 
 
 def _share(settings: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,40 +140,6 @@ def _share(settings: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any
         if value == others.get(group):
             settings[group] = others[group]
     return settings
-
-
-def _dump(results: Iterable[tuple[Run, str, int | None]]) -> str:
-    """A checksum and, on the second line, all results; names, and settings that many runs have in common, once."""
-    shared: dict[str, int] = {}
-    names: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
-    rows: dict[str, Any] = {}
-    for run, stamp, folder in results:
-        content = {**(run.result or {})}
-        settings = content.pop("settings", {})
-        places = [shared.setdefault(json.dumps(value), len(shared)) for value in settings.values()]
-        named = names.setdefault((tuple(content), tuple(settings)), len(names))
-        rows[run.id] = [stamp, folder, named, list(content.values()), places]
-    whole = {"shared": [json.loads(value) for value in shared], "names": list(names), "runs": rows}
-    text = json.dumps(whole, separators=(",", ":"))
-    return f"{_checksum(text.encode())}\n{text}\n"
-
-
-def _load(file: Path) -> Mapping[str, Known]:
-    try:
-        checksum, text, *_ = file.read_bytes().split(b"\n")
-    except (OSError, ValueError):
-        return {}
-    if checksum.decode("ascii", "replace") != _checksum(text):
-        return {}
-    content = json.loads(text)
-    shared, names = content["shared"], content["names"]
-    found = {}
-    for run_id, (stamp, folder, named, values, places) in content["runs"].items():
-        figures, groups = names[named]
-        result = dict(zip(figures, values, strict=True))
-        result["settings"] = dict(zip(groups, map(shared.__getitem__, places), strict=True))
-        found[run_id] = Known(stamp, folder, result)
-    return found
 
 
 def _checksum(text: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.files import write_csv, write_json
 from crackdet.inspection.record import NUMBERS
-from crackdet.summary.entries import Entry, differing, settings_of
+from crackdet.summary.entries import Entry, differing
 
 if TYPE_CHECKING:
     import pandas
@@ -86,8 +86,8 @@ def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any
     """The rows without lists, and with the settings in which the runs differ."""
     keys = differing(summary.entries)
     return [
-        {**row, "overrides": " ".join(row["overrides"]), **dict(zip(keys, values, strict=True))}
-        for row, values in zip(plain, settings_of(summary.entries, keys), strict=True)
+        {**row, "overrides": " ".join(row["overrides"]), **{key: entry.setting(key) for key in keys}}
+        for row, entry in zip(plain, summary.entries, strict=True)
     ]
 
 
