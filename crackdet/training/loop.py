@@ -19,6 +19,7 @@ from crackdet.data.batches import cut, load, shuffled
 from crackdet.errors import NotFinite
 from crackdet.schema import Config
 from crackdet.training.device import autocast
+from crackdet.training.memory import give_back_freed_memory
 from crackdet.training.metrics import Metrics, measure
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 
@@ -111,6 +112,8 @@ def train_epoch(
             nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
+        if progress.epoch == 1 and first == 0:
+            give_back_freed_memory()  # the optimizer's state has come to lie in holes between what was freed
         if due and not last:
             record(number + 1)
             checkpointer.save()
@@ -160,12 +163,15 @@ def finish_epoch(
     )
     if progress.best.improved_by(monitored, config.trainer):
         weights = progress.best.weights  # written over, since two copies of a large network may not fit
+        came_to_stay = not weights
         for name, tensor in state.model.state_dict().items():
             if name in weights:
                 weights[name].copy_(tensor)
             else:
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
+        if came_to_stay:
+            give_back_freed_memory()
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(monitored)
     else:

@@ -32,7 +32,11 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Returns to the kernel what was kept, such as that of a larger run before this one."""
+    """Returns to the kernel what was kept, such as that of a larger run before this one.
+
+    Or once something large has come to stay: the next step lays out its memory anew around it, and would not use the
+    same places again.
+    """
     if libc := _glibc():
         libc.malloc_trim(0)
 
