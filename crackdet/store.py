@@ -147,8 +147,11 @@ class Run:
             if now.st_size != int(size):
                 return f"{name} has {now.st_size} bytes, not {size}"
             touched = now.st_mtime_ns != int(mtime_ns)
-            if touched and (thorough or not is_weights) and file_digest(Path(path)) != digest:
-                return f"{name} is not what was published"
+            try:
+                if touched and (thorough or not is_weights) and file_digest(Path(path)) != digest:
+                    return f"{name} is not what was published"
+            except OSError as error:
+                return f"{name} cannot be read ({error.strerror})"
         return None
 
     def check_weights(self) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crackdet.errors import StoreError, UserError, WriteFailed
-from crackdet.files import read_csv, replacing, write_csv, write_json
+from crackdet.files import file_digest, read_csv, replacing, write_csv, write_json
 from crackdet.identity import Identity
 from crackdet.locks import is_held
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
@@ -114,6 +114,16 @@ def test_a_missing_file_is_damage(finished: Run, name: str) -> None:
     (finished.directory / name).unlink()
     assert again(finished).status() is Status.CORRUPT
     assert again(finished).damage() == f"{name} is missing"
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_damage(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(path: Path) -> str:
+        path.unlink()  # as another process may do
+        return file_digest(path)
+
+    monkeypatch.setattr("crackdet.store.file_digest", digest)
+    os.utime(finished.history_file, (0, 0))
+    assert again(finished).damage() == f"history.csv cannot be read ({os.strerror(errno.ENOENT)})"
 
 
 def test_a_finished_run_without_its_weights_stays_finished(finished: Run) -> None:

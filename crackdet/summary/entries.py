@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ class Entry:
     run: Run
     status: Status
     given: Sequence[str] | None = None  # the overrides that a sweep knows the run by
-    known: Mapping[str, Any] | None = None  # what an index says of its result, for those that are finished
+    known: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # its result, where that was read
 
     @property
     def id(self) -> str:
@@ -37,7 +37,10 @@ class Entry:
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """What `result.json` says of the network and its training; empty unless finished."""
+        """What `result.json` says; empty unless finished.
+
+        In a large store that is all but the identity and the digests of the files, for which there is `run.result`.
+        """
         if self.known is not None:
             return self.known
         return (self.run.result or {}) if self.status is Status.FINISHED else {}

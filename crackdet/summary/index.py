@@ -1,8 +1,8 @@
 """What the results of a large store say, in one file beside its runs: a summary then opens that instead of each.
 
-It is a copy and nothing more. A result counts as known while size and time of its file are as when it was read, and
-its run as sound while its folder is too, in which every file appears by a rename. An index that is missing, damaged
-or of another version is made anew.
+It is a copy and nothing more. It holds runs that were sound and had not changed lately, and is believed of a run while
+size and time of its result and the time of its folder, in which every file appears by a rename, are as they were then.
+An index that is missing, damaged or of another version is made anew.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Stamp(NamedTuple):
 
     size: int  # of its result, bytes
     changed: int  # its result, nanoseconds
-    folder: int | None  # nanoseconds: had changed last while all its files were sound; None: they were not
+    folder: int  # had changed last, nanoseconds
 
 
 def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
@@ -46,9 +46,9 @@ def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
     root = runs[0].root
     index = Index.load(root / FILE)
     found: dict[str, Result] = {}
-    stamps: dict[str, Stamp] = {}
+    settled: dict[str, tuple[Stamp, Result]] = {}
     groups: dict[str, Any] = {}
-    unknown = 0
+    unknown, began = 0, time.time_ns()
     for run in runs:
         stamp = _stamp(f"{root}/{run.id}")
         if stamp is None:
@@ -56,19 +56,23 @@ def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
         known = index.rows.get(run.id)
         if known is not None and known[:3] == [*stamp]:
             found[run.id] = index.result(known)
-            stamps[run.id] = stamp
+            settled[run.id] = stamp, found[run.id]
             continue
-        unknown += 1
         run = run.anew()  # which is forgotten with all that it knows of its files
         if run.result is None or run.damage() is not None:
             continue
         groups = _share(run.result.get("settings", {}), groups)
         found[run.id] = {name: value for name, value in run.result.items() if name not in OWN}
-        settled = stamp.folder is not None and time.time_ns() - stamp.folder > SETTLED * 1e9
-        stamps[run.id] = stamp if settled else stamp._replace(folder=None)
+        if began - stamp.folder > SETTLED * 1e9:
+            settled[run.id] = stamp, found[run.id]
+            unknown += 1
     if unknown > STALE * len(runs):
+        for run_id in index.rows.keys() - {run.id for run in runs}:  # of other sweeps in the store
+            row, stamp = index.rows[run_id], _stamp(f"{root}/{run_id}")
+            if stamp is not None and row[:3] == [*stamp]:
+                settled[run_id] = stamp, index.result(row)
         with suppress(WriteFailed):  # of a store that may only be read
-            Index.of(found, stamps).save(root / FILE)
+            Index.of(settled).save(root / FILE)
     return found
 
 
@@ -90,18 +94,18 @@ class Index:
         return result
 
     @classmethod
-    def of(cls, results: Mapping[str, Result], stamps: Mapping[str, Stamp]) -> "Index":
+    def of(cls, results: Mapping[str, tuple[Stamp, Result]]) -> "Index":
         shapes: dict[str, int] = {}
         shared: dict[str, int] = {}
         rows: dict[str, list[Any]] = {}
-        for run_id, result in results.items():
+        for run_id, (stamp, result) in results.items():
             figures = {name: value for name, value in result.items() if isinstance(value, (int, float))}
             settings = result.get("settings", {})
             others = {name: result[name] for name in result if name not in figures and name != "settings"}
             shape = shapes.setdefault(json.dumps([[*figures], [*others], [*settings]]), len(shapes))
             texts = map(json.dumps, [*others.values(), *settings.values()])
             places = [shared.setdefault(text, len(shared)) for text in texts]
-            rows[run_id] = [*stamps[run_id], shape, [*figures.values()], places]
+            rows[run_id] = [*stamp, shape, [*figures.values()], places]
         return cls(rows, [json.loads(text) for text in shapes], [json.loads(text) for text in shared])
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Memory of the process, on a CPU: kept between the steps of a run, given back between runs, and its peak known.
+"""Memory of the process, on a CPU: kept between the steps of a run, given back at times, and its peak known.
 
 PyTorch frees every large tensor of a step, glibc gives its pages back to the kernel, and the next step faults
 them in again one by one: that can cost more than the arithmetic. Told to keep freed memory, the same step

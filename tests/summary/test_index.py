@@ -17,15 +17,24 @@ def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "SMALLEST", 2)
 
 
-@pytest.fixture(params=["just changed", "settled"])
-def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """With an index; of settled runs it says that they are sound."""
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """With an index of all runs."""
     fill(tmp_path, NUMBER)
-    if request.param == "settled":
-        for run in RunStore(tmp_path).runs():
-            os.utime(run.directory, (0, 1e9))
+    settle(tmp_path)
     summarise(tmp_path)
     return tmp_path
+
+
+def settle(store: Path) -> None:
+    """Makes the runs look as if they had not changed for long."""
+    for run in RunStore(store).runs():
+        os.utime(run.directory, (0, 1e9))
+
+
+def indexed(store: Path) -> set[str]:
+    """The runs that the index file holds."""
+    return set(json.loads((store / index.FILE).read_text().splitlines()[1])["rows"])
 
 
 def seen(store: Path) -> list[dict[str, Any]]:
@@ -34,15 +43,39 @@ def seen(store: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in index.OWN} for row in found]
 
 
-def test_a_summary_by_the_index_is_that_of_the_runs_themselves(store: Path) -> None:
-    assert (store / index.FILE).exists()
-    by_index = seen(store)
+def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(indexed(store)) == NUMBER
+    by_index, rows = seen(store), summarise(store).rows()
     (store / index.FILE).unlink()
-    assert by_index == seen(store)
-    assert len(list(RunStore(store).runs())) == NUMBER
+    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    monkeypatch.setattr(index, "SMALLEST", NUMBER + 1)
+    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    assert len(by_index) == NUMBER
 
 
-@pytest.mark.parametrize("store", ["settled"], indirect=True)
+def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> None:
+    fill(tmp_path, NUMBER)
+    run = next(RunStore(tmp_path).runs())
+    summarise(tmp_path)
+    run.history_file.write_text("epoch\n")
+    assert {entry.id for entry in summarise(tmp_path) if entry.status is Status.CORRUPT} == {run.id}
+
+
+def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Path) -> None:
+    removed, *left = RunStore(store).runs()
+    RunStore(store).remove(removed)
+    fill(store / "more", 2 * NUMBER)
+    added = list(RunStore(store / "more").runs())[-NUMBER:]
+    ids = [run.directory.rename(store / run.id).name for run in added if not (store / run.id).exists()]
+    settle(store)
+    index.read_results([RunStore(store).run(run_id) for run_id in ids])
+    assert indexed(store) == {run.id for run in left} | set(ids)
+
+
+def test_entries_are_told_apart_by_their_runs(store: Path) -> None:
+    assert len(set(summarise(store))) == NUMBER
+
+
 def test_results_are_not_opened_again(store: Path) -> None:
     for run in RunStore(store).runs():
         stamp = run.result_file.stat()
@@ -83,7 +116,6 @@ def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_pat
         assert statuses[first.id] is statuses[second.id] is Status.CORRUPT
 
 
-@pytest.mark.parametrize("store", ["settled"], indirect=True)
 def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
     run = next(RunStore(store).runs())
     run.history_file.write_text("epoch\n")
@@ -96,7 +128,7 @@ def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
     before = seen(store)
     (store / index.FILE).write_bytes(content)
     assert seen(store) == before
-    assert len(json.loads((store / index.FILE).read_text().splitlines()[1])["rows"]) == NUMBER
+    assert len(indexed(store)) == NUMBER
 
 
 def test_a_store_where_no_index_can_be_written_is_summarised(store: Path) -> None:
