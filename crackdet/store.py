@@ -154,16 +154,22 @@ class Run:
                 return f"{name} cannot be read ({error.strerror})"
         return None
 
+    @property
+    def weights_digest(self) -> str | None:
+        """SHA-256 of the published weights, as the result knows it: also where they have been removed."""
+        stamps = [stamp.split() for stamp in (self.result or {}).get("files", [])]
+        return next((digest for name, _, _, digest in stamps if name == WEIGHTS), None)
+
     def check_weights(self) -> Path:
         """The file of the published weights, its content compared with what was published.
 
         Raises:
             StoreError: where it is missing or another.
         """
-        published = [entry.split()[3] for entry in (self.result or {}).get("files", []) if entry.startswith(WEIGHTS)]
-        if not self.weights_file.exists() or not published:
+        published = self.weights_digest
+        if not self.weights_file.exists() or published is None:
             raise StoreError(f"{self.weights_file}: has been removed; runtime.rerun=true trains the run again")
-        if file_digest(self.weights_file) != published[0]:
+        if file_digest(self.weights_file) != published:
             raise StoreError(
                 f"{self.weights_file}: is damaged, its content is not what was published; "
                 "the command that trained the run trains it again"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crackdet.files import read_json, write_json
-from crackdet.store import WEIGHTS, Run
+from crackdet.store import Run
 
 FILE = "pointing.json"
 NUMBERS = {  # column of a summary -> where it stands in the file
@@ -25,7 +25,7 @@ def pointing_numbers(run: Run) -> dict[str, float]:
     `blank`: of images that are called a crack for their mean colour alone.
     """
     content = read_json(run.directory / FILE)
-    if not content or content.get("weights") != _weights_digest(run):
+    if not content or content.get("weights") != run.weights_digest:
         return {}
     found = {}
     for name, path in NUMBERS.items():
@@ -39,10 +39,4 @@ def pointing_numbers(run: Run) -> dict[str, float]:
 
 def write_pointing(run: Run, content: Mapping[str, Any]) -> None:
     """Leaves the numbers with the run."""
-    write_json(run.directory / FILE, {"weights": _weights_digest(run), **content})
-
-
-def _weights_digest(run: Run) -> str | None:
-    """Of the published weights, as the result knows it: also where they have been cleaned away."""
-    entries = [entry.split() for entry in (run.result or {}).get("files", [])]
-    return next((entry[3] for entry in entries if entry[0] == WEIGHTS), None)
+    write_json(run.directory / FILE, {"weights": run.weights_digest, **content})

@@ -7,7 +7,6 @@ from typing import Any
 
 from crackdet.console import harmless
 from crackdet.files import read_json
-from crackdet.store import WEIGHTS
 from crackdet.summary.entries import Entry
 
 
@@ -82,6 +81,6 @@ def _images(entry: Entry) -> str | None:
 
 
 def _weights(entry: Entry) -> str:
-    digests = [line.split()[3] for line in (entry.run.result or {}).get("files", []) if line.startswith(f"{WEIGHTS} ")]
+    digest = entry.run.weights_digest
     there = "" if entry.run.weights_file.exists() else " (removed)"
-    return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digests[0]}" if digests else "")
+    return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digest}" if digest else "")

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from crackdet.report.thinning import thin
 from crackdet.report.wording import NOTHING, count, duration, milliseconds, percent, short, short_names, span, text
 from crackdet.summary.decision import Decision
-from crackdet.summary.entries import Entry, differing
+from crackdet.summary.entries import Entry, differing, gather
 
 MOST = 1000  # rows: a browser sorts them at once, and summary.csv has all
 
@@ -92,13 +92,13 @@ def telling(entries: Sequence[Entry]) -> list[str]:
     keys = sorted(differing(entries), key=lambda key: (key == "seed", key != "model.name"))
     if "model.name" not in keys:
         return keys
-    names = [str(entry.setting("model.name")) for entry in entries]
-    kept = []
-    for key in keys:
-        pairs = {(name, repr(entry.setting(key))) for name, entry in zip(names, entries, strict=True)}
-        if key == "model.name" or not key.startswith("model.") or len(pairs) > len(set(names)):
-            kept.append(key)
-    return kept
+    names = len(gather(entries, ["model.name"]))
+
+    def tells(key: str) -> bool:
+        is_own = key != "model.name" and key.startswith("model.")
+        return not is_own or len(gather(entries, ["model.name", key])) > names
+
+    return [key for key in keys if tells(key)]
 
 
 def run_table(ranking: Sequence[Entry], by: Measure, decision: Decision | None, also: Sequence[Entry]) -> Table:

@@ -50,9 +50,6 @@ def record(run: Run, accuracy: float, images: int) -> Tested:
 
 
 def _digest(run: Run) -> str:
-    """Of the published weights, as the result says it."""
-    for line in (run.result or {}).get("files", []):
-        name, _, rest = line.partition(" ")
-        if name == run.weights_file.name:
-            return str(rest.rpartition(" ")[2])
-    raise UserError(f"{run.id}: is {run.status()}, not finished")
+    if run.weights_digest is None:
+        raise UserError(f"{run.id}: is {run.status()}, not finished")
+    return run.weights_digest

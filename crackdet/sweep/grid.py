@@ -198,11 +198,11 @@ def wait(jobs: Sequence[Job], crew: Crew) -> int:
     left = list(jobs)
     while left:
         time.sleep(POLL)
-        ended = [job for job in left if job.run.anew().status() is not Status.RUNNING]
-        orphaned = [job for job in ended if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
+        seen = [(job, job.run.anew().status()) for job in left]
+        orphaned = [job for job, found in seen if found in (Status.TODO, Status.INTERRUPTED)]
         if status := launch(orphaned, len(orphaned), crew):
             return status
-        left = [job for job in left if job not in ended]
+        left = [job for job, found in seen if found is Status.RUNNING]
     return 0
 
 

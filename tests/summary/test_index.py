@@ -17,13 +17,17 @@ def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "SMALLEST", 2)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """With an index of all runs."""
+@pytest.fixture(params=["just changed", "settled"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Of settled runs there is an index."""
     fill(tmp_path, NUMBER)
-    settle(tmp_path)
+    if request.param == "settled":
+        settle(tmp_path)
     summarise(tmp_path)
     return tmp_path
+
+
+with_index = pytest.mark.parametrize("store", ["settled"], indirect=True)
 
 
 def settle(store: Path) -> None:
@@ -43,6 +47,7 @@ def seen(store: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in index.OWN} for row in found]
 
 
+@with_index
 def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(indexed(store)) == NUMBER
     by_index, rows = seen(store), summarise(store).rows()
@@ -50,7 +55,7 @@ def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, m
     assert (by_index, rows) == (seen(store), summarise(store).rows())
     monkeypatch.setattr(index, "SMALLEST", NUMBER + 1)
     assert (by_index, rows) == (seen(store), summarise(store).rows())
-    assert len(by_index) == NUMBER
+    assert len(by_index) == len(list(RunStore(store).runs())) == NUMBER
 
 
 def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> None:
@@ -61,12 +66,14 @@ def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> Non
     assert {entry.id for entry in summarise(tmp_path) if entry.status is Status.CORRUPT} == {run.id}
 
 
+@with_index
 def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Path) -> None:
     removed, *left = RunStore(store).runs()
     RunStore(store).remove(removed)
     fill(store / "more", 2 * NUMBER)
     added = list(RunStore(store / "more").runs())[-NUMBER:]
     ids = [run.directory.rename(store / run.id).name for run in added if not (store / run.id).exists()]
+    assert ids
     settle(store)
     index.read_results([RunStore(store).run(run_id) for run_id in ids])
     assert indexed(store) == {run.id for run in left} | set(ids)
@@ -76,6 +83,7 @@ def test_entries_are_told_apart_by_their_runs(store: Path) -> None:
     assert len(set(summarise(store))) == NUMBER
 
 
+@with_index
 def test_results_are_not_opened_again(store: Path) -> None:
     for run in RunStore(store).runs():
         stamp = run.result_file.stat()
@@ -116,6 +124,7 @@ def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_pat
         assert statuses[first.id] is statuses[second.id] is Status.CORRUPT
 
 
+@with_index
 def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
     run = next(RunStore(store).runs())
     run.history_file.write_text("epoch\n")
@@ -123,6 +132,7 @@ def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> No
     assert RunStore(store).run(run.id).status() is Status.CORRUPT
 
 
+@with_index
 @pytest.mark.parametrize("content", [b"", b"{}", b"0\n{}\n", b"\n\n", b"\xff"])
 def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
     before = seen(store)
@@ -133,6 +143,6 @@ def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
 
 def test_a_store_where_no_index_can_be_written_is_summarised(store: Path) -> None:
     before = seen(store)
-    (store / index.FILE).unlink()
+    (store / index.FILE).unlink(missing_ok=True)
     (store / index.FILE).mkdir()
     assert seen(store) == before
