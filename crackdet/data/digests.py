@@ -17,23 +17,18 @@ log = logging.getLogger(__name__)
 UNREADABLE = "unreadable:"
 
 
-def file_digests(paths: Sequence[Path], cache: Path) -> dict[Path, str]:
-    """The digest of each file; those whose size and time of change are known are not read again.
+def file_digests(paths: Sequence[str], cache: Path) -> dict[str, str]:
+    """The digest of each file, given by its absolute path; those of known size and time of change are not read again.
 
     A file that cannot be opened gets `unreadable:<path>`, which is not remembered: opening it may work next time.
     """
     if not paths:
         return {}
-    absolute = {path: str(path.absolute()) for path in paths}
-    name = hashlib.sha256(os.fsencode("\n".join(sorted(absolute.values())))).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode("\n".join(sorted(paths)))).hexdigest()[:16]
     memory = cache / "digests" / f"{name}.json"
     known = _read(memory)
     stamps = {path: _stamp(path) for path in paths}
-    digests = {
-        path: known[absolute[path]][2]
-        for path in paths
-        if absolute[path] in known and known[absolute[path]][:2] == stamps[path]
-    }
+    digests = {path: known[path][2] for path in paths if path in known and known[path][:2] == stamps[path]}
     missing = [path for path in paths if path not in digests]
     if missing:
         with bar("reading files", len(missing)) as progress, ThreadPoolExecutor() as pool:  # hashing frees the GIL
@@ -42,7 +37,7 @@ def file_digests(paths: Sequence[Path], cache: Path) -> dict[Path, str]:
                 progress.advance()
         lasting = [path for path in paths if not is_unreadable(digests[path])]
         try:
-            write_json(memory, {absolute[path]: [*stamps[path], digests[path]] for path in lasting})
+            write_json(memory, {path: [*stamps[path], digests[path]] for path in lasting})
         except OSError as error:
             log.warning("runtime.cache=%s: cannot be written (%s); files are read anew each time", cache, error)
     return digests
@@ -53,16 +48,16 @@ def is_unreadable(digest: str) -> bool:
     return digest.startswith(UNREADABLE)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: str) -> str:
     try:
-        return file_digest(path)
+        return file_digest(Path(path))
     except OSError:
         return f"{UNREADABLE}{path}"
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: str) -> list[int]:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  # a Path for each of many files costs more than to look at it
     except OSError:  # a link to nowhere
         return []
     return [status.st_size, status.st_mtime_ns]

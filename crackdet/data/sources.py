@@ -8,11 +8,11 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,8 @@ SPLIT_FOLDERS = {
 }
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """One image of a source. Photographs with the same digest have the same pixels."""
+class Photograph(NamedTuple):
+    """One image of a source, of which there are many. Those with the same digest have the same pixels."""
 
     name: str  # path relative to the root, or what stands for it
     crack: bool
@@ -148,12 +147,24 @@ class _Files:
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: there is no such folder")
 
-    def images(self, folder: Path) -> list[Path]:
-        return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.is_dir())
+    def images(self, folder: Path) -> list[str]:
+        """Names below the root, of all images in a folder and the folders in it; plain text, since there are many."""
 
-    def with_digests(self, found: Mapping[Path, Photograph]) -> list[Photograph]:
-        digests = file_digests(list(found), self.cache)
-        return [replace(photograph, digest=digests[path]) for path, photograph in found.items()]
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, PermissionError):  # what nobody may see is passed over
+                raise UserError(f"data.root={self.root}: {error.filename} cannot be read ({error.strerror})")
+
+        found = []
+        for place, _, names in os.walk(folder, onerror=refuse):
+            inside = Path(place).relative_to(self.root).as_posix()
+            start = "" if inside == "." else f"{inside}/"
+            found += [start + name for name in names if _is_image(name)]
+        return sorted(found)
+
+    def with_digests(self, found: Sequence[Photograph]) -> list[Photograph]:
+        start = (self.root.absolute() / "_").as_posix()[:-1]
+        digests = file_digests([start + photograph.name for photograph in found], self.cache)
+        return [photograph._replace(digest=digests[start + photograph.name]) for photograph in found]
 
     def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
         try:
@@ -187,18 +198,18 @@ class FolderSource(_Files):
     def photographs(self) -> list[Photograph]:
         folders = sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
-        found: dict[Path, Photograph] = {}
+        found: list[Photograph] = []
         for folder, split in splits.items() if splits else {self.root: None}.items():
-            self._read_classes(folder, split, found)
+            found += self._read_classes(folder, split)
         if self.data.groups is not None:
             groups = self._read_groups(self.data.groups)
-            for path, photograph in found.items():
+            for photograph in found:
                 if photograph.name not in groups:
                     raise UserError(
                         f"data.manifest={self.data.manifest}: has no row for {photograph.name}; "
                         f"data.groups={self.data.groups} needs one for each image"
                     )
-                found[path] = replace(photograph, group=groups[photograph.name])
+            found = [photograph._replace(group=groups[photograph.name]) for photograph in found]
         return checked(self.with_digests(found), f"data.root={self.data.root}")
 
     def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
@@ -209,7 +220,7 @@ class FolderSource(_Files):
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
         return self.mask_beside(folder / photograph.name, image_size)
 
-    def _read_classes(self, folder: Path, split: str | None, found: dict[Path, Photograph]) -> None:
+    def _read_classes(self, folder: Path, split: str | None) -> Iterator[Photograph]:
         classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and _plain(path.name) in self.meaning]
         if not classes:
             there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "no folder"
@@ -221,9 +232,8 @@ class FolderSource(_Files):
             images = self.images(path)
             if not images:
                 raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
-            for image in images:
-                name = image.relative_to(self.root).as_posix()
-                found[image] = Photograph(name, self.meaning[_plain(path.name)], "", split)
+            crack = self.meaning[_plain(path.name)]
+            yield from (Photograph(name, crack, "", split) for name in images)
 
     def _read_groups(self, column: str) -> dict[str, str]:
         path = self.root / self.data.manifest
@@ -250,16 +260,16 @@ class ArticleSource(_Files):
         self.data = data
 
     def photographs(self) -> list[Photograph]:
-        found: dict[Path, Photograph] = {}
+        found: list[Photograph] = []
         for split in ("train", "valid", "test"):
             folder = self.root / split / "images"
             if not folder.is_dir():
                 if split == "train":
                     raise UserError(f"data.root={self.data.root}: {folder} is missing; data=article needs it")
                 continue
-            for image in self.images(folder):
-                crack = self.data.negative_mark not in image.name
-                found[image] = Photograph(image.relative_to(self.root).as_posix(), crack, "", split)
+            for name in self.images(folder):
+                crack = self.data.negative_mark not in name.rpartition("/")[2]
+                found.append(Photograph(name, crack, "", split))
         return checked(self.with_digests(found), f"data.root={self.data.root}")
 
     def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
@@ -279,6 +289,11 @@ def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
         if not any(photograph.crack is crack for photograph in photographs):
             raise UserError(f"{where}: holds no image {what}; both classes are needed")
     return sorted(photographs, key=lambda photograph: photograph.order)
+
+
+def _is_image(name: str) -> bool:
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and f"{dot}{ending}".lower() in EXTENSIONS
 
 
 def _plain(name: str) -> str:

@@ -178,15 +178,21 @@ def plan_all(
 
 def check_all(jobs: Sequence[Job]) -> None:
     """Builds every network without computing, and reads the data, before the first run begins."""
-    from crackdet.training.run import prepare  # imports torch: seconds
+    from crackdet.training.run import check, prepare  # imports torch: seconds
 
+    read: set[str] = set()  # data that was found good
     problems: dict[str, list[str]] = {}
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(repr((job.config.model, job.config.data)), []).append(job)
     for same in alike.values():
+        config = same[0].config
         try:
-            prepare(same[0].config)
+            if (data := repr(config.data)) in read:
+                check(config)
+            else:
+                prepare(config)
+                read.add(data)
         except UserError as error:
             problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)
     listed = ["\n  ".join(combinations) + f"\n    {error}" for error, combinations in problems.items()]

@@ -47,16 +47,25 @@ RESULT_SCHEMA = 1
 DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
-def prepare(config: Config) -> dict[str, ImageSet]:
-    """The images, decoded; and everything looked at that can be wrong before training.
+def check(config: Config) -> None:
+    """Looks at everything but the images that can be wrong before training.
 
     Raises:
-        UserError: for a store, a device, a network, weights, trackers or data that cannot be used.
+        UserError: for a store, a device, a network, weights or trackers that cannot be used.
     """
     RunStore(Path(config.runtime.store).expanduser()).check_writable()
     choose_device(config.runtime)
     check_weights(config)
     check_trackers(config.tracker)
+
+
+def prepare(config: Config) -> dict[str, ImageSet]:
+    """The images, decoded, of a configuration that can be used.
+
+    Raises:
+        UserError: as `check`, or for data that cannot be used.
+    """
+    check(config)
     return load_splits(config.data, config.runtime)
 
 

@@ -150,7 +150,7 @@ def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageSet) -> No
 
 def test_copies_among_the_images_are_loaded_each(cached: ImageSet) -> None:
     first = cached.photographs[0]
-    doubled = replace(cached, photographs=[*cached.photographs, replace(first, name="copy")])
+    doubled = replace(cached, photographs=[*cached.photographs, first._replace(name="copy")])
     (batch,) = load(doubled, [np.array([0, 16])], CPU, None)
     assert torch.equal(batch.images[0], batch.images[1])
 

@@ -123,12 +123,12 @@ def test_another_size_and_other_photographs_are_another_cache(source: Counted, r
 
 
 def test_names_and_order_do_not_matter_to_the_cache(source: Counted, runtime: Runtime, decoded: Decode) -> None:
-    moved = [replace(photograph, name=f"moved/{photograph.name}") for photograph in reversed(source.photographs())]
+    moved = [photograph._replace(name=f"moved/{photograph.name}") for photograph in reversed(source.photographs())]
     assert decode_all(source, moved, SIZE, runtime).file == decoded().file
 
 
 def test_copies_are_decoded_once(source: Counted, runtime: Runtime) -> None:
-    copies = [*source.photographs(), *(replace(p, name=f"copy/{p.name}") for p in source.photographs())]
+    copies = [*source.photographs(), *(p._replace(name=f"copy/{p.name}") for p in source.photographs())]
     assert decode_all(source, copies, SIZE, runtime).array.shape == (8, SIZE, SIZE, 3)
     assert len(source.readings()) == 8
 

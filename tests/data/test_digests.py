@@ -30,67 +30,73 @@ def rewrite(path: Path, content: bytes, later: int = 0) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + later))
 
 
+def digests(paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Of files, by the memory in a folder."""
+    found = file_digests([str(path) for path in paths], folder / "cache")
+    return {Path(path): digest for path, digest in found.items()}
+
+
 def test_they_are_sha256_of_the_content(files: list[Path], tmp_path: Path) -> None:
-    assert file_digests(files, tmp_path / "cache") == {path: sha256(path.name.encode() * 10) for path in files}
+    assert digests(files, tmp_path) == {path: sha256(path.name.encode() * 10) for path in files}
 
 
 def test_no_file_has_no_digest(tmp_path: Path) -> None:
-    assert file_digests([], tmp_path / "cache") == {}
+    assert digests([], tmp_path) == {}
 
 
 def test_asking_again_reads_no_content(files: list[Path], tmp_path: Path) -> None:
-    before = file_digests(files, tmp_path / "cache")
+    before = digests(files, tmp_path)
     for path in files:
         rewrite(path, b"x" * 10)  # which only reading would show
-    assert file_digests(files, tmp_path / "cache") == before
+    assert digests(files, tmp_path) == before
 
 
 def test_a_file_of_another_time_is_read_again(files: list[Path], tmp_path: Path) -> None:
-    before = file_digests(files, tmp_path / "cache")
+    before = digests(files, tmp_path)
     rewrite(files[1], b"x" * 10, later=1000)
-    assert file_digests(files, tmp_path / "cache") == {**before, files[1]: sha256(b"x" * 10)}
+    assert digests(files, tmp_path) == {**before, files[1]: sha256(b"x" * 10)}
 
 
 def test_a_file_of_another_size_is_read_again(files: list[Path], tmp_path: Path) -> None:
-    before = file_digests(files, tmp_path / "cache")
+    before = digests(files, tmp_path)
     rewrite(files[1], b"x" * 11)
-    assert file_digests(files, tmp_path / "cache") == {**before, files[1]: sha256(b"x" * 11)}
+    assert digests(files, tmp_path) == {**before, files[1]: sha256(b"x" * 11)}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"FILE": 3}', '{"FILE": [10]}', '{"FILE": null}'])
 def test_a_damaged_memory_is_forgotten(content: str, files: list[Path], tmp_path: Path) -> None:
-    before = file_digests(files, tmp_path / "cache")
+    before = digests(files, tmp_path)
     (memory,) = (tmp_path / "cache").rglob("*.json")
     memory.write_text(content.replace("FILE", str(files[0])))
-    assert file_digests(files, tmp_path / "cache") == before
+    assert digests(files, tmp_path) == before
 
 
 def test_a_memory_of_half_entries_is_forgotten(files: list[Path], tmp_path: Path) -> None:
-    before = file_digests(files, tmp_path / "cache")
+    before = digests(files, tmp_path)
     (memory,) = (tmp_path / "cache").rglob("*.json")
     memory.write_text(json.dumps({path: entry[:2] for path, entry in json.loads(memory.read_text()).items()}))
-    assert file_digests(files, tmp_path / "cache") == before
+    assert digests(files, tmp_path) == before
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
     files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert file_digests(files, tmp_path / "cache")[files[0]] == sha256(b"a" * 10)
+    assert digests(files, tmp_path)[files[0]] == sha256(b"a" * 10)
     assert "runtime.cache" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(files: list[Path], tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "not yet there")
-    assert file_digests([*files, link], tmp_path / "cache")[link] == f"unreadable:{link}"
+    assert digests([*files, link], tmp_path)[link] == f"unreadable:{link}"
     (tmp_path / "not yet there").write_bytes(b"there")
-    assert file_digests([*files, link], tmp_path / "cache")[link] == sha256(b"there")
+    assert digests([*files, link], tmp_path)[link] == sha256(b"there")
 
 
 def test_what_cannot_be_opened_is_not_remembered(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()  # has a size and a time, as a file without permission has
-    assert file_digests([*files, tmp_path / "folder"], tmp_path / "cache")[tmp_path / "folder"].startswith("unreadable")
+    assert digests([*files, tmp_path / "folder"], tmp_path)[tmp_path / "folder"].startswith("unreadable")
     (memory,) = (tmp_path / "cache").rglob("*.json")
     assert str(files[0]) in memory.read_text()
     assert "unreadable" not in memory.read_text()
@@ -103,4 +109,4 @@ def test_a_name_of_another_encoding_is_no_obstacle(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
     for _ in range(2):
-        assert file_digests([path], tmp_path / "cache") == {path: sha256(b"content")}
+        assert digests([path], tmp_path) == {path: sha256(b"content")}

@@ -92,6 +92,15 @@ def test_images_of_deeper_folders_belong_to_the_class(root: Path, listing: Listi
     assert found(listing(folder(root)))["crack/bridge/north/deep.png"] == (True, None)
 
 
+@pytest.mark.parametrize("written", [".", "./", "../data", "{root}/", "/../{root}"])
+def test_a_root_may_be_written_in_any_way(
+    written: str, root: Path, listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = listing(folder(root))
+    monkeypatch.chdir(root)
+    assert listing(FolderData(root=written.format(root=root))) == usual
+
+
 def test_every_extension_is_found_in_any_case(tmp_path: Path, listing: Listing) -> None:
     root = fill(tmp_path / "data", {"noncrack": 1})
     for number, extension in enumerate([*EXTENSIONS, *(extension.upper() for extension in EXTENSIONS)], start=10):

@@ -109,7 +109,7 @@ def test_groups_and_copies_stay_together(
         for number, group in enumerate(grouping)
     ]
     for number, original in copied:
-        listed[number] = replace(listed[number], digest=listed[original].digest)
+        listed[number] = listed[number]._replace(digest=listed[original].digest)
     try:
         splits = split(in_order(listed), data(valid_fraction=valid, test_fraction=test, split_seed=seed))
     except UserError:
