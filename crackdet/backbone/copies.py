@@ -43,7 +43,8 @@ def check_onnx() -> None:
 def write_copies(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Copy]:
     """Writes what is wished, for any number of images of any size; of one size where a map has its channels last.
 
-    That is how Swin's windows of attention are known: torch.export needs minutes to follow them for any size.
+    That is how Swin's windows of attention are known: torch.export needs minutes to follow them for any size. What
+    torch.export writes is of one size, too, where it does not take others.
 
     Raises:
         UserError: where torch cannot convert the network, or the copy computes something else.
@@ -61,9 +62,12 @@ def write_copies(backbone: Backbone, folder: Path, onnx: bool, torch_export: boo
     program = _exported(maps, examples[0], any_size)
     copies = []
     if torch_export:
-        torch.export.save(program, folder / TORCH_EXPORT)
+        every_size = any_size and _takes_all(program, examples)  # torch 2.11 guards the halving of a map
+        shown = examples if every_size else examples[:2]
+        saved = program if every_size == any_size else _exported(maps, examples[0], every_size)
+        torch.export.save(saved, folder / TORCH_EXPORT)
         again = torch.export.load(folder / TORCH_EXPORT).module()
-        copies.append(Copy(TORCH_EXPORT, names, any_size, _difference(maps, again, examples, "--torch-export")))
+        copies.append(Copy(TORCH_EXPORT, names, every_size, _difference(maps, again, shown, "--torch-export")))
     if onnx:
         _write_onnx(program, examples[0], names, folder / ONNX)
         copies.append(Copy(ONNX, names, any_size, _difference(maps, _onnx_session(folder / ONNX), examples, "--onnx")))
@@ -87,6 +91,18 @@ def _exported(maps: nn.Module, images: Tensor, any_size: bool) -> ExportedProgra
             return torch.export.export(maps, (images,), dynamic_shapes=(sizes,))
     except Exception as error:  # torch.export has no exception of its own
         raise UserError(f"--onnx, --torch-export: torch.export cannot follow this network ({_first(error)})") from None
+
+
+def _takes_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:
+    """Whether none of these sizes is refused by guards that torch has put in."""
+    module = program.module()
+    try:
+        with torch.no_grad():
+            for images in examples:
+                module(images)
+    except (AssertionError, RuntimeError):
+        return False
+    return True
 
 
 def _write_onnx(program: ExportedProgram, images: Tensor, names: list[str], file: Path) -> None:
