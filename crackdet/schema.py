@@ -224,6 +224,7 @@ class Runtime:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     num_workers: int | None = setting(None, at_least=0)  # that decode images; null: one a core, up to 8
     threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice, divided by workers
+    cuda_graphs: bool | None = None  # a GPU's batches recorded and replayed; null: for all but networks of one's own
     workers: int = setting(1, at_least=1)  # processes that train the runs of a sweep side by side, one GPU each
     checkpoint_minutes: float = setting(5.0, at_least=0)  # between two saves of the resume state
     keep_state_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer

@@ -73,6 +73,7 @@ GIVEN: dict[str, Any] = {  # what is null by default
     "pos_weight": 2.0,
     "num_workers": 1,
     "threads": 1,
+    "cuda_graphs": True,
     "exclude": "seed == 1",
     "masks": "masks",
     "tensorboard": TensorBoard(),

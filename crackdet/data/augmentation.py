@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from crackdet.data.batches import move
 from crackdet.schema import Augmentation
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as torchvision's rgb_to_grayscale
@@ -29,8 +28,8 @@ def draw(num_images: int, seed: int, epoch: int) -> Tensor:
 
 
 def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
-    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS) on the CPU."""
-    flip_h, flip_v, turn, angle, bright, contrast, saturate, hue = move(numbers, images.device).unbind(1)
+    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS)."""
+    flip_h, flip_v, turn, angle, bright, contrast, saturate, hue = numbers.unbind(1)
     if settings.horizontal_flip:
         images = _where(flip_h < 0.5, images.flip(3), images)
     if settings.vertical_flip:

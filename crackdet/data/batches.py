@@ -25,7 +25,7 @@ _held: dict[tuple[Path, torch.device], Tensor] = {}  # the pixels of a cache fil
 class Batch:
     images: Tensor  # (N, 3, S, S), float32 in [0, 1], channels last in memory
     labels: Tensor  # (N,), float32: 1 is a crack
-    indices: Tensor  # (N,), places in the image set; on the CPU
+    indices: Tensor  # (N,), places in the image set
 
 
 def shuffled(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -46,15 +46,20 @@ def load(
     images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
 ) -> Iterator[Batch]:
     """The batches, one after the other, on the device; from its own memory where the whole set has room there."""
-    labels = torch.tensor(images.labels, dtype=torch.float32)
+    if not batches:
+        return
+    sizes = [len(indices) for indices in batches]
+    order = torch.from_numpy(np.concatenate(batches))
+    # all at once: for each batch a GPU would have to be handed three small things more
+    indices = torch.split(move(order, device), sizes)
+    labels = torch.split(move(torch.tensor(images.labels, dtype=torch.float32)[order], device), sizes)
     pixels: Iterator[Tensor]
     if images.pixels.file is None:
         pixels = (move(torch.from_numpy(array), device) for array in _streamed(images, batches, num_workers))
     else:
-        pixels = _gathered(images, batches, device)
-    for indices, batch in zip(batches, pixels, strict=True):
-        places = torch.from_numpy(indices)
-        yield Batch(to_input(batch), move(labels[places], device), places)
+        pixels = _gathered(images, order, sizes, device)
+    for batch in zip(pixels, labels, indices, strict=True):
+        yield Batch(to_input(batch[0]), *batch[1:])
 
 
 def to_input(pixels: Tensor) -> Tensor:
@@ -62,18 +67,17 @@ def to_input(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _gathered(images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device) -> Iterator[Tensor]:
-    rows = torch.tensor([images.pixels.rows[photograph.digest] for photograph in images.photographs])
+def _gathered(images: ImageSet, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
     assert images.pixels.file is not None, "decoded"
+    rows = torch.tensor([images.pixels.rows[photograph.digest] for photograph in images.photographs])[order]
     resident = _held.get((images.pixels.file, device))
     if resident is not None:
-        rows = rows.to(device)
-        for indices in batches:
-            yield resident.index_select(0, rows[move(torch.from_numpy(indices), device)])
+        for batch in torch.split(move(rows, device), sizes):
+            yield resident.index_select(0, batch)
     else:
         pixels = torch.from_numpy(images.pixels.array)
-        for indices in batches:
-            yield move(pixels.index_select(0, rows[torch.from_numpy(indices)]), device)
+        for batch in torch.split(rows, sizes):
+            yield move(pixels.index_select(0, batch), device)
 
 
 def hold(images: ImageSet, device: torch.device) -> None:

@@ -148,5 +148,6 @@ def compiles(config: Config, device: torch.device) -> bool:
     return True
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def autocast(precision: str, device: torch.device, keep_weights: bool = True) -> AbstractContextManager[None]:
+    """Computes in a number format; weights that were converted to it are kept to the end of the outermost block."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=keep_weights)

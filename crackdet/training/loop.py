@@ -4,8 +4,10 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +17,18 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from crackdet.console import ON_BAR, bar
 from crackdet.data import ImageSet
 from crackdet.data.augmentation import augment, draw, is_active
-from crackdet.data.batches import cut, load, shuffled
+from crackdet.data.batches import cut, load, move, shuffled
 from crackdet.errors import NotFinite
 from crackdet.schema import Config
 from crackdet.training.device import autocast
 from crackdet.training.memory import give_back_freed_memory
 from crackdet.training.metrics import Metrics, measure
+from crackdet.training.recorded import Recorded, own_stream
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
+
+OfBatch = Callable[..., Sequence[Tensor]]  # learn_batch or judge_batch, recorded or not
 
 
 def train(
@@ -32,24 +37,37 @@ def train(
     train_set: ImageSet,
     valid_set: ImageSet,
     precision: str,
+    recorded: bool,
     checkpointer: Checkpointer,
     on_epoch: Callable[[Progress], None],
 ) -> None:
     """Trains from wherever `state` stands to the last epoch; the best epoch ends up in `state.progress.best`.
+
+    `recorded` is whether batches become CUDA graphs.
 
     Raises:
         NotFinite: where the loss is no longer finite.
         Interrupted: where the process was asked to stop; the state has been saved.
     """
     trainer, progress = config.trainer, state.progress
-    with warnings.catch_warnings(), bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs:
+    learn: OfBatch = partial(learn_batch, state.model, config, precision)
+    judge: OfBatch = partial(judge_batch, state.model, precision)
+    if recorded:
+        learn = Recorded(learn, trainer.batch_size, list(state.model.parameters()))
+        judge = Recorded(partial(judge, keep_weights=False), trainer.batch_size)
+    stream = own_stream(next(state.model.parameters()).device) if recorded else nullcontext()
+    with (
+        stream,
+        warnings.catch_warnings(),
+        bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs,
+    ):
         # torch counts the optimizer's steps, and a resumed epoch may need none
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         while progress.epoch <= trainer.max_epochs and not progress.stopped_early(trainer):
-            train_epoch(state, config, train_set, precision, checkpointer)
+            train_epoch(state, config, train_set, learn, checkpointer)
             began = time.monotonic()
             workers = config.runtime.num_workers
-            logits = predict(state.model, valid_set, trainer.batch_size, precision, workers, checkpointer)
+            logits = predict(state.model, valid_set, trainer.batch_size, precision, workers, checkpointer, judge)
             metrics = measure(logits, torch.tensor(valid_set.labels, dtype=torch.float32), trainer.pos_weight)
             finish_epoch(state, config, len(train_set), logits, metrics, time.monotonic() - began)
             on_epoch(progress)
@@ -66,15 +84,15 @@ def train(
 
 
 def train_epoch(
-    state: TrainingState, config: Config, images: ImageSet, precision: str, checkpointer: Checkpointer
+    state: TrainingState, config: Config, images: ImageSet, learn: OfBatch, checkpointer: Checkpointer
 ) -> None:
     """The rest of the epoch that `state.progress` stands in."""
     trainer, progress, model, optimizer = config.trainer, state.progress, state.model, state.optimizer
     device = next(model.parameters()).device
-    augmentation = config.data.augmentation
     batches = cut(shuffled(len(images), config.seed, progress.epoch), trainer.batch_size)
-    numbers = draw(len(images), config.seed, progress.epoch) if is_active(augmentation) else None
-    pos_weight = None if trainer.pos_weight is None else torch.tensor(trainer.pos_weight, device=device)
+    numbers = None
+    if is_active(config.data.augmentation):
+        numbers = move(draw(len(images), config.seed, progress.epoch), device)
     precise = torch.float32 if device.type == "mps" else torch.float64
     loss_sum = torch.tensor(progress.loss_sum, dtype=precise, device=device)
     correct = torch.tensor(progress.correct, device=device)
@@ -89,15 +107,12 @@ def train_epoch(
     optimizer.zero_grad()
     todo = load(images, batches[progress.batch :], device, config.runtime.num_workers)
     for number, batch in enumerate(todo, progress.batch):
-        inputs = batch.images if numbers is None else augment(batch.images, numbers[batch.indices], augmentation)
-        with autocast(precision, device):
-            logits = model(inputs)
-        loss = binary_cross_entropy_with_logits(logits.float(), batch.labels, pos_weight=pos_weight, reduction="sum")
         first = number - number % trainer.accumulate_batches
         step = batches[first : first + trainer.accumulate_batches]
-        (loss / sum(map(len, step))).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step, however it is cut
-        loss_sum += loss.detach()
-        correct += ((logits > 0) == (batch.labels > 0.5)).sum()
+        drawn = None if numbers is None else numbers[batch.indices]
+        loss, right = learn(batch.images, batch.labels, drawn, sum(map(len, step)))
+        loss_sum += loss
+        correct += right
 
         last, due = number + 1 == len(batches), checkpointer.due()
         looked_at = device.type == "cpu" or last or due  # a look makes a GPU wait
@@ -120,6 +135,34 @@ def train_epoch(
     record(len(batches))
 
 
+def learn_batch(
+    model: nn.Module, config: Config, precision: str, images: Tensor, labels: Tensor, numbers: Tensor | None, total: int
+) -> tuple[Tensor, Tensor]:
+    """Adds the gradients of a batch; gives the sum of its losses and how many images it had right.
+
+    `images` and `labels` are those of a `Batch`, `numbers` the random ones of their augmentation. `total` is how many
+    images the step has, of which this batch may be a part.
+    """
+    inputs = images if numbers is None else augment(images, numbers, config.data.augmentation)
+    with autocast(precision, images.device):
+        logits = model(inputs)
+    weight = config.trainer.pos_weight
+    pos_weight = None if weight is None else torch.full((), weight, device=images.device)
+    loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
+    (loss / total).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step, however it is cut
+    return loss.detach(), ((logits > 0) == (labels > 0.5)).sum()
+
+
+def judge_batch(model: nn.Module, precision: str, images: Tensor, keep_weights: bool = True) -> tuple[Tensor]:
+    """Logits (N,) of images (N, 3, S, S).
+
+    Converted weights are kept for the next batch, unless this one is recorded: a graph must not read what somebody
+    else lets go of.
+    """
+    with autocast(precision, images.device, keep_weights):
+        return (model(images),)
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module,
@@ -128,14 +171,16 @@ def predict(
     precision: str,
     num_workers: int | None,
     checkpointer: Checkpointer | None = None,
+    judge: OfBatch | None = None,
 ) -> Tensor:
-    """Logits (N,), float32 on the CPU, of all images in their order."""
+    """Logits (N,), float32 on the CPU, of all images in their order; `judge` is `judge_batch` where it is recorded."""
     device = next(model.parameters()).device
+    judge = judge or partial(judge_batch, model, precision)
     model.eval()
     logits = []
     with autocast(precision, device):  # around all batches: weights are converted once
         for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
-            logits.append(model(batch.images).float())
+            logits.append(judge(batch.images)[0].float())
             if checkpointer is not None and checkpointer.asked_to_stop:
                 checkpointer.save()
     return torch.cat(logits).cpu()

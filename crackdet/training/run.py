@@ -38,6 +38,7 @@ from crackdet.training.loop import train
 from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
 from crackdet.training.metrics import measure_scores
 from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
+from crackdet.training.recorded import records
 from crackdet.training.resources import check_resources, estimate
 from crackdet.training.state import Checkpointer, Progress, TrainingState
 
@@ -101,7 +102,8 @@ def train_run(
         hold(sets["train"], device)
         memory = PeakMemory(device)
         precision = precision_of(config, device)
-        check_resources(estimate(config, precision), device, run.directory)
+        needs = estimate(config, precision)
+        check_resources(needs, device, run.directory)
         _write_beginning(run, config, identity, device, overrides)
         state = _begin(config, device)
         _resume(state, run, config, identity)
@@ -129,6 +131,7 @@ def train_run(
             sets["train"],
             sets["valid"],
             precision,
+            records(config, device, needs),
             checkpointer,
             on_epoch,
         )

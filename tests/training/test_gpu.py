@@ -8,34 +8,99 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from crackdet.compose import compose
+from crackdet.config import parse
 from crackdet.data import batches, data_fingerprint, load_splits
 from crackdet.errors import RunFailed
 from crackdet.identity import identify
-from crackdet.schema import Config
+from crackdet.schema import Config, to_dict
 from crackdet.store import RunStore, Status
 from crackdet.sweep.job import Job, execute
 from crackdet.training import loop
+from tests.conftest import TINY
 from tests.training.test_run import outcome, stopped, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 Configure = Callable[..., Config]
 
+NETWORKS = {
+    "custom": ("model=custom", *(setting for setting in TINY if setting.startswith("model."))),
+    "dropout": ("model=torchvision", "model.name=mobilenet_v2", "model.weights=null"),
+    "attention": ("model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=224"),
+}
 
-DROPOUT = ("model=torchvision", "model.name=mobilenet_v2", "model.weights=null")
-ATTENTION = ("model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=224")
+
+@pytest.fixture
+def on_gpu(places: list[str]) -> Configure:
+    """The configuration of a short run of one of `NETWORKS`, whose last batches are smaller than the others."""
+    tiny = [setting for setting in TINY if not setting.startswith("model.")]
+
+    def configure(network: str, *overrides: str) -> Config:
+        images = ("data.num_images=54", "data/augmentation=full")
+        steps = ("trainer.pos_weight=2", "trainer.clip_norm=1", "scheduler=step", "scheduler.step_epochs=1")
+        return compose([*tiny, *places, *NETWORKS[network], *images, *steps, "runtime.device=cuda", *overrides])
+
+    return configure
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("network", [(), DROPOUT, ATTENTION], ids=["custom", "dropout", "attention"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_an_interrupted_run_on_a_gpu_ends_as_one_left_alone(
-    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: tuple[str, ...], precision: str
+    on_gpu: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, precision: str
 ) -> None:
-    settings = (*network, "runtime.device=cuda", f"trainer.precision={precision}", "data/augmentation=flips")
-    alone = train(tiny(*settings, f"runtime.store={tmp_path / 'alone'}"))
-    stopped(tiny(*settings), monkeypatch, 8)
-    assert outcome(train(tiny(*settings))) == outcome(alone)
+    settings = (network, f"trainer.precision={precision}")
+    alone = train(on_gpu(*settings, f"runtime.store={tmp_path / 'alone'}"))
+    stopped(on_gpu(*settings), monkeypatch, 11)
+    assert outcome(train(on_gpu(*settings))) == outcome(alone)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_recorded_run_is_the_same_to_the_last_bit(
+    on_gpu: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, precision: str
+) -> None:
+    replay, replayed = torch.cuda.CUDAGraph.replay, Counter[str]()
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replayed[store] += 1
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    outcomes = {}
+    for store in ("true", "false"):
+        places = (f"runtime.store={tmp_path / store}", f"runtime.cuda_graphs={store}")
+        outcomes[store] = outcome(train(on_gpu(network, f"trainer.precision={precision}", *places)))
+    assert outcomes["true"] == outcomes["false"]
+    # of 5 whole batches to train on and 1 to validate in each of 2 epochs, all but the first ones
+    assert replayed == {"true": 10 - 1 + 2 - 1}
+
+
+class Waiting(nn.Module):
+    """A network of one's own that looks at a number, for which it waits for the GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 5, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.convolution(images)
+        return maps if maps.is_meta or maps.mean().item() < 100 else maps / 2
+
+
+def test_a_network_that_waits_for_the_gpu_is_recorded_only_where_that_is_wished(
+    on_gpu: Configure, tmp_path: Path
+) -> None:
+    def waiting(*overrides: str) -> Config:
+        model = {"_target_": f"{__name__}.Waiting", "name": "waiting"}
+        return parse({**to_dict(on_gpu("custom", *overrides)), "model": model})
+
+    assert train(waiting()).result is not None
+    with pytest.raises(RunFailed, match="cannot be recorded as a CUDA graph"):
+        train(waiting("runtime.cuda_graphs=true", f"runtime.store={tmp_path / 'recorded'}"))
+    assert train(on_gpu("dropout")).result is not None, "the next run of the process"
 
 
 def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
@@ -75,6 +140,7 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny()
+    monkeypatch.setattr(batches, "_held", {})
     images = load_splits(config.data, config.runtime)["train"]
     order = batches.cut(batches.shuffled(len(images), 0, 1), 8)
     device = torch.device("cuda", 0)
