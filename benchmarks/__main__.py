@@ -130,11 +130,11 @@ def _of_training(bench: Bench, case: Case, measured: dict[str, list[dict[str, An
         if case.network == "resnext50":
             yield Figure(
                 f"a step, {case.name}", "the best bare step", 1.3, bare / ours,
-                f"{case.batch / ours:.3f} and {case.batch / bare:.3f} s", at_most=True,
+                f"{case.batch / ours:.3g} and {case.batch / bare:.3g} s", at_most=True,
             )  # fmt: skip
         yield Figure(
             f"a step, {case.name}", "the floor of arithmetic and memory traffic", 1.4,
-            case.batch / ours / lowest.seconds, f"{case.batch / ours:.3f} s and {lowest}", at_most=True,
+            case.batch / ours / lowest.seconds, f"{case.batch / ours:.3g} s and {lowest}", at_most=True,
         )  # fmt: skip
     made_of = f"{ours:.1f} and {bare:.1f} images/s, in {measured['bare'][0]['precision']}"
     yield Figure(f"epoch throughput, {case.name}", "a bare loop over tensors in memory", 0.97, ours / bare, made_of)

@@ -34,7 +34,7 @@ class Floor:
         return batch / self.arithmetic / images_per_second
 
     def __str__(self) -> str:
-        return f"{self.seconds:.3f} s ({self.arithmetic:.3f} of arithmetic, {self.traffic:.3f} of traffic)"
+        return f"{self.seconds:.3g} s ({self.arithmetic:.3g} of arithmetic, {self.traffic:.3g} of traffic)"
 
 
 def floor(overrides: Sequence[str], machine: Machine, precision: str) -> Floor:
