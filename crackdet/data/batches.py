@@ -1,9 +1,7 @@
 """Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
 
 import gc
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crackdet.data import ImageSet
-from crackdet.data.decode import BadImage, decoders
-from crackdet.errors import RunFailed
+from crackdet.data.streaming import stream
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
-AHEAD = 3  # batches that streaming decodes in advance
 _held: dict[tuple[Path, torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
 
 
@@ -55,7 +51,7 @@ def load(
     labels = torch.split(move(torch.tensor(images.labels, dtype=torch.float32)[order], device), sizes)
     pixels: Iterator[Tensor]
     if images.pixels.file is None:
-        pixels = (move(torch.from_numpy(array), device) for array in _streamed(images, batches, num_workers))
+        pixels = (move(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
     else:
         pixels = _gathered(images, order, sizes, device)
     for batch in zip(pixels, labels, indices, strict=True):
@@ -97,28 +93,6 @@ def hold(images: ImageSet, device: torch.device) -> None:
         free, _ = torch.cuda.mem_get_info(device)
         if images.pixels.array.nbytes <= GPU_SHARE * free:
             _held[file, device] = torch.from_numpy(images.pixels.array).to(device)
-
-
-def _streamed(
-    images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: int | None
-) -> Iterator[NDArray[np.uint8]]:
-    """Decoding in threads: Pillow frees the interpreter's lock, so processes would only add their start."""
-    with ThreadPoolExecutor(decoders(num_workers)) as pool:
-        pending: deque[list] = deque()  # type: ignore[type-arg]
-        for indices in batches:
-            pending.append([pool.submit(_read, images, index) for index in indices])
-            if len(pending) > AHEAD:
-                yield np.stack([future.result() for future in pending.popleft()])
-        while pending:
-            yield np.stack([future.result() for future in pending.popleft()])
-
-
-def _read(images: ImageSet, index: int) -> NDArray[np.uint8]:
-    photograph = images.photographs[index]
-    try:
-        return images.pixels.read(photograph)
-    except BadImage as error:  # it could be read when the run began
-        raise RunFailed(f"data: {photograph.name}: {error}") from None
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:
