@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: 
         for pixels in _by_processes(images, batches, number):
             yield pixels
             done += 1
-    except BrokenProcessPool:  # killed, or a script that cannot be imported
+    except (BrokenProcessPool, OSError, NotImplementedError):  # killed, no room for them, a script without a guard
         _died.add(number)
         _processes.cache_clear()
         log.warning("the processes that decode images died; going on in this one")
@@ -53,7 +54,7 @@ def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: 
 
 def _by_threads(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
     """Pillow frees Python's lock as it decodes, so that a few processes would only add their start and copies."""
-    with ThreadPoolExecutor(number) as pool:
+    with ThreadPoolExecutor(min(number, MOST_THREADS)) as pool:
         pending: deque[list[Future[Pixels]]] = deque()
         for indices in batches:
             source, size = images.pixels.source, images.pixels.image_size
@@ -68,29 +69,35 @@ def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number
     """Each process decodes whole batches."""
     pool = _processes(number)
     pending: deque[Future[Pixels]] = deque()
-    try:
-        for indices in batches:
-            photographs = [images.photographs[index] for index in indices]
-            pending.append(pool.submit(_read, images.pixels.source, images.pixels.image_size, photographs))
-            if len(pending) > number:
-                yield pending.popleft().result()
-        while pending:
+    for indices in batches:
+        photographs = [images.photographs[index] for index in indices]
+        pending.append(pool.submit(_read, images.pixels.source, images.pixels.image_size, photographs))
+        if len(pending) > number:
             yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+    while pending:
+        yield pending.popleft().result()
+
+
+class _Decoder(SpawnProcess):
+    def terminate(self) -> None:
+        self.kill()  # of the signal that is meant it would not hear
+
+
+class _Decoders(SpawnContext):
+    Process = _Decoder
 
 
 @cache
 def _processes(number: int) -> ProcessPoolExecutor:
     """Kept for the epochs to come; spawned, so that they hold nothing of this process, such as its pipes."""
-    return ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn"), initializer=_serve)
+    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve)
 
 
 def _serve() -> None:
     """In a process that decodes: it ends with the one that started it, which alone hears of signals to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
