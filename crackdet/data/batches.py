@@ -54,8 +54,8 @@ def load(
         pixels = (move(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
     else:
         pixels = _gathered(images, order, sizes, device)
-    for batch in zip(pixels, labels, indices, strict=True):
-        yield Batch(to_input(batch[0]), *batch[1:])
+    for bytes_of_images, *others in zip(pixels, labels, indices, strict=True):
+        yield Batch(to_input(bytes_of_images), *others)
 
 
 def to_input(pixels: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ import pytest
 from crackdet.store import Status
 from crackdet.watch.board import Board
 from tests.conftest import TINY
+from tests.processes import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 120  # seconds: only a test that fails takes so long
 ENDLESS = ("trainer.max_epochs=100000", "trainer.patience=100000", "optimizer.learning_rate=1e-6")
 
 
@@ -29,17 +28,10 @@ def training(tmp_path: Path, places: list[str]) -> Iterator["subprocess.Popen[by
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "train.py"), *TINY, *places, *ENDLESS], cwd=tmp_path, stdout=log, stderr=log
         )
-    until(lambda: bool(list((tmp_path / "runs").glob("*/history.csv"))))
+    until(lambda: any((tmp_path / "runs").glob("*/history.csv")))
     yield process
     process.kill()
     process.wait()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
 
 
 class Terminal:
