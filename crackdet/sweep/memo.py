@@ -66,7 +66,7 @@ class Memo:
             StoreError: where its directory holds another configuration.
         """
         key = _key(overrides)
-        line = self._lines(self._file(key)).get(key)
+        line = None if self._place is None else self._lines(self._file(self._place, key)).get(key)
         if line is None:
             return None
         try:
@@ -99,28 +99,37 @@ class Memo:
             return
 
     def _append(self, lines: Mapping[str, str]) -> None:
-        if lines and not self._place.is_dir():
-            self._place.mkdir(parents=True, exist_ok=True)
+        place = self._place
+        if not lines or place is None:
+            return
+        if not place.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
             known = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime)
             for old in known[:-KEEP]:
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
         texts: dict[Path, str] = defaultdict(str)
         for key, line in lines.items():
-            texts[self._file(key)] += f"{key} {line}\n"
+            texts[self._file(place, key)] += f"{key} {line}\n"
         for path, text in texts.items():
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)  # at once: several processes may append
 
-    def _file(self, key: str) -> Path:
-        return self._place / f"{key[:SHARD]}.txt"
+    @staticmethod
+    def _file(place: Path, key: str) -> Path:
+        return place / f"{key[:SHARD]}.txt"
 
     @cached_property
-    def _place(self) -> Path:
-        """A folder named by what every memory depends on, so that none of it need be compared for each."""
+    def _place(self) -> Path | None:
+        """A folder named by what every memory depends on, so that none of it need be compared for each.
+
+        None where some of it cannot be looked at: then nothing would tell when it changes.
+        """
         places = [str(OWN), *(str(path.absolute()) for path in self.folders)]
         for package in ("hydra", "omegaconf"):
             found = importlib.util.find_spec(package)
             places += [found.origin] if found is not None and found.origin is not None else []
+        if not all(self._stamp(place).text for place in places):
+            return None
         stamps = [f"{place}:{self._stamp(place).text}" for place in places]
         context = json.dumps([self.kind, str(Path.cwd()), str(Path.home()), *stamps])
         return self.folder / hashlib.sha256(context.encode()).hexdigest()[:24]
@@ -139,7 +148,10 @@ class Memo:
     def _defaults_resolve(self) -> bool:
         """Whether a defaults list chooses by the environment or the clock, which a composed tree does not show."""
         files = (path for folder in self.folders for path in folder.rglob("*.y*ml"))
-        return any(RESOLVER_IN_DEFAULTS.search(path.read_bytes()) for path in files)
+        try:
+            return any(RESOLVER_IN_DEFAULTS.search(path.read_bytes()) for path in files if path.is_file())
+        except OSError:  # of a file that may not be read: it might
+            return True
 
     def _stamp(self, path: str) -> Stamp:
         if path not in self._stamps:
@@ -218,7 +230,10 @@ def _key(overrides: Sequence[str]) -> str:
 
 
 def _listing(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of each file, and of each folder with size -1; Python's compiled modules left out."""
+    """Name, size and time of each file, and of each folder with size -1; Python's compiled modules left out.
+
+    A link that leads nowhere, as editors leave them beside a file that is not saved, is a file by itself.
+    """
     yield prefix, -1, Path(folder).stat().st_mtime_ns
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -226,5 +241,5 @@ def _listing(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
                 if entry.name != "__pycache__":
                     yield from _listing(entry.path, f"{prefix}{entry.name}/")
             else:
-                status = entry.stat()
+                status = entry.stat(follow_symlinks=not entry.is_symlink() or Path(entry.path).exists())
                 yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns

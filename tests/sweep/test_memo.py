@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def age(folder: Path) -> None:
     """Makes files look as if they had been there for a while: what has just been changed is not remembered."""
     for path in [folder, *folder.rglob("*")]:
-        os.utime(path, (time.time() - 60,) * 2)
+        os.utime(path, (time.time() - 60,) * 2, follow_symlinks=False)
 
 
 class Remembered:
@@ -119,6 +119,16 @@ def test_a_finished_run_is_recalled_until_something_that_was_read_for_it_changes
 @pytest.mark.parametrize("what", list(CHANGES))
 def test_it_is_not_recalled_after_a_change_of(remembered: Remembered, what: str) -> None:
     CHANGES[what](remembered)
+    assert remembered.recall() is None
+
+
+@pytest.mark.parametrize("link", [".#config.yaml", "more.yaml"])
+def test_a_link_that_leads_nowhere_hides_no_change(remembered: Remembered, link: str) -> None:
+    (remembered.conf / link).symlink_to("somebody@somewhere:1")  # as editors leave them beside an unsaved file
+    age(remembered.conf.parent)
+    remembered.memo().remember([remembered.plan().meaning(remembered.tree)])
+    assert remembered.recall() == remembered.run
+    edit(remembered.conf / "config.yaml")
     assert remembered.recall() is None
 
 
