@@ -307,6 +307,13 @@ GROUPS: dict[str, dict[str, type]] = {
     "tracker": {"none": Tracker},
     "sweep": {"default": Sweep},
 }
+PATHS = {  # settings that say where something lies, by their dotted keys
+    f"{group}.{item.name}"
+    for group, schemas in GROUPS.items()
+    for schema in schemas.values()
+    for item in fields(schema)
+    if item.metadata.get("path")
+}
 TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "mlflow": MLflow}
 YOUNGER = ("sweep",)  # groups that configurations stored by earlier versions do not have
 FORMER = {"tracker": ("name",)}  # settings that only they have

@@ -17,13 +17,16 @@ from omegaconf.errors import OmegaConfBaseException
 from crackdet.compose import explain
 from crackdet.config import resolved
 from crackdet.errors import UserError
+from crackdet.schema import PATHS
 from crackdet.sweep.choosing import Excluded, is_of_sweep
 from crackdet.sweep.composition import Composer
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
-from crackdet.sweep.search.space import SEED, Branch, Params, Space, setting_at
+from crackdet.sweep.search.space import SEED, Branch, Example, Params, Space, setting_at
 from crackdet.wording import declared
 
+# Settings of which an identity holds more than the setting, something else, or nothing.
+HELD_OTHERWISE = {"model.name", "model.weights", "model._target_", "trainer.compile", *PATHS}
 MOST_DATA = 16  # sets of images that are listed to know their fingerprints
 
 
@@ -148,7 +151,7 @@ def _branch(
     """The part of the space under these options; None where all of it is excluded.
 
     Raises:
-        UserError: where neither the first nor the last values of its parameters can be trained.
+        UserError: where nothing of it can be trained.
     """
     bare = [_text(override) for name, override in given.fixed.items() if planner.is_group(name)]
     tree = planner.tree([*chosen, *bare])
@@ -171,11 +174,35 @@ def _branch(
         if parameter.key.startswith("+") or _has(tree, parameter.name):
             homeless.pop(name, None)
             parameters.append(parameter)
-    job = _example([*chosen, *fixed], parameters, given.seeds, planner)
-    if job is None:
-        return None
-    content = json.loads(job.identity.canonical)
-    return Branch(options, fixed, parameters, content, _fingerprints(job, parameters, planner))
+    examples = _examples([*chosen, *fixed], parameters, given.seeds, planner)
+    return Branch(options, fixed, parameters, examples) if examples else None
+
+
+def _examples(
+    overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: Planner
+) -> list[Example]:
+    """A run for each choice of the settings that identities hold otherwise, as far as they can be trained.
+
+    Raises:
+        UserError: where none can be, and not because all are excluded.
+    """
+    otherwise = [p for p in parameters if p.kind == "choice" and p.name in HELD_OTHERWISE]
+    others = [p for p in parameters if p not in otherwise]
+    found: list[Example] = []
+    problem: UserError | None = None
+    for texts in product(*(parameter.texts for parameter in otherwise)):
+        chosen = [parameter.override(text) for parameter, text in zip(otherwise, texts, strict=True)]
+        try:
+            job = _example([*overrides, *chosen], others, seeds, planner)
+        except UserError as error:
+            problem = problem or error
+            continue
+        if job is not None:
+            params = {parameter.name: text for parameter, text in zip(otherwise, texts, strict=True)}
+            found.append(Example(params, json.loads(job.identity.canonical), _fingerprints(job, others, planner)))
+    if problem and not found:
+        raise problem
+    return found
 
 
 def _fingerprints(job: Job, parameters: Sequence[Parameter], planner: Planner) -> list[str]:

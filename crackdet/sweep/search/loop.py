@@ -72,7 +72,7 @@ def search(
     if sweep.plan:
         found.show_plan()
         return
-    directory.mkdir(parents=True, exist_ok=True)
+    SweepRecord(directory).make()
     OmegaConf.save(config, directory / "multirun.yaml")
     status = found.run()
     warn_of_other_images(found.history)
@@ -275,7 +275,7 @@ def _max_epochs(space: Space, planner: Planner) -> int:
     for branch in space.branches:
         own = [p for p in branch.parameters if p.name == "trainer.max_epochs"]
         values = [int(value) for p in own for value in (p.values or [p.high])]
-        longest.append(max(values) if values else int(branch.content["trainer"]["max_epochs"]))
+        longest.append(max(values) if values else int(branch.examples[0].content["trainer"]["max_epochs"]))
     return max(longest)
 
 

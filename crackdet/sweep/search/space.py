@@ -22,18 +22,30 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
+class Example:
+    """A run of a branch."""
+
+    params: Params  # what was suggested for settings that identities hold otherwise: weights by what they are, no paths
+    content: Mapping[str, Any]  # its identity
+    fingerprints: Sequence[str] = ()  # of the data, where other parameters decide it; empty: too many to know
+
+
+@dataclass(frozen=True)
 class Branch:
     """One choice of options, and what it leaves open."""
 
     options: Mapping[str, str]  # parameter of a config group -> option
     fixed: Sequence[str]  # overrides of every suggestion in it
     parameters: Sequence[Parameter]  # those that its configurations have
-    content: Mapping[str, Any]  # the identity of one of its runs
-    fingerprints: Sequence[str] = ()  # of the data, where parameters decide it; empty: too many to know
+    examples: Sequence[Example]  # one for each choice of the settings that identities hold otherwise
 
-    def places(self, replicated: bool) -> list[str]:
-        """The dotted keys in which identities of its runs may differ."""
-        names = [parameter.name for parameter in self.parameters]
+    def free(self, example: Example) -> list[Parameter]:
+        """The parameters whose values are found in identities as they were suggested."""
+        return [parameter for parameter in self.parameters if parameter.name not in example.params]
+
+    def places(self, example: Example, replicated: bool) -> list[str]:
+        """The dotted keys in which identities of runs like the example may differ."""
+        names = [parameter.name for parameter in self.free(example)]
         data = ["fingerprint"] if any(name.startswith("data.") for name in names) else []
         return sorted([*names, *data, *([SEED] if replicated else [])])
 
@@ -97,13 +109,13 @@ class Space:
     def locate(self, content: Mapping[str, Any]) -> Located | None:
         """The suggestion that a run with this identity is of; None where it lies outside."""
         for places, known in self._fixed_parts.items():
-            for branch in known.get(_without(content, places), ()):
-                params = dict(branch.options)
-                for parameter in branch.parameters:
+            for branch, example in known.get(_without(content, places), ()):
+                params = {**branch.options, **example.params}
+                for parameter in branch.free(example):
                     params[parameter.name] = parameter.find(setting_at(content, parameter.name))
                 if None in params.values():
                     continue
-                if branch.fingerprints and content.get("fingerprint") not in branch.fingerprints:
+                if example.fingerprints and content.get("fingerprint") not in example.fingerprints:
                     continue
                 seed = str(content.get(SEED, 0))
                 if not self.seeds or seed in self.seeds:
@@ -115,7 +127,11 @@ class Space:
             "groups": [group.to_json() for group in self.groups],
             "seeds": list(self.seeds),
             "branches": [
-                {**vars(branch), "parameters": [parameter.to_json() for parameter in branch.parameters]}
+                {
+                    **vars(branch),
+                    "parameters": [parameter.to_json() for parameter in branch.parameters],
+                    "examples": [vars(example) for example in branch.examples],
+                }
                 for branch in self.branches
             ],
         }
@@ -123,7 +139,12 @@ class Space:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Space":
         branches = [
-            Branch(**{**branch, "parameters": [Parameter.from_json(p) for p in branch["parameters"]]})
+            Branch(
+                branch["options"],
+                branch["fixed"],
+                [Parameter.from_json(parameter) for parameter in branch["parameters"]],
+                [Example(**example) for example in branch["examples"]],
+            )
             for branch in content["branches"]
         ]
         return cls([Parameter.from_json(group) for group in content["groups"]], branches, content["seeds"])
@@ -133,11 +154,12 @@ class Space:
         return {tuple(branch.options[group.name] for group in self.groups): branch for branch in self.branches}
 
     @cached_property
-    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[Branch]]]:
-        parts: dict[tuple[str, ...], dict[str, list[Branch]]] = {}
+    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[tuple[Branch, Example]]]]:
+        parts: dict[tuple[str, ...], dict[str, list[tuple[Branch, Example]]]] = {}
         for branch in self.branches:
-            places = tuple(branch.places(bool(self.seeds)))
-            parts.setdefault(places, {}).setdefault(_without(branch.content, places), []).append(branch)
+            for example in branch.examples:
+                places = tuple(branch.places(example, bool(self.seeds)))
+                parts.setdefault(places, {}).setdefault(_without(example.content, places), []).append((branch, example))
         return parts
 
 

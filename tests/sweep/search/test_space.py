@@ -1,6 +1,8 @@
 """Search spaces: what depends on the chosen options, what is refused, which runs lie inside."""
 
 import json
+import shutil
+from pathlib import Path
 
 import optuna
 import pytest
@@ -88,6 +90,30 @@ def test_nulls_and_lists_are_found_in_identities(space: MakeSpace) -> None:
     for params in found.all():
         located = found.locate(json.loads(planner.job(found.overrides(params)).identity.canonical))
         assert located is not None and located.params == params
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=torchvision", "model.name=resnet18,resnet50"],  # DEFAULT weights of different names
+        ["model=torchvision", "model.name=resnet18", "model.weights=DEFAULT,null", "trainer.max_epochs=1,2"],
+        ["trainer.compile=true,false"],
+        ["model.weights={folder}/a.pth,{folder}/b.pth", "model.linear_features=range(8,17,8)"],
+        ["data=folder", "data.image_size=32", "data.root={folder}/a,{folder}/b"],
+    ],
+)
+def test_what_an_identity_holds_otherwise_than_it_was_suggested_is_found(
+    space: MakeSpace, tmp_path: Path, photographs: Path, overrides: list[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.pth").write_text(name)
+        shutil.copytree(photographs, tmp_path / name)
+    next((tmp_path / "b").rglob("*.png")).unlink()
+    found, planner = space(*(override.format(folder=tmp_path) for override in overrides))
+    for space_again in (found, Space.from_json(json.loads(json.dumps(found.to_json())))):
+        for params in found.all():
+            located = space_again.locate(json.loads(planner.job(found.overrides(params)).identity.canonical))
+            assert located is not None and located.params == params
 
 
 @pytest.mark.parametrize(
