@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from crackdet.schema import Config, flatten
 from crackdet.store import Failure, RunStore, Status
 from crackdet.summary import summarise
 from crackdet.summary.table import View
+from crackdet.sweep import grid
+from crackdet.sweep.crew.crew import Crew, Ended
 from crackdet.sweep.crew.launcher import LauncherCrew
 from crackdet.sweep.job import Job, execute
 from crackdet.training import run as training_run
@@ -232,3 +235,42 @@ def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: C
     stored = {key: value for key, value in flatten(job.run.anew().config).items() if key in entry.settings}
     assert dict(entry.settings) == stored
     assert entry.settings["data.split_seed"] == 3 and not any(key.startswith("runtime.") for key in entry.settings)
+
+
+def test_a_run_that_is_trained_again_goes_on_where_it_was_stopped(
+    tiny: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert execute(job_of(tiny())) is not None
+    again = job_of(tiny("runtime.rerun=true"))
+    assert execute(again, lambda history: "enough for now") is None
+    assert again.run.status() is Status.PRUNED and len(again.run.history) == 1
+    with caplog.at_level("INFO"):
+        assert execute(job_of(tiny("runtime.rerun=true"))) is not None
+    assert f"going on from {again.run.id}: epoch 2" in caplog.text
+
+
+class Passing(Crew):
+    """Whose jobs fail at once."""
+
+    size = None
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def start(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def wait(self) -> list[Ended]:
+        ended, self.jobs = [Ended(job, failed=True) for job in self.jobs], []
+        return ended
+
+
+def test_one_that_waits_for_others_waits_for_all_of_them(tiny: Configure) -> None:
+    orphan, held = job_of(tiny()), job_of(tiny("seed=1"))
+    orphan.run.directory.mkdir(parents=True)
+    orphan.run.history_file.touch()  # of a process that died
+    with held.run.claim():
+        waiting = ThreadPoolExecutor().submit(grid.wait, [orphan, held], Passing())
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=2.5 * grid.POLL)
+    assert waiting.result(timeout=60) == 1

@@ -105,7 +105,10 @@ def sweep(
     if settings.plan:
         show_plan([job for job in jobs if isinstance(job, Job)], settings.order)
         return
+    if not jobs:
+        raise UserError("sweep.exclude leaves nothing to train")
     record = SweepRecord(directory)
+    record.make()
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")
@@ -201,15 +204,15 @@ def check_all(jobs: Sequence[Job]) -> None:
 
 def wait(jobs: Sequence[Job], crew: Crew) -> int:
     """Waits for runs that other processes hold, and trains those whose process dies; a status as `launch`."""
-    left = list(jobs)
+    left, status = list(jobs), 0
     while left:
         time.sleep(POLL)
-        seen = [(job, job.run.anew().status()) for job in left]
-        orphaned = [job for job, found in seen if found in (Status.TODO, Status.INTERRUPTED)]
-        if status := launch(orphaned, len(orphaned), crew):
+        orphaned = [job for job in left if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
+        status = max(status, launch(orphaned, len(orphaned), crew))
+        if status >= 128:  # stopped
             return status
-        left = [job for job, found in seen if found is Status.RUNNING]
-    return 0
+        left = [job for job in left if job.run.anew().status() is Status.RUNNING]  # again: others take orphans too
+    return status
 
 
 def _refuse(problems: Sequence[str], total: int, wrong: int | None = None) -> None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crackdet.clean import remove, spare_weights
 from crackdet.config import parse
+from crackdet.console import refuse
 from crackdet.data import ImageSet, data_fingerprint
 from crackdet.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
 from crackdet.identity import LEFT_OUT, Identity, identify
@@ -25,7 +26,6 @@ from crackdet.schema import Config, flatten, to_dict
 from crackdet.store import AlreadyRunning, Failure, Run, RunStore, Status
 from crackdet.sweep.memo import SINGLE, Meaning, Memo, config_folders, lasts, what_it_read
 from crackdet.sweep.skip import finished_line
-from crackdet.sweep.start import refuse
 from crackdet.sweep_record import SweepRecord
 from crackdet.tracking import Subject, Trackers
 
@@ -103,7 +103,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
                 log.info("%s has been pruned by another process", run.id)
                 return None
             damage = run.damage(thorough=True)
-            if job.config.runtime.rerun:
+            if job.config.runtime.rerun and (run.result_file.exists() or _is_given_up(job)):
                 run.clear()
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
@@ -217,16 +217,19 @@ def _failed(run: Run, error: Exception) -> RunFailed:
 
 def _refuse_hopeless(job: Job) -> None:
     """Raises RunFailed where a run has failed so often, or in such a way, that it is not tried again."""
-    failure, attempts, limit = job.run.failure, job.run.attempts, job.config.runtime.retry_failed
-    if job.config.runtime.rerun or not failure:
-        return
-    if failure.get("kind") in (Failure.REFUSED, Failure.PRUNED):
-        return
-    if failure.get("kind") == Failure.HOPELESS or attempts >= limit:
+    if not job.config.runtime.rerun and _is_given_up(job):
         raise RunFailed(
-            f"{job.run.id} is not tried again after {attempts} attempts: {failure.get('reason')}; "
+            f"{job.run.id} is not tried again after {job.run.attempts} attempts: {job.run.failure.get('reason')}; "
             "runtime.rerun=true does, and so does a larger runtime.retry_failed where it is no NaN"
         )
+
+
+def _is_given_up(job: Job) -> bool:
+    """Whether a run has failed so often, or in such a way, that it is not tried again by itself."""
+    failure = job.run.failure
+    if not failure or failure.get("kind") in (Failure.REFUSED, Failure.PRUNED):
+        return False
+    return failure.get("kind") == Failure.HOPELESS or job.run.attempts >= job.config.runtime.retry_failed
 
 
 def _already_finished(run: Run) -> float:
