@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -38,6 +38,7 @@ from crackdet.schema import (
     SyntheticData,
     TorchvisionModel,
     UserModel,
+    flatten,
 )
 from crackdet.wording import allowed, describe, first_line, list_length, nearest, show_value
 
@@ -204,7 +205,8 @@ def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
         if isinstance(error, ConfigKeyError):
             *parents, last = key.split(".")
             if parents:
-                names = [item.name for item in fields(get_type_hints(schema)[parents[0]])]
+                kind = get_type_hints(schema)[parents[0]]
+                names = [item.name for item in fields(next(filter(is_dataclass, get_args(kind)), kind))]
             raise UserError(f"{full(key)}: unknown key{nearest(last, names)}") from None
         value = OmegaConf.select(OmegaConf.create(tree), key)
         raise UserError(f"{full(key)}={show_value(value)}: must be {allowed(full(key)) or 'of another type'}") from None
@@ -234,6 +236,10 @@ def _parse_user_model(tree: dict[str, Any]) -> UserModel:
             raise UserError(f"model.{key}: missing; {target} needs it, as in +model.{key}=VALUE")
         if parameter.annotation in FLOATS and type(arguments.get(key)) is int:
             arguments[key] = float(arguments[key])  # 1 and 1.0 are one value, hence one run
+    for key, value in flatten(arguments).items():
+        numbers = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, float)]
+        if not all(map(math.isfinite, numbers)):
+            raise UserError(f"model.{key}={show_value(value)}: must be a finite number")
     base = _merge(Model, {key: value for key, value in tree.items() if key in common}, "model")
     return UserModel(**vars(base), target=target, arguments=arguments)
 

@@ -5,9 +5,11 @@ On a terminal, bars live below the messages; elsewhere (a file, a pipe, CI) ther
 
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from rich import get_console, reconfigure
 from rich.markup import escape
@@ -23,6 +25,7 @@ from rich.progress import (
 
 log = logging.getLogger("crackdet")
 
+REFUSED = 2  # exit status
 ON_BAR = {"on_bar": True}
 WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
 
@@ -63,6 +66,12 @@ def harmless(text: object) -> str:
 def plain(text: object) -> str:
     """Text from a file for rich: harmless, and none of it taken for markup."""
     return escape(harmless(text))
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends the process with the status of a command that was refused, and a message why."""
+    print(f"error: {harmless(message)}", file=sys.stderr)
+    raise SystemExit(REFUSED)
 
 
 def progress_on_stderr() -> None:

@@ -3,9 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from crackdet.errors import UserError
 from crackdet.store import Run
 
 
@@ -19,13 +22,28 @@ class SweepRecord:
     def file(self) -> Path:
         return self.directory / "runs.jsonl"
 
+    def make(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            UserError: where that cannot be.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"hydra.sweep.dir={self.directory}: cannot be made ({error.strerror}); give another folder"
+            ) from None
+
     def add(self, run: Run, overrides: Sequence[str]) -> None:
         """Appends a run, in one write: jobs in several processes may do so at once."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.make()
         store = os.path.relpath(run.root, self.directory)
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self.file.open("ab+") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after what a process that died left half-written
+            file.write(begin + line.encode() + b"\n")
 
     def runs(self) -> dict[str, list[str]]:
         """Run ids with their overrides, in the order of their first mention."""
@@ -40,7 +58,11 @@ class SweepRecord:
             return Path(os.path.normpath(self.directory / entry["store"]))
         return None
 
-    def _lines(self) -> list[dict]:  # type: ignore[type-arg]
+    def _lines(self) -> list[dict[str, Any]]:
         if not self.file.exists():
             return []
-        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        entries = []
+        for line in self.file.read_bytes().splitlines():
+            with suppress(ValueError):  # half a line
+                entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"}]

@@ -103,6 +103,13 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
         ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),
         ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: too small for the 5 poolings"),
         ("model.conv_out=[1,", "model.conv_out=[1,: no viable alternative"),
+        ("sweep.plan=true", "sweep.plan=true: lists the runs of a sweep; give -m"),
+        ("hydra.job.chdir=true", "hydra.job.chdir=true: must be false"),
+        ("-m seed=0,1 hydra.job.chdir=true", "hydra.job.chdir=true: must be false"),
+        ("-m hydra/sweeper=basic seed=0,1 sweep.plan=true", "sweep.plan: is for crackdet's own sweepers"),
+        ("-m seed=0,1 sweep.exclude='seed>=0'", "sweep.exclude leaves nothing to train"),
+        ("-m seed=0,1 hydra.sweep.dir=/dev/null/sweep", "hydra.sweep.dir=/dev/null/sweep: cannot be made"),
+        ("tracker=tensorboard +tracker.tensorboard.foo=1", "tracker.tensorboard.foo: unknown key; known are folder"),
     ],
 )
 def test_a_wrong_value_is_one_message_and_nothing_is_trained(

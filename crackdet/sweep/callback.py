@@ -1,4 +1,4 @@
-"""The summary at the end of sweeps by Hydra's own sweepers, which know nothing of it."""
+"""What is said before Hydra begins, and the summary that sweeps by its own sweepers know nothing of."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,36 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from crackdet.console import refuse
+
 # folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
 unfinished: list[tuple[Path, bool]] = []
 
 
 class SummaryCallback(Callback):
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _check_folder(config)
+        if config.sweep.get("plan"):
+            refuse("sweep.plan=true: lists the runs of a sweep; give -m, or leave it out to train this run")
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _check_folder(config)
         if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
+            for key in ("plan", "zip", "exclude"):
+                if config.sweep.get(key):
+                    refuse(f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna")
             unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
+
+
+def _check_folder(config: DictConfig) -> None:
+    if config.hydra.job.chdir:
+        refuse(
+            "hydra.job.chdir=true: must be false; run store, data and cache lie where the command is given, "
+            "and each job would look for its own"
+        )
 
 
 def finish_all(status: int = 0) -> None:

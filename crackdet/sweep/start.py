@@ -11,12 +11,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.compose import explain
-from crackdet.console import harmless
+from crackdet.console import refuse
 from crackdet.errors import RunFailed, UserError
 from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
 
-REFUSED = 2
 NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")  # Hydra's
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # of crackdet, that bring these launchers
 
@@ -60,8 +59,3 @@ def start(hydra_main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         finish_all(130)
         raise SystemExit(130) from None
-
-
-def refuse(message: str) -> None:
-    print(f"error: {harmless(message)}", file=sys.stderr)
-    raise SystemExit(REFUSED)
