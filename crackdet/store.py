@@ -20,7 +20,7 @@ from filelock import Timeout
 
 from crackdet.errors import StoreError, UserError
 from crackdet.files import file_digest, read_csv, read_json, read_signed_json, write_json, write_signed_json
-from crackdet.identity import Identity
+from crackdet.identity import LEFT_OUT, Identity
 from crackdet.locks import is_held, lock
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
@@ -187,6 +187,28 @@ class Run:
         except (OSError, ValueError, yaml.YAMLError):
             return {}
         return tree if isinstance(tree, dict) else {}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All settings that decide the result, by group, and what the identity knows besides.
+
+        That is which photographs these were (`data.fingerprint`), what code (`model._source_`) and which file
+        (`model._weights_`): the settings may say the same of others.
+        """
+        settings = (self.result or {}).get("settings")
+        settings = settings or {group: value for group, value in self.config.items() if group not in LEFT_OUT}
+        content = read_json(self.identity_file)
+        model = content.get("model", {})
+        digest = re.match("sha256:(.{12})", str(model.get("weights")))
+        more = {
+            "data": {"fingerprint": str(content.get("fingerprint", ""))[:12]},
+            "model": {"_source_": str(model.get("_source_", ""))[:12], "_weights_": digest[1] if digest else ""},
+        }
+        for group, values in more.items():
+            known = {key: value for key, value in values.items() if value}
+            if known and isinstance(settings.get(group), dict):
+                settings = {**settings, group: {**settings[group], **known}}
+        return settings
 
     @property
     def failure(self) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Photographs -> splits -> decoded pixels -> batches. Everything up to `batches` works without torch."""
 
+import functools
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +10,11 @@ from pathlib import Path
 
 from crackdet.data.cache import DecodedPhotographs, decode_all
 from crackdet.data.sources import Photograph, fingerprint, open_source
-from crackdet.data.splits import check_classes, split
+from crackdet.data.splits import check_classes, shared_by, split
 from crackdet.errors import UserError
 from crackdet.schema import Data, Runtime
 
-__all__ = ["ImageSet", "data_fingerprint", "load_splits"]
+__all__ = ["ImageSet", "data_fingerprint", "image_digest", "load_splits"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,11 @@ class ImageSet:
         return [photograph.crack for photograph in self.photographs]
 
 
+@functools.cache
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)
+
+
 def data_fingerprint(data: Data, runtime: Runtime) -> str:
     """What the images and labels are, in one hash; the part of a run's identity that is not configuration.
 
@@ -38,6 +46,11 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
         UserError: where the data cannot be listed.
     """
     return fingerprint(open_source(data, Path(runtime.cache).expanduser()).photographs())
+
+
+def image_digest(photographs: Sequence[Photograph]) -> str:
+    """Which photographs these are, with their labels: runs are compared only on the same ones."""
+    return hashlib.sha256(json.dumps([(one.digest, one.crack) for one in photographs]).encode()).hexdigest()
 
 
 def load_splits(data: Data, runtime: Runtime) -> dict[str, ImageSet]:
@@ -48,6 +61,8 @@ def load_splits(data: Data, runtime: Runtime) -> dict[str, ImageSet]:
     """
     source = open_source(data, Path(runtime.cache).expanduser())
     splits = split(source.photographs(), data)
+    for remark in shared_by(splits):
+        _warn_once(remark)
     everything = [photograph for members in splits.values() for photograph in members]
     pixels = decode_all(source, everything, data.image_size, runtime)
     if pixels.bad:

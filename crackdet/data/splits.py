@@ -6,6 +6,7 @@ groups at a time. Byte-identical copies count as one group: on both sides of a s
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -36,6 +37,25 @@ def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photo
     splits = {**given, "test": own_test or given.get("test", [])}
     check_classes(splits)
     return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in splits.items()}
+
+
+def shared_by(splits: Mapping[str, Sequence[Photograph]]) -> list[str]:
+    """What each two splits have in common, a sentence each: nothing where they were drawn, but they may be given."""
+    said = []
+    for first, second in combinations(SPLITS, 2):
+        members, others = splits[second], splits[first]
+        copies = {photograph.digest for photograph in others}
+        groups = {photograph.group for photograph in others} - {None}
+        for what, shared in (
+            ("are copies of some in", [photograph for photograph in members if photograph.digest in copies]),
+            ("are of groups that are also in", [photograph for photograph in members if photograph.group in groups]),
+        ):
+            if shared:
+                said.append(
+                    f"data: {len(shared)} of {len(members)} {second} photographs {what} {first}, such as "
+                    f"{shared[0].name}: what is measured on them is too good"
+                )
+    return said
 
 
 def check_classes(splits: Mapping[str, Sequence[Photograph]]) -> None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.console import harmless
-from crackdet.data import ImageSet, load_splits
+from crackdet.data import ImageSet, image_digest, load_splits
 from crackdet.data.sources import open_source
 from crackdet.data.splits import SPLITS, split
 from crackdet.errors import UserError
@@ -101,20 +101,31 @@ def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str 
     with deterministic():
         logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
     metrics = measure(logits, torch.tensor(images.labels, dtype=torch.float32), config.trainer.pos_weight)
-    with_them = 0 if choice.is_own and part in ("valid", "test") else _trained_with(config, images)
+    with_them = _trained_with(config, images)
     return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
 
 
 def evaluate_test(run: Run, trust: bool = False) -> Tested:
-    """A run on its own test split: as recorded, or evaluated and recorded now.
+    """A run on its own test split: as recorded, or evaluated and recorded now, where the split is another since.
 
     Raises:
         UserError: where the run has no weights, or the data no test split.
     """
-    if found := recorded(run):
+    found, photographs = recorded(run), _test_photographs(run)
+    if found and photographs in (None, found.photographs):
         return found
     judged = judge(LoadedRun(run, trust), parse_choice("own"), "test")
-    return record(run, judged.metrics.accuracy, judged.images)
+    return record(run, judged.metrics.accuracy, judged.images, photographs)
+
+
+def _test_photographs(run: Run) -> str | None:
+    """Which photographs are its test split now, in one hash; None where they are not there."""
+    config = other_data(run, ())
+    try:
+        source = open_source(config.data, Path(config.runtime.cache).expanduser())
+        return image_digest(split(source.photographs(), config.data)["test"])
+    except (UserError, OSError):
+        return None
 
 
 def other_data(run: Run, overrides: Sequence[str]) -> Config:
@@ -144,7 +155,9 @@ def _part(splits: dict[str, ImageSet], part: str) -> ImageSet:
     names = SPLITS if part == ALL else (part,)
     photographs = [photograph for name in names for photograph in splits[name].photographs]
     if not photographs:
-        raise UserError(f"data: has no {part} split; data.test_fraction draws one")
+        raise UserError(
+            f"data: has no {part} split; a run with data.test_fraction draws one, of data without splits of its own"
+        )
     return replace(splits["train"], photographs=photographs)
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from crackdet.console import bar
+from crackdet.data import image_digest
 from crackdet.errors import UserError
 from crackdet.inference.evaluation import other_data
 from crackdet.inspection.record import write_pointing
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
 from crackdet.inspection.subject import Picture, Subject, evenly, load_split, pictures_of
 from crackdet.training.device import deterministic
-from crackdet.training.run import image_digest
 
 TOLERANCE = 15 / 500  # of a side
 BATCH = 16  # images
@@ -93,7 +93,7 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
         )
     if game.blank > MOST_BLANK:
         lines.append("what is blank is called a crack; the run may go by something that only images without one have")
-    if split == "valid" and image_digest(images) == (subject.run.result or {}).get("valid_digest"):
+    if split == "valid" and image_digest(images.photographs) == (subject.run.result or {}).get("valid_digest"):
         write_pointing(subject.run, game.as_json())
     return lines
 

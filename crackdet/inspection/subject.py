@@ -81,7 +81,9 @@ def load_split(subject: Subject, split: str, elsewhere: Config | None = None) ->
     config = elsewhere or subject.config
     images = load_splits(replace(config.data, image_size=subject.config.data.image_size), config.runtime)[split]
     if not len(images):
-        raise UserError(f"data: has no {split} split; data.test_fraction draws one")
+        raise UserError(
+            f"data: has no {split} split; a run with data.test_fraction draws one, of data without splits of its own"
+        )
     return images
 
 

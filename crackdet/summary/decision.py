@@ -62,6 +62,7 @@ class Decision:
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # whether combinations were compared beyond their runs: there are replicates or groups
     recommended: Entry  # the cheapest of what cannot be told from the best
+    alike: int  # networks that nothing tells from the best, itself among them: by themselves or by their combinations
     luck: float  # by how much the best of as many equally good networks is expected to look too good
     compared: int  # combinations that were compared; the others stand behind them
     differing: Sequence[str]  # the settings in which the runs differ, the seed among them
@@ -75,6 +76,11 @@ class Decision:
     def equivalent(self) -> list[Standing]:
         """The runs that cannot be told from the best, itself among them."""
         return [standing for standing in self.standings if standing.equivalent]
+
+    @property
+    def cheaper(self) -> list[Standing]:
+        """Those of them that need less computing than the best."""
+        return [standing for standing in self.equivalent if flops(standing.entry) < flops(self.best)]
 
     @property
     def equivalent_combinations(self) -> list[Combination]:
@@ -137,6 +143,8 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         combinations = [_alone(standings[places[0]], settings) for places, settings in gathered]
     passed = {id(standing.entry) for standing in standings if standing.equivalent}
     left = [entry for one in combinations if one.equivalent for entry in one.entries if id(entry) in passed]
+    chosen_from = {id(entry) for entry in left}
+    alike = [place for place, entry in enumerate(ranking) if place == 0 or id(entry) in chosen_from]
     return Decision(
         metric=metric,
         images=evidence.images,
@@ -145,7 +153,8 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         combinations=combinations,
         replicated=replicated,
         recommended=min(left or combinations[0].entries, key=lambda entry: (flops(entry), -entry.value(metric))),
-        luck=_luck(evidence, metric, [place for place, standing in enumerate(standings) if standing.equivalent]),
+        alike=len(alike),
+        luck=_luck(evidence, metric, alike),
         compared=sum(one.p_value is not None for one in combinations) + 1,
         differing=keys,
     )
@@ -198,6 +207,8 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
         variance = scores.var() / len(scores)
         if variance > 0 and 0 < values[place] < 1:
             number[place] = min(values[place] * (1 - values[place]) / variance, evidence.images)
+        else:
+            number[place] = evidence.counted(place, metric)
         if place:
             own, other = (replicates.sample(one[None]) for one in (scores, first))
             p_values[place] = replicates.compare(own, other, None)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from crackdet.identity import LEFT_OUT
 from crackdet.inspection.record import pointing_numbers
-from crackdet.schema import flatten
+from crackdet.schema import PATHS, flatten
 from crackdet.store import Run, Status
 
+KNOWN = ("data.fingerprint", "model._source_", "model._weights_")  # of settings: what the identity knows besides
 TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in their `failure.json`
 
 
@@ -57,10 +57,8 @@ class Entry:
 
     @property
     def tree(self) -> Mapping[str, Any]:
-        """All settings that decide the result, by group."""
-        if settings := (self.result or self.run.result or {}).get("settings"):  # for which one file of each is read
-            return settings  # type: ignore[no-any-return]
-        return {group: value for group, value in self.run.config.items() if group not in LEFT_OUT}
+        """All settings that decide the result, by group, as `Run.settings`."""
+        return self.run.settings if self.known is None else self.known["settings"]
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -108,8 +106,18 @@ def gather(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[tuple[An
 
 
 def differing(entries: Iterable[Entry]) -> list[str]:
-    """The settings in which runs differ, as dotted keys in the order of the configuration."""
-    return _differing([tree for entry in entries if (tree := entry.tree)], "")
+    """The settings in which runs differ, as dotted keys in the order of the configuration.
+
+    Where something lies is none of them: what it is, is. That is left out where other settings of its group say it.
+    """
+    having = [entry for entry in entries if entry.tree]
+    keys = [key for key in _differing([entry.tree for entry in having], "") if key not in PATHS]
+
+    def is_said(known: str) -> bool:
+        others = [key for key in keys if key.partition(".")[0] == known.partition(".")[0] and key not in KNOWN]
+        return len(gather(having, others)) == len(gather(having, [*others, known]))
+
+    return [key for key in keys if key not in KNOWN or not is_said(key)]
 
 
 def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

@@ -27,7 +27,7 @@ class Predictions:
     images: Sequence[str]
     labels: Bools  # (N,): a crack
     logits: Floats  # (N,)
-    groups: NDArray[np.int64] | None  # (N,), counted from 0; None where each image stands alone
+    groups: NDArray[np.int64] | None  # (N,), counted from 0, be it one; None where each image stands alone
 
 
 def read_predictions(run: Run) -> Predictions | None:
@@ -39,9 +39,7 @@ def read_predictions(run: Run) -> Predictions | None:
             images=[row["image"] for row in rows],
             labels=np.array([row["crack"] == "1" for row in rows]),
             logits=np.array([float(row["logit"]) for row in rows]),
-            groups=np.unique(names, return_inverse=True)[1]
-            if len({row.get("group") or "" for row in rows}) > 1
-            else None,
+            groups=np.unique(names, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -78,6 +76,18 @@ class Evidence:
                 packed[place] = np.packbits((predictions.logits > 0) == predictions.labels)
                 known[place] = True
         return packed, known
+
+    def counted(self, place: int, metric: str) -> int:
+        """How many images say something of a metric of the run at this place, where it is 0 or 1: none vary then."""
+        right = self.right(place)
+        if self.shared is None or right is None:
+            return self.images
+        cracks, called = self.shared.labels, self.shared.labels == right
+        return {
+            "precision": int(called.sum()),
+            "f1": int(cracks.sum() + called.sum()) // 2,
+            "roc_auc": int(min(cracks.sum(), (~cracks).sum())),
+        }.get(metric, self.images)
 
     def right(self, place: int) -> Bools | None:
         """Which images (N,) the run at this place of the ranking got right; None where that is not known."""

@@ -19,7 +19,7 @@ from crackdet.errors import WriteFailed
 from crackdet.files import SETTLED, write_text
 from crackdet.store import Run
 
-FILE = ".results-4"  # the number changes with the format
+FILE = ".results-5"  # the number changes with the format
 SMALLEST = 1000  # runs: fewer are opened one by one
 STALE = 0.1  # of the runs unknown to an index make it worth writing again
 OWN = ("files", "identity")  # more than half of a result, and of use only to whoever opens the run itself
@@ -38,8 +38,9 @@ class Stamp(NamedTuple):
 def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
     """The content of `result.json`, but for `OWN`, of those of these runs that are finished; by id.
 
-    The runs are of one store; of a small one, whose runs may be opened each, it gives none. A run whose file was
-    written over in its place since, where its folder did not change, is noticed by what uses it.
+    Its settings are `Run.settings`. The runs are of one store; of a small one, whose runs may be opened each, it gives
+    none. A run whose file was written over in its place since, where its folder did not change, is noticed by what
+    uses it.
     """
     if len(runs) < SMALLEST:
         return {}
@@ -61,8 +62,8 @@ def read_results(runs: Sequence[Run]) -> Mapping[str, Result]:
         run = run.anew()  # which is forgotten with all that it knows of its files
         if run.result is None or run.damage() is not None:
             continue
-        groups = _share(run.result.get("settings", {}), groups)
-        found[run.id] = {name: value for name, value in run.result.items() if name not in OWN}
+        groups = _share(run.settings, groups)
+        found[run.id] = {**{name: value for name, value in run.result.items() if name not in OWN}, "settings": groups}
         if began - stamp.folder > SETTLED * 1e9:
             settled[run.id] = stamp, found[run.id]
             unknown += 1

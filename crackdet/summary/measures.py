@@ -63,19 +63,26 @@ class Threshold:
     """Where to put the threshold so that so many of the cracks are found, and what that costs."""
 
     recall: float
-    probability: float  # an image is called a crack at this probability or above
+    probability: float  # an image is called a crack above it; written with no more digits than it takes
     false_alarms: float  # share of the images without a crack that are called one
     cracks: int  # images with a crack that this was measured on
 
 
 def threshold_for_recall(logits: Floats, labels: Bools, recall: float) -> Threshold:
-    """The largest threshold that finds at least `recall` (above 0, at most 1) of the cracks."""
-    cracks = np.sort(logits[labels])[::-1]
+    """A threshold that finds at least `recall` (above 0, at most 1) of the cracks and calls no image needlessly."""
+    chances = probabilities(logits)
+    cracks = np.sort(chances[labels])[::-1]
     wanted = max(int(np.ceil(recall * len(cracks) - 1e-9)), 1)
-    logit = cracks[wanted - 1]
-    return Threshold(
-        recall=float((cracks >= logit).mean()),
-        probability=_logistic(float(logit)),
-        false_alarms=float((logits[~labels] >= logit).mean()),
-        cracks=len(cracks),
-    )
+    least = float(cracks[wanted - 1])  # that is to be called
+    probability = _short(float(chances[chances < least].max(initial=0.0)), least)
+    called = chances > probability
+    return Threshold(float(called[labels].mean()), probability, float(called[~labels].mean()), len(cracks))
+
+
+def _short(low: float, high: float) -> float:
+    """A number from `low` to below `high` of few digits."""
+    for scale in (10.0**digits for digits in range(2, 16)):
+        found = (math.ceil(high * scale) - 1) / scale
+        if low <= found < high:
+            return found
+    return low

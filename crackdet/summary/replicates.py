@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crackdet.summary import statistics
 from crackdet.summary.statistics import Interval
 
+ROUNDING = 1e-9  # less than a sum of scores can differ by
 Floats = NDArray[np.float64]
 
 
@@ -58,7 +59,8 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     parts = _parts(image_variance, freedom, one)
     whole = sum(part for part, _ in parts)
     freedom = whole / sum(part / free for part, free in parts) if parts else freedom
-    most = len(one.scores) * one.runs if whole > 0 else number  # where nothing varies, replicates add nothing
+    # where images do not vary, be it because they are one group, replicates say nothing of other images
+    most = len(one.scores) * one.runs if image_variance > 0 else number
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
@@ -71,24 +73,27 @@ def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -
 def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> float:
     """The two-sided p-value that two combinations are equally good, by Welch's test.
 
-    Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed.
+    Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
+    is at least what these allow at all: that of all of them falling to one side.
     """
     difference = one.scores - other.scores
     variance, freedom, _ = _image_variance(difference, groups)
-    telling = np.count_nonzero(np.abs(_by_group(difference[None], groups)) > 1e-12)
+    telling = int(np.count_nonzero(np.abs(_by_group(difference[None], groups)) > ROUNDING))
     if telling < 2:
         return 1.0
+    least = 2.0 ** (1 - telling)
     parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
     if not parts:  # one is right on every image on which the other is wrong, in every run
-        return 0.0
+        return least
     whole = sum(part for part, _ in parts)
     freedom = whole**2 / sum(part**2 / free for part, free in parts)  # Satterthwaite 1946, Biometrics Bulletin 2, 110
-    return statistics.student(float(difference.mean()), whole, freedom)
+    return max(statistics.student(float(difference.mean()), whole, freedom), least)
 
 
 def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[float, float, int]:
     """Of the mean score, with its degrees of freedom and the number of independent draws."""
     sums = _by_group((scores - scores.mean())[None], groups)[0]
+    sums[np.abs(sums) < ROUNDING] = 0.0
     number = len(sums)
     return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, number
 

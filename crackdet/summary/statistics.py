@@ -29,9 +29,10 @@ def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Fl
 
     Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209), and above 99 % or with at most five mistakes,
     where that covers too little, the exact one of Clopper and Pearson (1934, Biometrika 26, 404). `number` need not be
-    whole.
+    whole; of no image at all the interval is 0 to 1.
     """
-    share, number = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
+    share, given = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
+    number = np.where(given > 0, given, 1.0)
     z = special.ndtri((1 + LEVEL) / 2)
     centre = (share + z**2 / (2 * number)) / (1 + z**2 / number)
     half = z * np.sqrt(share * (1 - share) / number + (z / (2 * number)) ** 2) / (1 + z**2 / number)
@@ -40,9 +41,9 @@ def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Fl
         exact_low = np.where(hits > 0, special.betaincinv(hits, misses + 1, (1 - LEVEL) / 2), 0.0)
         exact_high = np.where(misses > 0, special.betaincinv(hits + 1, misses, (1 + LEVEL) / 2), 1.0)
     exact = (share > NEAR_ONE) | (misses < FEW_WRONG + 0.5)  # not quite whole, as a product
-    return np.where(exact, exact_low, np.maximum(centre - half, 0)), np.where(
-        exact, exact_high, np.minimum(centre + half, 1)
-    )
+    low = np.where(exact, exact_low, np.maximum(centre - half, 0))
+    high = np.where(exact, exact_high, np.minimum(centre + half, 1))
+    return np.where(given > 0, low, 0.0), np.where(given > 0, high, 1.0)
 
 
 def effective_interval(share: float, variance: float, freedom: float, most: float) -> Interval:

@@ -104,9 +104,9 @@ def show_threshold(decision: "Decision", recall: float) -> None:
         return
     _line(
         console(),
-        f"to find {100 * found.recall:.4g} % of the {found.cracks} validation cracks, call a crack from probability "
-        f"{found.probability:.4g} with {entry.id}: it then calls {100 * found.false_alarms:.3g} % of the photographs "
-        "without a crack one",
+        f"to find {100 * found.recall:.4g} % of the {found.cracks} validation cracks, call a crack above probability "
+        f"{found.probability!r} (--threshold) with {entry.id}: it then calls {100 * found.false_alarms:.3g} % of the "
+        "validation photographs without a crack one; other photographs may show less of both",
     )
 
 

@@ -22,6 +22,7 @@ class Tested:
     accuracy: float
     images: int
     digest: str  # of the weights that were tested
+    photographs: str | None = None  # which they were; None where that is not known
 
     @property
     def interval(self) -> Interval:
@@ -34,16 +35,18 @@ def recorded(run: Run) -> Tested | None:
     content = read_signed_json(run.directory / FILE)
     if not content or content.get("digest") != _digest(run):
         return None
-    return Tested(float(content["accuracy"]), int(content["images"]), str(content["digest"]))
+    return Tested(
+        float(content["accuracy"]), int(content["images"]), str(content["digest"]), content.get("photographs")
+    )
 
 
-def record(run: Run, accuracy: float, images: int) -> Tested:
+def record(run: Run, accuracy: float, images: int, photographs: str | None) -> Tested:
     """Keeps what an evaluation of the published weights found.
 
     Raises:
         UserError: where the run is not finished.
     """
-    found = Tested(accuracy, images, _digest(run))
+    found = Tested(accuracy, images, _digest(run), photographs)
     with run.claim():
         write_signed_json(run.directory / FILE, asdict(found))
     return found

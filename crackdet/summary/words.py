@@ -46,6 +46,10 @@ def _advice(decision: "Decision") -> str:
             return "Take it: no other does as well, beyond what chance explains."
         if number == 1:
             return "Take it: no other network does as well on these photographs, beyond what chance explains."
+        cheaper = len(decision.cheaper)
+        if cheaper:  # whose combinations do worse
+            those = f"{cheaper} cheaper ones" if cheaper > 1 else "a cheaper one"
+            return f"Take it: these photographs alone do not tell {those} from it, but {_worse(decision, cheaper)}."
         return f"Take it: of the {number} networks that chance does not tell apart, none is cheaper to run."
     value = percent(decision.standing(chosen).value, decision.images)
     cost = _cost(best, chosen)
@@ -56,6 +60,19 @@ def _advice(decision: "Decision") -> str:
         f"Take {chosen.id}, with {value}, all the same: trained again from other seeds its settings do better on "
         f"average ({percent(own.mean, decision.images)} against {percent(other.mean, decision.images)}), and {cost}."
     )
+
+
+def _worse(decision: "Decision", number: int) -> str:
+    """Why cheaper networks that are no worse by themselves are not taken."""
+    they = "they do" if number > 1 else "it does"
+    if not has_replicates(decision):
+        return f"{they} worse from group to group of photographs"
+    return f"trained again from other seeds {'their' if number > 1 else 'its'} settings do worse on average"
+
+
+def has_replicates(decision: "Decision") -> bool:
+    """Whether some settings were trained from several seeds."""
+    return any(len(one.entries) > 1 for one in decision.combinations)
 
 
 def _cost(best: Entry, chosen: Entry) -> str:
@@ -74,20 +91,21 @@ def _cost(best: Entry, chosen: Entry) -> str:
 def notes(decision: "Decision") -> list[str]:
     """The decision's reservations, a sentence each."""
     said: list[str] = []
-    number = len(decision.equivalent)
-    if number > 1 and decision.luck > 0:
+    if decision.alike > 1 and decision.luck > 0:
         points = 100 * decision.luck
         said.append(
-            f"The best of many looks better than it is: of {number} networks that are equally good, the best is "
-            f"expected to show {points:.2g} points too much on these photographs, by luck alone."
+            f"The best of many looks better than it is: of {decision.alike} networks that are equally good, the best "
+            f"is expected to show {points:.2g} points too much on these photographs, by luck alone."
         )
-    if decision.replicated:
+    if has_replicates(decision):
         runs = sum(len(one.entries) for one in decision.combinations)
         what = f"{runs} networks are {len(decision.combinations)} combinations of settings"
         said.append(
             f"{what}; trained again, {len(decision.equivalent_combinations)} of them cannot be told from the best one."
         )
-    if decision.groups is not None:
+    if decision.groups == 1:
+        said.append("The photographs are all of one group: what they say of others is not known.")
+    elif decision.groups is not None:
         said.append(
             f"The photographs come from {decision.groups} groups, each of which counts as one draw where combinations "
             "are compared; intervals of single networks take every photograph for one."

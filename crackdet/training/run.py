@@ -1,6 +1,5 @@
 """One run from claim to publication: prepare, resume or begin, train, write the result last."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +13,10 @@ from safetensors.torch import save_file
 
 from crackdet import provenance
 from crackdet.bits import pack
-from crackdet.data import ImageSet, load_splits
+from crackdet.data import ImageSet, image_digest, load_splits
 from crackdet.data.batches import hold
 from crackdet.data.sources import Photograph
-from crackdet.errors import Pruned, WriteFailed
+from crackdet.errors import Pruned, UserError, WriteFailed
 from crackdet.files import replacing, write_csv, write_json, write_text
 from crackdet.identity import LEFT_OUT, Identity
 from crackdet.models import Classifier, build, check_weights, feature_flops
@@ -67,7 +66,13 @@ def prepare(config: Config) -> dict[str, ImageSet]:
         UserError: as `check`, or for data that cannot be used.
     """
     check(config)
-    return load_splits(config.data, config.runtime)
+    splits = load_splits(config.data, config.runtime)
+    if config.data.test_fraction and not splits["test"]:
+        raise UserError(
+            f"data.test_fraction={config.data.test_fraction}: draws no test split, since the photographs are in splits "
+            "of their own or too few; leave it out, or give test photographs in a folder test"
+        )
+    return splits
 
 
 def train_run(
@@ -242,7 +247,7 @@ def _publish(
         "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
         "train_images": len(sets["train"]),
         "valid_images": len(valid),
-        "valid_digest": image_digest(sets["valid"]),
+        "valid_digest": image_digest(valid),
         "right": pack(((best.logits > 0) == torch.tensor(sets["valid"].labels)).numpy()),
         **remarks,
         "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
@@ -275,9 +280,3 @@ def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
             log.warning("the state is not kept for more epochs: %s", error)
     else:
         run.state_file.unlink(missing_ok=True)
-
-
-def image_digest(images: ImageSet) -> str:
-    """Which images these are: runs are compared only on the same ones."""
-    content = [(photograph.digest, photograph.crack) for photograph in images.photographs]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

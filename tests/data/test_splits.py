@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crackdet.compose import compose
 from crackdet.data import load_splits
 from crackdet.data.sources import Photograph, open_source
-from crackdet.data.splits import SPLITS, split
+from crackdet.data.splits import SPLITS, shared_by, split
 from crackdet.errors import UserError
 from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill
@@ -168,6 +168,17 @@ def test_a_split_of_one_class_is_refused(part: str) -> None:
     parts = {name: photographs(3, 0 if name == part else 3, name) for name in SPLITS}
     with pytest.raises(UserError, match=f"the {part} split has no image without a crack"):
         split([photograph for members in parts.values() for photograph in members], data())
+
+
+def test_what_given_splits_share_is_told() -> None:
+    train, valid, test = (photographs(5, 5, name) for name in SPLITS)
+    assert shared_by({"train": train, "valid": valid, "test": test}) == []
+    copied = [*valid, train[0]._replace(split="valid", name="again.jpg")]
+    (remark,) = shared_by({"train": train, "valid": copied, "test": test})
+    assert remark.startswith("data: 1 of 11 valid photographs are copies of some in train, such as again.jpg")
+    one, other = ([photograph._replace(group="wall") for photograph in members] for members in (train, test))
+    (remark,) = shared_by({"train": one, "valid": valid, "test": other})
+    assert remark.startswith("data: 10 of 10 test photographs are of groups that are also in train")
 
 
 # --- subsets ------------------------------------------------------------------------------------------

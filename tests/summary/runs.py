@@ -24,12 +24,16 @@ def publish(
     flops: int = 1000,
     groups: Sequence[str] | None = None,
     older: bool = False,
+    root: str = "photographs",
+    fingerprint: str = "0" * 64,
     **model: Any,
 ) -> Run:
     """A run of a network with these settings; `older` as before results said which images are right."""
     seed = model.pop("seed", 0)
-    settings = {"seed": seed, "model": {"name": "custom", **model}}
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    identity = {"seed": seed, "model": {"name": "custom", **model}, "data": {"image_size": 64}}
+    settings = {**identity, "data": {"image_size": 64, "root": root}}
+    identity["fingerprint"] = fingerprint
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     run = RunStore(store).run(f"custom-{digest[:12]}")
     run.directory.mkdir(parents=True)
     called = logits > 0
@@ -41,7 +45,7 @@ def publish(
     write_csv(
         run.predictions_file, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     )
-    write_json(run.identity_file, settings)
+    write_json(run.identity_file, identity)
     run.weights_file.write_bytes(b"weights")
     run.publish(
         {

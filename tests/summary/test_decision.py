@@ -14,6 +14,7 @@ import crackdet
 from crackdet.store import Run
 from crackdet.summary import evidence, summarise
 from crackdet.summary.decision import Decision
+from crackdet.summary.entries import differing
 from tests.summary.runs import Bools, drawn, publish
 
 LABELS = np.arange(300) % 2 == 0
@@ -172,3 +173,68 @@ def test_files_and_data_frame_say_the_same(tmp_path: Path) -> None:
     assert list(frame["recommended"]) == [row["recommended"] == "True" for row in rows]
     assert (frame["low"] <= frame["accuracy"]).all() and (frame["accuracy"] <= frame["high"]).all()
     assert frame.groupby("model.width")["accuracy"].mean().max() == pytest.approx(decision.combinations[0].mean)
+
+
+def test_replicates_are_runs_on_the_same_photographs_wherever_these_lie(tmp_path: Path) -> None:
+    for seed in range(2):
+        publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 1), seed=seed, root=f"folder {seed}")
+        publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 9), seed=seed, fingerprint="1" * 64)
+    decision = decided(tmp_path)
+    assert decision.differing == ["seed", "data.fingerprint"]
+    assert [len(one.entries) for one in decision.combinations] == [2, 2]
+    assert {one.settings["data.fingerprint"] for one in decision.combinations} == {"0" * 12, "1" * 12}
+
+
+def test_what_other_settings_say_of_the_photographs_is_not_said_again(tmp_path: Path) -> None:
+    for place in range(3):
+        publish(tmp_path, LABELS, drawn(LABELS, 2, place + 1), width=place)
+    entries = list(summarise(tmp_path))
+    assert differing(entries) == ["model.width"]
+    for entry in entries:  # as synthetic ones are said by their settings
+        tree = entry.run.settings["data"]
+        tree |= {"seed": entry.setting("model.width"), "fingerprint": f"of {entry.setting('model.width')}"}
+    assert differing(entries) == ["model.width", "data.seed"]
+
+
+def test_cheaper_networks_that_are_not_taken_are_not_denied(tmp_path: Path) -> None:
+    """Eight single runs that chance does not tell apart, of which four are cheaper and of a worse combination."""
+    for seed in range(4):
+        for width, wrong, flops in ((1, 6, 900), (0, 15, 100)):
+            mistakes = np.random.default_rng([seed, width]).permutation(300)[:wrong]
+            logits = np.where(LABELS, 1.0, -1.0)
+            logits[mistakes] *= -1
+            publish(tmp_path, LABELS, logits, flops, width=width, seed=seed)
+    decision = decided(tmp_path)
+    assert decision.recommended.setting("model.width") == 1 and len(decision.cheaper) >= 2
+    assert not decision.combinations[1].equivalent
+    _, advice = decision.sentences
+    assert f"do not tell {len(decision.cheaper)} cheaper ones from it" in advice
+    assert "their settings do worse on average" in advice
+    assert decision.alike == sum(one.entry.setting("model.width") == 1 for one in decision.equivalent)
+
+
+def test_photographs_of_one_group_say_nothing_of_others(tmp_path: Path) -> None:
+    replicates(tmp_path, ["the wall"] * 300)
+    decision = decided(tmp_path)
+    assert decision.groups == 1 and any("all of one group" in note for note in decision.notes)
+    assert all(one.equivalent for one in decision.combinations)
+    assert all(one.interval.high - one.interval.low > 0.5 for one in decision.combinations)
+
+
+@pytest.mark.parametrize(("metric", "counted"), [("precision", 1), ("f1", 5), ("roc_auc", 5), ("recall", 5)])
+def test_a_perfect_score_is_as_sure_as_the_photographs_it_is_of(tmp_path: Path, metric: str, counted: int) -> None:
+    labels = np.arange(300) < 5
+    logits = np.where(labels, 1.0, -1.0)
+    if metric == "precision":
+        logits[1:5] = -0.5  # one alarm, and that true
+    publish(tmp_path, labels, logits)
+    (standing,) = decided(tmp_path, metric).standings
+    assert standing.value == 1
+    expected = stats.binomtest(counted, counted).proportion_ci(0.95, "exact")
+    assert standing.interval == pytest.approx((expected.low, 1))
+
+
+def test_of_a_network_that_never_alarms_the_precision_is_not_known(tmp_path: Path) -> None:
+    publish(tmp_path, LABELS, np.full(300, -1.0))
+    (standing,) = decided(tmp_path, "precision").standings
+    assert standing.interval == (0, 1)

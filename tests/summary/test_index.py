@@ -44,7 +44,7 @@ def indexed(store: Path) -> set[str]:
 def seen(store: Path) -> list[dict[str, Any]]:
     """What a summary says of each run; the digests of its files are asked of the run itself."""
     found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarise(store)]
-    return [{name: value for name, value in row.items() if name not in index.OWN} for row in found]
+    return [{name: value for name, value in row.items() if name not in (*index.OWN, "settings")} for row in found]
 
 
 @with_index

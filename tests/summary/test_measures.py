@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.summary.measures import call_scores, roc_scores, threshold_for_recall
+from crackdet.summary.measures import call_scores, probabilities, roc_scores, threshold_for_recall
 from crackdet.training.metrics import measure
 
 samples = st.lists(
@@ -39,12 +39,18 @@ def test_the_variance_of_the_scores_is_that_of_a_bootstrap(metric: str) -> None:
 
 
 @given(samples, st.floats(0.01, 1))
-def test_the_threshold_is_the_largest_that_finds_so_many_cracks(found: list[tuple[float, bool]], recall: float) -> None:
+def test_above_the_threshold_are_so_many_cracks_and_no_more(found: list[tuple[float, bool]], recall: float) -> None:
     logits, labels = np.array([logit for logit, _ in found]), np.array([crack for _, crack in found])
     threshold = threshold_for_recall(logits, labels, recall)
-    probabilities = 1 / (1 + np.exp(-logits))
-    cracks = probabilities[labels]
-    enough = [one for one in cracks if (cracks >= one).mean() >= recall - 1e-9]
-    assert threshold.probability == pytest.approx(max(enough))
-    assert threshold.recall == pytest.approx((cracks >= max(enough)).mean())
-    assert threshold.false_alarms == pytest.approx((probabilities[~labels] >= max(enough)).mean())
+    chances = probabilities(logits)
+    cracks = chances[labels]
+    least = max(one for one in cracks if (cracks >= one).mean() >= recall - 1e-9)
+    called = chances > float(repr(threshold.probability))  # as a user copies it
+    assert (called == (chances >= least)).all()
+    assert threshold.recall == cracks[cracks >= least].size / cracks.size
+    assert threshold.false_alarms == called[~labels].mean()
+
+
+def test_a_threshold_has_few_digits() -> None:
+    logits = np.array([3.3, 1.7, 0.2, -4.0])
+    assert threshold_for_recall(logits, np.array([True, True, False, False]), 1).probability == 0.84

@@ -105,3 +105,21 @@ def test_the_truly_best_is_among_those_that_cannot_be_told_from_the_best(runs: i
     score = judge(ladder, 200)
     assert score.kept_best >= 0.95
     assert score.kept < 0.9, "what is clearly worse is left out"
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_few_groups_tell_no_more_than_their_signs_can(number: int) -> None:
+    """Each wall has one image more right with the first network: no variance, and yet few draws."""
+    groups = np.arange(100 * number) // 100
+    first, second = np.ones((1, 100 * number)), np.ones((1, 100 * number))
+    second[0, ::100] = 0
+    p_value = replicates.compare(replicates.sample(second), replicates.sample(first), groups)
+    assert p_value == pytest.approx(2.0 ** (1 - number))
+
+
+def test_groups_that_are_equally_good_are_few_draws_all_the_same() -> None:
+    scores = np.ones((1, 300))
+    scores[0, [0, 150, 299]] = 0
+    low, high = replicates.interval(replicates.sample(scores), np.arange(300) // 100)
+    expected = statistics.proportion_interval(0.99, 3)
+    assert (low, high) == pytest.approx(tuple(map(float, expected)))

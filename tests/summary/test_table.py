@@ -1,5 +1,6 @@
 """`crackdet summary` as it is typed."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crackdet.cli import app
+from crackdet.compose import compose
 from tests.summary.runs import drawn, publish
 from tests.training.test_run import Configure, train
 
@@ -70,9 +72,8 @@ def test_what_the_user_got_wrong_is_one_message(store: Path, options: tuple[str,
 
 
 def test_the_threshold_for_a_wanted_recall_is_told(store: Path) -> None:
-    assert "to find 100 % of the 100 validation cracks, call a crack from probability" in summary(
-        store, "--recall", "1"
-    )
+    output = summary(store, "--recall", "1")
+    assert "to find 100 % of the 100 validation cracks, call a crack above probability 0." in output
 
 
 def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
@@ -88,6 +89,23 @@ def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
     assert [line for line in summary(store, "--test").splitlines() if "test accuracy" in line] == [
         line for line in output.splitlines() if "test accuracy" in line
     ]
+
+
+def test_the_winner_is_tested_again_on_other_photographs(places: list[str], photographs: Path) -> None:
+    shutil.copytree(photographs, photographs / "test")
+    for part in ("train", "valid"):
+        (photographs / part).mkdir()
+        for name in ("Positive", "Negative"):
+            shutil.copytree(photographs / name, photographs / part / name)
+    for name in ("Positive", "Negative"):
+        shutil.rmtree(photographs / name)
+    tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
+    run = train(compose(["data=folder", f"data.root={photographs}", *tiny, *places]))
+    assert "on 16 photographs" in summary(run.root, "--test")
+    next((photographs / "test").rglob("*.png")).unlink()
+    assert "on 15 photographs" in summary(run.root, "--test")
+    shutil.rmtree(photographs)
+    assert "on 15 photographs" in summary(run.root, "--test"), "where they are gone it is believed"
 
 
 def test_eighty_columns_are_enough(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
