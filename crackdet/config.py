@@ -219,7 +219,10 @@ def _parse_user_model(tree: dict[str, Any]) -> UserModel:
     if not tree.get("name"):
         raise UserError("model.name: missing; a network of one's own needs a name for its run ids")
     arguments = {key: value for key, value in tree.items() if key not in common and key != "_target_"}
-    parameters = inspect.signature(locate(target)).parameters
+    try:
+        parameters = inspect.signature(locate(target)).parameters
+    except (TypeError, ValueError):
+        raise UserError(f"model._target_={target}: must be a class, or a function that makes a network") from None
     for key in arguments:
         if key not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             raise UserError(f"model.{key}: {target} takes no such argument{nearest(key, list(parameters))}")

@@ -30,6 +30,8 @@ def setting(default: Any = NO_DEFAULT, **allowed: Any) -> Any:
     return field(default=default, metadata=allowed)
 
 
+MOST_SEED = 2**63 - 1  # that every generator takes
+
 # --- model: the network -------------------------------------------------------------------------------
 
 
@@ -42,7 +44,9 @@ class Model:
     weights: str | None = None  # torchvision weights name, local .pth / .safetensors, or null: random
     freeze_features: bool = False  # train the classifier only
     batchnorm: str = setting("train", choices=("train", "eval"))  # eval: keep the running statistics
-    input_mean: list[float] | None = setting(None, length=3)  # per RGB channel of [0, 1]; null: the weights'
+    input_mean: list[float] | None = setting(
+        None, length=3, at_least=0, at_most=1
+    )  # per RGB channel of [0, 1]; null: the weights'
     input_std: list[float] | None = setting(None, length=3, above=0)
 
 
@@ -96,7 +100,7 @@ class Data:
     max_images: int | None = setting(None, at_least=4)  # a stratified subset of so many; null: all
     valid_fraction: float = setting(0.2, above=0, below=1)  # drawn where the data has no valid split itself
     test_fraction: float = setting(0.0, at_least=0, below=1)  # held out beside it; 0: none
-    split_seed: int = setting(0, at_least=0)  # of the split and of the subset
+    split_seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # of the split and of the subset
     on_bad_image: str = setting("error", choices=("error", "skip"))  # unreadable or truncated files
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -108,7 +112,7 @@ class SyntheticData(Data):
     crack_fraction: float = setting(0.5, above=0, below=1)
     hard_negatives: float = setting(0.5, at_least=0, at_most=1)  # share of negatives with something crack-like
     difficulty: float = setting(0.4, at_least=0, at_most=1)  # 0: wide dark cracks; 1: hairlines and clutter
-    seed: int = setting(0, at_least=0)  # of the drawing; replicates (`seed`) see the same images
+    seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # of the drawing; replicates (`seed`) see the same images
 
 
 @dataclass
@@ -266,7 +270,7 @@ class Sweep:
 
 @dataclass
 class Seeded:
-    seed: int = setting(0, at_least=0)  # initial weights, order of the images, augmentation
+    seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # initial weights, order of the images, augmentation
 
 
 @dataclass

@@ -346,6 +346,17 @@ def test_a_class_that_cannot_be_imported_is_refused(own: Callable[..., dict[str,
     assert "package.module.Class" in message
 
 
+def test_a_target_that_cannot_be_called_is_refused(own: Callable[..., dict[str, Any]]) -> None:
+    assert "must be a class, or a function that makes a network" in own_refusal(own("torch.nn"))
+
+
+@pytest.mark.parametrize(("value", "shown"), [(float("inf"), "inf"), ([0.5, float("nan")], "[0.5,nan]")])
+def test_an_argument_that_is_no_number_is_refused(
+    own: Callable[..., dict[str, Any]], value: object, shown: str
+) -> None:
+    assert own_refusal(own(width=8, slope=value)) == f"model.slope={shown}: must be a finite number"
+
+
 def test_settings_of_every_network_are_checked_beside_ones_own(own: Callable[..., dict[str, Any]]) -> None:
     message = own_refusal(own(width=8, linear_features=0))
     assert message == "model.linear_features=0: must be a whole number at least 1"

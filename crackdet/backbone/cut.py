@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -36,6 +36,11 @@ def cut(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule
     return body
 
 
+def in_order(maps: Mapping[str, Tensor]) -> list[Tensor]:
+    """What the module gives, stage by stage: it comes in the order in which it was computed."""
+    return [maps[str(number)] for number in range(len(maps))]
+
+
 def oriented(found: Tensor, stage: Map) -> Tensor:
     """A map as (N, C, H, W), whatever order of dimensions its module has."""
     return found.permute(0, 3, 1, 2) if stage.channels_last else found
@@ -59,7 +64,12 @@ def examine(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[M
     for stage, tensor in zip(stages, found, strict=True):
         if tensor.ndim != 4 or stage.channels not in (tensor.shape[1], tensor.shape[3]):
             raise UserError(f"{name}: {stage.name} gives {tuple(tensor.shape)}, no map of {stage.channels} channels")
-        maps.append(Map(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels))
+        one = Map(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
+        height, width = oriented(tensor, one).shape[2:]
+        stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)
+        if not 0.7 < stride / stage.stride < 1.4:  # a map of few cells grows by whole ones
+            raise UserError(f"{name}: {stage.name} gives maps of stride {stride:.3g}, which should be {stage.stride}")
+        maps.append(one)
     for side in range(stages[-1].stride, PROBE[0]):
         with contextlib.suppress(Exception):
             _maps(body, side, side)
@@ -104,7 +114,7 @@ def freeze(body: fx.GraphModule, trainable_stages: int) -> None:
 
 def _maps(body: nn.Module, height: int, width: int) -> list[Tensor]:
     with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # a module of torch.fx prints where it raises
-        return list(body(torch.empty(1, 3, height, width, device="meta")).values())
+        return in_order(body(torch.empty(1, 3, height, width, device="meta")))
 
 
 def _operations(module: nn.Module, side: int) -> int:

@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms.v2.functional import resize
 
 from crackdet import IMAGENET_MEAN, IMAGENET_STD
-from crackdet.backbone.cut import oriented
+from crackdet.backbone.cut import in_order, oriented
 from crackdet.backbone.description import Description
 from crackdet.errors import UserError
 
@@ -50,7 +50,7 @@ class Backbone(nn.Module):
             ("own_mean", description.mean),
             ("own_std", description.std),
         ):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+            self.register_buffer(name, _of_channels(name, values), persistent=False)
         self.pyramid = None
         self.out_channels = self.stages[-1].channels
         if pyramid:
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
 
         `images` (N, 3, H, W) are in [0, 1] and not yet normalised.
         """
-        found = self.body((images - self.own_mean) / self.own_std).values()
+        found = in_order(self.body((images - self.own_mean) / self.own_std))
         return {stage.name: oriented(tensor, stage) for stage, tensor in zip(self.stages, found, strict=True)}
 
     def anchors(self, smallest: float = 32.0) -> AnchorGenerator:
@@ -132,6 +132,14 @@ class Backbone(nn.Module):
         side = self.description.image_size
         pixels: Tensor = resize(region.to(self.own_mean.device), [side, side], antialias=True)
         return pixels / 255 if region.dtype == torch.uint8 else pixels.to(self.own_mean.dtype)
+
+
+def _of_channels(name: str, values: Sequence[float]) -> Tensor:
+    """(3, 1, 1), of pixels in [0, 1]; raises UserError for what cannot be a mean or a deviation of those."""
+    fits = (lambda value: 0 <= value <= 1) if name.endswith("mean") else (lambda value: value > 0)
+    if len(values) != 3 or not all(map(fits, values)):
+        raise UserError(f"{name}={list(values)}: must be three numbers, for red, green and blue in [0, 1]")
+    return torch.tensor(values).view(3, 1, 1)
 
 
 def enumerate_maps(maps: Sequence[Tensor]) -> list[tuple[str, Tensor]]:

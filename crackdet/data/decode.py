@@ -72,14 +72,17 @@ def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
 def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
     """Where the crack is, (image_size, image_size): a pixel of which any part is crack counts, for cracks are thin.
 
-    White is crack; in a file of zeros and ones the ones, in a palette every colour but the first.
+    White is crack and what is transparent is none; in a file of zeros and ones the ones, in a palette every colour but
+    the first.
 
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
     with _opened(path) as image:
-        values = np.asarray(image if image.mode in ("P", "1") else _to_rgb(image).convert("L"))
-        bright = values > (127 if image.mode not in ("P", "1") and values.max() > 1 else 0)
+        mask = _upright(image)
+        listed = mask.mode in ("P", "1")
+        values = np.asarray(mask if listed else _to_rgb(mask, "black").convert("L"))
+        bright = values > (127 if not listed and values.max() > 1 else 0)
     share = Image.fromarray(bright.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
     return np.asarray(share) > 0
 
@@ -106,7 +109,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         return _from_grey(_eight_bits(np.asarray(image).astype(np.int64)))
     if image.mode == "F":
@@ -116,7 +119,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _from_grey(values * whole)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, behind), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from crackdet.config import parse
+from crackdet.errors import UserError
 from crackdet.identity import is_weights_file
 from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension, stages
@@ -193,7 +194,7 @@ def _on_meta(family: Family) -> nn.Module:
     try:
         with torch.device("meta"):
             return family.whole()
-    except RuntimeError:  # a constructor that looks into tensors, as RegNet's does for its widths
+    except (RuntimeError, UserError):  # a constructor that looks into tensors, as RegNet's does for its widths
         with torch.random.fork_rng(devices=[]):
             return family.whole().to("meta")
 

@@ -1,5 +1,6 @@
 """A crack classifier: normalised image -> feature extractor -> three linear layers -> one logit."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +108,7 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
 def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
     """The resolutions of a feature extractor that was trained on images of this size, finest first."""
     declared = getattr(feature_extractor, "stages", None)
-    if callable(declared):
+    if callable(declared) and not isinstance(declared, nn.Module):  # a network may call a part of itself so
         return list(declared())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
@@ -136,7 +137,10 @@ def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int
 
 
 def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[str, int, int]]:
-    """Name, channels and side of each map that a module gives for a square image, in order."""
+    """Name, channels and side of each map that a module gives for a square image, in order.
+
+    Of a module that is called several times, as one `pool` for all, no map has its name.
+    """
     maps: list[tuple[str, int, int]] = []
 
     def hook(name: str):  # type: ignore[no-untyped-def]
@@ -158,7 +162,8 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
         feature_extractor.train(was_training)
         for handle in handles:
             handle.remove()
-    return maps
+    calls = Counter(name for name, _, _ in maps)
+    return [one for one in maps if calls[one[0]] == 1]
 
 
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:

@@ -16,7 +16,7 @@ class UserFamily(OwnFamily):
     def whole(self) -> nn.Module:
         try:
             network = locate(self.model.target)(**self.model.arguments)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a user's network may raise anything
             raise UserError(f"model: {self.model.target} does not take {self.model.arguments}: {error}") from error
         if not isinstance(network, nn.Module):
             raise UserError(

@@ -99,7 +99,8 @@ def notes(decision: "Decision") -> list[str]:
         )
     if has_replicates(decision):
         runs = sum(len(one.entries) for one in decision.combinations)
-        what = f"{runs} networks are {len(decision.combinations)} combinations of settings"
+        count = len(decision.combinations)
+        what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"
         said.append(
             f"{what}; trained again, {len(decision.equivalent_combinations)} of them cannot be told from the best one."
         )

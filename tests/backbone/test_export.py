@@ -178,6 +178,54 @@ class ChannelsLast(nn.Module):
         return self.mix(self.order(self.convolution(images)))
 
 
+class UpAgain(nn.Module):
+    """Goes back up in resolution, as a U-Net does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (
+            nn.Conv2d(3, 4, 3, 2, 1),
+            nn.Conv2d(4, 4, 3, 2, 1),
+            nn.Conv2d(4, 4, 3, 2, 1),
+        )
+        self.up, self.last = nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        fine = self.second(self.first(images))
+        return self.last(self.up(self.third(fine)) + fine)
+
+
+class OnePool(nn.Module):
+    """Calls one of its modules several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (
+            nn.Conv2d(3, 4, 3, 1, 1),
+            nn.Conv2d(4, 4, 3, 1, 1),
+            nn.Conv2d(4, 8, 3, 1, 1),
+        )
+        self.pool, self.relu = nn.MaxPool2d(2), nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images
+        for convolution in (self.first, self.second, self.third):
+            maps = self.pool(self.relu(convolution(maps)))
+        return maps.mean((2, 3))
+
+
+class NamedStages(nn.Module):
+    """Calls a part of itself as crackdet calls what a network may say of its resolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 6, 3, 2, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.stages(images)
+        return maps.mean((2, 3))
+
+
 @pytest.fixture
 def own(tmp_path: Path, publish: Publish) -> Callable[[str], Run]:
     def published(name: str) -> Run:
@@ -197,6 +245,34 @@ def test_ones_own_network_is_exported_and_loaded_by_who_trusts_it(own: Callable[
     assert [(stage.channels, stage.stride) for stage in backbone.stages] == [(4, 2), (6, 4)]
     trainable = {name for name, parameter in backbone.body.named_parameters() if parameter.requires_grad}
     assert trainable == {"second.weight", "second.bias"} | ({"scale"} & set(backbone.body.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("UpAgain", [("first", 4, 2), ("last", 4, 4), ("third", 4, 8)]),
+        ("OnePool", [("first", 4, 1), ("second", 4, 2), ("third", 8, 4)]),
+        ("NamedStages", [("stages.0", 4, 2), ("stages", 6, 4)]),
+    ],
+)
+def test_each_map_is_that_of_the_module_that_it_is_called_by(
+    own: Callable[[str], Run], tmp_path: Path, name: str, expected: list[tuple[str, int, int]]
+) -> None:
+    run = own(name)
+    export(run, tmp_path / "backbone", trust=True)
+    backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True)
+    assert [(stage.name, stage.channels, stage.stride) for stage in backbone.stages] == expected
+    model, images, found = LoadedRun(run, trust=True).model("cpu"), torch.rand(1, 3, 64, 96), {}
+    for stage in backbone.stages:
+        model.feature_extractor.get_submodule(stage.name).register_forward_hook(
+            lambda _module, _inputs, output, name=stage.name: found.__setitem__(name, output)
+        )
+    with torch.no_grad():
+        model.feature_extractor(images)
+    for stage in backbone.stages:
+        own_map = backbone.maps_of(images)[stage.name]
+        assert own_map.shape == (1, stage.channels, 64 // stage.stride, 96 // stage.stride)
+        assert torch.allclose(own_map, found[stage.name], atol=1e-6)
 
 
 def test_maps_with_their_channels_last_are_turned(own: Callable[[str], Run], tmp_path: Path) -> None:

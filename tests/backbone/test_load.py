@@ -238,6 +238,22 @@ def test_a_folder_without_an_export_or_with_damaged_weights_is_refused(exported:
         crackdet.load_backbone(folder)
 
 
+@pytest.mark.parametrize(
+    ("normalisation", "message"),
+    [
+        ({"image_std": [0, 0, 0]}, "image_std=[0, 0, 0]: must be three numbers"),
+        ({"image_mean": [0.5]}, "image_mean=[0.5]: must be three numbers"),
+        ({"image_mean": [123.7, 116.3, 103.5]}, "for red, green and blue in [0, 1]"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_is_refused(
+    exported: Exported, normalisation: dict[str, list[float]], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        crackdet.load_backbone(exported(*CUSTOM)[1], **normalisation)
+    assert message in str(caught.value)
+
+
 def test_more_trainable_stages_than_there_are_is_refused(exported: Exported) -> None:
     with pytest.raises(UserError, match="trainable_stages=4: must be from 0 to 3, the number of stages"):
         crackdet.load_backbone(exported(*CUSTOM)[1], trainable_stages=4)

@@ -94,3 +94,21 @@ def _palette(values: np.ndarray) -> Image.Image:
     image = Image.fromarray(values, mode="P")
     image.putpalette([0, 0, 0, 90, 0, 0])
     return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_in_a_mask_is_no_crack(tmp_path: Path, mode: str) -> None:
+    crack = Image.fromarray(LINE * 255)
+    mask = Image.new(mode, crack.size, 0)
+    mask.paste("white", mask=crack)
+    mask.save(tmp_path / "mask.png")
+    found = decode_mask(tmp_path / "mask.png", 20)
+    assert found[:, 33 // 4].all() and found.sum() == 20
+
+
+def test_a_mask_is_turned_as_its_photograph_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright
+    Image.fromarray(LINE * 255).save(tmp_path / "mask.png", exif=exif)
+    found = decode_mask(tmp_path / "mask.png", 20)
+    assert found.sum() == 20 and found.all(axis=1).sum() == 1

@@ -228,6 +228,9 @@ class Net(nn.Module):
 
 def nothing():
     return None
+
+def unlucky():
+    raise RuntimeError("no such architecture")
 """
 
 
@@ -254,6 +257,17 @@ def test_a_network_of_ones_own_becomes_the_feature_extractor(own: Callable[..., 
 def test_a_target_that_gives_no_network_is_refused(own: Callable[..., Config]) -> None:
     with pytest.raises(UserError, match=r"nothing: must give a torch\.nn\.Module, not NoneType$"):
         build(own("nothing"))
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "reason"),
+    [("Net", {"width": -1}, "negative dimension"), ("unlucky", {}, "no such architecture")],
+)
+def test_what_a_network_of_ones_own_raises_is_told(
+    own: Callable[..., Config], target: str, arguments: dict[str, int], reason: str
+) -> None:
+    with pytest.raises(UserError, match=rf"^model: \S+{target} does not take .*{reason}"):
+        check(own(target, **arguments))
 
 
 def test_published_weights_of_a_network_that_has_none_are_refused(own: Callable[..., Config]) -> None:
