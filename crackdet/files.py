@@ -56,7 +56,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    content = text.encode()
+    content = text.encode(errors="surrogateescape")  # names of files are bytes, whatever they should be
     with replacing(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
@@ -105,7 +105,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file; none where the file is missing or damaged."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return []

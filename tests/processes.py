@@ -26,3 +26,8 @@ def running() -> dict[int, int]:
         if state != "Z":
             found[int(file.parent.name)] = int(parent)
     return found
+
+
+def children(process: int) -> set[int]:
+    """The processes that one has started itself and that have not ended."""
+    return {number for number, parent in running().items() if parent == process}

@@ -1,5 +1,6 @@
 """What becomes of a run that cannot go on: recorded, counted, tried again, given up."""
 
+import os
 import pickle
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from crackdet import models
+from crackdet.compose import compose
 from crackdet.data import data_fingerprint
 from crackdet.errors import DeviceLost, RunFailed, UserError
 from crackdet.identity import identify
@@ -233,6 +235,7 @@ def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: C
     (entry,) = summarise(job.run.root)
     job.run.config_file.write_bytes(job.run.config_file.read_bytes())  # touched, and as it was
     stored = {key: value for key, value in flatten(job.run.anew().config).items() if key in entry.settings}
+    stored["data.fingerprint"] = job.identity.content["fingerprint"][:12]
     assert dict(entry.settings) == stored
     assert entry.settings["data.split_seed"] == 3 and not any(key.startswith("runtime.") for key in entry.settings)
 
@@ -274,3 +277,25 @@ def test_one_that_waits_for_others_waits_for_all_of_them(tiny: Configure) -> Non
         with pytest.raises(TimeoutError):
             waiting.result(timeout=2.5 * grid.POLL)
     assert waiting.result(timeout=60) == 1
+
+
+def test_photographs_that_changed_since_the_run_was_planned_are_not_trained_on(
+    places: list[str], photographs: Path
+) -> None:
+    tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
+    job = job_of(compose(["data=folder", f"data.root={photographs}", *tiny, *places]))
+    next(photographs.rglob("*.png")).unlink()
+    with pytest.raises(UserError, match="the photographs have changed since the command began"):
+        execute(job)
+    assert not job.run.directory.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are not bytes there")
+def test_photographs_of_any_name_are_trained_on(places: list[str], photographs: Path) -> None:
+    first = next(photographs.rglob("*.png"))
+    first.rename(first.with_name(os.fsdecode(b"Ri\xdf.png")))
+    tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
+    job = job_of(compose(["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9", *tiny, *places]))
+    assert execute(job) is not None
+    assert any("Ri" in row["image"] for row in job.run.predictions)
+    assert summarise(job.run.root).decision is not None

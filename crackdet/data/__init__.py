@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crackdet.data.cache import DecodedPhotographs, decode_all
 from crackdet.data.sources import Photograph, fingerprint, open_source
-from crackdet.data.splits import check_classes, shared_by, split
+from crackdet.data.splits import check_classes, remarks, split
 from crackdet.errors import UserError
 from crackdet.schema import Data, Runtime
 
@@ -53,15 +53,19 @@ def image_digest(photographs: Sequence[Photograph]) -> str:
     return hashlib.sha256(json.dumps([(one.digest, one.crack) for one in photographs]).encode()).hexdigest()
 
 
-def load_splits(data: Data, runtime: Runtime) -> dict[str, ImageSet]:
-    """The train, valid and test images, decoded.
+def load_splits(data: Data, runtime: Runtime, expected: str | None = None) -> dict[str, ImageSet]:
+    """The train, valid and test images, decoded; `expected` is the fingerprint that the data had before.
 
     Raises:
-        UserError: where the data cannot be listed, split or read; unreadable images are all named in one message.
+        UserError: where the data cannot be listed, split or read, or is not what was expected; unreadable images are
+            all named in one message.
     """
     source = open_source(data, Path(runtime.cache).expanduser())
-    splits = split(source.photographs(), data)
-    for remark in shared_by(splits):
+    photographs = source.photographs()
+    if expected not in (None, fingerprint(photographs)):
+        raise UserError("data: the photographs have changed since the command began; give it again")
+    splits = split(photographs, data)
+    for remark in remarks(splits):
         _warn_once(remark)
     everything = [photograph for members in splits.values() for photograph in members]
     pixels = decode_all(source, everything, data.image_size, runtime)

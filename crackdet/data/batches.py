@@ -1,6 +1,7 @@
 """Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
 
 import gc
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,16 @@ def _gathered(images: ImageSet, order: Tensor, sizes: list[int], device: torch.d
         for batch in torch.split(move(rows, device), sizes):
             yield resident.index_select(0, batch)
     else:
-        pixels = torch.from_numpy(images.pixels.array)
+        pixels = _mapped(images)
         for batch in torch.split(rows, sizes):
             yield move(pixels.index_select(0, batch), device)
+
+
+def _mapped(images: ImageSet) -> Tensor:
+    """All pixels, in pages that are shared: to be read only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(images.pixels.array)
 
 
 def hold(images: ImageSet, device: torch.device) -> None:
@@ -92,7 +100,7 @@ def hold(images: ImageSet, device: torch.device) -> None:
     if file is not None and (file, device) not in _held:
         free, _ = torch.cuda.mem_get_info(device)
         if images.pixels.array.nbytes <= GPU_SHARE * free:
-            _held[file, device] = torch.from_numpy(images.pixels.array).to(device)
+            _held[file, device] = _mapped(images).to(device)
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:

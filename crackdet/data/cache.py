@@ -50,7 +50,7 @@ class DecodedPhotographs:
     def array(self) -> NDArray[np.uint8]:
         """(images, size, size, 3), mapped: its pages are shared between processes."""
         assert self.file is not None, "streamed photographs have no array"
-        array: NDArray[np.uint8] = np.load(self.file, mmap_mode="c")  # never written: torch wants it writable
+        array: NDArray[np.uint8] = np.load(self.file, mmap_mode="r")  # of what may be written the kernel counts all
         return array
 
     def read(self, photograph: Photograph) -> NDArray[np.uint8]:
@@ -149,7 +149,8 @@ def _build(
             left = list(tasks)
             if workers >= 2 and len(photographs) >= WORTH_WORKERS:
                 # spawned, not forked: a forked child would inherit locks and threads
-                with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+                spawn = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.end_with_parent) as pool:
                     futures = [pool.submit(_decode_chunk, *task) for task in tasks]
                     try:
                         for task, future in zip(tasks, futures, strict=True):
@@ -177,6 +178,7 @@ def _reserve(file: Path, shape: tuple[int, ...]) -> None:
     Raises:
         OSError: where there is no room.
     """
+    file.unlink(missing_ok=True)  # of a process that was killed
     if shutil.disk_usage(file.parent).free < math.prod(shape):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)

@@ -1,8 +1,12 @@
 """A file of any common image format -> RGB pixels. The one place where photographs are read."""
 
+import multiprocessing
+import os
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +41,18 @@ class BadImage(Exception):
 def decoders(num_workers: int | None) -> int:
     """How many processes or threads decode: as many as wished, else one a core up to a number."""
     return min(cores(), MOST_DECODERS) if num_workers is None else max(num_workers, 1)
+
+
+def end_with_parent() -> None:
+    """In a process that decodes: from now on it ends with the one that started it, however that ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def decode(file: Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
@@ -95,7 +111,7 @@ def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError:
         raise BadImage("no image of a known format") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,14 +149,24 @@ class _Files:
             raise UserError(f"data.root={root}: there is no such folder")
 
     def images(self, folder: Path) -> list[str]:
-        """Names below the root, of all images in a folder and the folders in it; plain text, since there are many."""
+        """Names below the root, of all images in a folder and the folders in it; plain text, since there are many.
+
+        Links are followed. What begins with a dot is no image of the user's, but of a program.
+        """
 
         def refuse(error: OSError) -> None:
             if not isinstance(error, PermissionError):  # what nobody may see is passed over
                 raise UserError(f"data.root={self.root}: {error.filename} cannot be read ({error.strerror})")
 
-        found = []
-        for place, _, names in os.walk(folder, onerror=refuse):
+        found, seen = [], {os.path.realpath(folder)}  # of folders; a link may lead to one above it
+
+        def is_new(path: str) -> bool:
+            known, real = len(seen), os.path.realpath(path)
+            seen.add(real)
+            return len(seen) > known
+
+        for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+            folders[:] = [name for name in sorted(folders) if name[0] != "." and is_new(f"{place}/{name}")]
             inside = Path(place).relative_to(self.root).as_posix()
             start = "" if inside == "." else f"{inside}/"
             found += [start + name for name in names if _is_image(name)]
@@ -204,12 +215,12 @@ class FolderSource(_Files):
         if self.data.groups is not None:
             groups = self._read_groups(self.data.groups)
             for photograph in found:
-                if photograph.name not in groups:
+                if normalize("NFC", photograph.name) not in groups:
                     raise UserError(
                         f"data.manifest={self.data.manifest}: has no row for {photograph.name}; "
                         f"data.groups={self.data.groups} needs one for each image"
                     )
-            found = [photograph._replace(group=groups[photograph.name]) for photograph in found]
+            found = [photograph._replace(group=groups[normalize("NFC", photograph.name)]) for photograph in found]
         return checked(self.with_digests(found), f"data.root={self.data.root}")
 
     def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
@@ -249,7 +260,7 @@ class FolderSource(_Files):
                 raise UserError(
                     f"data.groups={column}: {path} has no column {needed}; it has {', '.join(columns) or 'none'}"
                 )
-        return {row["path"]: row[column] for row in rows}
+        return {normalize("NFC", row["path"]): row[column] for row in rows}
 
 
 class ArticleSource(_Files):
@@ -293,8 +304,8 @@ def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
 
 def _is_image(name: str) -> bool:
     stem, dot, ending = name.rpartition(".")
-    return bool(stem) and f"{dot}{ending}".lower() in EXTENSIONS
+    return bool(stem) and stem[0] != "." and f"{dot}{ending}".lower() in EXTENSIONS
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()
+    return re.sub(r"[\s_-]+", "", normalize("NFC", name)).lower()

@@ -39,13 +39,21 @@ def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photo
     return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in splits.items()}
 
 
-def shared_by(splits: Mapping[str, Sequence[Photograph]]) -> list[str]:
-    """What each two splits have in common, a sentence each: nothing where they were drawn, but they may be given."""
+def remarks(splits: Mapping[str, Sequence[Photograph]]) -> list[str]:
+    """What is doubtful of splits, a sentence each: labels that disagree, and what two given ones have in common."""
     said = []
+    everything = [photograph for name in SPLITS for photograph in splits[name]]
+    labels = {(photograph.digest, photograph.crack) for photograph in everything}
+    doubtful = [one for one in everything if (one.digest, not one.crack) in labels]
+    if doubtful:
+        said.append(
+            f"data: {len(doubtful)} photographs are there with a crack and, as copies, without one, such as "
+            f"{doubtful[0].name}: one of the labels is wrong"
+        )
     for first, second in combinations(SPLITS, 2):
         members, others = splits[second], splits[first]
         copies = {photograph.digest for photograph in others}
-        groups = {photograph.group for photograph in others} - {None}
+        groups = {photograph.group for photograph in others} - {None, ""}
         for what, shared in (
             ("are copies of some in", [photograph for photograph in members if photograph.digest in copies]),
             ("are of groups that are also in", [photograph for photograph in members if photograph.group in groups]),

@@ -1,23 +1,19 @@
 """Batches decoded from their files, ahead of the training: for a set that is too large for the cache."""
 
 import logging
-import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.data import ImageSet
-from crackdet.data.decode import BadImage, decoders
+from crackdet.data.decode import BadImage, decoders, end_with_parent
 from crackdet.data.sources import Photograph, Source
 from crackdet.errors import RunFailed
 
@@ -98,14 +94,7 @@ def _serve() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(0)
+    end_with_parent()
 
 
 def _read(source: Source, image_size: int, photographs: Sequence[Photograph]) -> Pixels:

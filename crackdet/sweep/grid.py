@@ -194,7 +194,7 @@ def check_all(jobs: Sequence[Job]) -> None:
             if (data := repr(config.data)) in read:
                 check(config)
             else:
-                prepare(config)
+                prepare(config, same[0].identity)
                 read.add(data)
         except UserError as error:
             problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)

@@ -94,7 +94,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     _refuse_hopeless(job)
     from crackdet.training.run import prepare  # imports torch: seconds
 
-    sets = prepare(job.config)
+    sets = prepare(job.config, job.identity)
     try:
         with run.claim():
             if job.is_finished():  # by another process, a moment ago

@@ -11,6 +11,7 @@ from crackdet.errors import RunFailed, WriteFailed
 from crackdet.files import free_bytes
 from crackdet.models import blueprint
 from crackdet.schema import SGD, Config
+from crackdet.store import Run
 
 MIB = 2**20
 
@@ -65,8 +66,8 @@ def estimate(config: Config, precision: str) -> Needs:
     return Needs(weights, gradients, slots * gradients, activations, weights)
 
 
-def check_resources(needs: Needs, device: torch.device, folder: Path) -> None:
-    """Refuses a run that cannot go well.
+def check_resources(needs: Needs, device: torch.device, run: Run) -> None:
+    """Refuses a run that cannot go well; what it has saved already needs no room again.
 
     Raises:
         RunFailed: where the main memory is too small (on a GPU it shows when it happens).
@@ -78,27 +79,49 @@ def check_resources(needs: Needs, device: torch.device, folder: Path) -> None:
             f"out of memory: about {needs} are needed and {available / MIB:.0f} MiB are available; make "
             "trainer.batch_size, model.linear_features or data.image_size smaller"
         )
-    free = free_bytes(folder)
-    if needs.disk > free:
+    free, needed = free_bytes(run.directory), needs.disk
+    if run.state_file.exists():
+        needed -= run.state_file.stat().st_size
+    if needed > free:
         raise WriteFailed(
-            f"{folder}: checkpoints and weights of this run need {needs.disk / MIB:.0f} MiB and {free / MIB:.0f} MiB "
-            "are free; make room there, or give another runtime.store"
+            f"{run.directory}: checkpoints and weights of this run need {needed / MIB:.0f} MiB and {free / MIB:.0f} "
+            "MiB are free; make room there, or give another runtime.store"
         )
 
 
-def available_memory() -> int | None:
-    """Bytes that processes can still take, by the kernel and the limit of the control group; None elsewhere."""
-    bounds = list(_bounds())
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that processes can still take, by the kernel and the limits of the control groups; None elsewhere."""
+    bounds = [*_of_machine(root), *_of_groups(root)]
     return min(bounds) if bounds else None
 
 
-def _bounds() -> Iterator[int]:
-    for line in _text(Path("/proc/meminfo")).splitlines():
+def _of_machine(root: Path) -> Iterator[int]:
+    for line in _text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
-    limit, used = (_text(Path("/sys/fs/cgroup") / name).strip() for name in ("memory.max", "memory.current"))
-    if limit.isdigit() and used.isdigit():
-        yield int(limit) - int(used)
+
+
+def _of_groups(root: Path) -> Iterator[int]:
+    """Of the group of this process and of those that it is in, in either version of control groups.
+
+    What the kernel holds of files counts as used there, and is given up when it is wanted.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            top, names, files = root / "sys/fs/cgroup", ("memory.max", "memory.current"), "{}"
+        elif "memory" in controllers.split(","):
+            top, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            files = "total_{}"
+        else:
+            continue
+        own = top / group.lstrip("/")
+        for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(top))):
+            limit, used = (_text(folder / name).strip() for name in names)
+            if limit.isdigit() and used.isdigit():
+                known = dict(line.split() for line in _text(folder / "memory.stat").splitlines())
+                held = sum(int(known.get(files.format(name), 0)) for name in ("inactive_file", "active_file"))
+                yield int(limit) - int(used) + held
 
 
 def _text(path: Path) -> str:

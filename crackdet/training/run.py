@@ -59,14 +59,14 @@ def check(config: Config) -> None:
     check_trackers(config.tracker)
 
 
-def prepare(config: Config) -> dict[str, ImageSet]:
+def prepare(config: Config, identity: Identity) -> dict[str, ImageSet]:
     """The images, decoded, of a configuration that can be used.
 
     Raises:
-        UserError: as `check`, or for data that cannot be used.
+        UserError: as `check`, or for data that cannot be used, or is no longer what the identity says.
     """
     check(config)
-    splits = load_splits(config.data, config.runtime)
+    splits = load_splits(config.data, config.runtime, str(identity.content["fingerprint"]))
     if config.data.test_fraction and not splits["test"]:
         raise UserError(
             f"data.test_fraction={config.data.test_fraction}: draws no test split, since the photographs are in splits "
@@ -108,7 +108,7 @@ def train_run(
         memory = PeakMemory(device)
         precision = precision_of(config, device)
         needs = estimate(config, precision)
-        check_resources(needs, device, run.directory)
+        check_resources(needs, device, run)
         _write_beginning(run, config, identity, device, overrides)
         state = _begin(config, device)
         _resume(state, run, config, identity)
@@ -177,9 +177,11 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
         return
     try:
         state.load(source, source.parent.name)
-    except DEVICE_ERRORS:  # nothing is wrong with the file, which is worth hours
+    except (*DEVICE_ERRORS, OSError, MemoryError):  # nothing is wrong with the file, which is worth hours
         raise
-    except Exception:  # whatever a damaged file provokes: it is not worth more than the time it saved
+    except Exception as error:  # whatever a damaged file provokes: it is not worth more than the time it saved
+        if "can't allocate memory" in str(error):  # which torch says of main memory
+            raise
         log.warning("%s is damaged, or of another run: training begins anew", source)
         fresh = _begin(config, next(state.model.parameters()).device)
         state.model, state.optimizer, state.scheduler = fresh.model, fresh.optimizer, fresh.scheduler

@@ -21,6 +21,7 @@ from crackdet.data.sources import Photograph, open_source
 from crackdet.errors import UserError
 from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill, save
+from tests.processes import children, running, until
 
 SIZE = 6
 
@@ -215,6 +216,19 @@ def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path: Path, decoded
         decoded(Interrupted(tmp_path / "interrupted"))
     assert {path.suffix for path in (Path(runtime.cache) / "pixels").iterdir()} <= {".lock"}
     assert_right(decoded())
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks at the processes of Linux")
+def test_processes_that_decode_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "crackdet", "data", "data.num_images=20000", "data.image_size=64",
+            f"runtime.cache={tmp_path}", "runtime.num_workers=2"]  # fmt: skip
+    command = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(children(command.pid)) >= 3 or command.poll() is not None)  # two, and Python's own
+    started = children(command.pid)
+    assert command.poll() is None
+    command.kill()
+    command.wait()
+    until(lambda: not started & running().keys())
 
 
 def test_a_cache_folder_that_cannot_be_made_is_refused(decoded: Decode, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -113,6 +114,25 @@ def test_other_files_are_no_images(root: Path, listing: Listing) -> None:
     (root / "crack" / "readme.txt").write_text("cracks")
     (root / "crack" / "folder.jpg").mkdir()
     assert len(listing(folder(root))) == 10
+
+
+def test_links_are_followed_and_what_programs_hide_is_no_image(root: Path, listing: Listing) -> None:
+    before = names(root)
+    elsewhere = root.parent / "elsewhere"
+    shutil.copytree(root / "crack", elsewhere)
+    (root / "crack" / "more").symlink_to(elsewhere)
+    (root / "crack" / "again").symlink_to(root / "crack")  # in a circle
+    (root / "crack" / ".checkpoints").mkdir()
+    shutil.copy(next(root.rglob("*.png")), root / "crack" / ".checkpoints" / "old.png")
+    shutil.copy(next(root.rglob("*.png")), root / "crack" / "._001.png")
+    copied = {f"crack/more/{path.name}" for path in elsewhere.iterdir()}
+    assert {photograph.name for photograph in listing(folder(root))} == {*before, *copied}
+
+
+def test_class_names_are_the_same_in_each_form_of_unicode(tmp_path: Path, listing: Listing) -> None:
+    fill(tmp_path, {normalize("NFD", "Beschädigt"): 2, "heil": 2})
+    given = folder(tmp_path, crack_names=[normalize("NFC", "beschädigt")], no_crack_names=["heil"])
+    assert sum(photograph.crack for photograph in listing(given)) == 2
 
 
 def test_a_link_to_nowhere_counts_as_an_image(root: Path, listing: Listing) -> None:

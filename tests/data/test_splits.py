@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crackdet.compose import compose
 from crackdet.data import load_splits
 from crackdet.data.sources import Photograph, open_source
-from crackdet.data.splits import SPLITS, shared_by, split
+from crackdet.data.splits import SPLITS, remarks, split
 from crackdet.errors import UserError
 from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill
@@ -172,13 +172,25 @@ def test_a_split_of_one_class_is_refused(part: str) -> None:
 
 def test_what_given_splits_share_is_told() -> None:
     train, valid, test = (photographs(5, 5, name) for name in SPLITS)
-    assert shared_by({"train": train, "valid": valid, "test": test}) == []
+    assert remarks({"train": train, "valid": valid, "test": test}) == []
     copied = [*valid, train[0]._replace(split="valid", name="again.jpg")]
-    (remark,) = shared_by({"train": train, "valid": copied, "test": test})
+    (remark,) = remarks({"train": train, "valid": copied, "test": test})
     assert remark.startswith("data: 1 of 11 valid photographs are copies of some in train, such as again.jpg")
     one, other = ([photograph._replace(group="wall") for photograph in members] for members in (train, test))
-    (remark,) = shared_by({"train": one, "valid": valid, "test": other})
+    (remark,) = remarks({"train": one, "valid": valid, "test": other})
     assert remark.startswith("data: 10 of 10 test photographs are of groups that are also in train")
+    blank = {
+        name: [one._replace(group="") for one in members]
+        for name, members in zip(SPLITS, (train, valid, test), strict=True)
+    }
+    assert remarks(blank) == []
+
+
+def test_copies_with_other_labels_are_told() -> None:
+    listed = photographs(5, 5)
+    other = next(one for one in listed if one.crack)
+    (remark,) = remarks({"train": [*listed, other._replace(crack=False)], "valid": [], "test": []})
+    assert remark.startswith("data: 2 photographs are there with a crack and, as copies, without one, such as ")
 
 
 # --- subsets ------------------------------------------------------------------------------------------

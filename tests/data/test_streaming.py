@@ -15,7 +15,7 @@ from crackdet.compose import compose
 from crackdet.data import load_splits, streaming
 from crackdet.data.batches import cut, load, shuffled
 from tests.conftest import TINY
-from tests.processes import running, until
+from tests.processes import children, running, until
 
 ROOT = Path(__file__).parent.parent.parent
 CPU = torch.device("cpu")
@@ -87,6 +87,6 @@ def test_a_training_whose_whole_group_is_asked_to_stop_is_saved(tmp_path: Path, 
 
 
 def children_of(process: "subprocess.Popen[Any]") -> set[int]:
-    found = {pid for pid, parent in running().items() if parent == process.pid}
+    found = children(process.pid)
     assert len(found) >= DECODERS
     return found

@@ -71,7 +71,7 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     identity = identify(config, data_fingerprint(config.data, config.runtime))
     run = store.run(identity.run_id)
     with run.claim():
-        train_run(run, config, identity, prepare(config), overrides)
+        train_run(run, config, identity, prepare(config, identity), overrides)
     record.add(run, overrides)
     return run.anew()
 

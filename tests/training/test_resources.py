@@ -8,6 +8,7 @@ import torch
 from crackdet import models
 from crackdet.errors import RunFailed, WriteFailed
 from crackdet.schema import Config
+from crackdet.store import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
 from crackdet.training.resources import Needs, check_resources, estimate
@@ -52,14 +53,53 @@ def test_too_little_memory_is_told_before_training_with_its_parts(
     with pytest.raises(
         RunFailed, match=r"about 21 MiB \(weights 4, gradients 4, optimizer 8, activations 1, .* 10 MiB"
     ):
-        check_resources(needs, CPU, tmp_path)
-    check_resources(Needs(1, 1, 1, 1, 1), CPU, tmp_path)
+        check_resources(needs, CPU, Run(tmp_path, "run"))
+    check_resources(Needs(1, 1, 1, 1, 1), CPU, Run(tmp_path, "run"))
 
 
 def test_too_little_room_for_checkpoints_is_told_before_training(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(WriteFailed, match=r"need \d+ MiB and \d+ MiB are free"):
-        check_resources(Needs(free // 2, 0, 0, 0, 0), torch.device("cuda"), tmp_path / "not yet" / "there")
+        check_resources(Needs(free // 2, 0, 0, 0, 0), torch.device("cuda"), Run(tmp_path / "not yet", "there"))
+
+
+def test_what_has_been_saved_needs_no_room_again(tmp_path: Path) -> None:
+    run, gpu = Run(tmp_path, "run"), torch.device("cuda")
+    needs = Needs(shutil.disk_usage(tmp_path).free // 3 + 2**28, 0, 0, 0, 0)  # three times is a little too much
+    with pytest.raises(WriteFailed):
+        check_resources(needs, gpu, run)
+    run.directory.mkdir()
+    with run.state_file.open("wb") as file:
+        file.truncate(needs.weights)
+    check_resources(needs, gpu, run)
+
+
+V2 = {"limit": "memory.max", "used": "memory.current", "files": ""}
+V1 = {"limit": "memory.limit_in_bytes", "used": "memory.usage_in_bytes", "files": "total_"}
+
+
+@pytest.mark.parametrize(
+    ("line", "top", "names"),
+    [("0::/jobs/7", "sys/fs/cgroup", V2), ("4:cpu,memory:/jobs/7", "sys/fs/cgroup/memory", V1)],
+    ids=["2", "1"],
+)
+def test_the_tightest_control_group_bounds_the_memory_and_files_that_it_holds_do_not(
+    tmp_path: Path, line: str, top: str, names: dict[str, str]
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(f"1:name=systemd:/user\n{line}\n")
+    for group, limit in (("", "max"), ("jobs", "5000000"), ("jobs/7", "6000000")):
+        folder = tmp_path / top / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / names["limit"]).write_text(f"{limit}\n")
+        (folder / names["used"]).write_text("4000000\n")
+        (folder / "memory.stat").write_text(
+            f"anon 1\n{names['files']}inactive_file 900000\n{names['files']}active_file 100000\n"
+        )
+    assert resources.available_memory(tmp_path) == 2_000_000
+    shutil.rmtree(tmp_path / top)
+    assert resources.available_memory(tmp_path) == 8000 * 1024
 
 
 def test_the_memory_of_this_machine_is_known_on_linux() -> None:

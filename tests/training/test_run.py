@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ def train(config: Config) -> Run:
     identity = identify(config, data_fingerprint(config.data, config.runtime))
     run = RunStore(Path(config.runtime.store)).run(identity.run_id)
     with run.claim():
-        train_run(run, config, identity, prepare(config), [])
+        train_run(run, config, identity, prepare(config, identity), [])
     return run.anew()
 
 
@@ -179,22 +180,30 @@ def test_a_damaged_resume_state_is_left_and_the_run_trained_anew(
     assert outcome(train(tiny())) == outcome(alone)
 
 
-def test_a_state_that_the_device_has_no_room_for_is_kept(
-    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+        OSError(errno.ESTALE, "Stale file handle"),
+    ],
+)
+def test_a_state_that_cannot_be_read_just_now_is_kept(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
     alone = train(tiny(f"runtime.store={tmp_path / 'alone'}"))
     state = stopped(tiny(), monkeypatch, 8)
     saved = state.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(TrainingState, "load", out_of_memory)
-        with pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(TrainingState, "load", fails)
+        with pytest.raises(type(error)):
             train(tiny())
     assert state.read_bytes() == saved
     assert outcome(train(tiny())) == outcome(alone)
-
-
-def out_of_memory(*_: object) -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 def test_more_epochs_go_on_from_the_shorter_run(

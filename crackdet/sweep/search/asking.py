@@ -142,7 +142,7 @@ class Asker:
 
         images, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
         if images not in self._checked:
-            prepare(job.config)
+            prepare(job.config, job.identity)
         elif network not in self._checked:
             check_weights(job.config)
         self._checked |= {images, network}
