@@ -27,15 +27,21 @@ def removable(store: RunStore, keep_weights: str = "all") -> list[Removable]:
 
 
 def spare_weights(store: RunStore, keep_weights: str) -> list[Removable]:
-    """The weights that `runtime.keep_weights` does not keep; of each set of validation images the best k."""
+    """The weights that `runtime.keep_weights` does not keep.
+
+    Of each set of validation images `best:k` keeps those of the best k and of the run that the summary says to take.
+    """
     if keep_weights == "all":
         return []
     keep = 0 if keep_weights == "none" else int(keep_weights.partition(":")[2])
+    summary = summarise(store.root)
+    decisions = summary.decisions if keep else []
+    recommended = {decision.recommended.id for decision in decisions if decision is not None}
     return [
         Removable(entry.run, entry.run.weights_file, f"weights beyond {keep_weights}")
-        for ranking in summarise(store.root).rankings
+        for ranking in summary.rankings
         for entry in ranking[keep:]
-        if entry.run.weights_file.exists()
+        if entry.id not in recommended and entry.run.weights_file.exists()
     ]
 
 

@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crackdet.clean import removable, remove, spare_weights
 from crackdet.store import Run, RunStore, Status
+from crackdet.summary import summarise
+from tests.summary.runs import drawn, publish
 
 
 @pytest.fixture
@@ -64,3 +67,17 @@ def test_a_link_is_removed_not_followed(store: RunStore, tmp_path: Path) -> None
     remove(removable(store, "none"))
     assert outside.read_text() == "keep me" and (tmp_path / ".x.tmp").exists()
     assert not run.state_file.is_symlink()
+
+
+def test_the_weights_of_the_run_to_take_stay(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2 == 0
+    for width, (merit, flops) in enumerate([(3.3, 900), (3.2, 500), (3.1, 100), (0.5, 10)]):
+        publish(tmp_path, labels, drawn(labels, merit, width + 1), flops, width=width)
+    decision = summarise(tmp_path).decision
+    assert decision is not None and decision.recommended.id != decision.best.id
+    assert not any("removed" in note for note in decision.notes)
+    remove(spare_weights(RunStore(tmp_path), "best:1"))
+    kept = {run.id for run in RunStore(tmp_path).runs() if run.weights_file.exists()}
+    assert kept == {decision.best.id, decision.recommended.id}
+    remove(spare_weights(RunStore(tmp_path), "none"))
+    assert any(f"weights of {decision.recommended.id} have been removed" in note for note in decision.notes)

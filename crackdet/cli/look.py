@@ -124,7 +124,9 @@ def show(run: RunName, store: Store = STORE) -> None:
         out.print(table)
 
 
-def _short(text: str) -> str:
+def _short(text: str | None) -> str:
+    if text is None:  # a row that was cut short
+        return ""
     try:
         return f"{float(text):.4g}"
     except ValueError:

@@ -34,6 +34,11 @@ USUAL = 99  # percent of the pixels of a float image: should they lie in [0, 1],
 MOST_DECODERS = 8  # that are worth starting
 
 
+# Pillow refuses what has twice as many, as a bomb; by default that is less than telephones and drones give.
+MOST_PIXELS = 2**30
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+
+
 class BadImage(Exception):
     """A file that is not a readable image; the message says why."""
 
@@ -109,9 +114,11 @@ def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     try:
         with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file) as image:
             yield image
+    except Image.DecompressionBombError:
+        raise BadImage(f"has more than {2 * MOST_PIXELS / 1e9:.1f} billion pixels") from None
     except UnidentifiedImageError:
         raise BadImage("no image of a known format") from None
-    except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error) as error:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
@@ -127,7 +134,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _from_grey(_eight_bits(np.asarray(image).astype(np.int64)))
+        return _from_grey(_eight_bits(np.asarray(image).astype(np.int32)))
     if image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         values = np.where(np.isnan(values), 0.0, values)
@@ -139,11 +146,11 @@ def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _eight_bits(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def _eight_bits(values: NDArray[np.int32]) -> NDArray[np.int32]:
     """The upper byte of grey values of 16 bits, or of as many as there are in use."""
     most = values.max(initial=0)
     return values.clip(0, 65535) >> (0 if most < 2**8 else 4 if most < 2**12 else 8)
 
 
-def _from_grey(values: NDArray[np.int64] | NDArray[np.float64]) -> Image.Image:
+def _from_grey(values: NDArray[np.int32] | NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")

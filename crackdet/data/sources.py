@@ -10,7 +10,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from unicodedata import normalize
@@ -149,27 +149,17 @@ class _Files:
             raise UserError(f"data.root={root}: there is no such folder")
 
     def images(self, folder: Path) -> list[str]:
-        """Names below the root, of all images in a folder and the folders in it; plain text, since there are many.
-
-        Links are followed. What begins with a dot is no image of the user's, but of a program.
-        """
+        """Names below the root, of all images in a folder and the folders in it; plain text, since there are many."""
 
         def refuse(error: OSError) -> None:
             if not isinstance(error, PermissionError):  # what nobody may see is passed over
                 raise UserError(f"data.root={self.root}: {error.filename} cannot be read ({error.strerror})")
 
-        found, seen = [], {os.path.realpath(folder)}  # of folders; a link may lead to one above it
-
-        def is_new(path: str) -> bool:
-            known, real = len(seen), os.path.realpath(path)
-            seen.add(real)
-            return len(seen) > known
-
-        for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-            folders[:] = [name for name in sorted(folders) if name[0] != "." and is_new(f"{place}/{name}")]
+        found = []
+        for place, names in images_below(folder, refuse):
             inside = Path(place).relative_to(self.root).as_posix()
             start = "" if inside == "." else f"{inside}/"
-            found += [start + name for name in names if _is_image(name)]
+            found += [start + name for name in names]
         return sorted(found)
 
     def with_digests(self, found: Sequence[Photograph]) -> list[Photograph]:
@@ -290,6 +280,28 @@ class ArticleSource(_Files):
         return self.mask_beside(self.root.joinpath(split, self.data.masks, *inside), image_size)
 
 
+def images_below(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+    """Each folder in a folder, itself too, with the names of the images in it; `refuse` hears what cannot be read.
+
+    Links are followed. What begins with a dot is no image of the user's, but of a program.
+    """
+    seen = {os.path.realpath(folder)}  # a link may lead to a folder above it
+
+    def is_new(path: str) -> bool:
+        known = len(seen)
+        seen.add(os.path.realpath(path))
+        return len(seen) > known
+
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if name[0] != "." and is_new(f"{place}/{name}")]
+        yield place, [name for name in names if is_image(name)]
+
+
+def is_image(name: str) -> bool:
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and stem[0] != "." and f"{dot}{ending}".lower() in EXTENSIONS
+
+
 def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
     """The photographs in canonical order.
 
@@ -300,11 +312,6 @@ def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
         if not any(photograph.crack is crack for photograph in photographs):
             raise UserError(f"{where}: holds no image {what}; both classes are needed")
     return sorted(photographs, key=lambda photograph: photograph.order)
-
-
-def _is_image(name: str) -> bool:
-    stem, dot, ending = name.rpartition(".")
-    return bool(stem) and stem[0] != "." and f"{dot}{ending}".lower() in EXTENSIONS
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,6 @@
 import csv
 import glob
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from crackdet.data.decode import EXTENSIONS
+from crackdet.data.sources import images_below, is_image
 from crackdet.errors import UserError
 from crackdet.files import replacing
 
@@ -102,10 +102,9 @@ def _writer(file: IO[str], kind: RowFormat, columns: Sequence[str]) -> Write:
 
 def _images(path: Path) -> list[Path]:
     if not path.is_dir():
-        return [path] if path.suffix.lower() in EXTENSIONS else []
-    return sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if Path(name).suffix.lower() in EXTENSIONS
-    )
+        return [path] if is_image(path.name) else []
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})")
+
+    return sorted(Path(folder, name) for folder, names in images_below(path, refuse) for name in names)

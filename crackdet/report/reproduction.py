@@ -3,11 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from crackdet.console import harmless
 from crackdet.files import read_json
 from crackdet.summary.entries import Entry
+
+CONFIGURATION = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # options of Hydra
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def recipe(title: str, entry: Entry) -> Recipe:
         "validation images": _images(entry),
         "weights": _weights(entry),
     }
-    command = shlex.join(["python", "train.py", *entry.overrides])
+    command = shlex.join(["python", "train.py", *_flags(provenance.get("command")), *entry.overrides])
     return Recipe(
         title, entry.id, harmless(command), [(name, harmless(value)) for name, value in facts.items() if value]
     )
@@ -43,8 +46,26 @@ def sweep_command(entry: Entry) -> str | None:
     command = entry.run.provenance.get("command")
     if not isinstance(command, str):
         return None
-    words = command.split()
+    words = _words(command)
     return harmless(f"python {command}") if "-m" in words or "--multirun" in words else None
+
+
+def _words(command: Any) -> list[str]:
+    try:
+        return shlex.split(command) if isinstance(command, str) else []
+    except ValueError:  # a quote that does not end
+        return []
+
+
+def _flags(command: Any) -> list[str]:
+    """What a command line says of the configuration's folder and file, which the overrides may need."""
+    found = []
+    for word, following in pairwise([*_words(command), ""]):
+        if word in CONFIGURATION:
+            found += [word, following]
+        elif word.partition("=")[0] in CONFIGURATION:
+            found.append(word)
+    return found
 
 
 def _commit(git: Any) -> str | None:

@@ -113,6 +113,11 @@ def notes(decision: "Decision") -> list[str]:
         )
     if decision.compared < len(decision.combinations) and decision.replicated:
         said.append(f"Only the first {decision.compared} combinations were compared with the best.")
+    if not decision.recommended.run.weights_file.exists():
+        said.append(
+            f"The weights of {decision.recommended.id} have been removed; runtime.rerun=true with its settings trains "
+            "it again."
+        )
     unknown = sum(standing.p_value is None for standing in decision.standings[1:])
     if unknown:
         said.append(f"{unknown} networks were not compared with the best: only their figures are known, or were read.")

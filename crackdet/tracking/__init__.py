@@ -66,12 +66,13 @@ class Trackers:
 
     def __init__(self, settings: Settings, subject: Subject) -> None:
         """Begins the run in each tracker that is asked for, or goes on with it."""
+        self._subject = subject
+        self._wished = {name: own for name in MODULES if (own := getattr(settings, name)) is not None}
         self._trackers: dict[str, Tracker] = {}
         self._silent: set[str] = set()
         self._history: History = []
-        for name in MODULES:
-            if (own := getattr(settings, name)) is not None:
-                self._try(name, partial(self._open, name, own, subject))
+        for name in self._wished:
+            self._try(name, partial(self._open, name))
 
     def update(self, history: History) -> None:
         """To be called whenever an epoch has ended, with all epochs so far."""
@@ -83,15 +84,18 @@ class Trackers:
     def end(self, status: Status, result: Mapping[str, Any] | None = None) -> None:
         """To be called once, with how the run has ended and the content of `result.json` where there is one."""
         values = {name: float(value) for name in RESULTS if (value := (result or {}).get(name)) is not None}
-        for name, tracker in self._trackers.items():
-            self._try(name, partial(self._close, tracker, status, values))
+        for name in self._wished:
+            self._try(name, partial(self._close, name, status, values))
 
-    def _open(self, name: str, own: Any, subject: Subject) -> None:
+    def _open(self, name: str) -> None:
         module = importlib.import_module(f"crackdet.tracking.{name}")  # imports what runs without it do not pay for
-        self._trackers[name] = module.open_tracker(own, subject)
+        self._trackers[name] = module.open_tracker(self._wished[name], self._subject)
 
-    def _close(self, tracker: Tracker, status: Status, result: Mapping[str, float]) -> None:
-        tracker.update(self._history)  # one that has failed meanwhile may be back
+    def _close(self, name: str, status: Status, result: Mapping[str, float]) -> None:
+        if name not in self._trackers:  # one that could not be had, or has failed meanwhile, may be back
+            self._open(name)
+        tracker = self._trackers[name]
+        tracker.update(self._history)
         tracker.end(status, result)
 
     def _try(self, name: str, work: Callable[[], None]) -> None:

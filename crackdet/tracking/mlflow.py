@@ -22,12 +22,14 @@ from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
+from crackdet.files import read_json, write_json  # noqa: E402
 from crackdet.locks import lock  # noqa: E402
 from crackdet.schema import MLflow  # noqa: E402
 from crackdet.store import Status  # noqa: E402
 from crackdet.tracking import History, Subject  # noqa: E402
 
 SQLITE = "sqlite:///"
+FILE = "mlflow.json"  # in the run directory: the MLflow run that it has begun
 RUN_TAG = "crackdet.run"
 STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # of MLflow; otherwise KILLED
 LONGEST = 500  # characters of a parameter that every MLflow server takes
@@ -41,7 +43,10 @@ def open_tracker(settings: MLflow, subject: Subject) -> "Recorder":
 
 
 class Recorder:
-    """Goes on with the MLflow run of the same id that has not finished; begins one where there is none."""
+    """Goes on with the MLflow run that this run directory has begun and not finished, else begins one.
+
+    Others may train the same run in stores of their own and tell it to the same server.
+    """
 
     def __init__(self, settings: MLflow, subject: Subject) -> None:
         self._subject = subject
@@ -77,9 +82,16 @@ class Recorder:
 
     def _unfinished(self) -> Run | None:
         """A run that has finished before and is trained again is told of beside what it was."""
-        mine = f"tags.`{RUN_TAG}` = '{self._subject.run.id}' and attributes.status != 'FINISHED'"
-        found = self._client.search_runs([self._experiment], mine, max_results=1, order_by=["start_time DESC"])
+        begun = read_json(self._file).get("run")
+        if not isinstance(begun, str):
+            return None
+        mine = f"attributes.run_id = '{begun}' and attributes.status != 'FINISHED'"
+        found = self._client.search_runs([self._experiment], mine, max_results=1)
         return found[0] if found else None
+
+    @property
+    def _file(self) -> Path:
+        return self._subject.run.directory / FILE
 
     def _begin(self) -> str:
         subject = self._subject
@@ -95,6 +107,7 @@ class Recorder:
         if subject.sweep:
             tags["crackdet.sweep"] = subject.sweep
         started = self._client.create_run(self._experiment, tags=tags, run_name=subject.run.id)
+        write_json(self._file, {"run": str(started.info.run_id)})
         given = {name: str(value)[:LONGEST] for name, value in subject.parameters.items() if value is not None}
         self._client.log_batch(started.info.run_id, params=[Param(name, value) for name, value in given.items()])
         return str(started.info.run_id)

@@ -47,6 +47,11 @@ class Seen:
         """When it changed last, in seconds of the epoch."""
         return max(self.stamp[:2]) / 1e9
 
+    @property
+    def told(self) -> float:
+        """When it told of an epoch last; a checkpoint says nothing of how far it is."""
+        return (self.stamp[1] or self.stamp[0]) / 1e9
+
     def lives(self, run: Run) -> bool:
         """Whether there still is a process, where there was one."""
         return self.status is not Status.RUNNING or is_held(run.lock_file)

@@ -40,7 +40,7 @@ def course_of(run: Run) -> Course:
     if not rows:
         return Course(max_epochs=max_epochs if isinstance(max_epochs, int) else 0)
     monitor = trainer.get("monitor")
-    monitor = monitor if monitor in MONITORS else "valid_loss"
+    monitor = monitor if isinstance(monitor, str) and monitor in MONITORS else "valid_loss"
     ranked = [(value, row) for row in rows if (value := _number(row, monitor)) is not None]
     choose = max if MONITORS[monitor] == "max" else min
     best = choose(ranked, key=lambda pair: pair[0])[1] if ranked else {}  # of equals the first, as training does

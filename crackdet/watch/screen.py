@@ -68,7 +68,7 @@ class Screen:
         rows = []
         for seen in runs:
             course = seen.course
-            remaining = left(course.seconds_left(time.time() - seen.changed))
+            remaining = left(course.seconds_left(time.time() - seen.told))
             figures = (epochs(seen), figure(course.accuracy), figure(course.best), remaining)
             rows.append([Text(seen.id, "cyan"), *map(Text, figures), Text(words[seen.id])])
         return _table(("running", "epoch", "accuracy", "best", "left", "what differs"), rows)
@@ -123,7 +123,7 @@ def report(seen: Seen) -> str:
     if seen.accuracy is not None:
         return f"{line}: accuracy {seen.accuracy:.4f}"
     if seen.status is Status.RUNNING and course.epochs:
-        rest = left(course.seconds_left(time.time() - seen.changed))
+        rest = left(course.seconds_left(time.time() - seen.told))
         return f"{line}: epoch {epochs(seen)}, accuracy {figure(course.accuracy)}{f', {rest} left' if rest else ''}"
     return f"{line}: {harmless(seen.reason)}" if seen.reason else line
 

@@ -266,3 +266,10 @@ def test_a_damaged_file_is_an_image_or_a_bad_image(folder: Path, extension: str,
     except BadImage:
         return
     assert pixels.shape == (SIZE, SIZE, 3)
+
+
+def test_a_picture_of_more_pixels_than_can_be_meant_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(BadImage, match=r"^has more than 2\.1 billion pixels$"):
+        decode(tmp_path / "large.png", 8)

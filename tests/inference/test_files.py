@@ -13,7 +13,7 @@ from crackdet.inference.files import RowFormat, find_images, refuse_existing, ro
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("a/2.jpg", "a/1.PNG", "a/deep/3.tif", "a/notes.txt", "b/4.jpg", "strange[1].jpg"):
+    for name in ("a/2.jpg", "a/1.PNG", "a/deep/3.tif", "a/notes.txt", "b/4.jpg", "strange[1].jpg", "a/.hidden/5.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -29,6 +29,13 @@ def test_folders_patterns_and_files_are_found_once_and_in_order(tree: Path) -> N
     assert found("[ab]") == ["a/1.PNG", "a/2.jpg", "a/deep/3.tif", "b/4.jpg"]
     assert found("strange[1].jpg") == ["strange[1].jpg"], "a name that looks like a pattern"
     assert found("a/notes.txt") == ["a/notes.txt"], "what is named is taken as it is"
+
+
+def test_links_to_folders_are_followed_and_not_in_circles(tree: Path) -> None:
+    (tree / "a" / "more").symlink_to(tree / "b")
+    (tree / "b" / "round").symlink_to(tree / "a")
+    found = [path.relative_to(tree).as_posix() for path in find_images([str(tree / "a")])]
+    assert found == ["a/1.PNG", "a/2.jpg", "a/deep/3.tif", "a/more/4.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.files import read_csv
+from crackdet.files import read_csv, write_json
 from crackdet.report import write_report
 from crackdet.report.figures import pareto
+from crackdet.report.reproduction import recipe
 from crackdet.report.thinning import thin
-from crackdet.store import RunStore
+from crackdet.store import RunStore, Status
+from crackdet.summary import Entry
 from crackdet.sweep.finish import finish
 from tests.conftest import TINY
 from tests.report.conftest import EVIL, Reader, Sweep
@@ -194,3 +196,23 @@ def test_times_of_different_gpus_are_not_taken_for_one(sweep: Sweep, tmp_path: P
         copy.publish({**copy.result, "device": "cuda", "gpu": gpu})
     page = write_report(store.root).read_text()
     assert "times were measured on different devices (NVIDIA H100 PCIe, NVIDIA T4) and cannot be compared" in page
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("train.py --config-dir '/my settings' -m model=mine seed=1,2", "--config-dir '/my settings' "),
+        ("train.py -cn other --config-path=conf2 seed=1", "-cn other --config-path=conf2 "),
+        ("train.py -m seed=1,2", ""),
+        ("train.py 'unfinished", ""),
+    ],
+)
+def test_the_command_that_trains_a_run_again_finds_its_configuration(
+    sweep: Sweep, tmp_path: Path, command: str, flags: str
+) -> None:
+    run = sweep.finished[0]
+    shutil.copytree(run.directory, tmp_path / run.id)
+    other = RunStore(tmp_path).run(run.id)
+    write_json(other.provenance_file, {**run.provenance, "command": command, "overrides": ["model=mine", "seed=1"]})
+    found = recipe("again", Entry(other, Status.FINISHED))
+    assert found.command == f"python train.py {flags}model=mine seed=1"

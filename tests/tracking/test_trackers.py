@@ -33,6 +33,12 @@ def places_told(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(TensorBoard(str(folder / "tensorboard")), MLflow(f"sqlite:///{folder}/deep/mlflow.db"))
 
 
+def store_beside(told: Settings) -> Path:
+    """A run store in the folder of MLflow's database."""
+    assert told.mlflow is not None
+    return Path(told.mlflow.uri.removeprefix("sqlite:///")).parent / "runs"
+
+
 def mlflow_runs(told: Settings, run_id: str) -> list[Any]:
     from mlflow.tracking import MlflowClient
 
@@ -116,7 +122,9 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
     places_told: Settings, lives: list[tuple[int, int]]
 ) -> None:
     run_id = f"custom-{uuid.uuid4().hex[:12]}"  # another for each example, in one database
-    subject = Subject(Run(Path("runs"), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today")
+    subject = Subject(
+        Run(store_beside(places_told), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today"
+    )
     history: list[dict[str, Any]] = []
     assert places_told.tensorboard is not None
     for life, (lost, gained) in enumerate(lives):
@@ -143,7 +151,7 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
 
 @needs_mlflow
 def test_where_lost_epochs_became_others_mlflow_has_what_the_run_has(places_told: Settings) -> None:
-    subject = Subject(Run(Path("runs"), "custom-00000000feed"), {}, [])
+    subject = Subject(Run(store_beside(places_told), "custom-00000000feed"), {}, [])
     only = Settings(mlflow=places_told.mlflow)
     for losses in ([0.5, 0.4, 0.3], [0.5, 0.41]):
         trackers = Trackers(only, subject)
@@ -174,7 +182,7 @@ def test_a_tracker_that_is_back_at_the_end_is_told_what_it_missed(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    subject = Subject(Run(Path("runs"), "custom-00000000beef"), {}, [])
+    subject = Subject(Run(store_beside(places_told), "custom-00000000beef"), {}, [])
     trackers = Trackers(Settings(mlflow=places_told.mlflow), subject)
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
     trackers.update(history[:1])
@@ -211,9 +219,39 @@ def test_two_processes_may_begin_a_database_together(tmp_path: Path) -> None:
 
 
 def begin(told: Settings, run_id: str) -> None:
-    Trackers(told, Subject(Run(Path("runs"), run_id), {}, [])).end(Status.FINISHED)
+    Trackers(told, Subject(Run(store_beside(told), run_id), {}, [])).end(Status.FINISHED)
 
 
 def test_who_uses_no_tracker_imports_none() -> None:
     code = "import sys, crackdet.training.run; sys.exit(bool({'mlflow', 'tensorboard'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@needs_mlflow
+def test_the_same_run_in_another_store_is_another_run_of_mlflow(places_told: Settings, tmp_path: Path) -> None:
+    only, run_id = Settings(mlflow=places_told.mlflow), "custom-00000000cafe"
+    history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2)]
+    ours, theirs = (Trackers(only, Subject(Run(tmp_path / name, run_id), {}, [])) for name in ("ours", "theirs"))
+    ours.update(history[:1])
+    theirs.update([{**history[0], "valid_loss": 1.0000001}])  # on another machine
+    ours.update(history)
+    ours.end(Status.FINISHED)
+    theirs.end(Status.INTERRUPTED)
+    told = {record.info.status: mlflow_course(only, record, "valid_loss") for record in mlflow_runs(only, run_id)}
+    assert told == {"FINISHED": [(1, 1.0), (2, 0.5)], "KILLED": [(1, 1.0000001)]}
+
+
+@needs_mlflow
+def test_a_tracker_that_was_not_there_at_first_is_told_all_at_the_end(
+    places_told: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    only, run = Settings(mlflow=places_told.mlflow), Run(tmp_path, "custom-00000000f00d")
+    with monkeypatch.context() as gone:
+        gone.delattr(MlflowClient, "create_run")
+        trackers = Trackers(only, Subject(run, {}, []))
+    trackers.update([{"epoch": 1, "valid_loss": 0.5, "seconds": 1.0}])
+    trackers.end(Status.FINISHED, {"accuracy": 0.9})
+    (record,) = mlflow_runs(only, run.id)
+    assert mlflow_course(only, record, "valid_loss") == [(1, 0.5)] and record.info.status == "FINISHED"

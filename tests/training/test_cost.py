@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partialmethod
 
@@ -137,3 +138,18 @@ def test_every_run_of_a_process_is_compiled(tiny: Configure, monkeypatch: pytest
 
 def test_a_network_is_compiled_only_where_that_is_wished(tiny: Configure) -> None:
     assert not compiles(tiny(), CPU)
+
+
+def test_a_call_that_had_to_wait_is_not_the_only_one(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = models.build(tiny()), []
+    own = model.features
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        if calls.count(len(images)) == 2:  # the first is not timed
+            time.sleep(0.03)
+        return own(images)
+
+    monkeypatch.setattr(model, "features", features)
+    measure_cost(model, 5, "fp32", seconds=0)
+    assert calls.count(1) >= 1 + 3 and calls.count(5) >= 1 + 3

@@ -131,6 +131,15 @@ def test_the_course_of_a_run_tells_epochs_and_the_time_left(busy: Actor) -> None
     assert course.seconds_left(since=1000) == 0
 
 
+def test_a_checkpoint_does_not_put_the_end_off(busy: Actor) -> None:
+    run = busy.store.run(IDS[0])
+    os.utime(run.history_file, ns=(10**18, 10**18))
+    (run.directory / "new").touch()
+    (run.directory / "new").rename(run.state_file)
+    seen = everything(busy.store.root).seen[IDS[0]]
+    assert seen.told == 1e9 < seen.changed
+
+
 def test_the_runs_of_a_sweep_are_listed_with_those_to_do(busy: Actor, tmp_path: Path) -> None:
     record, store = SweepRecord(tmp_path / "sweep"), busy.store
     for number, run_id in enumerate([*IDS[:2], "custom-ffffffffffff"]):
