@@ -5,6 +5,7 @@ import pickle
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -257,13 +258,17 @@ class Passing(Crew):
 
     size = None
 
-    def __init__(self) -> None:
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.jobs: list[Job] = []
+        self.all: list[Job] = []
+        self.meanwhile = meanwhile
 
     def start(self, job: Job) -> None:
         self.jobs.append(job)
+        self.all.append(job)
 
     def wait(self) -> list[Ended]:
+        self.meanwhile()
         ended, self.jobs = [Ended(job, failed=True) for job in self.jobs], []
         return ended
 
@@ -277,6 +282,27 @@ def test_one_that_waits_for_others_waits_for_all_of_them(tiny: Configure) -> Non
         with pytest.raises(TimeoutError):
             waiting.result(timeout=2.5 * grid.POLL)
     assert waiting.result(timeout=60) == 1
+
+
+def test_one_that_dies_while_another_is_taken_over_is_taken_over_too(tiny: Configure) -> None:
+    orphan, held = job_of(tiny()), job_of(tiny("seed=1"))
+    for job in (orphan, held):
+        job.run.directory.mkdir(parents=True)
+        job.run.history_file.touch()
+    with ExitStack() as life:
+        life.enter_context(held.run.claim())
+        crew = Passing(life.close)
+        assert grid.wait([orphan, held], crew) == 1
+    assert [job.run.id for job in crew.all] == [orphan.run.id, held.run.id]
+
+
+def test_a_rerun_that_was_killed_goes_on_however_often(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    job = job_of(tiny("runtime.rerun=true", "runtime.retry_failed=1"))
+    assert execute(job, lambda history: "enough for now") is None
+    job.run.fail(Failure.DIED, "killed", attempts=1)
+    with caplog.at_level("INFO"):
+        assert execute(job_of(tiny("runtime.rerun=true", "runtime.retry_failed=1"))) is not None
+    assert f"going on from {job.run.id}: epoch 2" in caplog.text
 
 
 def test_photographs_that_changed_since_the_run_was_planned_are_not_trained_on(

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -250,7 +251,7 @@ class FolderSource(_Files):
                 raise UserError(
                     f"data.groups={column}: {path} has no column {needed}; it has {', '.join(columns) or 'none'}"
                 )
-        return {normalize("NFC", row["path"]): row[column] for row in rows}
+        return {normalize("NFC", row["path"] or ""): row[column] for row in rows}
 
 
 class ArticleSource(_Files):
@@ -283,18 +284,20 @@ class ArticleSource(_Files):
 def images_below(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
     """Each folder in a folder, itself too, with the names of the images in it; `refuse` hears what cannot be read.
 
-    Links are followed. What begins with a dot is no image of the user's, but of a program.
+    Links are followed, to what is not in the folder anyway. What begins with a dot is no image of the user's, but of a
+    program.
     """
-    seen = {os.path.realpath(folder)}  # a link may lead to a folder above it
-
-    def is_new(path: str) -> bool:
-        known = len(seen)
-        seen.add(os.path.realpath(path))
-        return len(seen) > known
-
-    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in sorted(folders) if name[0] != "." and is_new(f"{place}/{name}")]
-        yield place, [name for name in names if is_image(name)]
+    seen: set[str] = set()
+    left = deque([str(folder)])
+    while left:
+        for place, folders, names in os.walk(left.popleft(), onerror=refuse):  # which does not follow them
+            if (real := os.path.realpath(place)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = [name for name in sorted(folders) if name[0] != "."]
+            left += [path for name in folders if os.path.islink(path := f"{place}/{name}")]  # noqa: PTH114  # text
+            yield place, [name for name in names if is_image(name)]
 
 
 def is_image(name: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from crackdet.bits import count
 from crackdet.summary import replicates, statistics
-from crackdet.summary.entries import Entry, differing, gather
+from crackdet.summary.entries import Entry, deciding, differing, gather
 from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
 from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
 from crackdet.summary.statistics import ALPHA, Interval
@@ -134,7 +134,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     standings = _standings(evidence, metric, values)
     groups = evidence.shared.groups if evidence.shared else None
     keys = differing(ranking)
-    apart = [key for key in keys if key != "seed"]
+    apart = deciding(ranking, keys)
     gathered = [(places, dict(zip(apart, settings, strict=True))) for settings, places in gather(ranking, apart)]
     replicated = groups is not None or any(len(places) > 1 for places, _ in gathered)
     if replicated:

@@ -108,16 +108,28 @@ def gather(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[tuple[An
 def differing(entries: Iterable[Entry]) -> list[str]:
     """The settings in which runs differ, as dotted keys in the order of the configuration.
 
-    Where something lies is none of them: what it is, is. That is left out where other settings of its group say it.
+    What the identity knows besides is left out where they say it.
     """
     having = [entry for entry in entries if entry.tree]
-    keys = [key for key in _differing([entry.tree for entry in having], "") if key not in PATHS]
+    keys = _differing([entry.tree for entry in having], "")
+    return [key for key in keys if key not in KNOWN or not _is_said(key, keys, having)]
 
-    def is_said(known: str) -> bool:
-        others = [key for key in keys if key.partition(".")[0] == known.partition(".")[0] and key not in KNOWN]
-        return len(gather(having, others)) == len(gather(having, [*others, known]))
 
-    return [key for key in keys if key not in KNOWN or not is_said(key)]
+def deciding(entries: Sequence[Entry], keys: Sequence[str]) -> list[str]:
+    """Those of the keys in which runs differ that make them other combinations: neither the seed nor a place.
+
+    Where something lies decides nothing, what it is does, which may then have to be said.
+    """
+    found = [key for key in keys if key != "seed" and key not in PATHS]
+    if len(found) + keys.count("seed") < len(keys):
+        found += [key for key in KNOWN if key not in found and not _is_said(key, found, entries)]
+    return found
+
+
+def _is_said(known: str, keys: Sequence[str], entries: Sequence[Entry]) -> bool:
+    """Whether other settings of its group say it too."""
+    others = [key for key in keys if key.partition(".")[0] == known.partition(".")[0] and key not in KNOWN]
+    return len(gather(entries, others)) == len(gather(entries, [*others, known]))
 
 
 def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

@@ -211,8 +211,14 @@ def wait(jobs: Sequence[Job], crew: Crew) -> int:
         status = max(status, launch(orphaned, len(orphaned), crew))
         if status >= 128:  # stopped
             return status
-        left = [job for job in left if job.run.anew().status() is Status.RUNNING]  # again: others take orphans too
+        tried = {job.run.id for job in orphaned}
+        left = [job for job in left if _is_awaited(job.run.anew().status(), job.run.id in tried)]
     return status
+
+
+def _is_awaited(status: Status, tried: bool) -> bool:
+    """Whether somebody trains it, or did until a moment ago; what has just been tried here is left as it is."""
+    return status is Status.RUNNING or (status in (Status.TODO, Status.INTERRUPTED) and not tried)
 
 
 def _refuse(problems: Sequence[str], total: int, wrong: int | None = None) -> None:

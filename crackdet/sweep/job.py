@@ -103,7 +103,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
                 log.info("%s has been pruned by another process", run.id)
                 return None
             damage = run.damage(thorough=True)
-            if job.config.runtime.rerun and (run.result_file.exists() or _is_given_up(job)):
+            if job.config.runtime.rerun and (run.result_file.exists() or run.failure.get("kind") == Failure.HOPELESS):
                 run.clear()
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)

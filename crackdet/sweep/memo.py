@@ -216,7 +216,7 @@ def stamp(path: str) -> Stamp:
         if not Path(path).is_dir():
             status = Path(path).stat()
             return Stamp(f"{status.st_size}:{status.st_mtime_ns}", status.st_mtime)
-        for name, size, time_ns in sorted(_listing(path, "")):
+        for name, size, time_ns in sorted(_listing(path, "", set())):
             if size >= 0:  # the time of a folder tells of files that came or went, which their names tell as well
                 found.update(f"{name}\0{size}\0{time_ns}\0".encode(errors="surrogateescape"))
             newest = max(newest, time_ns)
@@ -229,17 +229,21 @@ def _key(overrides: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(overrides)).encode()).hexdigest()[:32]
 
 
-def _listing(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, int, int]]:
     """Name, size and time of each file, and of each folder with size -1; Python's compiled modules left out.
 
-    A link that leads nowhere, as editors leave them beside a file that is not saved, is a file by itself.
+    A link that leads nowhere, as editors leave them beside a file that is not saved, is a file by itself; what others
+    lead to is listed once, since they may lead in circles.
     """
     yield prefix, -1, Path(folder).stat().st_mtime_ns
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
-                if entry.name != "__pycache__":
-                    yield from _listing(entry.path, f"{prefix}{entry.name}/")
+            leads = not entry.is_symlink() or Path(entry.path).exists()
+            if leads and entry.is_dir():
+                real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+                if entry.name != "__pycache__" and real not in linked:
+                    linked |= {real} - {""}
+                    yield from _listing(entry.path, f"{prefix}{entry.name}/", linked)
             else:
-                status = entry.stat(follow_symlinks=not entry.is_symlink() or Path(entry.path).exists())
+                status = entry.stat(follow_symlinks=leads)
                 yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns

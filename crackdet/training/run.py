@@ -177,6 +177,8 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
         return
     try:
         state.load(source, source.parent.name)
+    except FileNotFoundError:  # removed a moment ago
+        return
     except (*DEVICE_ERRORS, OSError, MemoryError):  # nothing is wrong with the file, which is worth hours
         raise
     except Exception as error:  # whatever a damaged file provokes: it is not worth more than the time it saved

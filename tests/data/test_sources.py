@@ -122,11 +122,14 @@ def test_links_are_followed_and_what_programs_hide_is_no_image(root: Path, listi
     shutil.copytree(root / "crack", elsewhere)
     (root / "crack" / "more").symlink_to(elsewhere)
     (root / "crack" / "again").symlink_to(root / "crack")  # in a circle
+    (root / "crack" / "a link").symlink_to(root / "crack" / "deep" / "er")  # to what is there anyway
+    (root / "crack" / "deep" / "er").mkdir(parents=True)
+    shutil.copy(next(elsewhere.iterdir()), root / "crack" / "deep" / "er" / "own.png")
     (root / "crack" / ".checkpoints").mkdir()
     shutil.copy(next(root.rglob("*.png")), root / "crack" / ".checkpoints" / "old.png")
     shutil.copy(next(root.rglob("*.png")), root / "crack" / "._001.png")
     copied = {f"crack/more/{path.name}" for path in elsewhere.iterdir()}
-    assert {photograph.name for photograph in listing(folder(root))} == {*before, *copied}
+    assert {photograph.name for photograph in listing(folder(root))} == {*before, *copied, "crack/deep/er/own.png"}
 
 
 def test_class_names_are_the_same_in_each_form_of_unicode(tmp_path: Path, listing: Listing) -> None:
@@ -260,6 +263,14 @@ def test_a_manifest_saved_by_a_spreadsheet_is_read(root: Path, listing: Listing)
     rows = [f'"{name}";x'.replace(";", ",") for name in names(root)]
     (root / "manifest.csv").write_text("\r\n".join(["path,wall", *rows, ""]), encoding="utf-8-sig")
     assert {photograph.group for photograph in listing(folder(root, groups="wall"))} == {"x"}
+
+
+def test_a_row_of_the_manifest_may_be_cut_short(root: Path, listing: Listing) -> None:
+    rows = "".join(f"{name[:5]},{name}\n" for name in names(root))
+    (root / "manifest.csv").write_text(f"wall,path\n{rows}north\n")
+    assert {photograph.group for photograph in listing(folder(root, groups="wall"))} == {
+        name[:5] for name in names(root)
+    }
 
 
 def test_a_missing_manifest_is_refused(root: Path, listing: Listing) -> None:

@@ -180,7 +180,7 @@ def test_replicates_are_runs_on_the_same_photographs_wherever_these_lie(tmp_path
         publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 1), seed=seed, root=f"folder {seed}")
         publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 9), seed=seed, fingerprint="1" * 64)
     decision = decided(tmp_path)
-    assert decision.differing == ["seed", "data.fingerprint"]
+    assert decision.differing == ["seed", "data.root"], "which says it as well, and is what a user gave"
     assert [len(one.entries) for one in decision.combinations] == [2, 2]
     assert {one.settings["data.fingerprint"] for one in decision.combinations} == {"0" * 12, "1" * 12}
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from crackdet.cli import app
 from crackdet.compose import compose
+from crackdet.files import read_signed_json, write_signed_json
+from crackdet.store import RunStore
 from tests.summary.runs import drawn, publish
 from tests.training.test_run import Configure, train
 
@@ -104,8 +107,20 @@ def test_the_winner_is_tested_again_on_other_photographs(places: list[str], phot
     assert "on 16 photographs" in summary(run.root, "--test")
     next((photographs / "test").rglob("*.png")).unlink()
     assert "on 15 photographs" in summary(run.root, "--test")
+    content = read_signed_json(run.directory / "test.json")
+    del content["photographs"]
+    write_signed_json(run.directory / "test.json", {**content, "images": 7})  # as before it was told which they were
+    assert "on 7 photographs" in summary(run.root, "--test")
     shutil.rmtree(photographs)
-    assert "on 15 photographs" in summary(run.root, "--test"), "where they are gone it is believed"
+    assert "on 7 photographs" in summary(run.root, "--test"), "where they are gone it is believed"
+
+
+def test_testing_imports_no_code_that_is_not_trusted(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "runs")
+    for run in RunStore(tmp_path / "runs").runs():
+        model = {"_target_": "crackdet_strange.Net", "name": "mine"}
+        run.config_file.write_text(yaml.safe_dump({"model": model, "data": {"name": "synthetic", "image_size": 32}}))
+    assert "say --trust where you know it" in summary(tmp_path / "runs", "--test", status=2)
 
 
 def test_eighty_columns_are_enough(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

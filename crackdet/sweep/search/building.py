@@ -190,6 +190,7 @@ def _examples(
     others = [p for p in parameters if p not in otherwise]
     found: list[Example] = []
     problem: UserError | None = None
+    fingerprints: dict[tuple[str, ...], list[str]] = {}  # by what is chosen of the data
     for texts in product(*(parameter.texts for parameter in otherwise)):
         chosen = [parameter.override(text) for parameter, text in zip(otherwise, texts, strict=True)]
         try:
@@ -199,7 +200,10 @@ def _examples(
             continue
         if job is not None:
             params = {parameter.name: text for parameter, text in zip(otherwise, texts, strict=True)}
-            found.append(Example(params, json.loads(job.identity.canonical), _fingerprints(job, others, planner)))
+            data = tuple(text for name, text in params.items() if name.startswith("data."))
+            if data not in fingerprints:
+                fingerprints[data] = _fingerprints(job, others, planner)
+            found.append(Example(params, json.loads(job.identity.canonical), fingerprints[data]))
     if problem and not found:
         raise problem
     return found
