@@ -124,7 +124,7 @@ class Run:
         content = {"id": self.id, **result, "files": [_stamp(path) for path in files if path.exists()]}
         write_signed_json(self.result_file, content)
         self.failure_file.unlink(missing_ok=True)
-        self.__dict__.pop("result", None)
+        self._forget()
 
     def damage(self, thorough: bool = False) -> str | None:
         """Which file of a finished run is not as it was published; None where all are, or nothing was.
@@ -308,8 +308,12 @@ class Run:
         for path in self.directory.iterdir():
             if path != self.lock_file:
                 path.unlink()
-        self.__dict__.pop("result", None)
-        self.__dict__.pop("config", None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is remembered of the files."""
+        for name in ("result", "config", "settings"):
+            self.__dict__.pop(name, None)
 
 
 @dataclass(frozen=True)
