@@ -5,7 +5,6 @@ A failing run is recorded and the sweep goes on; the summary always comes, after
 
 import itertools
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +205,7 @@ def wait(jobs: Sequence[Job], crew: Crew) -> int:
     """Waits for runs that other processes hold, and trains those whose process dies; a status as `launch`."""
     left, status = list(jobs), 0
     while left:
-        time.sleep(POLL)
+        crew.idle(POLL)
         orphaned = [job for job in left if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
         status = max(status, launch(orphaned, len(orphaned), crew))
         if status >= 128:  # stopped

@@ -1,6 +1,7 @@
 """What a sweep needs of whoever trains its jobs, and the sweep's way through them."""
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -39,6 +40,14 @@ class Crew(ABC):
         Raises:
             KeyboardInterrupt, Interrupted: where it was stopped by a signal.
         """
+
+    def idle(self, seconds: float) -> None:
+        """Lets time pass while there is no job for it.
+
+        Raises:
+            KeyboardInterrupt, Interrupted: where it was stopped by a signal.
+        """
+        time.sleep(seconds)
 
     def __enter__(self) -> "Crew":
         return self

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from crackdet.console import Board, Drawing
-from crackdet.errors import RunFailed
+from crackdet.errors import RunFailed, UserError
 from crackdet.sweep.crew.agency import Agency, Line
 from crackdet.sweep.crew.crew import Crew, Ended
 from crackdet.sweep.crew.worker import Left, Orders, Ready, Said, log_file
@@ -23,6 +23,7 @@ from crackdet.training.interrupt import Interrupted
 log = logging.getLogger(__name__)
 
 POLL = 0.2  # seconds between two looks whether this process was asked to stop
+PAUSE = 60.0  # seconds until an agency that had no worker to give is asked again
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,6 +48,7 @@ class Staff(Crew):
         self._waiting: deque[Job] = deque()
         self._deaths: Counter[str] = Counter()
         self._epochs: Counter[str] = Counter()  # of a run when its worker died last
+        self._hire_again = 0.0  # not before: an agency had none to give
         self._patient = False  # a signal waits until a message has been read whole
         self._signum: int | None = None
 
@@ -60,8 +62,7 @@ class Staff(Crew):
             self.size = max(1, min(places)) if places else 1
             log.info("%s", self._agency.describe(self.size))
             if self._agency.early:
-                for _ in range(self.size):
-                    self._hire()
+                self._hire_more(self.size)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -90,16 +91,34 @@ class Staff(Crew):
         self._patient = True
         try:
             while not ended:
-                if self._signum is not None:
-                    raise Interrupted(self._signum)
-                for worker in self._with_news(self._workers):
-                    try:
-                        ended += self._hear(worker)
-                    except EOFError:
-                        ended += self._lose(worker)
-                self._assign()
+                ended += self._listen()
         finally:
             self._patient = False
+        return ended
+
+    def idle(self, seconds: float) -> None:
+        """As of any crew; who has been without a job for long is sent home."""
+        end = time.monotonic() + seconds
+        self._patient = True
+        try:
+            while (left := end - time.monotonic()) > 0:
+                self._listen()
+                if not self._workers:
+                    time.sleep(min(left, POLL))
+        finally:
+            self._patient = False
+
+    def _listen(self) -> list[Ended]:
+        """What the workers say within a moment."""
+        if self._signum is not None:
+            raise Interrupted(self._signum)
+        ended: list[Ended] = []
+        for worker in self._with_news(self._workers):
+            try:
+                ended += self._hear(worker)
+            except EOFError:
+                ended += self._lose(worker)
+        self._assign()
         return ended
 
     def _assign(self) -> None:
@@ -110,12 +129,28 @@ class Staff(Crew):
             self._give(free.pop(0), self._waiting.popleft())
         coming = sum(not worker.ready and worker.job is None for worker in self._workers)
         there = sum(not worker.dismissed for worker in self._workers)
-        for _ in range(min(len(self._waiting) - coming, (self.size or 1) - there)):
-            self._hire()
+        self._hire_more(min(len(self._waiting) - coming, (self.size or 1) - there))
         for worker in free:
             if worker.ready and time.monotonic() - worker.busy_until > self._agency.patience:
                 worker.dismissed = True
                 worker.line.dismiss(busy=False)
+
+    def _hire_more(self, number: int) -> None:
+        """So many workers; where there are some already and more cannot be had, that is told and asked again later.
+
+        Raises:
+            UserError: where there is none, and none can be had.
+        """
+        for _ in range(number):
+            if time.monotonic() < self._hire_again:
+                return
+            try:
+                self._hire()
+            except UserError as error:
+                if all(worker.dismissed for worker in self._workers):
+                    raise
+                log.warning("%s; going on with the workers that are there", error)
+                self._hire_again = time.monotonic() + PAUSE
 
     def _hire(self) -> None:
         number = next(n for n in range(1, len(self._workers) + 2) if all(n != w.number for w in self._workers))

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 TRIES = 20  # suggestions of the sampler until one that is not known is drawn by chance
 ENDLESS_TRIES = 200  # in a space that cannot be listed
 LISTED = 100_000  # suggestions: of a smaller space it is known when all have been made
-SAME_PROBLEM, PROBLEMS = 3, 20  # suggestions in a row that cannot be trained
+SAME_PROBLEM, PROBLEMS = 10, 20  # suggestions that cannot be trained, before any that can
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Asker:
         self._objectives = objectives
         self._refused: set[Key] = set()
         self._checked: set[str] = set()
+        self._bad: dict[tuple[str, str], str] = {}  # data and network that cannot be, and why
         self._problems: Counter[str] = Counter()
+        self._found_any = False  # suggestion that can be trained
 
     def resumed(self, params: Params) -> Suggestion:
         """A known trial, to be gone on with."""
@@ -60,7 +62,7 @@ class Asker:
         """A suggestion that is not known yet; None where none is left, or none is found.
 
         Raises:
-            UserError: where suggestion after suggestion cannot be trained.
+            UserError: where from the beginning suggestion after suggestion cannot be trained.
         """
         tries = 0 if self._sampler.is_grid else TRIES if self._space.count else ENDLESS_TRIES
         for attempt in range(tries):
@@ -116,24 +118,27 @@ class Asker:
         """The jobs of a suggestion, looked at as a grid looks at its own before it begins; None where they cannot be.
 
         Raises:
-            UserError: where so it was time after time.
+            UserError: where so it was from the beginning, time after time.
         """
-        overrides = self._space.overrides(params, next(iter(self._space.seeds), ""))
         try:
-            if self._planner.excludes(overrides):
+            if self._planner.leaves_out(self._space, params):
                 return None
             jobs = self._jobs(params)
             self._check(next(iter(jobs.values())))
         except UserError as error:
             self._problems[str(error)] += 1
-            if max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS:
+            said = " ".join(self._space.overrides(params, next(iter(self._space.seeds), "")))
+            if not self._found_any and (
+                max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS
+            ):
                 raise UserError(
-                    f"{self._problems.total()} suggestions one after the other cannot be trained, the last, "
-                    f"{' '.join(overrides)}:\n    {error}"
+                    f"the first {self._problems.total()} suggestions cannot be trained, the last of them, {said}:\n"
+                    f"    {error}"
                 ) from None
-            log.warning("left out, since it cannot be trained: %s\n    %s", " ".join(overrides), error)
+            if self._problems[str(error)] == 1:
+                log.warning("left out, since it cannot be trained: %s\n    %s", said, error)
             return None
-        self._problems.clear()
+        self._found_any = True
         return jobs
 
     def _check(self, job: Job) -> None:
@@ -141,10 +146,16 @@ class Asker:
         from crackdet.training.run import prepare
 
         images, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
-        if images not in self._checked:
-            prepare(job.config, job.identity)
-        elif network not in self._checked:
-            check_weights(job.config)
+        if (images, network) in self._bad:
+            raise UserError(self._bad[images, network])
+        try:
+            if images not in self._checked:
+                prepare(job.config, job.identity)
+            elif network not in self._checked:
+                check_weights(job.config)
+        except UserError as error:
+            self._bad[images, network] = str(error)
+            raise
         self._checked |= {images, network}
 
     def _jobs(self, params: Params) -> dict[str, Job]:

@@ -55,7 +55,18 @@ class Planner:
 
     def excludes(self, overrides: Sequence[str]) -> bool:
         """Whether `sweep.exclude` leaves it out; raises UserError where it cannot be decided."""
-        return self._excluded(self.tree(overrides))
+        return self._excluded.asks and self._excluded(self.tree(overrides))
+
+    def leaves_out(self, space: Space, params: Params) -> bool:
+        """Whether one of the runs of a suggestion is excluded, without which it cannot be judged like the others."""
+        return any(self.excludes(space.overrides(params, seed)) for seed in space.seeds or [""])
+
+    def check_excluded(self, space: Space) -> None:
+        """Raises UserError where `sweep.exclude` speaks of a setting that no run of the space has."""
+        for branch in space.branches:
+            params = {parameter.name: parameter.first for parameter in branch.parameters}
+            self.leaves_out(space, {**branch.options, **params})
+        self._excluded.finish()
 
     def job(self, overrides: Sequence[str]) -> Job:
         """The run of these overrides, excluded or not.
@@ -114,7 +125,9 @@ def build_space(
             "there is nothing to search over; give parameters as in model.linear_features=range(64,1025,64), or in "
             "hydra.sweeper.params"
         )
-    return Space(groups, branches, given.seeds)
+    space = Space(groups, branches, given.seeds)
+    planner.check_excluded(space)
+    return space
 
 
 def _sort(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> _Given:
@@ -229,7 +242,7 @@ def _example(
     overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: Planner
 ) -> Job | None:
     """A job with the first values of all parameters, or with the last; None where neither can be and should be."""
-    first = [p.override(p.texts[0] if p.kind == "choice" else p.low) for p in parameters]
+    first = [p.override(p.first) for p in parameters]
     last = [p.override(p.texts[-1] if p.kind == "choice" else p.high) for p in parameters]
     seed = [f"{SEED}={seeds[0]}"] if seeds else []
     problem: UserError | None = None

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -87,10 +87,21 @@ def by_epoch(run: Run, column: str) -> dict[int, float]:
 
 
 class History:
-    """The runs of the store that lie inside the space, by what would have to be suggested."""
+    """The runs of the store that lie inside the space, by what would have to be suggested.
 
-    def __init__(self, store: RunStore, space: Space, objectives: Sequence[Objective]) -> None:
+    `excludes` says of a suggestion whether the search leaves it out: its runs lie outside then.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        space: Space,
+        objectives: Sequence[Objective],
+        excludes: Callable[[Params], bool] = lambda params: False,
+    ) -> None:
         self.space = space
+        self._excludes = excludes
+        self._excluded: dict[Key, bool] = {}
         self.trials: dict[Key, Trial] = {}
         self._listing = Listing(store)
         self._objectives = objectives
@@ -107,7 +118,7 @@ class History:
         `booked` are the identities that other searches have suggested, `busy` what this one is at: they are running,
         even while nothing of them stands in the store.
         """
-        theirs = [found.params for content in booked if (found := self.space.locate(content))]
+        theirs = [found.params for content in booked if (found := self._locate(content))]
         for key in self._busy.copy():
             self._let_go(key)
         for params in (*theirs, *busy):
@@ -119,13 +130,13 @@ class History:
                 content = read_json(run.identity_file)
                 if not content:
                     continue  # a moment ago it was claimed
-                located = self.space.locate(content)
+                located = self._locate(content)
                 if located is None:
                     del self._open[run.id]
                     continue
                 self._located[run.id] = located
             if run.id not in self._ended or self._ended[run.id] != _last_word(run):
-                self._look(run, self._located[run.id])
+                self._look(run.anew(), self._located[run.id])
 
     def add(self, params: Params, seed: str, run: Run) -> None:
         """A run that was suggested, however it would have been found."""
@@ -167,6 +178,15 @@ class History:
                 )  # fmt: skip
         self._lacking = lacking
         return found
+
+    def _locate(self, content: Mapping[str, Any]) -> Located | None:
+        located = self.space.locate(content)
+        if located is None:
+            return None
+        key = key_of(located.params)
+        if key not in self._excluded:
+            self._excluded[key] = self._excludes(located.params)
+        return None if self._excluded[key] else located
 
     def _outcome(self, trial: Trial) -> Outcome:
         return Outcome.RUNNING if trial.key in self._busy else trial.outcome(self.space.seeds)

@@ -5,8 +5,8 @@ on this machine or another; a grid over the same settings is as good a beginning
 """
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Search:
         crew: Crew,
         config: DictConfig,
     ) -> None:
-        self.history = History(store, space, objectives)
+        self.history = History(store, space, objectives, partial(planner.leaves_out, space))
         self._settings, self._objectives, self._space, self._planner = settings, objectives, space, planner
         self._crew, self._runtime = crew, config.runtime
         self._bookings = Bookings(store)
@@ -237,7 +237,7 @@ class Search:
         running = [trial for trial, outcome in self.history.outcomes() if outcome is Outcome.RUNNING]
         if not running or not self._runtime.wait_for_others:
             return False
-        time.sleep(POLL)
+        self._crew.idle(POLL)
         self._attempted -= {trial.key for trial in running}  # should their process die they are gone on with
         return True
 

@@ -47,6 +47,11 @@ class Parameter:
             return len(self.values)
         return int(self.high) - int(self.low) + 1 if self.kind == "int" else None
 
+    @property
+    def first(self) -> Any:
+        """The first or the least that may be suggested."""
+        return self.texts[0] if self.kind == "choice" else self.low
+
     def all(self) -> list[Any]:
         """All that may be suggested, of a parameter that has a count."""
         if self.kind == "choice":

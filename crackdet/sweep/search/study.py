@@ -1,5 +1,6 @@
 """The study: Optuna's picture of what the run store knows. It lives in memory and is rebuilt at each start."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import Lacking, Objective
 from crackdet.sweep.search.space import Key, Space, key_of
 
+log = logging.getLogger(__name__)
+
 STATES = {
     Outcome.COMPLETE: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
@@ -21,7 +24,7 @@ RUNS = "runs"  # attribute of a trial in a user's storage: the ids of its runs
 
 
 class StudyView:
-    """A study in memory that is told what the history knows, each trial once.
+    """A study in memory that is told what the history knows, each trial once, and again where it became another.
 
     What is running enters it as running, whoever trains it, so that a sampler with a constant liar (TPE) keeps away
     from it. The study minimises whatever the objectives are: where larger is better, values enter with the other
@@ -33,7 +36,7 @@ class StudyView:
         self._objectives = objectives
         self._signs = [-1 if objective.direction == "maximize" else 1 for objective in objectives]
         self._mirror = mirror
-        self._told: set[Key] = set()
+        self._told: dict[Key, Outcome] = {}
         self._asked: dict[Key, optuna.trial.Trial] = {}  # here, and not yet ended
         self._lies: dict[Key, int] = {}  # numbers of the trials that stand for those of others
 
@@ -45,14 +48,15 @@ class StudyView:
         """Tells what has ended since the last time, and what has begun, by whatever process."""
         running = set()
         for trial, outcome in history.outcomes():
-            if trial.key in self._told:
-                continue
+            if self._told.get(trial.key) in (Outcome.COMPLETE, outcome):
+                continue  # a failed one may be tried again, a pruned one be finished
             if outcome is Outcome.RUNNING:
                 running.add(trial.key)
                 if trial.key not in self._asked and trial.key not in self._lies:
                     self._lies[trial.key] = self._lie(trial, history.space)
             elif frozen := self._frozen(trial, outcome, history.space):
                 self._tell(trial.key, frozen)
+                self._told[trial.key] = outcome
         for key in (self._asked.keys() | self._lies.keys()) - running:  # stopped, or not even begun
             self._fail(key)
 
@@ -77,7 +81,6 @@ class StudyView:
             self.study.tell(asked, state=TrialState.PRUNED)
         else:
             self.study.tell(asked, values=self._losses(frozen.values or []))
-        self._told.add(key)
         if self._mirror:
             self._mirror.add(frozen)
 
@@ -125,7 +128,8 @@ class StudyView:
 class Mirror:
     """A user's own storage (`hydra.sweeper.storage`), for dashboards: written, never read from by the search.
 
-    Only trials that have ended go there, so none is left running when a process dies.
+    Only trials that have ended go there, so none is left running when a process dies. What goes wrong with it once the
+    search has begun is said, and ends nothing.
 
     Raises:
         UserError: where the storage cannot be used.
@@ -138,7 +142,6 @@ class Mirror:
             self._study = optuna.create_study(
                 storage=storage, study_name=study_name or "crackdet", directions=directions, load_if_exists=True
             )
-            known = self._study.get_trials(deepcopy=False)
             same = [direction.name.lower() for direction in self._study.directions] == directions
         except Exception as error:  # a database driver, SQLAlchemy, the network: anything
             raise UserError(
@@ -150,20 +153,29 @@ class Mirror:
                 f"hydra.sweeper.study_name={self._study.study_name}: the study in {storage} has other objectives; "
                 "give another name"
             )
-        self._known = {tuple(trial.user_attrs.get(RUNS, ())) for trial in known}
+        self._known: set[tuple[frozenset[str], TrialState]] = set()
+        self._is_silent = False
 
     def add(self, trial: FrozenTrial) -> None:
-        runs = tuple(trial.user_attrs[RUNS])
-        if runs in self._known:
+        if self._is_silent:
             return
-        self._known.add(runs)
         try:
-            self._study.add_trial(trial)
+            if _said(trial) not in self._known:  # as far as is known: another search may have written it
+                self._known = {_said(other) for other in self._study.get_trials(deepcopy=False)}
+            if _said(trial) not in self._known:
+                self._study.add_trial(trial)
         except Exception as error:
-            raise UserError(
-                f"{self._where}: a trial cannot be written into the study {self._study.study_name} "
-                f"({_short(error)}); a study of another space needs another hydra.sweeper.study_name"
-            ) from None
+            self._is_silent = True
+            log.warning(
+                "%s: a trial cannot be written into the study %s (%s); the search goes on without it. A study of "
+                "another space needs another hydra.sweeper.study_name",
+                self._where, self._study.study_name, _short(error),
+            )  # fmt: skip
+
+
+def _said(trial: FrozenTrial) -> tuple[frozenset[str], TrialState]:
+    """What a trial of the mirror says: which runs, and what became of them."""
+    return frozenset(trial.user_attrs.get(RUNS, ())), trial.state
 
 
 def _short(error: Exception) -> str:

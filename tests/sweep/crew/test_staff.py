@@ -5,7 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from crackdet.errors import UserError
 from crackdet.identity import identify
 from crackdet.schema import Config, Runtime
 from crackdet.store import Failure, RunStore
+from crackdet.sweep.crew.agency import Agency, Line
 from crackdet.sweep.crew.crew import launch
 from crackdet.sweep.crew.hiring import hire
-from crackdet.sweep.crew.worker import Orders
+from crackdet.sweep.crew.staff import Staff
+from crackdet.sweep.crew.worker import Done, Message, Orders, Ready
 from crackdet.sweep.job import Job
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -109,3 +112,72 @@ def test_a_worker_is_one_process_of_one_node(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"hydra\.launcher\.nodes=2: must be 1"):
         hire(SlurmLauncher(), Runtime(), Orders(tmp_path))
+
+
+class Calm(Line):
+    """A worker that is ready at once and does any job in no time."""
+
+    def __init__(self) -> None:
+        self.news: list[Message] = [Ready("here")]
+        self.is_home = False
+
+    def send(self, job: Job) -> None:
+        self.news.append(Done(failed=False))
+
+    def hear(self) -> Message:
+        return self.news.pop(0)
+
+    def dismiss(self, busy: bool) -> None:
+        self.is_home = True
+
+    def kill(self) -> None: ...
+
+    def end(self) -> str:
+        return "ended"
+
+
+class Small(Agency[Calm]):
+    """Has so many workers to give."""
+
+    patience = 0.2
+
+    def __init__(self, number: int) -> None:
+        self.number, self.lines = number, list[Calm]()
+
+    def places(self) -> int | None:
+        return None
+
+    def describe(self, size: int) -> str:
+        return "a small agency"
+
+    def hire(self, number: int) -> Calm:
+        if len(self.lines) == self.number:
+            raise UserError("no more than so many jobs of one user")
+        self.lines.append(Calm())
+        return self.lines[-1]
+
+    def with_news(self, lines: Sequence[Calm], seconds: float) -> list[Calm]:
+        time.sleep(0.01)
+        return [line for line in lines if line.news]
+
+
+def test_an_agency_that_has_too_few_workers_ends_no_sweep(
+    hopeless: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = [hopeless(seed) for seed in range(3)]
+    with Staff(Small(1), Orders(tmp_path / "sweep"), most=3) as crew:
+        assert launch(jobs, 3, crew) == 0
+    assert caplog.text.count("no more than so many jobs of one user; going on with the workers that are there") == 1
+    with pytest.raises(UserError, match="no more than"), Staff(Small(0), Orders(tmp_path / "sweep")) as crew:
+        launch(jobs, 3, crew)
+
+
+def test_workers_without_a_job_go_home_while_others_are_waited_for(
+    hopeless: Callable[[int], Job], tmp_path: Path
+) -> None:
+    agency = Small(1)
+    with Staff(agency, Orders(tmp_path / "sweep"), most=1) as crew:
+        launch([hopeless(0)], 1, crew)
+        assert not agency.lines[0].is_home
+        crew.idle(4 * agency.patience)
+        assert agency.lines[0].is_home

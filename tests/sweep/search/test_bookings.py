@@ -1,5 +1,6 @@
 """Two searches over one store: what one has suggested the other knows, until it has ended or died."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from crackdet.store import RunStore
+from crackdet.files import write_json
+from crackdet.store import Failure, RunStore
 from crackdet.sweep.search.asking import Asker
 from crackdet.sweep.search.bookings import FOLDER, Bookings
 from crackdet.sweep.search.history import History, Outcome
@@ -109,3 +111,27 @@ def test_a_running_trial_is_one_until_it_has_ended(space: MakeSpace, tmp_path: P
         assert [(trial.state, trial.values, trial.params) for trial in ended] == [
             (TrialState.COMPLETE, [-0.75], params)
         ], "the study minimises"
+
+
+def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_path: Path) -> None:
+    """A run fails, is trained again by another process, and finishes."""
+    made, planner = space(*TINY, "model.linear_features=8,16")
+    store = RunStore(tmp_path / "runs")
+    history, view = History(store, made, BEST), StudyView(BEST)
+    job = planner.job(made.overrides({"model.linear_features": "8"}))
+    job.run.directory.mkdir(parents=True)
+    write_json(job.run.identity_file, json.loads(job.identity.canonical))
+    job.run.fail(Failure.ERROR, "no luck", attempts=1)
+
+    def seen() -> tuple[list[Outcome], list[TrialState]]:
+        history.refresh()
+        view.update(history)
+        return [outcome for _, outcome in history.outcomes()], [trial.state for trial in view.study.trials]
+
+    assert seen() == ([Outcome.FAILED], [TrialState.FAIL])
+    with job.run.claim():
+        job.run.count_attempt()
+        assert seen() == ([Outcome.RUNNING], [TrialState.FAIL, TrialState.RUNNING])
+        job.run.anew().publish({"accuracy": 0.9, "loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0})
+    assert seen() == ([Outcome.COMPLETE], [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE])
+    assert seen()[1][2:] == [TrialState.COMPLETE], "told once"

@@ -115,6 +115,26 @@ def test_what_is_excluded_or_cannot_be_trained_is_not_suggested(search: Sweep) -
     assert sorted(outcome.settings(*KEYS[:2])) == [([4, 8], 8), ([4, 8], 24)]
 
 
+def test_what_the_store_holds_of_the_excluded_lies_outside(sweep: Sweep, search: Sweep) -> None:
+    sweep("model.linear_features=8,16", "trainer.max_epochs=1")
+    outcome = search("model.linear_features=8,16,24", "trainer.max_epochs=1", "hydra.sweeper.n_trials=2",
+                     "sweep.exclude='model.linear_features == 16'")  # fmt: skip
+    assert sorted(outcome.settings("model.linear_features")) == [(8,), (24,)]
+
+
+def test_a_suggestion_of_which_a_seed_is_excluded_is_not_made(search: Sweep) -> None:
+    outcome = search("model.linear_features=8,16", "seed=0,1", "trainer.max_epochs=1", "hydra.sweeper.n_trials=2",
+                     "sweep.exclude='model.linear_features == 16 and seed == 1'")  # fmt: skip
+    assert sorted(outcome.settings("model.linear_features", "seed")) == [(8, 0), (8, 1)]
+
+
+def test_a_search_goes_on_where_much_of_its_space_cannot_be_trained(search: Sweep) -> None:
+    outcome = search("model.conv_out=[4],[2,2,2,2,2,2,2],[4,4,4,4,4,4,4]", "trainer.max_epochs=1",
+                     "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=6")  # fmt: skip
+    assert outcome.status == 0
+    assert outcome.settings("model.conv_out") == [([4],)] * 6
+
+
 def test_several_objectives_have_a_front_and_each_its_direction(search: Sweep) -> None:
     space = ("model.linear_features=8,16,24", "trainer.max_epochs=1", "hydra.sweeper.objectives=[accuracy,parameters]")
     outcome = search(*space, "hydra.sweeper.n_trials=3")
@@ -181,6 +201,20 @@ def test_a_users_storage_holds_the_trials_that_have_ended(search: Sweep, tmp_pat
     trials = optuna.load_study(study_name="crackdet", storage=storage).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
     assert {trial.params["model.linear_features"] for trial in trials} == {"8", "16", "24"}
+
+
+def test_a_users_storage_ends_no_search(search: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    optuna = pytest.importorskip("optuna")
+    if optuna.__version__.startswith("2."):
+        pytest.skip("its SQLite storage does not work with today's SQLAlchemy")
+    storage = f"hydra.sweeper.storage='sqlite:///{tmp_path / 'study.db'}'"
+    for _ in range(2):  # the second reads the runs of a trial in another order
+        search("model.linear_features=8,16", "seed=1,0", "trainer.max_epochs=1", "hydra.sweeper.n_trials=2", storage)
+    assert len(optuna.load_study(study_name="crackdet", storage=storage.split("'")[1]).trials) == 2
+    grown = search("model.linear_features=8,16,24", "seed=1,0", "trainer.max_epochs=1", "hydra.sweeper.n_trials=3",
+                   storage)  # fmt: skip
+    assert grown.status == 0 and len(list(grown.store.runs())) == 6
+    assert "the search goes on without it" in " ".join(capsys.readouterr().out.split())
 
 
 def test_pruned_runs_are_listed_counted_and_finished_later(search: Sweep, sweep: Sweep) -> None:

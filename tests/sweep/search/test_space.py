@@ -135,6 +135,12 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_trained(
         space(*overrides)
 
 
+def test_a_condition_on_a_setting_that_no_run_has_is_refused(space: MakeSpace) -> None:
+    space("model=custom,resnext50", "model.weights=null", "seed=0,1", exclude="model.conv_out == [4,8] and seed == 1")
+    with pytest.raises(UserError, match=r"sweep\.exclude: model\.linear_feature is a setting of none of the runs"):
+        space("model.linear_features=8,16", exclude="model.linear_feature == 16")
+
+
 def test_a_later_override_of_a_key_counts(space: MakeSpace) -> None:
     found, _ = space("model.linear_features=range(8,64)", "seed=0,1", "model.linear_features=8,16", "seed=3")
     assert found.count == 2 and not found.seeds
