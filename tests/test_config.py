@@ -61,6 +61,7 @@ def refusal(*overrides: str) -> str:
         (["trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
         (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
         (["sede=1"], "sede: unknown key; did you mean seed?"),
+        (["tracker=tensorboard", "+tracker.tensorboard.a=1"], "tracker.tensorboard.a: unknown key; known are folder"),
         (["model=customs"], "model=customs: no such option; there are custom, resnext50, torchvision"),
         (["data/augmentation=flip"], "data/augmentation=flip: no such option; there are flips, full, none"),
         (["data=folder"], "data.root: missing; give it as in data.root=VALUE"),

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from crackdet.cli import app
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parent.parent
@@ -104,12 +106,6 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
         ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: too small for the 5 poolings"),
         ("model.conv_out=[1,", "model.conv_out=[1,: no viable alternative"),
         ("sweep.plan=true", "sweep.plan=true: lists the runs of a sweep; give -m"),
-        ("hydra.job.chdir=true", "hydra.job.chdir=true: must be false"),
-        ("-m seed=0,1 hydra.job.chdir=true", "hydra.job.chdir=true: must be false"),
-        ("-m hydra/sweeper=basic seed=0,1 sweep.plan=true", "sweep.plan: is for crackdet's own sweepers"),
-        ("-m seed=0,1 sweep.exclude='seed>=0'", "sweep.exclude leaves nothing to train"),
-        ("-m seed=0,1 hydra.sweep.dir=/dev/null/sweep", "hydra.sweep.dir=/dev/null/sweep: cannot be made"),
-        ("tracker=tensorboard +tracker.tensorboard.foo=1", "tracker.tensorboard.foo: unknown key; known are folder"),
     ],
 )
 def test_a_wrong_value_is_one_message_and_nothing_is_trained(
@@ -221,7 +217,7 @@ def test_a_network_and_settings_of_ones_own_stand_outside_of_the_clone(command: 
 def test_ctrl_c_saves_the_run_prints_the_summary_and_the_same_command_goes_on(
     command: Command, tmp_path: Path, places: list[str]
 ) -> None:
-    settings = [*TINY, *places, "trainer.max_epochs=400", "trainer.patience=400", "seed=0,1"]
+    settings = [*TINY, *places, "trainer.max_epochs=150", "trainer.patience=150", "seed=0,1"]
     line = [sys.executable, str(ROOT / "train.py"), "-m", *settings, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE)
     history = None
@@ -236,11 +232,9 @@ def test_ctrl_c_saves_the_run_prints_the_summary_and_the_same_command_goes_on(
     assert "the same command goes on from here" in output and "interrupted custom-" in output
     assert "Traceback" not in errors
     assert history.with_name("resume.pt").exists()
-    done = len(history.read_text().splitlines()) - 1
-    again = command("-m", "trainer.max_epochs=400", "trainer.patience=1", "seed=0", options=())
-    assert again.returncode == 0
-    resumed = subprocess.run([*line, f"trainer.max_epochs={done + 2}"], cwd=tmp_path, capture_output=True, text=True)
+    resumed = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert resumed.returncode == 0
+    assert f"going on from {history.parent.name}: epoch" in resumed.stdout
 
 
 def test_a_search_in_which_every_trial_fails_ends_with_its_summary(command: Command, tmp_path: Path) -> None:
@@ -265,24 +259,30 @@ def test_weights_that_do_not_fit_are_told_before_anything_is_trained(command: Co
     assert not list((tmp_path / "runs").glob("*/result.json"))
 
 
-def test_the_store_is_listed_shown_and_tidied(command: Command, tmp_path: Path) -> None:
+def test_the_store_is_listed_shown_and_tidied(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command()
     listed = crackdet(tmp_path, "runs", "--store", "runs")
     (run,) = re.findall(r"custom-[0-9a-f]{12}", listed.stdout)
     assert "finished" in listed.stdout
-    shown = crackdet(tmp_path, "show", "custom", "--store", "runs")
-    assert run in shown.stdout and "optimizer.learning_rate" in shown.stdout and "valid_loss" in shown.stdout
-    evaluated = crackdet(tmp_path, "evaluate", run, "--store", "runs")
+    monkeypatch.chdir(tmp_path)
+
+    def shown(*arguments: str, status: int = 0) -> str:  # in this process, which has torch already
+        result = CliRunner().invoke(app, [*arguments, "--store", "runs"])
+        assert result.exit_code == status, result.output
+        return result.stdout
+
+    text = shown("show", "custom")
+    assert run in text and "optimizer.learning_rate" in text and "valid_loss" in text
     accuracy = json.loads((tmp_path / "runs" / run / "result.json").read_text())["accuracy"]
-    assert f"accuracy {accuracy:.4f}" in evaluated.stdout, evaluated.stderr
-    redrawn = crackdet(tmp_path, "evaluate", "best", "data.seed=1", "--store", "runs")
-    assert re.match(rf"{run} on 10 images \(data.seed=1\), valid split: ", redrawn.stdout), (
-        "its own data with another seed"
-    )
-    assert crackdet(tmp_path, "show", "nothing", "--store", "runs").returncode == 2
-    assert crackdet(tmp_path, "rm", run, "--store", "runs", "--yes").returncode == 0
+    assert f"accuracy {accuracy:.4f}" in shown("evaluate", run)
+    redrawn = shown("evaluate", "best", "data.seed=1")
+    assert re.match(rf"{run} on 10 images \(data.seed=1\), valid split: ", redrawn), "its own data with another seed"
+    shown("show", "nothing", status=2)
+    shown("rm", run, "--yes")
     assert not (tmp_path / "runs" / run).exists()
-    assert crackdet(tmp_path, "summary", "nowhere").returncode == 2
+    assert CliRunner().invoke(app, ["summary", "nowhere"]).exit_code == 2
 
 
 def test_a_data_source_is_checked_and_drawn(tmp_path: Path, photographs: Path, cache: Path) -> None:

@@ -41,7 +41,7 @@ def composer() -> Iterator[Composer]:
         yield Composer(GlobalHydra.instance().config_loader(), sweep_config)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=overrides)
 def test_a_job_is_composed_as_by_hydra(composer: Composer, overrides: list[str]) -> None:
     try:

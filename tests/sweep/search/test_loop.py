@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from crackdet.errors import UserError
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.summary.search import FILE
+from crackdet.sweep.callback import SummaryCallback
 from tests.sweep.search.conftest import Outcome, Sweep
 
 SPACE = (
@@ -277,6 +279,39 @@ def test_a_plan_shows_what_is_known_and_trains_nothing(search: Sweep, capsys: py
     outcome = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.plan=true")
     assert "finished" in capsys.readouterr().out and before
     assert len(list(outcome.store.runs())) == 1 and not outcome.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seed=0,1", "sweep.exclude='seed >= 0'"], "sweep.exclude leaves nothing to train"),
+        (["seed=0,1", "hydra.sweep.dir=/dev/null/sweep"], "hydra.sweep.dir=/dev/null/sweep: cannot be made"),
+        (["hydra/sweeper=crackdet_optuna", *SPACE, "hydra.sweep.dir=/dev/null/sweep"], "/dev/null/sweep: cannot be"),
+    ],
+)
+def test_a_sweep_that_cannot_begin_is_refused(sweep: Sweep, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        sweep(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["hydra.job.chdir=true"], "hydra.job.chdir=true: must be false"),
+        (["hydra.mode=MULTIRUN", "hydra.job.chdir=true"], "hydra.job.chdir=true: must be false"),
+        (["hydra.mode=MULTIRUN", "hydra/sweeper=basic", "sweep.plan=true"], "sweep.plan: is for crackdet's own"),
+        (["hydra.mode=MULTIRUN", "hydra/sweeper=optuna", "sweep.zip=[seed]"], "sweep.zip: is for crackdet's own"),
+        (["sweep.plan=true"], "sweep.plan=true: lists the runs of a sweep; give -m"),
+    ],
+)
+def test_what_would_not_mean_what_it_says_is_refused_before_hydra_begins(
+    hydra: HydraContext, overrides: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = hydra.config_loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
+    callback = SummaryCallback()
+    with pytest.raises(SystemExit) as refused:
+        (callback.on_multirun_start if "MULTIRUN" in overrides[0] else callback.on_run_start)(config)
+    assert refused.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_hydra_finds_both_sweepers() -> None:
