@@ -48,6 +48,7 @@ class Staff(Crew):
         self._waiting: deque[Job] = deque()
         self._deaths: Counter[str] = Counter()
         self._epochs: Counter[str] = Counter()  # of a run when its worker died last
+        self._has_hired = False
         self._hire_again = 0.0  # not before: an agency had none to give
         self._patient = False  # a signal waits until a message has been read whole
         self._signum: int | None = None
@@ -107,6 +108,8 @@ class Staff(Crew):
                     time.sleep(min(left, POLL))
         finally:
             self._patient = False
+        if self._signum is not None:
+            raise Interrupted(self._signum)
 
     def _listen(self) -> list[Ended]:
         """What the workers say within a moment."""
@@ -136,10 +139,10 @@ class Staff(Crew):
                 worker.line.dismiss(busy=False)
 
     def _hire_more(self, number: int) -> None:
-        """So many workers; where there are some already and more cannot be had, that is told and asked again later.
+        """So many workers; where none can be had just now, that is told and asked again later.
 
         Raises:
-            UserError: where there is none, and none can be had.
+            UserError: where none could be had from the beginning.
         """
         for _ in range(number):
             if time.monotonic() < self._hire_again:
@@ -147,10 +150,12 @@ class Staff(Crew):
             try:
                 self._hire()
             except UserError as error:
-                if all(worker.dismissed for worker in self._workers):
+                if not self._has_hired:
                     raise
-                log.warning("%s; going on with the workers that are there", error)
+                log.warning("%s; asking again in a minute", error)
                 self._hire_again = time.monotonic() + PAUSE
+            else:
+                self._has_hired = True
 
     def _hire(self) -> None:
         number = next(n for n in range(1, len(self._workers) + 2) if all(n != w.number for w in self._workers))

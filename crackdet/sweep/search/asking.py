@@ -128,9 +128,8 @@ class Asker:
         except UserError as error:
             self._problems[str(error)] += 1
             said = " ".join(self._space.overrides(params, next(iter(self._space.seeds), "")))
-            if not self._found_any and (
-                max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS
-            ):
+            often = max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS
+            if often and not self._found_any and not self._history.trials:
                 raise UserError(
                     f"the first {self._problems.total()} suggestions cannot be trained, the last of them, {said}:\n"
                     f"    {error}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -57,6 +58,11 @@ class Planner:
         """Whether `sweep.exclude` leaves it out; raises UserError where it cannot be decided."""
         return self._excluded.asks and self._excluded(self.tree(overrides))
 
+    @property
+    def has_excluded(self) -> bool:
+        """Whether something may be left out."""
+        return self._excluded.asks
+
     def leaves_out(self, space: Space, params: Params) -> bool:
         """Whether one of the runs of a suggestion is excluded, without which it cannot be judged like the others."""
         return any(self.excludes(space.overrides(params, seed)) for seed in space.seeds or [""])
@@ -65,7 +71,8 @@ class Planner:
         """Raises UserError where `sweep.exclude` speaks of a setting that no run of the space has."""
         for branch in space.branches:
             params = {parameter.name: parameter.first for parameter in branch.parameters}
-            self.leaves_out(space, {**branch.options, **params})
+            with suppress(UserError):  # these values may be none that it can be decided for
+                self.leaves_out(space, {**branch.options, **params})
         self._excluded.finish()
 
     def job(self, overrides: Sequence[str]) -> Job:

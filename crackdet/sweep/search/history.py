@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from crackdet.errors import UserError
 from crackdet.files import read_json
 from crackdet.store import Failure, Run, RunStore, Status
 from crackdet.sweep.search.listing import Listing
@@ -185,7 +186,10 @@ class History:
             return None
         key = key_of(located.params)
         if key not in self._excluded:
-            self._excluded[key] = self._excludes(located.params)
+            try:
+                self._excluded[key] = self._excludes(located.params)
+            except UserError:  # it cannot be decided: nor would it be suggested
+                self._excluded[key] = True
         return None if self._excluded[key] else located
 
     def _outcome(self, trial: Trial) -> Outcome:

@@ -195,6 +195,10 @@ class Search:
         suggestion = asker.next()
         if suggestion is None and not self._exhausted:
             self._exhausted = True
+            if self._planner.has_excluded and not self._count():
+                raise UserError(
+                    "sweep.exclude leaves nothing to search over; of several seeds one that is excluded leaves out all"
+                )
             log.info("no other suggestion is left after %d trials", self._count())
         return suggestion
 

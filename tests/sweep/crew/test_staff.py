@@ -23,6 +23,7 @@ from crackdet.sweep.crew.hiring import hire
 from crackdet.sweep.crew.staff import Staff
 from crackdet.sweep.crew.worker import Done, Message, Orders, Ready
 from crackdet.sweep.job import Job
+from crackdet.training.interrupt import Interrupted
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -140,6 +141,7 @@ class Small(Agency[Calm]):
     """Has so many workers to give."""
 
     patience = 0.2
+    is_stopped = False  # while it is listened to
 
     def __init__(self, number: int) -> None:
         self.number, self.lines = number, list[Calm]()
@@ -158,6 +160,8 @@ class Small(Agency[Calm]):
 
     def with_news(self, lines: Sequence[Calm], seconds: float) -> list[Calm]:
         time.sleep(0.01)
+        if self.is_stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
         return [line for line in lines if line.news]
 
 
@@ -167,7 +171,7 @@ def test_an_agency_that_has_too_few_workers_ends_no_sweep(
     jobs = [hopeless(seed) for seed in range(3)]
     with Staff(Small(1), Orders(tmp_path / "sweep"), most=3) as crew:
         assert launch(jobs, 3, crew) == 0
-    assert caplog.text.count("no more than so many jobs of one user; going on with the workers that are there") == 1
+    assert caplog.text.count("no more than so many jobs of one user; asking again in a minute") == 1
     with pytest.raises(UserError, match="no more than"), Staff(Small(0), Orders(tmp_path / "sweep")) as crew:
         launch(jobs, 3, crew)
 
@@ -181,3 +185,7 @@ def test_workers_without_a_job_go_home_while_others_are_waited_for(
         assert not agency.lines[0].is_home
         crew.idle(4 * agency.patience)
         assert agency.lines[0].is_home
+        agency.is_stopped = True
+        with pytest.raises(Interrupted):
+            crew.idle(0.001)
+        agency.is_stopped = False

@@ -124,6 +124,22 @@ def test_what_the_store_holds_of_the_excluded_lies_outside(sweep: Sweep, search:
     assert sorted(outcome.settings("model.linear_features")) == [(8,), (24,)]
 
 
+def test_of_what_it_cannot_be_decided_whether_it_is_excluded_lies_outside(sweep: Sweep, search: Sweep) -> None:
+    sweep("model.conv_out=[4]", "trainer.max_epochs=1")
+    outcome = search("model.conv_out=[4],[4,8],[4,16]", "trainer.max_epochs=1", "hydra.sweeper.n_trials=3",
+                     "sweep.exclude='model.conv_out[1] == 16'")  # fmt: skip
+    assert outcome.status == 0 and outcome.settings("model.conv_out") == [([4, 8],)]
+
+
+def test_a_search_that_has_found_something_may_be_given_again(search: Sweep) -> None:
+    deep = ",".join(str([width] * 7).replace(" ", "") for width in range(2, 9))
+    space = (f"model.conv_out=[4],{deep}", "model.linear_features=4,5,6", "trainer.max_epochs=1",
+             "hydra.sweeper.n_trials=24")  # fmt: skip
+    for _ in range(2):  # the second time all that is left cannot be trained
+        outcome = search(*space)
+        assert outcome.status == 0 and len(list(outcome.store.runs())) == 3
+
+
 def test_a_suggestion_of_which_a_seed_is_excluded_is_not_made(search: Sweep) -> None:
     outcome = search("model.linear_features=8,16", "seed=0,1", "trainer.max_epochs=1", "hydra.sweeper.n_trials=2",
                      "sweep.exclude='model.linear_features == 16 and seed == 1'")  # fmt: skip
@@ -287,6 +303,10 @@ def test_a_plan_shows_what_is_known_and_trains_nothing(search: Sweep, capsys: py
         (["seed=0,1", "sweep.exclude='seed >= 0'"], "sweep.exclude leaves nothing to train"),
         (["seed=0,1", "hydra.sweep.dir=/dev/null/sweep"], "hydra.sweep.dir=/dev/null/sweep: cannot be made"),
         (["hydra/sweeper=crackdet_optuna", *SPACE, "hydra.sweep.dir=/dev/null/sweep"], "/dev/null/sweep: cannot be"),
+        (
+            ["hydra/sweeper=crackdet_optuna", "model.linear_features=8,16", "seed=0,1", "sweep.exclude='seed == 1'"],
+            "sweep.exclude leaves nothing to search over",
+        ),
     ],
 )
 def test_a_sweep_that_cannot_begin_is_refused(sweep: Sweep, overrides: list[str], message: str) -> None:
