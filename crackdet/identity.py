@@ -10,14 +10,14 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from crackdet.errors import UserError
 from crackdet.files import file_digest
-from crackdet.schema import Config, UserModel, to_dict
+from crackdet.schema import PATHS, Config, UserModel, to_dict
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
 LEFT_OUT = ("runtime", "tracker", "sweep", "hydra")
@@ -62,12 +62,9 @@ def identify(config: Config, fingerprint: str) -> Identity:
         UserError: where the model names weights that are neither torchvision's nor a readable file.
     """
     tree = {key: value for key, value in to_dict(config).items() if key not in LEFT_OUT}
-    for group in list(tree):
-        node = getattr(config, group)
-        if is_dataclass(node):
-            for item in fields(node):
-                if item.metadata.get("path"):
-                    del tree[group][item.name]
+    for place in PATHS:
+        group, _, name = place.partition(".")
+        tree.get(group, {}).pop(name, None)
     tree["model"]["weights"] = _exact_weights(config)
     tree["trainer"]["compile"] = config.trainer.compile or None  # not compiled, as runs were before there was a choice
     if isinstance(config.model, UserModel):

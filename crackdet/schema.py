@@ -44,9 +44,8 @@ class Model:
     weights: str | None = None  # torchvision weights name, local .pth / .safetensors, or null: random
     freeze_features: bool = False  # train the classifier only
     batchnorm: str = setting("train", choices=("train", "eval"))  # eval: keep the running statistics
-    input_mean: list[float] | None = setting(
-        None, length=3, at_least=0, at_most=1
-    )  # per RGB channel of [0, 1]; null: the weights'
+    # per RGB channel of pixels in [0, 1]; null: the weights'
+    input_mean: list[float] | None = setting(None, length=3, at_least=0, at_most=1)
     input_std: list[float] | None = setting(None, length=3, above=0)
 
 

@@ -66,6 +66,13 @@ def remarks(splits: Mapping[str, Sequence[Photograph]]) -> list[str]:
     return said
 
 
+def no_split(name: str) -> UserError:
+    """What is to be raised where a split is asked for that the data does not have."""
+    return UserError(
+        f"data: has no {name} split; a run with data.test_fraction draws one, of data without splits of its own"
+    )
+
+
 def check_classes(splits: Mapping[str, Sequence[Photograph]]) -> None:
     """There may be no test split; the others need both classes.
 

@@ -14,8 +14,8 @@ from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.console import harmless
 from crackdet.data import ImageSet, image_digest, load_splits
-from crackdet.data.sources import open_source
-from crackdet.data.splits import SPLITS, split
+from crackdet.data.sources import Photograph, open_source
+from crackdet.data.splits import SPLITS, no_split, split
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.schema import Config, SyntheticData
@@ -36,10 +36,6 @@ class ImageChoice:
 
     name: str
     overrides: Sequence[str] = ()
-
-    @property
-    def is_own(self) -> bool:
-        return not any(override.startswith("data") for override in self.overrides)
 
 
 @dataclass(frozen=True)
@@ -123,10 +119,8 @@ def evaluate_test(run: Run, trust: bool = False) -> Tested:
 def _test_photographs(run: Run) -> str | None:
     """Which photographs are its test split now, in one hash; None where they are not there."""
     try:
-        config = other_data(run, ())
-        source = open_source(config.data, Path(config.runtime.cache).expanduser())
-        photographs = split(source.photographs(), config.data)["test"]
-    except (UserError, OSError):
+        photographs = _listed(other_data(run, ()), "test")
+    except UserError:
         return None
     return image_digest(photographs) if photographs else None
 
@@ -158,17 +152,20 @@ def _part(splits: dict[str, ImageSet], part: str) -> ImageSet:
     names = SPLITS if part == ALL else (part,)
     photographs = [photograph for name in names for photograph in splits[name].photographs]
     if not photographs:
-        raise UserError(
-            f"data: has no {part} split; a run with data.test_fraction draws one, of data without splits of its own"
-        )
+        raise no_split(part)
     return replace(splits["train"], photographs=photographs)
 
 
 def _trained_with(config: Config, images: ImageSet) -> int:
     """How many of the images the run was trained with; none where its photographs are not there to be compared."""
+    known = {photograph.digest for photograph in _listed(config, "train")}
+    return sum(photograph.digest in known for photograph in images.photographs)
+
+
+def _listed(config: Config, part: str) -> list[Photograph]:
+    """The photographs of a split of the run's own data, not decoded; none where they are not there."""
     try:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())
-        known = {photograph.digest for photograph in split(source.photographs(), config.data)["train"]}
+        return split(source.photographs(), config.data)[part]
     except (UserError, OSError):
-        return 0
-    return sum(photograph.digest in known for photograph in images.photographs)
+        return []

@@ -13,6 +13,7 @@ from torch import Tensor
 from crackdet.data import ImageSet, load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.sources import Photograph
+from crackdet.data.splits import no_split
 from crackdet.errors import UserError
 from crackdet.files import read_csv
 from crackdet.inference.evaluation import other_data
@@ -81,9 +82,7 @@ def load_split(subject: Subject, split: str, elsewhere: Config | None = None) ->
     config = elsewhere or subject.config
     images = load_splits(replace(config.data, image_size=subject.config.data.image_size), config.runtime)[split]
     if not len(images):
-        raise UserError(
-            f"data: has no {split} split; a run with data.test_fraction draws one, of data without splits of its own"
-        )
+        raise no_split(split)
     return images
 
 

@@ -83,6 +83,11 @@ class Decision:
         return [standing for standing in self.equivalent if flops(standing.entry) < flops(self.best)]
 
     @property
+    def has_replicates(self) -> bool:
+        """Whether some settings were trained from several seeds."""
+        return any(len(one.entries) > 1 for one in self.combinations)
+
+    @property
     def equivalent_combinations(self) -> list[Combination]:
         return [combination for combination in self.combinations if combination.equivalent]
 

@@ -125,8 +125,7 @@ def _line(out: Console, text: str) -> None:
 
 
 def _show_decision(out: Console, decision: "Decision") -> None:
-    replicated = [one for one in decision.combinations if len(one.entries) > 1]
-    if replicated:
+    if decision.has_replicates:
         out.print(_combinations(decision, out.width < NARROW))
     for sentence in decision.sentences:
         out.print(plain(sentence), highlight=False, style="bold")

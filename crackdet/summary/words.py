@@ -65,14 +65,9 @@ def _advice(decision: "Decision") -> str:
 def _worse(decision: "Decision", number: int) -> str:
     """Why cheaper networks that are no worse by themselves are not taken."""
     they = "they do" if number > 1 else "it does"
-    if not has_replicates(decision):
+    if not decision.has_replicates:
         return f"{they} worse from group to group of photographs"
     return f"trained again from other seeds {'their' if number > 1 else 'its'} settings do worse on average"
-
-
-def has_replicates(decision: "Decision") -> bool:
-    """Whether some settings were trained from several seeds."""
-    return any(len(one.entries) > 1 for one in decision.combinations)
 
 
 def _cost(best: Entry, chosen: Entry) -> str:
@@ -97,7 +92,7 @@ def notes(decision: "Decision") -> list[str]:
             f"The best of many looks better than it is: of {decision.alike} networks that are equally good, the best "
             f"is expected to show {points:.2g} points too much on these photographs, by luck alone."
         )
-    if has_replicates(decision):
+    if decision.has_replicates:
         runs = sum(len(one.entries) for one in decision.combinations)
         count = len(decision.combinations)
         what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"

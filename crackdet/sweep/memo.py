@@ -240,9 +240,11 @@ def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, 
         for entry in entries:
             leads = not entry.is_symlink() or Path(entry.path).exists()
             if leads and entry.is_dir():
-                real = os.path.realpath(entry.path) if entry.is_symlink() else ""
-                if entry.name != "__pycache__" and real not in linked:
-                    linked |= {real} - {""}
+                if entry.is_symlink():
+                    if (real := os.path.realpath(entry.path)) in linked:
+                        continue
+                    linked.add(real)
+                if entry.name != "__pycache__":
                     yield from _listing(entry.path, f"{prefix}{entry.name}/", linked)
             else:
                 status = entry.stat(follow_symlinks=leads)
