@@ -24,7 +24,7 @@ def data(
     splits = load_splits(config.data, config.runtime)
     table = Table("split", "cracks", "no cracks")
     for name, images in splits.items():
-        cracks = sum(images.labels)
+        cracks = int(images.labels.sum())
         table.add_row(name, str(cracks), str(len(images) - cracks))
     console().print(table)
     print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")

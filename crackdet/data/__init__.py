@@ -6,7 +6,11 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crackdet.data.cache import DecodedPhotographs, decode_all
 from crackdet.data.sources import Photograph, fingerprint, open_source
@@ -29,9 +33,15 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.photographs)
 
-    @property
-    def labels(self) -> list[bool]:
-        return [photograph.crack for photograph in self.photographs]
+    @cached_property
+    def labels(self) -> NDArray[np.bool_]:
+        """(N,): True is a crack."""
+        return np.array([photograph.crack for photograph in self.photographs])
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """(N,): where the pixels of each are in the array."""
+        return np.array([self.pixels.rows[photograph.digest] for photograph in self.photographs])
 
 
 @functools.cache

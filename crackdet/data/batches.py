@@ -20,9 +20,14 @@ _held: dict[tuple[Path, torch.device], Tensor] = {}  # the pixels of a cache fil
 
 @dataclass(frozen=True)
 class Batch:
-    images: Tensor  # (N, 3, S, S), float32 in [0, 1], channels last in memory
+    pixels: Tensor  # (N, S, S, 3), bytes
     labels: Tensor  # (N,), float32: 1 is a crack
     indices: Tensor  # (N,), places in the image set
+
+    @property
+    def images(self) -> Tensor:
+        """(N, 3, S, S), float32 in [0, 1], channels last in memory."""
+        return to_input(self.pixels)
 
 
 def shuffled(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -49,14 +54,14 @@ def load(
     order = torch.from_numpy(np.concatenate(batches))
     # all at once: for each batch a GPU would have to be handed three small things more
     indices = torch.split(move(order, device), sizes)
-    labels = torch.split(move(torch.tensor(images.labels, dtype=torch.float32)[order], device), sizes)
+    labels = torch.split(move(torch.from_numpy(images.labels).float()[order], device), sizes)
     pixels: Iterator[Tensor]
     if images.pixels.file is None:
         pixels = (move(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
     else:
         pixels = _gathered(images, order, sizes, device)
-    for bytes_of_images, *others in zip(pixels, labels, indices, strict=True):
-        yield Batch(to_input(bytes_of_images), *others)
+    for of_batch in zip(pixels, labels, indices, strict=True):
+        yield Batch(*of_batch)
 
 
 def to_input(pixels: Tensor) -> Tensor:
@@ -66,7 +71,7 @@ def to_input(pixels: Tensor) -> Tensor:
 
 def _gathered(images: ImageSet, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
     assert images.pixels.file is not None, "decoded"
-    rows = torch.tensor([images.pixels.rows[photograph.digest] for photograph in images.photographs])[order]
+    rows = torch.from_numpy(images.rows)[order]
     resident = _held.get((images.pixels.file, device))
     if resident is not None:
         for batch in torch.split(move(rows, device), sizes):

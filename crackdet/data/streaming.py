@@ -4,7 +4,7 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 4  # that decode side by side: more of them wait for Python's lock
 AHEAD = 3  # batches that threads decode in advance
+PIECE = 8  # images of a batch to one task of a process: with whole batches most processes idle at the end of an epoch
 _died: set[int] = set()  # numbers of processes that could not be had, or were killed
 
 Pixels = NDArray[np.uint8]  # (N, S, S, 3)
@@ -51,27 +52,31 @@ def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: 
 def _by_threads(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
     """Pillow frees Python's lock as it decodes, so that a few processes would only add their start and copies."""
     with ThreadPoolExecutor(min(number, MOST_THREADS)) as pool:
-        pending: deque[list[Future[Pixels]]] = deque()
-        for indices in batches:
-            source, size = images.pixels.source, images.pixels.image_size
-            pending.append([pool.submit(_read_one, source, size, images.photographs[index]) for index in indices])
-            if len(pending) > AHEAD:
-                yield np.stack([future.result() for future in pending.popleft()])
-        while pending:
-            yield np.stack([future.result() for future in pending.popleft()])
+        yield from _ahead(pool, images, batches, 1, AHEAD)
 
 
 def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
-    """Each process decodes whole batches."""
-    pool = _processes(number)
-    pending: deque[Future[Pixels]] = deque()
+    yield from _ahead(_processes(number), images, batches, PIECE, number)
+
+
+def _ahead(
+    pool: Executor, images: ImageSet, batches: Sequence[NDArray[np.int64]], piece: int, ahead: int
+) -> Iterator[Pixels]:
+    """Batches from tasks of so many images each, while so many batches more are decoded in advance."""
+    source, size = images.pixels.source, images.pixels.image_size
+    pending: deque[list[Future[Pixels]]] = deque()
+
+    def oldest() -> Pixels:
+        return np.concatenate([future.result() for future in pending.popleft()])
+
     for indices in batches:
         photographs = [images.photographs[index] for index in indices]
-        pending.append(pool.submit(_read, images.pixels.source, images.pixels.image_size, photographs))
-        if len(pending) > number:
-            yield pending.popleft().result()
+        pieces = (photographs[start : start + piece] for start in range(0, len(photographs), piece))
+        pending.append([pool.submit(_read, source, size, one) for one in pieces])
+        if len(pending) > ahead:
+            yield oldest()
     while pending:
-        yield pending.popleft().result()
+        yield oldest()
 
 
 class _Decoder(SpawnProcess):
@@ -98,11 +103,10 @@ def _serve() -> None:
 
 
 def _read(source: Source, image_size: int, photographs: Sequence[Photograph]) -> Pixels:
-    return np.stack([_read_one(source, image_size, photograph) for photograph in photographs])
-
-
-def _read_one(source: Source, image_size: int, photograph: Photograph) -> Pixels:
-    try:
-        return source.read(photograph, image_size)
-    except BadImage as error:  # it could be read when the run began
-        raise RunFailed(f"data: {photograph.name}: {error}") from None
+    pixels = []
+    for photograph in photographs:
+        try:
+            pixels.append(source.read(photograph, image_size))
+        except BadImage as error:  # it could be read when the run began
+            raise RunFailed(f"data: {photograph.name}: {error}") from None
+    return np.stack(pixels)

@@ -97,7 +97,7 @@ def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str 
     classifier = run.predictor(device)
     with deterministic():
         logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
-    metrics = measure(logits, torch.tensor(images.labels, dtype=torch.float32), config.trainer.pos_weight)
+    metrics = measure(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
     with_them = _trained_with(config, images)
     return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
 

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from crackdet.console import ON_BAR, bar
 from crackdet.data import ImageSet
 from crackdet.data.augmentation import augment, draw, is_active
-from crackdet.data.batches import cut, load, move, shuffled
+from crackdet.data.batches import cut, load, move, shuffled, to_input
 from crackdet.errors import NotFinite
 from crackdet.schema import Config
 from crackdet.training.device import autocast
@@ -29,6 +29,19 @@ from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 log = logging.getLogger(__name__)
 
 OfBatch = Callable[..., Sequence[Tensor]]  # learn_batch or judge_batch, recorded or not
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over the images of the unfinished epoch; on the device, which adds to them without being waited for."""
+
+    loss: Tensor  # (), in the greatest precision of the device
+    correct: Tensor  # ()
+
+    @classmethod
+    def on(cls, device: torch.device) -> "Sums":
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        return cls(torch.zeros((), dtype=precise, device=device), torch.zeros((), dtype=torch.int64, device=device))
 
 
 def train(
@@ -49,13 +62,14 @@ def train(
         NotFinite: where the loss is no longer finite.
         Interrupted: where the process was asked to stop; the state has been saved.
     """
-    trainer, progress = config.trainer, state.progress
-    learn: OfBatch = partial(learn_batch, state.model, config, precision)
+    trainer, progress, device = config.trainer, state.progress, next(state.model.parameters()).device
+    sums = Sums.on(device)
+    learn: OfBatch = partial(learn_batch, state, config, precision, sums)
     judge: OfBatch = partial(judge_batch, state.model, precision)
     if recorded:
-        learn = Recorded(learn, trainer.batch_size, list(state.model.parameters()))
-        judge = Recorded(partial(judge, keep_weights=False), trainer.batch_size)
-    stream = own_stream(next(state.model.parameters()).device) if recorded else nullcontext()
+        learn = Recorded(learn, trainer.batch_size, state.optimizer)
+        judge = Recorded(judge, trainer.batch_size)
+    stream = own_stream(device) if recorded else nullcontext()
     with (
         stream,
         warnings.catch_warnings(),
@@ -64,11 +78,11 @@ def train(
         # torch counts the optimizer's steps, and a resumed epoch may need none
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         while progress.epoch <= trainer.max_epochs and not progress.stopped_early(trainer):
-            train_epoch(state, config, train_set, learn, checkpointer)
+            train_epoch(state, config, train_set, learn, sums, checkpointer)
             began = time.monotonic()
             workers = config.runtime.num_workers
             logits = predict(state.model, valid_set, trainer.batch_size, precision, workers, checkpointer, judge)
-            metrics = measure(logits, torch.tensor(valid_set.labels, dtype=torch.float32), trainer.pos_weight)
+            metrics = measure(logits, torch.from_numpy(valid_set.labels).float(), trainer.pos_weight)
             finish_epoch(state, config, len(train_set), logits, metrics, time.monotonic() - began)
             on_epoch(progress)
             row = progress.history[-1]
@@ -84,83 +98,88 @@ def train(
 
 
 def train_epoch(
-    state: TrainingState, config: Config, images: ImageSet, learn: OfBatch, checkpointer: Checkpointer
+    state: TrainingState, config: Config, images: ImageSet, learn: OfBatch, sums: Sums, checkpointer: Checkpointer
 ) -> None:
-    """The rest of the epoch that `state.progress` stands in."""
-    trainer, progress, model, optimizer = config.trainer, state.progress, state.model, state.optimizer
-    device = next(model.parameters()).device
+    """The rest of the epoch that `state.progress` stands in; `learn` adds to `sums`."""
+    trainer, progress, optimizer, device = config.trainer, state.progress, state.optimizer, sums.loss.device
     batches = cut(shuffled(len(images), config.seed, progress.epoch), trainer.batch_size)
     numbers = None
     if is_active(config.data.augmentation):
         numbers = move(draw(len(images), config.seed, progress.epoch), device)
-    precise = torch.float32 if device.type == "mps" else torch.float64
-    loss_sum = torch.tensor(progress.loss_sum, dtype=precise, device=device)
-    correct = torch.tensor(progress.correct, device=device)
+    sums.loss.fill_(progress.loss_sum)
+    sums.correct.fill_(progress.correct)
     began, seconds_before = time.monotonic(), progress.epoch_seconds
 
     def record(batches_done: int) -> None:
         progress.batch = batches_done
-        progress.loss_sum, progress.correct = loss_sum.item(), int(correct.item())
+        progress.loss_sum, progress.correct = sums.loss.item(), int(sums.correct.item())
         progress.epoch_seconds = seconds_before + time.monotonic() - began
 
-    model.train()
+    state.model.train()
     optimizer.zero_grad()
     todo = load(images, batches[progress.batch :], device, config.runtime.num_workers)
     for number, batch in enumerate(todo, progress.batch):
         first = number - number % trainer.accumulate_batches
         step = batches[first : first + trainer.accumulate_batches]
+        ends_step = number + 1 - first == len(step)
         drawn = None if numbers is None else numbers[batch.indices]
-        loss, right = learn(batch.images, batch.labels, drawn, sum(map(len, step)))
-        loss_sum += loss
-        correct += right
+        learn(batch.pixels, batch.labels, drawn, sum(map(len, step)), ends_step)
 
         last, due = number + 1 == len(batches), checkpointer.due()
         looked_at = device.type == "cpu" or last or due  # a look makes a GPU wait
-        if looked_at and not math.isfinite(loss_sum.item()):
+        if looked_at and not math.isfinite(sums.loss.item()):
             raise NotFinite(
-                f"the loss is {loss_sum.item()} in epoch {progress.epoch}, by batch {number + 1} of {len(batches)}, "
+                f"the loss is {sums.loss.item()} in epoch {progress.epoch}, by batch {number + 1} of {len(batches)}, "
                 f"at learning rate {optimizer.param_groups[0]['lr']:g}"
             )
-        if number + 1 - first < len(step):
-            continue
-        if trainer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        if progress.epoch == 1 and first == 0:
+        if progress.epoch == 1 and first == 0 and ends_step:
             give_back_freed_memory()  # the optimizer's state has come to lie in holes between what was freed
-        if due and not last:
+        if due and ends_step and not last:
             record(number + 1)
             checkpointer.save()
     record(len(batches))
 
 
 def learn_batch(
-    model: nn.Module, config: Config, precision: str, images: Tensor, labels: Tensor, numbers: Tensor | None, total: int
-) -> tuple[Tensor, Tensor]:
-    """Adds the gradients of a batch; gives the sum of its losses and how many images it had right.
+    state: TrainingState,
+    config: Config,
+    precision: str,
+    sums: Sums,
+    pixels: Tensor,
+    labels: Tensor,
+    numbers: Tensor | None,
+    total: int,
+    ends_step: bool,
+) -> tuple[()]:
+    """Adds the gradients of a batch, its losses and how many images it had right; may be the end of a step.
 
-    `images` and `labels` are those of a `Batch`, `numbers` the random ones of their augmentation. `total` is how many
+    `pixels` and `labels` are those of a `Batch`, `numbers` the random ones of their augmentation. `total` is how many
     images the step has, of which this batch may be a part.
     """
-    inputs = images if numbers is None else augment(images, numbers, config.data.augmentation)
+    model, optimizer, trainer = state.model, state.optimizer, config.trainer
+    images = to_input(pixels)
+    if numbers is not None:
+        images = augment(images, numbers, config.data.augmentation)
     with autocast(precision, images.device):
-        logits = model(inputs)
-    weight = config.trainer.pos_weight
+        logits = model(images)
+    weight = trainer.pos_weight
     pos_weight = None if weight is None else torch.full((), weight, device=images.device)
     loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
     (loss / total).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step, however it is cut
-    return loss.detach(), ((logits > 0) == (labels > 0.5)).sum()
+    sums.loss.add_(loss.detach())
+    sums.correct.add_(((logits > 0) == (labels > 0.5)).sum())
+    if ends_step:
+        if trainer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+    return ()
 
 
-def judge_batch(model: nn.Module, precision: str, images: Tensor, keep_weights: bool = True) -> tuple[Tensor]:
-    """Logits (N,) of images (N, 3, S, S).
-
-    Converted weights are kept for the next batch, unless this one is recorded: a graph must not read what somebody
-    else lets go of.
-    """
-    with autocast(precision, images.device, keep_weights):
-        return (model(images),)
+def judge_batch(model: nn.Module, precision: str, pixels: Tensor) -> tuple[Tensor]:
+    """Logits (N,) of the pixels of a `Batch`."""
+    with autocast(precision, pixels.device):
+        return (model(to_input(pixels)),)
 
 
 @torch.no_grad()
@@ -180,7 +199,7 @@ def predict(
     logits = []
     with autocast(precision, device):  # around all batches: weights are converted once
         for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
-            logits.append(judge(batch.images)[0].float())
+            logits.append(judge(batch.pixels)[0].float())
             if checkpointer is not None and checkpointer.asked_to_stop:
                 checkpointer.save()
     return torch.cat(logits).cpu()

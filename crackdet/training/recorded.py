@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, optim
 
 from crackdet.errors import RunFailed
 from crackdet.schema import Config, UserModel
@@ -58,20 +58,22 @@ def own_stream(device: torch.device) -> Iterator[None]:
 class Recorded:
     """A function of batches, called as it is for the first and recorded at the second of the usual size.
 
-    It may read and write tensors that stay where they are, such as weights, and leave gradients in `parameters`, which
-    had none. Its first input has a row for each image; those that are no tensors are always the same. Batches of
-    another size go through the function itself. All calls are within one block of `own_stream`.
+    It may read and write tensors that stay where they are, such as weights. Its first input has a row for each image;
+    those that are no tensors are always the same. Batches of another size go through the function itself. Where it
+    makes steps of an optimizer, the graph holds the learning rate as it was then, and is recorded anew when that has
+    changed. All calls are within one block of `own_stream`.
     """
 
     def __init__(
-        self, function: Callable[..., Sequence[Tensor]], batch_size: int, parameters: Sequence[nn.Parameter] = ()
+        self, function: Callable[..., Sequence[Tensor]], batch_size: int, optimizer: optim.Optimizer | None = None
     ) -> None:
-        self._function, self._batch_size, self._parameters = function, batch_size, parameters
+        self._function, self._batch_size = function, batch_size
+        self._groups = optimizer.param_groups if optimizer else []
         self._warm = False  # kernels are loaded and chosen
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._rates: list[float] = []  # of the graph
         self._inputs: Sequence[Any] = ()
         self._outputs: Sequence[Tensor] = ()
-        self._gradients: Sequence[Tensor | None] = ()
 
     def __call__(self, *inputs: Any) -> Sequence[Tensor]:
         """What the function gives.
@@ -82,26 +84,33 @@ class Recorded:
         if len(inputs[0]) != self._batch_size or not self._warm:
             self._warm = self._warm or len(inputs[0]) == self._batch_size
             return self._function(*inputs)
-        if self._graph is None:
-            self._graph = self._record(inputs)
+        if not self._inputs:
+            self._inputs = [value.clone() if isinstance(value, Tensor) else value for value in inputs]
         else:
             for place, value in zip(self._inputs, inputs, strict=True):
                 if isinstance(place, Tensor):
                     place.copy_(value)
+        rates = [group["lr"] for group in self._groups]
+        if self._graph is None or self._rates != rates:
+            self._graph, self._rates = self._record(), rates
         self._graph.replay()
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
         return [output.clone() for output in self._outputs]  # the next replay writes over them
 
-    def _record(self, inputs: Sequence[Any]) -> torch.cuda.CUDAGraph:
-        """A graph of the function over copies of these inputs; recording computes nothing."""
-        self._inputs = [value.clone() if isinstance(value, Tensor) else value for value in inputs]
+    def _record(self) -> torch.cuda.CUDAGraph:
+        """A graph of the function over the places of its inputs; recording computes nothing."""
         graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        others_go_on = "thread_local"
+        if self._graph is None:
+            torch.cuda.empty_cache()  # while it is recorded nothing can be given back
+        pool = None if self._graph is None else self._graph.pool()
         before = generator.get_state()
+        torch.clear_autocast_cache()  # of converted weights, of which somebody else lets go
+        self._say_recordable(True)
         try:
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode=others_go_on):
+            graph.capture_begin(pool, capture_error_mode="thread_local")  # other threads go on
+            try:
                 self._outputs = self._function(*self._inputs)
+            finally:
+                graph.capture_end()
         except RuntimeError as error:
             # the generator would believe for ever that it is being recorded
             generator.graphsafe_set_state(torch.Generator(generator.device).set_state(before))
@@ -113,5 +122,13 @@ class Recorded:
                 f"the network cannot be recorded as a CUDA graph ({reason}); "
                 "runtime.cuda_graphs=false trains it without"
             ) from error
-        self._gradients = [parameter.grad for parameter in self._parameters]
+        finally:
+            self._say_recordable(False)
+            torch.clear_autocast_cache()
         return graph
+
+    def _say_recordable(self, yes: bool) -> None:
+        """To Adam, whose step asks for it."""
+        for group in self._groups:
+            if "capturable" in group:
+                group["capturable"] = yes

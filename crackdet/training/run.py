@@ -234,13 +234,13 @@ def _publish(
     with replacing(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
         save_file(best.weights, temporary, metadata={"run": run.id, "epoch": str(best.epoch)})
     write_csv(run.history_file, progress.history)
-    valid = sets["valid"].photographs
+    valid, labels = sets["valid"].photographs, torch.from_numpy(sets["valid"].labels)
     write_csv(run.predictions_file, _predictions(valid, best.logits.tolist()))
     result = {
         "schema": RESULT_SCHEMA,
         "identity": identity.digest,
         **best.metrics,
-        **asdict(measure_scores(best.logits, torch.tensor(sets["valid"].labels))),
+        **asdict(measure_scores(best.logits, labels)),
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(config.trainer),
@@ -252,7 +252,7 @@ def _publish(
         "train_images": len(sets["train"]),
         "valid_images": len(valid),
         "valid_digest": image_digest(valid),
-        "right": pack(((best.logits > 0) == torch.tensor(sets["valid"].labels)).numpy()),
+        "right": pack(((best.logits > 0) == labels).numpy()),
         **remarks,
         "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
     }
