@@ -1,13 +1,17 @@
 """Batches decoded from their files, ahead of the training: for a set that is too large for the cache."""
 
 import logging
+import os
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +24,7 @@ from crackdet.errors import RunFailed
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 4  # that decode side by side: more of them wait for Python's lock
-AHEAD = 3  # batches that threads decode in advance
+AHEAD = 3  # batches that are decoded in advance, at least
 PIECE = 8  # images of a batch to one task of a process: with whole batches most processes idle at the end of an epoch
 _died: set[int] = set()  # numbers of processes that could not be had, or were killed
 
@@ -51,32 +55,50 @@ def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: 
 
 def _by_threads(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
     """Pillow frees Python's lock as it decodes, so that a few processes would only add their start and copies."""
+    source, size = images.pixels.source, images.pixels.image_size
+    pending: deque[list[Future[Pixels]]] = deque()
     with ThreadPoolExecutor(min(number, MOST_THREADS)) as pool:
-        yield from _ahead(pool, images, batches, 1, AHEAD)
+        for indices in batches:
+            pending.append([pool.submit(_read, source, size, [images.photographs[index]]) for index in indices])
+            if len(pending) > AHEAD:
+                yield np.concatenate([future.result() for future in pending.popleft()])
+        while pending:
+            yield np.concatenate([future.result() for future in pending.popleft()])
 
 
 def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
-    yield from _ahead(_processes(number), images, batches, PIECE, number)
-
-
-def _ahead(
-    pool: Executor, images: ImageSet, batches: Sequence[NDArray[np.int64]], piece: int, ahead: int
-) -> Iterator[Pixels]:
-    """Batches from tasks of so many images each, while so many batches more are decoded in advance."""
+    """Pixels come through a file in memory: through the pool's own pipe they would come at half the rate."""
     source, size = images.pixels.source, images.pixels.image_size
-    pending: deque[list[Future[Pixels]]] = deque()
+    image_bytes, largest = size * size * 3, max(map(len, batches))
+    ahead = AHEAD + 2 * number * PIECE // largest  # two pieces for each process
+    pool, file = _processes(number)
+    pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # place in the file, images
 
     def oldest() -> Pixels:
-        return np.concatenate([future.result() for future in pending.popleft()])
+        place, count, futures = pending[0]
+        for future in futures:
+            future.result()
+        pending.popleft()
+        file.seek(place)
+        return np.fromfile(file, np.uint8, count * image_bytes).reshape(count, size, size, 3)
 
-    for indices in batches:
-        photographs = [images.photographs[index] for index in indices]
-        pieces = (photographs[start : start + piece] for start in range(0, len(photographs), piece))
-        pending.append([pool.submit(_read, source, size, one) for one in pieces])
-        if len(pending) > ahead:
+    try:
+        for batch, indices in enumerate(batches):
+            place = batch % (ahead + 1) * largest * image_bytes
+            photographs = [images.photographs[index] for index in indices]
+            futures = [
+                pool.submit(_write, place + start * image_bytes, source, size, photographs[start : start + PIECE])
+                for start in range(0, len(photographs), PIECE)
+            ]
+            pending.append((place, len(photographs), futures))
+            if len(pending) > ahead:
+                yield oldest()
+        while pending:
             yield oldest()
-    while pending:
-        yield oldest()
+    finally:
+        left = [future for _, _, futures in pending for future in futures]
+        wait([future for future in left if not future.cancel()])  # else it would write into the batches of others
+        file.truncate(0)
 
 
 class _Decoder(SpawnProcess):
@@ -89,17 +111,40 @@ class _Decoders(SpawnContext):
 
 
 @cache
-def _processes(number: int) -> ProcessPoolExecutor:
-    """Kept for the epochs to come; spawned, so that they hold nothing of this process, such as its pipes."""
-    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve)
+def _processes(number: int) -> tuple[ProcessPoolExecutor, IO[bytes]]:
+    """Kept for the epochs to come, with the file that they write pixels to.
+
+    They are spawned, so that they hold nothing of this process, such as its pipes.
+    """
+    file, path = _file_in_memory()
+    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve, initargs=(path,)), file
 
 
-def _serve() -> None:
+def _file_in_memory() -> tuple[IO[bytes], str]:
+    """An empty file without a name, and where processes of this user can open it; where it cannot be had, on a disk."""
+    if hasattr(os, "memfd_create"):
+        file = os.fdopen(os.memfd_create("pixels"), "r+b", buffering=0)
+        return file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    named = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # as long as the processes
+    return named, named.name
+
+
+_file: IO[bytes]  # of a process that decodes
+
+
+def _serve(path: str) -> None:
     """In a process that decodes: it ends with the one that started it, which alone hears of signals to stop."""
+    global _file
+    _file = Path(path).open("r+b", buffering=0)  # noqa: SIM115  # for good
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     end_with_parent()
+
+
+def _write(place: int, source: Source, image_size: int, photographs: Sequence[Photograph]) -> None:
+    _file.seek(place)
+    _file.write(_read(source, image_size, photographs).data)
 
 
 def _read(source: Source, image_size: int, photographs: Sequence[Photograph]) -> Pixels:

@@ -5,16 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crackdet.compose import compose
 from crackdet.data import load_splits, streaming
 from crackdet.data.batches import cut, load, shuffled
+from crackdet.schema import FolderData, Runtime
 from tests.conftest import TINY
+from tests.data.pictures import fill
 from tests.processes import children, running, until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,6 +46,26 @@ def test_batches_come_though_a_process_that_decodes_is_killed(
     for ours, theirs in zip(batches, expected, strict=True):
         assert torch.equal(ours.images, theirs.images) and torch.equal(ours.labels, theirs.labels)
     until(lambda: not any(process.is_alive() for process in decoders), SECONDS)  # else this process could never end
+
+
+def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> None:
+    data = FolderData(root=str(fill(tmp_path / "data", {"crack": 8, "noncrack": 8})), image_size=256)
+    large = Image.new("RGB", (6000, 6000), "red")  # decoded long after the others
+    large.save(tmp_path / "data" / "crack" / "0.png")
+    images = load_splits(data, Runtime(cache=str(tmp_path), cache_gib=0))["train"]
+    names = [photograph.name for photograph in images.photographs]
+    slow = next(index for index, name in enumerate(names) if name == "crack/0.png")
+    others = [index for index in range(len(images)) if index != slow][: DECODERS + 1]
+    expected = list(load(images, [np.array([index]) for index in others], CPU, 1))
+    left = load(images, [np.array([index]) for index in [others[0], slow, *others[1:]]], CPU, DECODERS)
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    ours = []
+    for batch in load(images, [np.array([index]) for index in others], CPU, DECODERS):
+        time.sleep(0 if ours else 2)  # until the large one has been decoded
+        ours.append(batch)
+    for batch, theirs in zip(ours, expected, strict=True):
+        assert torch.equal(batch.images, theirs.images)
 
 
 FOR_EVER = f"""
