@@ -36,12 +36,12 @@ class ImageSet:
     @cached_property
     def labels(self) -> NDArray[np.bool_]:
         """(N,): True is a crack."""
-        return np.array([photograph.crack for photograph in self.photographs])
+        return np.array([photograph.crack for photograph in self.photographs], dtype=np.bool_)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """(N,): where the pixels of each are in the array."""
-        return np.array([self.pixels.rows[photograph.digest] for photograph in self.photographs])
+        return np.array([self.pixels.rows[photograph.digest] for photograph in self.photographs], dtype=np.int64)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import signal
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -71,7 +71,8 @@ def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number
     source, size = images.pixels.source, images.pixels.image_size
     image_bytes, largest = size * size * 3, max(map(len, batches))
     ahead = AHEAD + 2 * number * PIECE // largest  # two pieces for each process
-    pool, file = _processes(number)
+    pool, (file, path) = _processes(number), _file_in_memory()
+    target = path, _identity(file)
     pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # place in the file, images
 
     def oldest() -> Pixels:
@@ -87,7 +88,9 @@ def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number
             place = batch % (ahead + 1) * largest * image_bytes
             photographs = [images.photographs[index] for index in indices]
             futures = [
-                pool.submit(_write, place + start * image_bytes, source, size, photographs[start : start + PIECE])
+                pool.submit(
+                    _write, *target, place + start * image_bytes, source, size, photographs[start : start + PIECE]
+                )
                 for start in range(0, len(photographs), PIECE)
             ]
             pending.append((place, len(photographs), futures))
@@ -96,9 +99,10 @@ def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number
         while pending:
             yield oldest()
     finally:
-        left = [future for _, _, futures in pending for future in futures]
-        wait([future for future in left if not future.cancel()])  # else it would write into the batches of others
-        file.truncate(0)
+        for _, _, futures in pending:
+            for future in futures:
+                future.cancel()
+        file.close()
 
 
 class _Decoder(SpawnProcess):
@@ -111,40 +115,42 @@ class _Decoders(SpawnContext):
 
 
 @cache
-def _processes(number: int) -> tuple[ProcessPoolExecutor, IO[bytes]]:
-    """Kept for the epochs to come, with the file that they write pixels to.
-
-    They are spawned, so that they hold nothing of this process, such as its pipes.
-    """
-    file, path = _file_in_memory()
-    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve, initargs=(path,)), file
+def _processes(number: int) -> ProcessPoolExecutor:
+    """Kept for the epochs to come; spawned, so that they hold nothing of this process, such as its pipes."""
+    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve)
 
 
 def _file_in_memory() -> tuple[IO[bytes], str]:
     """An empty file without a name, and where processes of this user can open it; where it cannot be had, on a disk."""
-    if hasattr(os, "memfd_create"):
+    try:
         file = os.fdopen(os.memfd_create("pixels"), "r+b", buffering=0)
-        return file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
-    named = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # as long as the processes
-    return named, named.name
+    except (AttributeError, OSError):
+        named = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # closed by who asked for it
+        return named, named.name
+    return file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
-_file: IO[bytes]  # of a process that decodes
+def _identity(file: IO[bytes]) -> tuple[int, int]:
+    known = os.fstat(file.fileno())
+    return known.st_dev, known.st_ino
 
 
-def _serve(path: str) -> None:
+def _serve() -> None:
     """In a process that decodes: it ends with the one that started it, which alone hears of signals to stop."""
-    global _file
-    _file = Path(path).open("r+b", buffering=0)  # noqa: SIM115  # for good
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     end_with_parent()
 
 
-def _write(place: int, source: Source, image_size: int, photographs: Sequence[Photograph]) -> None:
-    _file.seek(place)
-    _file.write(_read(source, image_size, photographs).data)
+def _write(
+    path: str, identity: tuple[int, int], place: int, source: Source, image_size: int, photographs: Sequence[Photograph]
+) -> None:
+    pixels = _read(source, image_size, photographs)
+    with Path(path).open("r+b") as file:
+        if _identity(file) == identity:  # else the stream has been left, and this is some other file of its process
+            file.seek(place)
+            file.write(pixels.data)
 
 
 def _read(source: Source, image_size: int, photographs: Sequence[Photograph]) -> Pixels:

@@ -22,7 +22,7 @@ ATTENTION: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
     (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
 )
 MUCH = 0.05  # of the floating-point operations
-CUDA_VARIABLES = {  # read when CUDA starts
+CUDA_VARIABLES = {  # read when they are used first
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS then gives the same numbers twice
     # cuDNN then chooses its kernels by a better rule, still without timing any: custom at 64x64 takes 0.69 ms a step
     # instead of 0.84

@@ -99,8 +99,7 @@ class Recorded:
     def _record(self) -> torch.cuda.CUDAGraph:
         """A graph of the function over the places of its inputs; recording computes nothing."""
         graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        if self._graph is None:
-            torch.cuda.empty_cache()  # while it is recorded nothing can be given back
+        torch.cuda.empty_cache()  # while it is recorded nothing can be given back
         pool = None if self._graph is None else self._graph.pool()
         before = generator.get_state()
         torch.clear_autocast_cache()  # of converted weights, of which somebody else lets go

@@ -35,7 +35,7 @@ def test_batches_come_though_a_process_that_decodes_is_killed(
     monkeypatch.setattr(streaming, "_died", set())
     config = compose([*TINY, f"runtime.cache={tmp_path}", "runtime.cache_gib=0"])
     images = load_splits(config.data, config.runtime)["train"]
-    order = cut(shuffled(len(images), 0, 0), 2)
+    order = cut(shuffled(len(images), 0, 0), 2) * 10  # many more than are decoded in advance
     expected = list(load(images, order, CPU, 1))
     loading = load(images, order, CPU, DECODERS)
     batches = [next(loading)]
@@ -66,6 +66,17 @@ def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> N
         ours.append(batch)
     for batch, theirs in zip(ours, expected, strict=True):
         assert torch.equal(batch.images, theirs.images)
+
+
+def test_streams_side_by_side_do_not_mix(tmp_path: Path) -> None:
+    config = compose([*TINY, f"runtime.cache={tmp_path}", "runtime.cache_gib=0"])
+    images = load_splits(config.data, config.runtime)["train"]
+    orders = [cut(shuffled(len(images), 0, epoch), 2) for epoch in range(2)]
+    expected = zip(*(load(images, order, CPU, 1) for order in orders), strict=True)
+    streams = zip(*(load(images, order, CPU, DECODERS) for order in orders), strict=True)
+    for ours, theirs in zip(streams, expected, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one.pixels, other.pixels)
 
 
 FOR_EVER = f"""

@@ -28,9 +28,15 @@ Configure = Callable[..., Config]
 
 NETWORKS = {
     "custom": ("model=custom", *(setting for setting in TINY if setting.startswith("model."))),
-    "dropout": ("model=torchvision", "model.name=mobilenet_v2", "model.weights=null"),
-    "attention": ("model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=224"),
-}
+    "dropout": (
+        "model=torchvision", "model.name=mobilenet_v2", "model.weights=null",
+        "optimizer=sgd", "optimizer.momentum=0.9", "optimizer.nesterov=true",
+    ),
+    "attention": (
+        "model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=224",
+        "optimizer=adamw", "optimizer.weight_decay=0.01",
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture
