@@ -4,7 +4,7 @@
 
 Drawings, or photographs in FOLDER/Positive and FOLDER/Negative, are laid side by side, each fading into the next, since
 an edge between two of them would look like a crack; a few are cracked. The truth is a box around each group of cracked
-ones. Nothing is stitched from what the run was trained with.
+ones. Nothing is stitched from what the run was trained or judged with, nor from photographs of the same groups.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from PIL import Image
 
 import crackdet
 from crackdet.data import load_splits, synthetic
+from crackdet.data.sources import open_source
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import Region, find_regions
@@ -122,7 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     run = crackdet.load_run(options.run, options.store)
     tile = choose_tile(None, run.config)
-    take = photographs(options.photographs, _trained_with(run)) if options.photographs else drawings(tile.width)
+    take = photographs(options.photographs, _known(run)) if options.photographs else drawings(tile.width)
     page, truth = stitch(options.side, (tile.width, tile.height), take)
     options.to.mkdir(parents=True, exist_ok=True)
     page.save(options.to / "stitched.png", compress_level=1)
@@ -147,8 +148,13 @@ def main() -> None:
     draw_overlay(page, heat, found, f"{run.id}, stitched").save(options.to / "overlay.png")
 
 
-def _trained_with(run: LoadedRun) -> set[str]:
-    return {photograph.name for photograph in load_splits(run.config.data, run.config.runtime)["train"].photographs}
+def _known(run: LoadedRun) -> set[str]:
+    """Names of the photographs of its train and validation splits, and of all others of their groups."""
+    splits = load_splits(run.config.data, run.config.runtime)
+    used = [photograph for name in ("train", "valid") for photograph in splits[name].photographs]
+    groups = {photograph.group for photograph in used} - {None}
+    everything = open_source(run.config.data, Path(run.config.runtime.cache).expanduser()).photographs()
+    return {photograph.name for photograph in [*used, *(one for one in everything if one.group in groups)]}
 
 
 if __name__ == "__main__":

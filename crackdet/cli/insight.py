@@ -40,7 +40,10 @@ def inspect(
         path, what = draw_map(subject, one_map, pictures, measured_on, folder)
         print(f"{what}: {path}")
         return
-    for statistics in look(subject, pictures, measured_on, folder, top):
+    places = [] if store == STORE else ["--store", str(store)]
+    settings = [word for word in images or [] if "=" in word and not Path(word).is_file()]
+    command = ["crackdet", "inspect", subject.run.id, *places, *(["--trust"] if trust else []), *settings]
+    for statistics in look(subject, pictures, measured_on, folder, top, command):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")
 

@@ -57,7 +57,11 @@ def evaluate(
     if output is not None:
         refuse_existing(output, force)
     sets = [parse_choice(text) for text in on or []] or [parse_choice(shlex.join(overrides) or "own")]
-    runs = [load_run(name, open_store(store).root, trust) for name in dict.fromkeys(names)]
+    if twice := next((one.name for one in sets if [other.name for other in sets].count(one.name) > 1), None):
+        raise UserError(
+            f"--on {twice}: two sets of images have this name; give them names, as in --on 'mine: data=...'"
+        )
+    runs = list({run.id: run for run in (load_run(name, open_store(store).root, trust) for name in names)}.values())
     judgements = []
     while runs:
         loaded = runs.pop(0)  # and let go of, with its weights
@@ -138,6 +142,8 @@ def scan(
 
     overlay = overlay or Path(f"{photograph.stem}-scan.png")
     boxes = boxes or Path(f"{photograph.stem}-scan.json")
+    if overlay.resolve() == boxes.resolve():
+        raise UserError(f"--boxes {boxes}: is the file of --overlay too; give them names of their own")
     for path, option in ((overlay, "--overlay"), (boxes, "--boxes")):
         refuse_existing(path, force, option)
     loaded = load_run(run, open_store(store).root, trust)
@@ -149,10 +155,10 @@ def scan(
     heat = scanned(loaded.predictor(device, batch_size), pixels, size, overlap)
     regions = find_regions(heat, threshold)
     info = {"run": loaded.id, "tile": str(size), "overlap": overlap, "threshold": threshold}
-    write_json(boxes, to_coco(regions, str(photograph), *pixels.size, info))
     caption = f"{loaded.id}   {len(regions)} regions above {threshold:g}   tiles of {size}"
     with replacing(overlay) as temporary:
         draw_overlay(pixels, heat, regions, caption).save(temporary, "PNG")
+    write_json(boxes, to_coco(regions, str(photograph), *pixels.size, info))
     print(f"tiles of {size} pixels ({size.reason}), seen at {loaded.config.data.image_size} pixels a side")
     print(f"{heat.tiles} tiles in {heat.seconds:.1f} s ({heat.tiles / heat.seconds:.0f} tiles/s)")
     print(f"{len(regions)} regions above {threshold:g}: {harmless(overlay)}, {harmless(boxes)}")

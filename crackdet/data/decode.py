@@ -30,6 +30,8 @@ UPRIGHT = {  # what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+ON_SIDE = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
+STRETCHED = 0.05  # that a mask may be to one side: it may be smaller than its photograph, in whole pixels
 USUAL = 99  # percent of the pixels of a float image: should they lie in [0, 1], a brighter one is an outlier
 MOST_DECODERS = 8  # that are worth starting
 
@@ -90,17 +92,19 @@ def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
     return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
-def decode_mask(path: Path, image_size: int) -> NDArray[np.bool_]:
+def decode_mask(path: Path, image_size: int, photograph: Path | None = None) -> NDArray[np.bool_]:
     """Where the crack is, (image_size, image_size): a pixel of which any part is crack counts, for cracks are thin.
 
     White is crack and what is transparent is none; in a file of zeros and ones the ones, in a palette every colour but
-    the first.
+    the first. A mask of the photograph as it is stored, though that was held otherwise, is turned like it.
 
     Raises:
-        BadImage: where the file is truncated, unreadable or no image.
+        BadImage: where the file is truncated, unreadable or no image, or has other proportions than the photograph.
     """
     with _opened(path) as image:
         mask = _upright(image)
+        if photograph is not None:
+            mask = _like(photograph, mask)
         listed = mask.mode in ("P", "1")
         values = np.asarray(mask if listed else _to_rgb(mask, "black").convert("L"))
         bright = values > (127 if not listed and values.max() > 1 else 0)
@@ -125,11 +129,36 @@ def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 def _upright(image: Image.Image) -> Image.Image:
     """As the camera was held; of EXIF nothing else is looked at, which is often damaged where pixels are not."""
     image.load()
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
         orientation = image.getexif().get(ORIENTATION)
     except Exception:  # whatever a damaged header provokes in Pillow
-        return image
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+        return None
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _like(photograph: Path, mask: Image.Image) -> Image.Image:
+    """The mask as the photograph is once it is upright; by its proportions, of which a square has none to tell by."""
+    with _opened(photograph) as image:
+        turn, stored = _turn(image), image.size
+    upright = stored[::-1] if turn in ON_SIDE else stored
+    if _in_proportion(mask.size, upright):
+        return mask
+    if turn in ON_SIDE and turn is not None and _in_proportion(mask.size, stored):
+        return mask.transpose(turn)
+    raise BadImage(
+        f"it has {mask.width}x{mask.height} pixels where its photograph has {upright[0]}x{upright[1]}, which are other "
+        "proportions"
+    )
+
+
+def _in_proportion(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    across, down = size[0] / other[0], size[1] / other[1]
+    return abs(across - down) <= STRETCHED * max(across, down)
 
 
 def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:

@@ -177,13 +177,13 @@ class _Files:
             raise BadImage("has been changed since the images were listed; give the same command again")
         return decode(io.BytesIO(content), image_size)
 
-    def mask_beside(self, place: Path, image_size: int) -> NDArray[np.bool_] | None:
-        """The mask that is called `place`, with the ending of any image format; None where there is none."""
+    def mask_at(self, place: Path, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+        """The photograph's mask, called `place` with the ending of any image format; None where there is none."""
         path = next((p for ending in EXTENSIONS if (p := place.with_suffix(ending)).is_file()), None)
         if path is None:
             return None
         try:
-            return decode_mask(path, image_size)
+            return decode_mask(path, image_size, self.root / photograph.name)
         except BadImage as error:
             raise UserError(f"{path}: is no mask that can be read ({error})") from None
 
@@ -220,7 +220,7 @@ class FolderSource(_Files):
         folder = self.root / Path(self.data.masks).expanduser()
         if not folder.is_dir():
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
-        return self.mask_beside(folder / photograph.name, image_size)
+        return self.mask_at(folder / photograph.name, photograph, image_size)
 
     def _read_classes(self, folder: Path, split: str | None) -> Iterator[Photograph]:
         classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and _plain(path.name) in self.meaning]
@@ -278,7 +278,7 @@ class ArticleSource(_Files):
         if self.data.masks is None:
             return None
         split, _images, *inside = Path(photograph.name).parts
-        return self.mask_beside(self.root.joinpath(split, self.data.masks, *inside), image_size)
+        return self.mask_at(self.root.joinpath(split, self.data.masks, *inside), photograph, image_size)
 
 
 def images_below(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:

@@ -61,13 +61,16 @@ def grid(tiles: Sequence[tuple[str, Image.Image]], columns: int, title: str = ""
     """Captioned tiles, line by line, under a title."""
     font = ImageFont.load_default(12)
     columns = max(1, min(columns, len(tiles)))
-    width, height = tiles[0][1].width + GAP, tiles[0][1].height + CAPTION + GAP
+    captions = max(math.ceil(font.getlength(caption)) for caption, _ in tiles)
+    width, height = max(tiles[0][1].width, captions) + GAP, tiles[0][1].height + CAPTION + GAP
     top = CAPTION + 2 * GAP if title else GAP
     rows = math.ceil(len(tiles) / columns)
-    sheet = Image.new("RGB", (columns * width + GAP, top + rows * height), PAPER)
+    large = ImageFont.load_default(14)
+    across = max(columns * width, math.ceil(large.getlength(title)) + GAP) + GAP
+    sheet = Image.new("RGB", (across, top + rows * height), PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((GAP, GAP), title, fill=INK, font=ImageFont.load_default(14))
+        pen.text((GAP, GAP), title, fill=INK, font=large)
     for number, (caption, tile) in enumerate(tiles):
         x, y = GAP + number % columns * width, top + number // columns * height
         sheet.paste(tile, (x, y))

@@ -27,7 +27,7 @@ def layers_of(model: Classifier) -> list[Layer]:
     """Each convolution of the article's network; of any other the stages that it ends a resolution with.
 
     Raises:
-        UserError: for a network without maps, as a vision transformer is.
+        UserError: for a network without maps.
     """
     extractor = model.feature_extractor
     if isinstance(extractor, CustomFeatures):

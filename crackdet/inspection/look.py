@@ -1,5 +1,6 @@
 """A run looked into: pictures and a page of its feature maps and of where it looks."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class MapName:
         if layer is None:
             names = ", ".join(layer.name for layer in layers)
             raise UserError(f"--map {text}: must be STAGE:NUMBER, where the stages are {names}")
-        if not number.isdigit() or int(number) >= layer.channels:
+        if not number.isdecimal() or int(number) >= layer.channels:
             raise UserError(f"--map {text}: {stage} has the maps 0 to {layer.channels - 1}")
         return cls(stage, int(number))
 
@@ -87,10 +88,15 @@ def draw_map(
 
 @deterministic()
 def look(
-    subject: Subject, pictures: Sequence[Picture], measured_on: Sequence[Picture], output: Path, top: int
+    subject: Subject,
+    pictures: Sequence[Picture],
+    measured_on: Sequence[Picture],
+    output: Path,
+    top: int,
+    command: Sequence[str],
 ) -> list[MapStatistics]:
     """Writes the page `index.html` and a PNG file for each picture and stage, the `top` maps of each; gives what
-    was measured.
+    was measured. `command` is what has been typed, less its pictures.
     """
     layers = layers_of(subject.model)
     statistics = measure_maps(subject, layers, measured_on)
@@ -107,7 +113,7 @@ def look(
         for found in statistics:
             values = maps[found.layer.name][0].float().cpu().numpy()
             sides[found.layer.name] = f"{values.shape[1]}x{values.shape[2]}"
-            tiles = _tiles(subject, found, picture, values, top)
+            tiles = _tiles(found, picture, values, top, command)
             if not tiles:
                 continue
             shown[found.layer.name] = tiles
@@ -128,14 +134,15 @@ def describe(statistics: MapStatistics) -> str:
 
 
 def _tiles(
-    subject: Subject, found: MapStatistics, picture: Picture, values: NDArray[np.float32], top: int
+    found: MapStatistics, picture: Picture, values: NDArray[np.float32], top: int, command: Sequence[str]
 ) -> list[Tile]:
+    """The best maps over a picture, each with the command that draws it alone."""
     name = found.layer.name
     return [
         Tile(
             overlay(picture.pixels, found.intensity(values[n], n)),
             f"{n}: {_score(found, n)}",
-            f"crackdet inspect {subject.run.id} --map {name}:{n} {picture.name}",
+            shlex.join([*command, "--map", f"{name}:{n}", picture.name]),
         )
         for n in found.strongest()[:top]
     ]
@@ -159,15 +166,16 @@ def _saliency(subject: Subject, picture: Picture, notes: list[str]) -> list[Tile
             tiles.append(Tile(image, f"{TITLES[name]}: no evidence"))
             continue
         image = pointed(image, ((point[0] + 0.5) / size, (point[1] + 0.5) / size))
-        tiles.append(Tile(image, f"{TITLES[name]}{_hit(picture, point)}"))
+        tiles.append(Tile(image, f"{TITLES[name]}, up to {saliency.max():.2g}{_hit(picture, point)}"))
     return tiles
 
 
 def _hit(picture: Picture, point: tuple[int, int]) -> str:
-    if picture.mask is None or not picture.mask.any():
-        return ""
-    hit = widened(picture.mask, tolerance(picture.mask.shape[0]))[point]
-    return ": on the crack" if hit else ": beside it"
+    size = picture.pixels.shape[0]
+    reach = tolerance(size)
+    if picture.mask is not None and picture.mask.any():
+        return ": on the crack" if widened(picture.mask, reach)[point] else ": beside it"
+    return ": at the edge" if min(*point, size - 1 - point[0], size - 1 - point[1]) < reach else ""
 
 
 def _with_mask(image: Image.Image, picture: Picture) -> Image.Image:
@@ -212,7 +220,8 @@ def _notes(subject: Subject) -> list[str]:
     if "pointing" not in numbers:
         return []
     return [
-        f"The pointing game: Grad-CAM's strongest point lies on the crack in {numbers['pointing']:.0%} of the images, "
+        f"The pointing game: Grad-CAM's strongest point lies on the crack in {numbers['pointing']:.0%} of "
+        f"{numbers['pointing_images']:.0f} images, "
         f"that of integrated gradients in {numbers['pointing_ig']:.0%}; a random point in "
         f"{numbers['pointing_chance']:.0%}. For its mean colour alone {numbers['blank']:.0%} are called a crack."
     ]

@@ -75,7 +75,8 @@ class _Sample:
     """What is kept of a batch of maps."""
 
     cells: Tensor  # (n, C), some of the cells
-    cracked: Tensor  # (n,), which of them lie on a crack
+    sound: Tensor  # (n, C), those of them that do not lie on a crack
+    cracked: Tensor  # (n, C), all that do, or some where they are many: cracks are thin, and would be missed
     highest: Tensor  # (N, C), of each image
     lowest: Tensor
 
@@ -89,12 +90,12 @@ def _sample(maps: Tensor, pictures: Sequence[Picture], number: int) -> _Sample:
     """Some cells of all maps at the same places; a cell is cracked where any of its pixels is."""
     size = pictures[0].pixels.shape[0]
     masks = np.stack([np.zeros((size, size), bool) if p.mask is None else p.mask for p in pictures])
-    cracked = adaptive_max_pool2d(torch.from_numpy(masks).float()[:, None], maps.shape[2:]).flatten() > 0
+    on_crack = adaptive_max_pool2d(torch.from_numpy(masks).float()[:, None], maps.shape[2:]).flatten() > 0
     cells = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    if len(cells) > number:
-        chosen = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:number]
-        cells, cracked = cells[chosen], cracked[chosen]
-    return _Sample(cells, cracked, maps.amax((2, 3)), maps.amin((2, 3)))
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
+    some = order[:number]
+    cracked = order[on_crack[order]][:number]
+    return _Sample(cells[some], cells[some[~on_crack[some]]], cells[cracked], maps.amax((2, 3)), maps.amin((2, 3)))
 
 
 def _judge(layer: Layer, basis: Basis, samples: Sequence[_Sample], pictures: Sequence[Picture]) -> MapStatistics:
@@ -102,7 +103,8 @@ def _judge(layer: Layer, basis: Basis, samples: Sequence[_Sample], pictures: Seq
     highest = torch.cat([sample.highest for sample in samples])
     lowest = torch.cat([sample.lowest for sample in samples])
     if basis is Basis.PIXELS:
-        rising = _areas(cells, torch.cat([sample.cracked for sample in samples]))
+        cracked, sound = (torch.cat([getattr(one, kind) for one in samples]) for kind in ("cracked", "sound"))
+        rising = _areas(torch.cat([cracked, sound]), torch.arange(len(cracked) + len(sound)) < len(cracked))
         falling = 1 - rising
     elif basis is Basis.IMAGES:
         labels = torch.tensor([p.crack is True for p in pictures])

@@ -10,6 +10,7 @@ everything else a crack. So each image is also shown as nothing but its mean col
 start: where that is called a crack already, nothing in the image is the reason.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +22,19 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from crackdet.console import bar
-from crackdet.data import image_digest
-from crackdet.errors import UserError
-from crackdet.inference.evaluation import other_data
-from crackdet.inspection.record import write_pointing
+from crackdet.data import ImageSet, image_digest
+from crackdet.data.sources import Photograph
+from crackdet.errors import UserError, WriteFailed
+from crackdet.inference.evaluation import check_overrides, other_data
+from crackdet.inspection.record import pointing_numbers, write_pointing
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
 from crackdet.inspection.subject import Picture, Subject, evenly, load_split, pictures_of
 from crackdet.training.device import deterministic
 
+log = logging.getLogger(__name__)
+
 TOLERANCE = 15 / 500  # of a side
+LEVEL = 0.025  # probability of so many hits by chance, below which they are taken for none
 BATCH = 16  # images
 MOST_BLANK = 0.5  # share of the images that may be called a crack when they are blank
 
@@ -53,11 +58,13 @@ class Game:
     by_method: dict[str, Shares]
     chance: Shares  # of a random point, and of a random order
     blank: float  # images whose mean colour alone is called a crack
-    spread: float  # standard deviation of the share of hits of a random point in each image
+    luck: Sequence[float]  # probability of at least 0, 1, 2 ... hits by a random point in each image
 
-    def above_chance(self, method: str) -> bool:
-        """Whether the strongest point hits more often than random ones do, by more than two standard deviations."""
-        return self.by_method[method].pointing > self.chance.pointing + 2 * self.spread
+    def above_chance(self, method: str) -> bool | None:
+        """Whether the strongest point hits more often than random ones would; None where no number of hits said so."""
+        if self.luck[-1] > LEVEL:
+            return None
+        return self.luck[round(self.by_method[method].pointing * self.cracks)] <= LEVEL
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,25 +84,54 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
     Raises:
         UserError: as `play`, and where the data cannot be had.
     """
+    check_overrides(overrides)
     images = load_split(subject, split, other_data(subject.run, overrides) if overrides else None)
-    cracks = evenly([photograph for photograph in images.photographs if photograph.crack], most)
-    game = play(subject, pictures_of(images, cracks))
+    cracks = [photograph for photograph in images.photographs if photograph.crack]
+    game = play(subject, _with_masks(images, cracks, most))
     lines = [
-        f"{subject.run.id}, {game.cracks} images with a crack, {split} split, tolerance {game.tolerance} pixels",
+        f"{subject.run.id}, {game.cracks} of {len(cracks)} images with a crack, {split} split, "
+        f"tolerance {game.tolerance} pixels",
         *(f"{TITLES[name]}: {_shares(shares)}" for name, shares in game.by_method.items()),
         f"by chance: {_shares(game.chance)}",
         f"blank: {game.blank:.3f} of the images are called a crack for their mean colour alone",
     ]
-    blind = [TITLES[name] for name in game.by_method if not game.above_chance(name)]
-    if blind:
+    blind = [TITLES[name] for name in game.by_method if game.above_chance(name) is False]
+    if game.luck[-1] > LEVEL:
+        lines.append("these are too few images to tell from chance")
+    elif blind:
         lines.append(
             f"{' and '.join(blind)}: no better than chance, so the run may go by something else than the crack"
         )
     if game.blank > MOST_BLANK:
         lines.append("what is blank is called a crack; the run may go by something that only images without one have")
     if split == "valid" and image_digest(images.photographs) == (subject.run.result or {}).get("valid_digest"):
-        write_pointing(subject.run, game.as_json())
+        lines += _recorded(subject, game)
     return lines
+
+
+def _with_masks(images: ImageSet, cracks: Sequence[Photograph], most: int) -> list[Picture]:
+    """At most so many that have a mask, evenly spaced where all have one."""
+    first = evenly(cracks, most)
+    chosen = set(first)
+    others = [photograph for photograph in cracks if photograph not in chosen]
+    found: list[Picture] = []
+    for photograph in [*first, *others]:
+        found += [picture for picture in pictures_of(images, [photograph]) if picture.mask is not None]
+        if len(found) == most:
+            break
+    return found
+
+
+def _recorded(subject: Subject, game: Game) -> list[str]:
+    """Leaves the game with its run, unless one of more images is there; what there is to say of that."""
+    known = pointing_numbers(subject.run).get("pointing_images", 0)
+    if known > game.cracks:
+        return [f"the run keeps what {known:.0f} images have given"]
+    try:
+        write_pointing(subject.run, game.as_json())
+    except WriteFailed as error:
+        log.warning("%s", error)
+    return []
 
 
 def _shares(shares: Shares) -> str:
@@ -139,8 +175,16 @@ def play(subject: Subject, pictures: Sequence[Picture]) -> Game:
         },
         Shares(float(by_chance.mean()), float(np.mean([mask.mean() for mask in masks]))),
         blank / len(pictures),
-        float(np.sqrt((by_chance * (1 - by_chance)).sum()) / len(by_chance)),
+        luck(by_chance.tolist()),
     )
+
+
+def luck(chances: Sequence[float]) -> list[float]:
+    """The probabilities of at least 0, 1, 2 ... of independent events: the tails of a Poisson binomial distribution."""
+    exactly = np.ones(1)
+    for chance in chances:
+        exactly = np.convolve(exactly, [1 - chance, chance])
+    return [float(value) for value in exactly[::-1].cumsum()[::-1]]
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ NUMBERS = {  # column of a summary -> where it stands in the file
     "overlap_ig": ("integrated_gradients", "overlap"),
     "overlap_chance": ("chance", "overlap"),
     "blank": ("blank",),
+    "pointing_images": ("cracks",),
 }
 
 
@@ -22,7 +23,7 @@ def pointing_numbers(run: Run) -> dict[str, float]:
     """The shares of 0 to 1 that `crackdet pointing` left with a run; empty where it did not look at these weights.
 
     `pointing`, `overlap`: of Grad-CAM; with `_ig`: of integrated gradients; with `_chance`: of a random guess.
-    `blank`: of images that are called a crack for their mean colour alone.
+    `blank`: of images that are called a crack for their mean colour alone. `pointing_images`: of how many images.
     """
     content = read_json(run.directory / FILE)
     if not content or content.get("weights") != run.weights_digest:

@@ -16,7 +16,7 @@ from crackdet.data.sources import Photograph
 from crackdet.data.splits import no_split
 from crackdet.errors import UserError
 from crackdet.files import read_csv
-from crackdet.inference.evaluation import other_data
+from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inference.pictures import to_pixels
 from crackdet.models import Classifier
@@ -112,6 +112,7 @@ def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Pictur
     settings = [word for word in words if "=" in word and not Path(word).is_file()]
     names = [word for word in words if word not in settings]
     files = [name for name in names if Path(name).is_file()]
+    check_overrides(settings)
     images: ImageSet | None = None
     try:
         images = load_split(subject, "valid", other_data(subject.run, settings) if settings else None)

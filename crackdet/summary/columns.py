@@ -42,7 +42,7 @@ def share(value: float) -> str:
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
     **dict.fromkeys(("average_precision", "calibration_error", *NUMBERS), share),
-    **dict.fromkeys(("parameters", "feature_flops"), count),
+    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), count),
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err"}

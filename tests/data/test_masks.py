@@ -8,7 +8,7 @@ from PIL import Image
 
 from crackdet.compose import compose
 from crackdet.data import data_fingerprint
-from crackdet.data.decode import decode_mask
+from crackdet.data.decode import BadImage, decode_mask, open_rgb
 from crackdet.data.sources import open_source
 from crackdet.errors import UserError
 from crackdet.identity import identify
@@ -104,6 +104,31 @@ def test_what_is_transparent_in_a_mask_is_no_crack(tmp_path: Path, mode: str) ->
     mask.save(tmp_path / "mask.png")
     found = decode_mask(tmp_path / "mask.png", 20)
     assert found[:, 33 // 4].all() and found.sum() == 20
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("as_stored", [True, False])
+def test_a_mask_of_the_photograph_as_it_is_stored_is_turned_with_it(
+    tmp_path: Path, orientation: int, as_stored: bool
+) -> None:
+    stored = np.zeros((60, 80), dtype=np.uint8)
+    stored[5:9, 10:70] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "photograph.png", exif=exif)
+    upright = open_rgb(tmp_path / "photograph.png").convert("L")
+    mask = Image.fromarray(stored) if as_stored else upright
+    mask.resize((mask.width // 2, mask.height // 2)).save(tmp_path / "mask.png")
+    found = decode_mask(tmp_path / "mask.png", 20, tmp_path / "photograph.png")
+    crack = np.asarray(upright.resize((20, 20), Image.Resampling.BOX)) > 0
+    assert (found == crack).mean() > 0.95
+
+
+def test_a_mask_of_other_proportions_than_its_photograph_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60)).save(tmp_path / "photograph.jpg")
+    Image.new("L", (80, 80)).save(tmp_path / "mask.png")
+    with pytest.raises(BadImage, match="80x80 pixels where its photograph has 80x60"):
+        decode_mask(tmp_path / "mask.png", 20, tmp_path / "photograph.jpg")
 
 
 def test_a_mask_is_turned_as_its_photograph_is(tmp_path: Path) -> None:

@@ -103,6 +103,11 @@ def test_what_cannot_be_done_is_refused_with_one_message(
     assert "cannot be used here" in refused("predict", run, camera, *there, "--device", "abacus")
     assert "less than a tile of 61x48" in refused("scan", run, next(camera.rglob("*.png")), *there, "--tile", "61x48")
     assert "broken.png: no image" in refused("scan", run, "broken.png", *there)
+    assert "is the file of --overlay too" in refused(
+        "scan", run, next(camera.rglob("*.png")), *there, "--overlay", "one.out", "--boxes", "./one.out"
+    )
+    twice = ("--on", "mine: data=synthetic", "--on", "mine: data=synthetic data.seed=1")
+    assert "two sets of images have this name" in refused("evaluate", run, *there, *twice)
     assert "does not choose images" in refused("evaluate", run, "seed=1", *there)
     assert "trained with data.image_size=32" in refused("evaluate", run, "data.image_size=64", *there)
     assert "must be one of loss" in refused("evaluate", run, *there, "--metric", "luck")

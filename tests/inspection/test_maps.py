@@ -1,5 +1,7 @@
 """Feature maps: which are dead, and how well each tells cracks, against networks whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,19 @@ def area(positive: np.ndarray, negative: np.ndarray) -> float:
     """ROC-AUC by its definition: over all pairs, a tie being half."""
     difference = positive[:, None] - negative[None, :]
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
+
+
+def test_a_crack_of_a_pixel_among_many_images_is_scored(known: Subject, pictures: list[Picture]) -> None:
+    sound = [p for p in pictures if not p.crack]
+    cracked = next(p for p in pictures if p.crack)
+    mask = np.zeros(cracked.pixels.shape[:2], dtype=bool)
+    mask[5, 5] = True
+    darkness = [1 - picture.pixels.mean(2) / 255 for picture in (cracked, *sound * 4)]
+    expected = area(
+        darkness[0][mask], np.concatenate([darkness[0][~mask], *(values.ravel() for values in darkness[1:])])
+    )
+    found = first(known, [replace(cracked, mask=mask), *sound * 4])
+    assert found.score[DARK] == pytest.approx(max(expected, 1 - expected), abs=0.01)
 
 
 def test_a_map_is_scored_by_how_often_a_crack_pixel_gets_the_stronger_answer(

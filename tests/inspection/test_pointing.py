@@ -1,19 +1,23 @@
 """Whether a network looks at the crack: what the pointing game says of networks that do, and of some that do not."""
 
+import itertools
 import json
+import math
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import crackdet
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
-from crackdet.inspection.pointing import Game, hits, overlap, play, point, tolerance, widened
+from crackdet.inspection.pointing import Game, hits, luck, overlap, play, point, tolerance, widened
 from crackdet.inspection.record import FILE, NUMBERS, pointing_numbers
 from crackdet.inspection.subject import load_split, open_subject, pictures_of
 from crackdet.store import Status
@@ -79,7 +83,7 @@ def test_numbers_of_other_weights_are_not_believed(marked: LoadedRun) -> None:
 
 def test_numbers_of_other_images_are_told_but_not_kept(unmarked: LoadedRun, sets: Path) -> None:
     lines = point(open_subject(unmarked), [f"data.root={sets / 'clean'}"], "train", most=20)
-    assert "20 images with a crack, train split" in lines[0]
+    assert "20 of 77 images with a crack, train split" in lines[0]
     assert not (unmarked.directory / FILE).exists()
 
 
@@ -89,6 +93,49 @@ def test_without_masks_the_game_is_refused_until_they_are_named(sets: Path, tmp_
         point(open_subject(run), [], "valid", most=200)
     point(open_subject(run), ["data.masks=masks"], "valid", most=200)
     assert "pointing" in pointing_numbers(run.run)  # masks are no other images
+
+
+def test_images_with_masks_are_found_among_many_without(clean: LoadedRun, sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "clean", tmp_path / "data")
+    masks = sorted((tmp_path / "data" / "masks" / "Positive").iterdir())
+    for mask in masks[3:]:
+        mask.unlink()
+    lines = point(open_subject(clean), ["data=folder", f"data.root={tmp_path / 'data'}", "data.masks=masks",
+                                        "data.valid_fraction=0.9"], "valid", most=3)  # fmt: skip
+    found = re.search(r"(\d) of \d+ images", lines[0])
+    assert found and 1 <= int(found[1]) <= 3
+
+
+def test_a_quick_look_leaves_what_more_images_have_given(clean: LoadedRun) -> None:
+    point(open_subject(clean), [], "valid", most=200)
+    numbers = pointing_numbers(clean.run)
+    lines = point(open_subject(clean), [], "valid", most=1)
+    assert "too few images to tell" in lines[-2]
+    assert f"keeps what {numbers['pointing_images']:.0f} images" in lines[-1]
+    assert pointing_numbers(clean.run) == numbers
+
+
+def test_numbers_that_cannot_be_left_with_the_run_are_told_all_the_same(
+    clean: LoadedRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    (clean.directory / FILE).unlink(missing_ok=True)
+    (clean.directory / FILE).mkdir()
+    try:
+        assert any("Grad-CAM" in line for line in point(open_subject(clean), [], "valid", most=20))
+        assert "cannot be written" in caplog.text
+    finally:
+        (clean.directory / FILE).rmdir()
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=6))
+def test_luck_is_the_probability_of_so_many_hits(chances: list[float]) -> None:
+    expected = [0.0] * (len(chances) + 1)
+    for hits_of_each in itertools.product([0, 1], repeat=len(chances)):
+        probability = math.prod(p if hit else 1 - p for p, hit in zip(chances, hits_of_each, strict=True))
+        for number in range(sum(hits_of_each) + 1):
+            expected[number] += probability
+    assert luck(chances) == pytest.approx(expected)
 
 
 @given(MASKS)
