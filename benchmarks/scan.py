@@ -4,7 +4,7 @@
 
 Drawings, or photographs in FOLDER/Positive and FOLDER/Negative, are laid side by side, each fading into the next, since
 an edge between two of them would look like a crack; a few are cracked. The truth is a box around each group of cracked
-ones. Nothing is stitched from what the run was trained or judged with, nor from photographs of the same groups.
+ones. Nothing is stitched from what the run was trained or judged with, nor from groups that it was trained with.
 """
 
 import argparse
@@ -87,6 +87,11 @@ def photographs(folder: Path, known: set[str]) -> Take:
         crack: [p for p in sorted((folder / name).iterdir()) if p.relative_to(folder).as_posix() not in known]
         for crack, name in ((True, "Positive"), (False, "Negative"))
     }
+    if not all(files.values()):
+        raise SystemExit(f"error: {folder}: holds no photograph that the run does not know; train with data.max_images")
+    print(
+        f"from {len(files[True])} photographs with a crack and {len(files[False])} without, which the run does not know"
+    )
 
     def take(crack: bool) -> Image.Image:
         with Image.open(rng.choice(files[crack])) as image:
@@ -149,12 +154,12 @@ def main() -> None:
 
 
 def _known(run: LoadedRun) -> set[str]:
-    """Names of the photographs of its train and validation splits, and of all others of their groups."""
+    """Names of the photographs of its train and validation splits, and of all others of the train split's groups."""
     splits = load_splits(run.config.data, run.config.runtime)
-    used = [photograph for name in ("train", "valid") for photograph in splits[name].photographs]
-    groups = {photograph.group for photograph in used} - {None}
+    groups = {photograph.group for photograph in splits["train"].photographs} - {None}
     everything = open_source(run.config.data, Path(run.config.runtime.cache).expanduser()).photographs()
-    return {photograph.name for photograph in [*used, *(one for one in everything if one.group in groups)]}
+    alike = [photograph for photograph in everything if photograph.group in groups]
+    return {one.name for one in (*splits["train"].photographs, *splits["valid"].photographs, *alike)}
 
 
 if __name__ == "__main__":
