@@ -8,7 +8,7 @@ writes FOLDER/clean, FOLDER/marked and FOLDER/unmarked in the layout of `data=fo
 docs/inspection.md goes on from there.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -44,4 +44,6 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_sets(Path(sys.argv[1]), num_images=1200, image_size=96)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    write_sets(parser.parse_args().folder, num_images=1200, image_size=96)

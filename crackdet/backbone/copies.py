@@ -37,7 +37,7 @@ def check_onnx() -> None:
     """Raises UserError where a package that writing or checking ONNX needs is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"--onnx: needs {', '.join(missing)}; pip install 'crackdet[onnx]'")
+        raise UserError(f"--onnx: needs {', '.join(missing)}; uv pip install -e '.[onnx]'")
 
 
 def write_copies(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Copy]:

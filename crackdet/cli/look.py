@@ -38,6 +38,7 @@ def summary(
     if test:
         from crackdet.inference.evaluation import evaluate_test
     names = [name.strip() for name in columns.split(",")] if columns else []
+    missing: list[str] = []
     with without_collector():
         found = summarise(folder, by)
         found.show(View(top, sort, names, filters or []))
@@ -46,11 +47,16 @@ def summary(
                 show_threshold(decision, recall)
             if decision is not None:
                 winner = decision.best.run
-                if tested := evaluate_test(winner, trust) if test else recorded(winner):
-                    show_test(winner, tested)
+                try:
+                    if tested := evaluate_test(winner, trust) if test else recorded(winner):
+                        show_test(winner, tested)
+                except UserError as error:
+                    missing.append(f"--test: {winner.id}: {error}")
         show_search(folder)
         if write is not None:
             found.write(write)
+        if missing:
+            raise UserError("\n".join(missing))
         gc.freeze()  # what was read is not looked at when the process ends either
 
 

@@ -70,7 +70,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             title = f"on {first.get('valid_images')} validation images {str(first.get('valid_digest'))[:8]}"
         out.print(_table(shown, ranks, columns, title))
         if len(shown) < len(rows):
-            _line(out, f"and {len(rows) - len(shown)} more: crackdet summary --top 0 FOLDER shows all")
+            _line(out, f"and {len(rows) - len(shown)} more: --top 0 shows all")
         if conditions:
             _line(out, f"{len(rows)} of {len(ranking)} runs meet the filter; the rest of this is about all of them")
         if decision is not None:

@@ -78,7 +78,7 @@ def to_pandas(summary: "Summary") -> "pandas.DataFrame":
     except ImportError:
         from crackdet.errors import UserError
 
-        raise UserError("pandas is not installed: pip install 'crackdet[pandas]'") from None
+        raise UserError("pandas is not installed: uv pip install -e '.[pandas]'") from None
     return pandas.DataFrame(_flat(summary, rows(summary)))
 
 

@@ -40,7 +40,7 @@ def start(hydra_main: Callable[[], Any]) -> None:
         refuse(explain(error))
     except RuntimeError as error:
         if missing := NO_LAUNCHER.search(str(error)):
-            refuse(f"hydra/launcher: is not installed; pip install 'crackdet[{EXTRAS[missing.group(1)]}]' brings it")
+            refuse(f"hydra/launcher: is not installed; uv pip install -e '.[{EXTRAS[missing.group(1)]}]' brings it")
         raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's own, of trainer=5

@@ -57,7 +57,7 @@ def check_trackers(settings: Settings) -> None:
     for name, module in MODULES.items():
         if getattr(settings, name) is not None and importlib.util.find_spec(module) is None:
             raise UserError(
-                f"tracker={name}: {module} is not installed; pip install 'crackdet[{name}]', or say tracker=none"
+                f"tracker={name}: {module} is not installed; uv pip install -e '.[{name}]', or say tracker=none"
             )
 
 

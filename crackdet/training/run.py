@@ -232,7 +232,7 @@ def _publish(
     assert isinstance(model, Classifier)
     best = progress.best
     with replacing(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
-        save_file(best.weights, temporary, metadata={"run": run.id, "epoch": str(best.epoch)})
+        save_file(best.weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": best.epoch})})
     write_csv(run.history_file, progress.history)
     valid, labels = sets["valid"].photographs, torch.from_numpy(sets["valid"].labels)
     write_csv(run.predictions_file, _predictions(valid, best.logits.tolist()))
@@ -277,10 +277,16 @@ def _predictions(photographs: Sequence[Photograph], logits: Sequence[float]) -> 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
     """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
-    if state.size() <= config.runtime.keep_state_mib * 2**20 and not knows_its_length(config):
+    fits = state.size() <= config.runtime.keep_state_mib * 2**20
+    if fits and not knows_its_length(config):
         try:
             state.save(run.state_file, run.id)
         except WriteFailed as error:
             log.warning("the state is not kept for more epochs: %s", error)
-    else:
-        run.state_file.unlink(missing_ok=True)
+        return
+    run.state_file.unlink(missing_ok=True)
+    if not fits and not knows_its_length(config):
+        log.info(
+            "more epochs would begin anew: its state of %d MiB is not kept, being over runtime.keep_state_mib=%g",
+            state.size() / 2**20, config.runtime.keep_state_mib,
+        )  # fmt: skip

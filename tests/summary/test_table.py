@@ -115,6 +115,14 @@ def test_the_winner_is_tested_again_on_other_photographs(places: list[str], phot
     assert "on 7 photographs" in summary(run.root, "--test"), "where they are gone it is believed"
 
 
+def test_a_winner_without_a_test_split_does_not_keep_the_others_from_theirs(tiny: Configure, tmp_path: Path) -> None:
+    tested = train(tiny("data.test_fraction=0.25", "data.num_images=40"))
+    silent = train(tiny("data.num_images=60"))
+    output = summary(tmp_path / "runs", "--test", status=2)
+    assert f"--test: {silent.id}: data: has no test split" in output
+    assert f"of {tested.id} on 10 photographs" in output
+
+
 def test_testing_imports_no_code_that_is_not_trusted(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "runs")
     for run in RunStore(tmp_path / "runs").runs():

@@ -200,7 +200,7 @@ def test_a_tracker_that_is_back_at_the_end_is_told_what_it_missed(
 def test_a_missing_package_is_told_before_training(job: Job, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     job.config.tracker = Settings(**{name: getattr(job.config.tracker, name)})
-    with pytest.raises(UserError, match=rf"pip install 'crackdet\[{name}\]'"):
+    with pytest.raises(UserError, match=rf"uv pip install -e '\.\[{name}\]'"):
         execute(job)
     assert not job.run.directory.exists()
 

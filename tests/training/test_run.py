@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -46,11 +47,10 @@ def outcome(run: Run) -> dict[str, Any]:
     """All of a run that must be the same when it is trained again."""
     assert run.result is not None
     result = {name: value for name, value in run.result.items() if name not in MEASURED}
-    weights = {name: tensor.numpy().tobytes() for name, tensor in load_file(run.weights_file).items()}
     return {
         "result": result,
         "history": history(run),
-        "weights": weights,
+        "weights": run.weights_file.read_bytes(),
         "predictions": run.predictions_file.read_text(),
     }
 
@@ -261,9 +261,12 @@ def test_frozen_features_stay_as_they_began(tiny: Configure) -> None:
     assert all(torch.equal(tensor, after[f"feature_extractor.{name}"]) for name, tensor in before.items())
 
 
-def test_a_state_over_the_limit_is_not_kept(tiny: Configure) -> None:
+def test_a_state_over_the_limit_is_not_kept(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     assert train(tiny()).state_file.exists()
+    assert "begin anew" not in caplog.text
     assert not train(tiny("seed=1", "runtime.keep_state_mib=0")).state_file.exists()
+    assert "more epochs would begin anew: its state" in caplog.text
 
 
 def test_what_is_stored_can_be_read_back_as_the_same_configuration(tiny: Configure) -> None:

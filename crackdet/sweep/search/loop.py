@@ -77,7 +77,7 @@ def search(
     status = found.run()
     warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
-    finish(directory, status, sweep.report)
+    finish(directory, status, sweep.report and found.has_trained)  # nothing new was trained: nothing new to report
 
 
 class Search:
@@ -103,6 +103,7 @@ class Search:
         self._attempted: set[Key] = set()
         self._busy: dict[Key, InProgress] = {}
         self._failures = 0
+        self.has_trained = False
         self._exhausted = False
         self._sampler = Sampler(settings.sampler)
         self._wanted = settings.n_trials
@@ -208,6 +209,7 @@ class Search:
             seed, job = trial.left.popleft()
             if not job.is_finished():
                 trial.now = seed
+                self.has_trained = True
                 self._crew.start(job)
                 return
             self.history.add(trial.params, seed, job.run)

@@ -35,10 +35,11 @@ def states(outcome: Outcome) -> list[tuple[str, int]]:
 def test_a_search_goes_on_from_the_store_as_if_it_had_not_stopped(search: Sweep, tmp_path: Path) -> None:
     first = search(*SPACE, "hydra.sweeper.n_trials=2")
     before = states(first)
-    more = search(*SPACE, "hydra.sweeper.n_trials=5")
+    more = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.report=true")
     assert first.status == more.status == 0
     assert len(list(more.store.runs())) == 5 and set(before) <= set(states(more)), "the first two are not trained again"
-    again = search(*SPACE, "hydra.sweeper.n_trials=5")
+    again = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.report=true")
+    assert (more.folder / "report.html").exists() and not (again.folder / "report.html").exists()
     assert states(again) == states(more) and len(again.summary) == 5
     other = f"runtime.store={tmp_path / 'other'}"
     search(*SPACE, "hydra.sweeper.n_trials=5", other)
