@@ -37,6 +37,8 @@ def main() -> None:
             for (end, what), (begin, next_what) in itertools.pairwise(worker)
             if (what, next_what) == ("finished", "training")
         ]
+        if not gaps:
+            parser.error(f"--runs {wanted.runs}: no worker had two of them; give more")
         times = [moment for worker in workers for moment, _ in worker]
         print(
             f"| {launcher} | {min(times) - began:.1f} s | {statistics.median(gaps):.2f} s | {max(gaps):.2f} s | "

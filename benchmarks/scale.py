@@ -6,6 +6,7 @@ Stores are generated: all runs are finished, of one network with different setti
 space of a search. The exponent is the slope of the logarithms from 1,000 runs on: 0 does not grow, 1 is linear.
 """
 
+import argparse
 import copy
 import json
 import math
@@ -201,7 +202,9 @@ def shown(seconds: float) -> str:
 
 
 def main() -> None:
-    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="runs in the store")
+    sizes = parser.parse_args().sizes
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: dict[str, dict[int, float]] = {}
     for size in sizes:

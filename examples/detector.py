@@ -18,6 +18,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 
 import crackdet
 from crackdet.data import scenes
+from crackdet.errors import UserError
 
 SIZE = 128  # pixels a side of a scene
 HEAD = 256  # features of a region, a quarter of torchvision's
@@ -124,4 +125,7 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
