@@ -40,9 +40,10 @@ def inspect(
         path, what = draw_map(subject, one_map, pictures, measured_on, folder)
         print(f"{what}: {path}")
         return
-    places = [] if store == STORE else ["--store", str(store)]
+    typed = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
+    options = [word for option, (value, usual) in typed.items() if value != usual for word in (option, str(value))]
     settings = [word for word in images or [] if "=" in word and not Path(word).is_file()]
-    command = ["crackdet", "inspect", subject.run.id, *places, *(["--trust"] if trust else []), *settings]
+    command = ["crackdet", "inspect", subject.run.id, *options, *(["--trust"] if trust else []), *settings]
     for statistics in look(subject, pictures, measured_on, folder, top, command):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")

@@ -144,21 +144,24 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _like(photograph: Path, mask: Image.Image) -> Image.Image:
     """The mask as the photograph is once it is upright; by its proportions, of which a square has none to tell by."""
     with _opened(photograph) as image:
-        turn, stored = _turn(image), image.size
-    upright = stored[::-1] if turn in ON_SIDE else stored
-    if _in_proportion(mask.size, upright):
-        return mask
-    if turn in ON_SIDE and turn is not None and _in_proportion(mask.size, stored):
-        return mask.transpose(turn)
-    raise BadImage(
-        f"it has {mask.width}x{mask.height} pixels where its photograph has {upright[0]}x{upright[1]}, which are other "
-        "proportions"
-    )
+        turn = _turn(image)
+        size = image.size if turn is None else _upright(image).size  # of a TIFF file Pillow says it sooner
+    stretch = _stretch(mask.size, size)
+    if turn is not None and turn in ON_SIDE and _stretch(mask.size, size[::-1]) < stretch:
+        return _like_upright(mask.transpose(turn), size)
+    return _like_upright(mask, size)
 
 
-def _in_proportion(size: tuple[int, int], other: tuple[int, int]) -> bool:
+def _like_upright(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if _stretch(mask.size, size) > STRETCHED and mask.width != mask.height:  # a square one is as the network sees it
+        raise BadImage(f"it has {mask.width}x{mask.height} pixels where its photograph has {size[0]}x{size[1]}")
+    return mask
+
+
+def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
+    """By which share one is longer than the other to one side than to the other."""
     across, down = size[0] / other[0], size[1] / other[1]
-    return abs(across - down) <= STRETCHED * max(across, down)
+    return abs(across - down) / max(across, down)
 
 
 def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:

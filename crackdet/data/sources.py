@@ -185,7 +185,7 @@ class _Files:
         try:
             return decode_mask(path, image_size, self.root / photograph.name)
         except BadImage as error:
-            raise UserError(f"{path}: is no mask that can be read ({error})") from None
+            raise UserError(f"{path}: is no mask that can be used ({error})") from None
 
 
 class FolderSource(_Files):

@@ -80,8 +80,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
         key, sign, _ = override.partition("=")
         if not sign or not re.match(r"data([./]|$)|runtime\.(cache|num_workers)", key):
             raise UserError(
-                f"{override}: does not choose images; give data=SOURCE and data.KEY=VALUE (or runtime.cache=FOLDER), "
-                "or `own` for a run's own images"
+                f"{override}: does not choose images; give data=SOURCE and data.KEY=VALUE (or runtime.cache=FOLDER)"
             )
 
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 TILE = 160  # pixels a side, at least
 CAPTION = 18  # pixels of height
 GAP = 6
+MOST_LETTERS = 50  # of a caption
 INK, PAPER = "#1a1a1a", "#ffffff"
 
 # dark red, orange, light yellow: by lightness alone it can be told on grey, also without seeing colours
@@ -57,10 +58,17 @@ def pointed(image: Image.Image, point: tuple[float, float]) -> Image.Image:
     return image
 
 
+def _shortened(text: str, most: int) -> str:
+    """With its beginning and its end, in which file names differ."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"
+
+
 def grid(tiles: Sequence[tuple[str, Image.Image]], columns: int, title: str = "") -> Image.Image:
     """Captioned tiles, line by line, under a title."""
     font = ImageFont.load_default(12)
     columns = max(1, min(columns, len(tiles)))
+    tiles = [(_shortened(caption, MOST_LETTERS), tile) for caption, tile in tiles]
+    title = _shortened(title, 2 * MOST_LETTERS)
     captions = max(math.ceil(font.getlength(caption)) for caption, _ in tiles)
     width, height = max(tiles[0][1].width, captions) + GAP, tiles[0][1].height + CAPTION + GAP
     top = CAPTION + 2 * GAP if title else GAP

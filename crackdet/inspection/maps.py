@@ -5,6 +5,7 @@ than a pixel beside it (Hanley and McNeil, "The meaning and use of the area unde
 1982). Without masks it is taken over images, each by the strongest answer anywhere in it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,9 +65,14 @@ def measure_maps(subject: Subject, layers: Sequence[Layer], pictures: Sequence[P
     if basis is Basis.PIXELS:
         pictures = [p for p in pictures if p.mask is not None or p.crack is False]
     samples: dict[str, list[_Sample]] = {layer.name: [] for layer in layers}
+    shares: dict[tuple[int, ...], float] = {}  # of the cells on cracks, the same in all batches
     for batch in _batches(pictures):
         for name, maps in record(subject.model, layers, subject.tensor(batch)).items():
-            samples[name].append(_sample(maps.float().cpu(), batch, CELLS // len(pictures) * len(batch)))
+            grid = tuple(maps.shape[2:])
+            if grid not in shares:
+                shares[grid] = min(1.0, CELLS / max(1, int(_on_crack(pictures, grid).sum())))
+            number = CELLS // len(pictures) * len(batch)
+            samples[name].append(_sample(maps.float().cpu(), _on_crack(batch, grid), number, shares[grid]))
     return [_judge(layer, basis, samples[layer.name], pictures) for layer in layers if samples[layer.name]]
 
 
@@ -76,7 +82,7 @@ class _Sample:
 
     cells: Tensor  # (n, C), some of the cells
     sound: Tensor  # (n, C), those of them that do not lie on a crack
-    cracked: Tensor  # (n, C), all that do, or some where they are many: cracks are thin, and would be missed
+    cracked: Tensor  # (n, C), all that do, or a share of them: cracks are thin, and would be missed
     highest: Tensor  # (N, C), of each image
     lowest: Tensor
 
@@ -86,15 +92,19 @@ def _batches(pictures: Sequence[Picture]) -> Iterator[Sequence[Picture]]:
         yield pictures[start : start + BATCH]
 
 
-def _sample(maps: Tensor, pictures: Sequence[Picture], number: int) -> _Sample:
-    """Some cells of all maps at the same places; a cell is cracked where any of its pixels is."""
+def _on_crack(pictures: Sequence[Picture], grid: Sequence[int]) -> Tensor:
+    """Which cells of the pictures, one after the other, are cracked: where any of their pixels is."""
     size = pictures[0].pixels.shape[0]
     masks = np.stack([np.zeros((size, size), bool) if p.mask is None else p.mask for p in pictures])
-    on_crack = adaptive_max_pool2d(torch.from_numpy(masks).float()[:, None], maps.shape[2:]).flatten() > 0
+    return adaptive_max_pool2d(torch.from_numpy(masks).float()[:, None], list(grid)).flatten() > 0
+
+
+def _sample(maps: Tensor, on_crack: Tensor, number: int, share: float) -> _Sample:
+    """So many cells of all maps at the same places, and a share of those that are cracked."""
     cells = maps.permute(0, 2, 3, 1).flatten(0, 2)
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
     some = order[:number]
-    cracked = order[on_crack[order]][:number]
+    cracked = order[on_crack[order]][: math.ceil(share * int(on_crack.sum()))]
     return _Sample(cells[some], cells[some[~on_crack[some]]], cells[cracked], maps.amax((2, 3)), maps.amin((2, 3)))
 
 

@@ -28,12 +28,13 @@ from crackdet.errors import UserError, WriteFailed
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inspection.record import pointing_numbers, write_pointing
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
-from crackdet.inspection.subject import Picture, Subject, evenly, load_split, pictures_of
+from crackdet.inspection.subject import Picture, Subject, evenly, load_split, mask_of, pictures_of
 from crackdet.training.device import deterministic
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 15 / 500  # of a side
+COVERED = 0.5  # share of random points that hit, above which the masks are likely to be wrong
 LEVEL = 0.025  # probability of so many hits by chance, below which they are taken for none
 BATCH = 16  # images
 MOST_BLANK = 0.5  # share of the images that may be called a crack when they are blank
@@ -96,7 +97,9 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
         f"blank: {game.blank:.3f} of the images are called a crack for their mean colour alone",
     ]
     blind = [TITLES[name] for name in game.by_method if game.above_chance(name) is False]
-    if game.luck[-1] > LEVEL:
+    if game.chance.pointing > COVERED:
+        lines.append("the masks cover most of the images, so that any point hits: is the crack white in them?")
+    elif game.luck[-1] > LEVEL:
         lines.append("these are too few images to tell from chance")
     elif blind:
         lines.append(
@@ -105,27 +108,27 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
     if game.blank > MOST_BLANK:
         lines.append("what is blank is called a crack; the run may go by something that only images without one have")
     if split == "valid" and image_digest(images.photographs) == (subject.run.result or {}).get("valid_digest"):
-        lines += _recorded(subject, game)
+        lines += _recorded(subject, game, game.cracks == most)
     return lines
 
 
 def _with_masks(images: ImageSet, cracks: Sequence[Photograph], most: int) -> list[Picture]:
     """At most so many that have a mask, evenly spaced where all have one."""
     first = evenly(cracks, most)
-    chosen = set(first)
-    others = [photograph for photograph in cracks if photograph not in chosen]
-    found: list[Picture] = []
+    others = sorted(set(cracks) - set(first), key=lambda photograph: photograph.digest)  # neighbours may be alike
+    masked: list[Photograph] = []
     for photograph in [*first, *others]:
-        found += [picture for picture in pictures_of(images, [photograph]) if picture.mask is not None]
-        if len(found) == most:
-            break
-    return found
+        if mask_of(images, photograph) is not None:
+            masked.append(photograph)
+            if len(masked) == most:
+                break
+    return pictures_of(images, masked)
 
 
-def _recorded(subject: Subject, game: Game) -> list[str]:
-    """Leaves the game with its run, unless one of more images is there; what there is to say of that."""
+def _recorded(subject: Subject, game: Game, is_sample: bool) -> list[str]:
+    """Leaves the game with its run, unless it is a sample and one of more images is there; what is to be said of it."""
     known = pointing_numbers(subject.run).get("pointing_images", 0)
-    if known > game.cracks:
+    if is_sample and known > game.cracks:
         return [f"the run keeps what {known:.0f} images have given"]
     try:
         write_pointing(subject.run, game.as_json())

@@ -87,17 +87,17 @@ def load_split(subject: Subject, split: str, elsewhere: Config | None = None) ->
 
 
 def pictures_of(images: ImageSet, photographs: Sequence[Photograph]) -> list[Picture]:
-    """Photographs of a set, with their masks where the source has them.
+    """Photographs of a set, with their masks where the source has them."""
+    return [Picture(p.name, images.pixels.read(p), p.crack, mask_of(images, p)) for p in photographs]
+
+
+def mask_of(images: ImageSet, photograph: Photograph) -> NDArray[np.bool_] | None:
+    """Where the crack is, (S, S), if the source knows.
 
     A mask without any crack pixel says nothing of where a crack is, so a cracked photograph has none then.
     """
-    pictures = []
-    for photograph in photographs:
-        mask = images.pixels.source.mask(photograph, images.pixels.image_size)
-        if mask is not None and photograph.crack and not mask.any():
-            mask = None
-        pictures.append(Picture(photograph.name, images.pixels.read(photograph), photograph.crack, mask))
-    return pictures
+    mask = images.pixels.source.mask(photograph, images.pixels.image_size)
+    return None if mask is not None and photograph.crack and not mask.any() else mask
 
 
 def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Picture], list[Picture]]:

@@ -50,7 +50,7 @@ def test_batches_come_though_a_process_that_decodes_is_killed(
 
 def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> None:
     data = FolderData(root=str(fill(tmp_path / "data", {"crack": 8, "noncrack": 8})), image_size=256)
-    large = Image.new("RGB", (6000, 6000), "red")  # decoded long after the others
+    large = Image.new("RGB", (5000, 5000), "red")  # decoded long after the others
     large.save(tmp_path / "data" / "crack" / "0.png")
     images = load_splits(data, Runtime(cache=str(tmp_path), cache_gib=0))["train"]
     names = [photograph.name for photograph in images.photographs]
@@ -62,7 +62,7 @@ def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> N
     left.close()  # type: ignore[attr-defined]
     ours = []
     for batch in load(images, [np.array([index]) for index in others], CPU, DECODERS):
-        time.sleep(0 if ours else 2)  # until the large one has been decoded
+        time.sleep(0 if ours else 1)  # until the large one has been decoded
         ours.append(batch)
     for batch, theirs in zip(ours, expected, strict=True):
         assert torch.equal(batch.images, theirs.images)

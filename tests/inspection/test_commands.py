@@ -35,6 +35,8 @@ def test_a_page_and_pictures_of_the_images_that_say_most(clean: LoadedRun, store
             with Image.open(tmp_path / f"{number}-{Path(name).stem}-{what}.png") as image:
                 assert np.asarray(image).std() > 10
     assert page.count("<img") == 4 * (3 + 2 * 3)
+    assert f"crackdet inspect {clean.id} --store {store} --output {tmp_path} --map conv1:" in page
+    assert re.search(r"Grad-CAM, up to [\d.e-]+: (on the crack|beside it)", page)
     assert not re.search(r"""(src|href)=["'](?!data:)|https?://|url\(""", page)  # needs no other file
 
 

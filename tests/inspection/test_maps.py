@@ -10,6 +10,7 @@ from torch import nn
 from crackdet.compose import compose
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
+from crackdet.inspection import maps
 from crackdet.inspection.layers import Layer, layers_of, record
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
 from crackdet.inspection.subject import Picture, Subject, load_split, open_subject, pictures_of
@@ -58,6 +59,18 @@ def test_a_crack_of_a_pixel_among_many_images_is_scored(known: Subject, pictures
     )
     found = first(known, [replace(cracked, mask=mask), *sound * 4])
     assert found.score[DARK] == pytest.approx(max(expected, 1 - expected), abs=0.01)
+
+
+def test_cracks_count_alike_in_whatever_batch_they_are(
+    known: Subject, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps, "CELLS", 4000)
+    cracked, sound = ([p for p in pictures if p.crack is crack][:9] for crack in (True, False))
+    wide = [replace(p, mask=np.ones_like(p.mask), pixels=np.full_like(p.pixels, 20)) for p in cracked[:8]]
+    other = replace(cracked[8], mask=np.ones_like(cracked[8].mask), pixels=np.full_like(cracked[8].pixels, 250))
+    darkness = [1 - picture.pixels.mean(2).ravel() / 255 for picture in (*wide, other, *sound)]
+    expected = area(np.concatenate(darkness[:9]), np.concatenate(darkness[9:]))
+    assert first(known, [*wide, other, *sound]).score[DARK] == pytest.approx(expected, abs=0.03)
 
 
 def test_a_map_is_scored_by_how_often_a_crack_pixel_gets_the_stronger_answer(
