@@ -31,7 +31,7 @@ def inspect(
     """The feature maps of a run over photographs, and where it looks for the crack: pictures and a page."""
     from crackdet.inference.loaded import load_run
     from crackdet.inspection.look import describe, draw_map, look
-    from crackdet.inspection.subject import choose_pictures, open_subject
+    from crackdet.inspection.subject import choose_pictures, open_subject, settings_among
 
     subject = open_subject(load_run(run, open_store(store).root, trust), device)
     pictures, measured_on = choose_pictures(subject, images or [])
@@ -42,8 +42,8 @@ def inspect(
         return
     typed = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
     options = [word for option, (value, usual) in typed.items() if value != usual for word in (option, str(value))]
-    settings = [word for word in images or [] if "=" in word and not Path(word).is_file()]
-    command = ["crackdet", "inspect", subject.run.id, *options, *(["--trust"] if trust else []), *settings]
+    options += ["--trust"] if trust else []
+    command = ["crackdet", "inspect", subject.run.id, *options, *settings_among(images or [])]
     for statistics in look(subject, pictures, measured_on, folder, top, command):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")

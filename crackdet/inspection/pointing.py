@@ -28,7 +28,7 @@ from crackdet.errors import UserError, WriteFailed
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inspection.record import pointing_numbers, write_pointing
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
-from crackdet.inspection.subject import Picture, Subject, evenly, load_split, mask_of, pictures_of
+from crackdet.inspection.subject import Picture, Subject, evenly, load_split, mask_of
 from crackdet.training.device import deterministic
 
 log = logging.getLogger(__name__)
@@ -96,10 +96,11 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
         f"by chance: {_shares(game.chance)}",
         f"blank: {game.blank:.3f} of the images are called a crack for their mean colour alone",
     ]
-    blind = [TITLES[name] for name in game.by_method if game.above_chance(name) is False]
+    above = {TITLES[name]: game.above_chance(name) for name in game.by_method}
+    blind = [title for title, is_above in above.items() if is_above is False]
     if game.chance.pointing > COVERED:
         lines.append("the masks cover most of the images, so that any point hits: is the crack white in them?")
-    elif game.luck[-1] > LEVEL:
+    elif None in above.values():
         lines.append("these are too few images to tell from chance")
     elif blind:
         lines.append(
@@ -116,13 +117,13 @@ def _with_masks(images: ImageSet, cracks: Sequence[Photograph], most: int) -> li
     """At most so many that have a mask, evenly spaced where all have one."""
     first = evenly(cracks, most)
     others = sorted(set(cracks) - set(first), key=lambda photograph: photograph.digest)  # neighbours may be alike
-    masked: list[Photograph] = []
+    found: list[Picture] = []
     for photograph in [*first, *others]:
-        if mask_of(images, photograph) is not None:
-            masked.append(photograph)
-            if len(masked) == most:
+        if (mask := mask_of(images, photograph)) is not None:
+            found.append(Picture(photograph.name, images.pixels.read(photograph), photograph.crack, mask))
+            if len(found) == most:
                 break
-    return pictures_of(images, masked)
+    return found
 
 
 def _recorded(subject: Subject, game: Game, is_sample: bool) -> list[str]:

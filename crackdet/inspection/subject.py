@@ -100,6 +100,11 @@ def mask_of(images: ImageSet, photograph: Photograph) -> NDArray[np.bool_] | Non
     return None if mask is not None and photograph.crack and not mask.any() else mask
 
 
+def settings_among(words: Sequence[str]) -> list[str]:
+    """Those of the words of a command that are settings, and not names of files."""
+    return [word for word in words if "=" in word and not Path(word).is_file()]
+
+
 def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Picture], list[Picture]]:
     """The pictures that a user asks for, and those to measure the maps on.
 
@@ -109,7 +114,7 @@ def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Pictur
     Raises:
         UserError: for a word that is none of these, or a file that is no image.
     """
-    settings = [word for word in words if "=" in word and not Path(word).is_file()]
+    settings = settings_among(words)
     names = [word for word in words if word not in settings]
     files = [name for name in names if Path(name).is_file()]
     check_overrides(settings)

@@ -277,16 +277,17 @@ def _predictions(photographs: Sequence[Photograph], logits: Sequence[float]) -> 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
     """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
-    fits = state.size() <= config.runtime.keep_state_mib * 2**20
-    if fits and not knows_its_length(config):
+    size, most = state.size() / 2**20, config.runtime.keep_state_mib
+    if knows_its_length(config):
+        run.state_file.unlink(missing_ok=True)
+    elif size > most:
+        run.state_file.unlink(missing_ok=True)
+        log.info(
+            "more epochs would begin anew: its state of %d MiB is not kept, being over runtime.keep_state_mib=%g",
+            size, most,
+        )  # fmt: skip
+    else:
         try:
             state.save(run.state_file, run.id)
         except WriteFailed as error:
             log.warning("the state is not kept for more epochs: %s", error)
-        return
-    run.state_file.unlink(missing_ok=True)
-    if not fits and not knows_its_length(config):
-        log.info(
-            "more epochs would begin anew: its state of %d MiB is not kept, being over runtime.keep_state_mib=%g",
-            state.size() / 2**20, config.runtime.keep_state_mib,
-        )  # fmt: skip
