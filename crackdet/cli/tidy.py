@@ -1,6 +1,7 @@
 """Commands that delete what is not needed."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,8 +45,41 @@ def clean(
     for item in items:
         table.add_row(plain(item.path), item.why, f"{item.size / 2**20:.1f}")
     console().print(table)
-    total = sum(item.size for item in items) / 2**20
+    sizes = {item.path: item.size for item in items}
     if yes:
-        print(f"deleted {len(remove(items))} of {len(items)} files, {total:.1f} MiB")
+        gone = [item.path for item in remove(items)]
+        freed = sum(sizes[path] for path in gone)
+        print(f"deleted {len(gone)} of {len(items)} files, {freed / 2**20:.1f} MiB")
     else:
-        print(f"{len(items)} files, {total:.1f} MiB; --yes deletes them")
+        print(f"{len(items)} files, {sum(sizes.values()) / 2**20:.1f} MiB; --yes deletes them")
+
+
+@command
+def cache(
+    folder: Annotated[Path, typer.Argument(help="The cache's folder, as runtime.cache.")] = Path("~/.cache/crackdet"),
+    unused: Annotated[int | None, typer.Option(min=1, help="Only those not used for so many days.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete those of --unused; without it, only show.")] = False,
+) -> None:
+    """Shows, or deletes, decoded images that were not used for some days; a run that needs them decodes them again."""
+    from crackdet.data.kept import decoded_sets, delete
+    from crackdet.summary.table import console
+
+    if yes and unused is None:
+        raise UserError("--yes: deletes what was not used for some days; say for how many, as in --unused 30")
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; train.py makes it (runtime.cache)")
+    sets = [one for one in decoded_sets(folder) if unused is None or one.days_unused >= unused]
+    table = Table("file", "images", "pixels a side", "MiB", "unused for")
+    for one in sets:
+        images, side = ("cannot be read", "") if one.images is None else (f"{one.images}", f"{one.image_size}")
+        table.add_row(plain(one.file.name), images, side, f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days")
+    console().print(table)
+    which = "of decoded images" if unused is None else f"not used for {unused} days"
+    total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"
+    if yes:
+        gone = delete(sets)
+        print(f"deleted {len(gone)} of {total}, {sum(one.size for one in gone) / 2**20:.1f} MiB")
+    else:
+        hint = "--unused DAYS --yes deletes those not used for so long" if unused is None else "--yes deletes them"
+        print(f"{total}, {sum(one.size for one in sets) / 2**20:.1f} MiB in {folder}; {hint}")

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from crackdet.console import bar
 from crackdet.data import decode
+from crackdet.data.kept import mark_used
 from crackdet.data.sources import Photograph, Source
 from crackdet.errors import UserError
 from crackdet.files import write_json
@@ -105,6 +106,7 @@ def decode_all(
             f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
             f"{size / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to do without"
         ) from None
+    mark_used(notes)
     return DecodedPhotographs(source, image_size, target, rows, bad)
 
 
