@@ -51,9 +51,11 @@ def imported(result: "subprocess.CompletedProcess[str]") -> set[str]:
 
 
 def test_one_run_is_trained_then_recognised_without_importing_torch(command: Command, tmp_path: Path) -> None:
-    first = command()
+    first = command(options=("-X", "importtime"))
     assert first.returncode == 0, first.stderr
     assert re.search(r"finished custom-[0-9a-f]{12}: accuracy 0\.\d{4} in epoch \d, ", first.stdout)
+    assert "torch" in imported(first)
+    assert not imported(first) & {"torch._dynamo", "sympy", "torchvision", "torchmetrics", "optuna", "scipy"}
     second = command("seed=0", options=("-X", "importtime"))
     assert second.returncode == 0
     assert re.fullmatch(r"already finished custom-[0-9a-f]{12}: accuracy .*\n", second.stdout)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from crackdet.backbone.description import Map
 from crackdet.errors import UserError
 from crackdet.models.classifier import Stage
+from crackdet.models.shapes import Shapes
 
 PROBE = (192, 320)  # pixels, height and width: a detector's images are neither square nor of the training's size
 LEAST_SHARE = 0.5  # of the feature extractor's operations
@@ -119,6 +119,7 @@ def _maps(body: nn.Module, height: int, width: int) -> list[Tensor]:
 
 def _operations(module: nn.Module, side: int) -> int:
     module = copy.deepcopy(module).eval().to("meta")
-    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), FlopCounterMode(display=False) as counter:
+    counted = Shapes()
+    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), counted:
         module(torch.empty(1, 3, side, side, device="meta"))
-    return int(counter.get_total_flops())
+    return counted.flops

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from crackdet.config import parse
 from crackdet.errors import UserError
@@ -17,6 +16,7 @@ from crackdet.identity import is_weights_file
 from crackdet.models import weights as weight_files
 from crackdet.models.classifier import Classifier, Stage, feature_dimension, stages
 from crackdet.models.family import Family, InitialWeights
+from crackdet.models.shapes import Shapes
 from crackdet.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 
 __all__ = [
@@ -159,9 +159,10 @@ def depthwise_share(config: Config) -> float:
 
 
 def _flops(extractor: nn.Module, size: int) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counted = Shapes()
+    with torch.no_grad(), counted:
         extractor.eval()(torch.empty(1, 3, size, size, device="meta"))
-    return int(counter.get_total_flops())
+    return counted.flops
 
 
 def _classifier(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from crackdet.errors import UserError
 from crackdet.models.linear import WideLinear
+from crackdet.models.shapes import Shapes
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ
@@ -169,7 +170,7 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     images = torch.empty(2, 3, image_size, image_size, device="meta")
     try:
-        with torch.no_grad():
+        with torch.no_grad(), Shapes():
             dimension = int(feature_extractor.eval()(images).flatten(1).shape[1])
         return dimension or ValueError("no features are left")
     except Exception as error:  # a user's network may raise anything

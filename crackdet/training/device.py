@@ -94,7 +94,7 @@ def same_threads() -> Iterator[None]:
 
 def make_deterministic() -> None:
     """The same numbers twice on the same machine; where an operation has no such form torch says so once."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as `use_deterministic_algorithms`, which imports the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only costs time
     torch.backends.cudnn.benchmark = False
     for _, allow in ATTENTION:
@@ -105,8 +105,7 @@ def make_deterministic() -> None:
 def deterministic() -> Iterator[None]:
     """As `make_deterministic`, for the time of a block: the process may be anybody's."""
     before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark,
     )
@@ -115,9 +114,9 @@ def deterministic() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = before[3]
+        torch.set_deterministic_debug_mode(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = before[2]
         for (_, allow), was in zip(ATTENTION, allowed, strict=True):
             allow(was)
 

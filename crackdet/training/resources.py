@@ -10,6 +10,7 @@ from torch import Tensor
 from crackdet.errors import RunFailed, WriteFailed
 from crackdet.files import free_bytes
 from crackdet.models import blueprint
+from crackdet.models.shapes import Shapes
 from crackdet.schema import SGD, Config
 from crackdet.store import Run
 
@@ -55,8 +56,8 @@ def estimate(config: Config, precision: str) -> Needs:
             saved[tensor.untyped_storage()._cdata] = tensor  # held, so that no other takes its place
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(torch.empty(batch, 3, size, size, device="meta")).sum()
+    with Shapes(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.empty(batch, 3, size, size, device="meta"))
     low = precision == "bf16"  # which halves numbers, but not the places that pooling took its maxima from
     sizes = [(tensor.untyped_storage().nbytes(), tensor.is_floating_point()) for tensor in saved.values()]
     activations = sum(size // 2 if low and real else size for size, real in sizes)

@@ -157,6 +157,7 @@ def _begin(config: Config, device: torch.device) -> TrainingState:
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiles(config, device):
         torch.compiler.reset()  # else the networks of earlier runs count, and after a few torch compiles no more
+        torch.use_deterministic_algorithms(True, warn_only=True)  # tells the compiler too
         model.compile()
     optimizer = build_optimizer(config.optimizer, model.parameters())
     return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # the optimizers import it when they are first made: here once, not in every child
 from safetensors.torch import load_file
 
 from crackdet.compose import compose
