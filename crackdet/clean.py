@@ -1,9 +1,10 @@
 """What can be deleted from a run store without losing a result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crackdet.errors import StoreError
 from crackdet.store import AlreadyRunning, Run, RunStore, Status
 from crackdet.summary import summarise
 
@@ -26,8 +27,8 @@ def removable(store: RunStore, keep_weights: str = "all") -> list[Removable]:
     return [*_states_and_temporaries(store), *spare_weights(store, keep_weights)]
 
 
-def spare_weights(store: RunStore, keep_weights: str) -> list[Removable]:
-    """The weights that `runtime.keep_weights` does not keep.
+def spare_weights(store: RunStore, keep_weights: str, among: Collection[str] | None = None) -> list[Removable]:
+    """The weights that `runtime.keep_weights` does not keep; `among` are the ids of the runs in question, None is all.
 
     Of each set of validation images `best:k` keeps those of the best k and of the run that the summary says to take.
     """
@@ -41,19 +42,19 @@ def spare_weights(store: RunStore, keep_weights: str) -> list[Removable]:
         Removable(entry.run, entry.run.weights_file, f"weights beyond {keep_weights}")
         for ranking in summary.rankings
         for entry in ranking[keep:]
-        if entry.id not in recommended and entry.run.weights_file.exists()
+        if (among is None or entry.id in among) and entry.id not in recommended and entry.run.weights_file.exists()
     ]
 
 
 def remove(items: Sequence[Removable]) -> list[Removable]:
-    """Deletes the files, but none of a run that another process holds; gives those that it deleted."""
+    """Deletes the files, but none of a run that another process or user holds; gives those that it deleted."""
     removed = []
     for item in items:
         try:
             with item.run.claim():
                 item.path.unlink(missing_ok=True)
                 removed.append(item)
-        except AlreadyRunning:
+        except (AlreadyRunning, StoreError, PermissionError):
             continue
     return removed
 

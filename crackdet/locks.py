@@ -25,7 +25,7 @@ def is_held(path: Path) -> bool:
         return path.exists() and _is_held_exclusively(lock(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # of another user, who lets nobody look
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

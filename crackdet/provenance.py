@@ -1,5 +1,6 @@
 """Where a result came from: recorded with it, never part of its identity."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -42,9 +43,12 @@ def _version(package: str) -> str | None:
 def _git() -> dict[str, Any] | None:
     """Commit of the project that is running, and whether files differ from it; None outside a checkout."""
 
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as in a hook
+
     def ask(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=environment)
+        return done.stdout.decode(errors="replace").strip()
 
     try:
         return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain", "-uno"))}

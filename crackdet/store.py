@@ -5,6 +5,7 @@ valid is what "finished" means; a checkpoint alone means nothing. It knows the d
 so that a file which was cut short, overwritten or exchanged is noticed and not believed.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from crackdet.files import file_digest, read_csv, read_json, read_signed_json, w
 from crackdet.identity import LEFT_OUT, Identity
 from crackdet.locks import is_held, lock
 
+log = logging.getLogger(__name__)
+
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
+NOTED = ("pointing.json", "mlflow.json")  # what others know of a run, as it was trained
 RESULT_FIELDS = {"accuracy": float, "loss": float, "epoch": int, "parameters": int, "seconds": float}
 
 
@@ -131,6 +135,9 @@ class Run:
 
         Files whose size and time of change are as then are taken for whole. Of the others the content is
         compared, of the weights only if `thorough`: they may be large, and are compared when they are used.
+
+        Raises:
+            StoreError: if `thorough`, where a file cannot be read: what is out of reach need not be damaged.
         """
         if self.result is None:
             return f"{self.result_file.name} is not valid" if self.result_file.exists() else None
@@ -151,6 +158,11 @@ class Run:
                 if touched and (thorough or not is_weights) and file_digest(Path(path)) != digest:
                     return f"{name} is not what was published"
             except OSError as error:
+                if thorough:
+                    raise StoreError(
+                        f"{path}: cannot be read ({error.strerror}); make it readable, or remove the run: "
+                        f"crackdet rm {self.id}"
+                    ) from None
                 return f"{name} cannot be read ({error.strerror})"
         return None
 
@@ -271,7 +283,7 @@ class Run:
         """Whether there is a sound result of exactly the identity with this digest.
 
         Raises:
-            StoreError: where there is a sound result of another one under the same id.
+            StoreError: where there is a sound result of another one under the same id, or its files cannot be read.
         """
         if self.result is None or self.damage(thorough=True) is not None:
             return False
@@ -288,13 +300,19 @@ class Run:
 
         Raises:
             AlreadyRunning: where another process holds it.
+            StoreError: where it belongs to another user, who lets nobody write.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
         own = lock(self.lock_file)
         try:
+            self.directory.mkdir(parents=True, exist_ok=True)
             own.acquire(timeout=0.5, poll_interval=0.05)  # longer than a look at the status holds it
         except Timeout:
             raise AlreadyRunning(self.id) from None
+        except PermissionError:
+            raise StoreError(
+                f"{self.directory}: may not be written; it is another user's, or the store is not shared: give it a "
+                "group that all are in, its folders the mode 2775, and train with umask 002"
+            ) from None
         try:
             self.__dict__.pop("result", None)  # another process may have finished it meanwhile
             for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
@@ -304,10 +322,16 @@ class Run:
             own.release()
 
     def clear(self) -> None:
-        """Forgets all that was computed; the lock stays, since a process may be waiting at it."""
-        for path in self.directory.iterdir():
-            if path != self.lock_file:
-                path.unlink()
+        """Forgets all that was computed, the result first.
+
+        The lock stays, since a process may be waiting at it, and so does what is not crackdet's.
+        """
+        computed = (
+            self.result_file, self.failure_file, self.state_file, self.weights_file, self.predictions_file,
+            self.history_file, self.provenance_file, self.identity_file, self.config_file,
+        )  # fmt: skip
+        for path in (*computed, *(self.directory / name for name in NOTED)):
+            path.unlink(missing_ok=True)
         self._forget()
 
     def _forget(self) -> None:
@@ -345,12 +369,15 @@ class RunStore:
             raise UserError(f"runtime.store={self.root}: cannot be written; give another")
 
     def runs(self) -> Iterator[Run]:
-        """All runs, by name."""
+        """All runs that may be read, by name."""
         if self.root.is_dir():
             with os.scandir(self.root) as entries:
                 names = sorted(e.name for e in entries if RUN_ID.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
             for name in names:
-                yield Run(self.root, name)
+                if os.access(f"{self.root}/{name}", os.R_OK | os.X_OK):
+                    yield Run(self.root, name)
+                else:
+                    _say_unreadable(f"{self.root}/{name}")
 
     def find(self, text: str) -> Run:
         """The run that a user means by an id or the beginning of one.
@@ -358,6 +385,8 @@ class RunStore:
         Raises:
             UserError: where none or several are meant.
         """
+        if not text:
+            raise UserError("no run is named: give its id, the beginning of it, or best")
         matches = [run for run in self.runs() if run.id == text] or [
             run for run in self.runs() if run.id.startswith(text) or run.id.partition("-")[2].startswith(text)
         ]
@@ -378,6 +407,11 @@ class RunStore:
                 shutil.rmtree(run.directory)
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
+
+
+@cache
+def _say_unreadable(directory: str) -> None:
+    log.warning("%s: may not be read by this user, and is left out", directory)
 
 
 def _stamp(path: Path) -> str:

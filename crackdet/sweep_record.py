@@ -36,14 +36,21 @@ class SweepRecord:
             ) from None
 
     def add(self, run: Run, overrides: Sequence[str]) -> None:
-        """Appends a run, in one write: jobs in several processes may do so at once."""
+        """Appends a run, in one write: jobs in several processes may do so at once.
+
+        Raises:
+            UserError: where that cannot be written.
+        """
         self.make()
-        store = os.path.relpath(run.root, self.directory)
+        store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
-        with self.file.open("ab+") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-            begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after what a process that died left half-written
-            file.write(begin + line.encode() + b"\n")
+        try:
+            with self.file.open("ab+") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+                begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after what one that died left half-written
+                file.write(begin + line.encode() + b"\n")
+        except OSError as error:
+            raise UserError(f"{self.file}: cannot be written ({error.strerror}); make room there") from None
 
     def runs(self) -> dict[str, list[str]]:
         """Run ids with their overrides, in the order of their first mention."""
@@ -55,7 +62,9 @@ class SweepRecord:
     def store(self) -> Path | None:
         """The run store of the sweep; None where it has no run yet."""
         for entry in self._lines():
-            return Path(os.path.normpath(self.directory / entry["store"]))
+            # from where the folder really is, or, as older records mean it, from where its name says
+            places = [Path(os.path.normpath(at / entry["store"])) for at in (self.directory.resolve(), self.directory)]
+            return next((place for place in places if place.is_dir()), places[-1])
         return None
 
     def _lines(self) -> list[dict[str, Any]]:

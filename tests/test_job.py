@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from crackdet.sweep import grid
 from crackdet.sweep.crew.crew import Crew, Ended
 from crackdet.sweep.crew.launcher import LauncherCrew
 from crackdet.sweep.job import Job, execute
+from crackdet.sweep_record import SweepRecord
 from crackdet.training import run as training_run
 
 Configure = Callable[..., Config]
@@ -192,13 +194,49 @@ def test_a_store_without_room_for_the_checkpoints_is_refused_before_training(
     assert "checkpoints and weights of this run need" in fails(job)
 
 
-def test_weights_beyond_the_best_are_not_kept_where_that_is_wished(tiny: Configure) -> None:
-    for seed in range(3):
-        execute(job_of(tiny(f"seed={seed}", "runtime.keep_weights=best:1")))
-    store = RunStore(Path(tiny().runtime.store))
-    ranking = [entry.run for entry in summarise(store.root).rankings[0]]
+def test_weights_beyond_the_best_are_not_kept_where_that_is_wished(tiny: Configure, tmp_path: Path) -> None:
+    jobs = [job_of(tiny(f"seed={seed}", "runtime.keep_weights=best:1")) for seed in range(3)]
+    record = SweepRecord(tmp_path / "sweep")
+    for job in jobs:
+        record.add(job.run, [])
+        execute(replace(job, sweep=str(record.directory)))
+    ranking = [entry.run for entry in summarise(jobs[0].run.root).rankings[0]]
     assert len(ranking) == 3
     assert [run.weights_file.exists() for run in ranking] == [True, False, False]
+
+
+def test_weights_of_what_others_have_trained_stay(tiny: Configure) -> None:
+    mine, other = job_of(tiny("runtime.keep_weights=none")), job_of(tiny("seed=1"))
+    execute(other)
+    execute(mine)
+    assert other.run.weights_file.exists() and not mine.run.weights_file.exists()
+
+
+def test_whoever_may_read_a_run_may_read_its_weights(tiny: Configure) -> None:
+    job = job_of(tiny())
+    execute(job)
+    assert job.run.weights_file.stat().st_mode == job.run.history_file.stat().st_mode
+
+
+def test_a_result_stays_where_there_is_no_room_to_train_it_again(
+    tiny: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(tiny("runtime.rerun=true"))
+    execute(job)
+    monkeypatch.setattr("crackdet.training.resources.free_bytes", lambda _: 0)
+    assert "is not trained again" in fails(job)
+    assert job.run.anew().status() is Status.FINISHED
+
+
+def test_what_is_not_ours_outlives_a_rerun(tiny: Configure) -> None:
+    job = job_of(tiny("runtime.rerun=true"))
+    execute(job)
+    (job.run.directory / ".ipynb_checkpoints").mkdir()
+    (job.run.directory / "notes.md").write_text("why this one")
+    first = job.run.result_file.stat().st_mtime_ns
+    execute(job_of(tiny("runtime.rerun=true")))
+    assert job.run.anew().status() is Status.FINISHED and job.run.result_file.stat().st_mtime_ns > first
+    assert (job.run.directory / "notes.md").exists() and (job.run.directory / ".ipynb_checkpoints").is_dir()
 
 
 def test_names_and_reasons_from_files_cannot_command_the_terminal(

@@ -126,6 +126,31 @@ def test_a_file_that_goes_while_it_is_looked_at_is_damage(finished: Run, monkeyp
     assert again(finished).damage() == f"history.csv cannot be read ({os.strerror(errno.ENOENT)})"
 
 
+def test_what_is_out_of_reach_is_not_trained_again(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("crackdet.store.file_digest", refuse)
+    os.utime(finished.weights_file, (0, 0))
+    with pytest.raises(StoreError, match=r"model\.safetensors: cannot be read .* make it readable"):
+        again(finished).is_finished(IDENTITY.digest)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_runs_of_somebody_who_lets_nobody_look_are_left_out(finished: Run, caplog: pytest.LogCaptureFixture) -> None:
+    store = RunStore(finished.root)
+    store.run("custom-999999999999").directory.mkdir(mode=0)
+    assert [run.id for run in store.runs()] == [finished.id]
+    assert "custom-999999999999: may not be read" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_run_that_may_not_be_written_cannot_be_claimed(finished: Run) -> None:
+    finished.directory.chmod(0o500)
+    with pytest.raises(StoreError, match="may not be written"), again(finished).claim():
+        pass
+
+
 def test_a_finished_run_without_its_weights_stays_finished(finished: Run) -> None:
     finished.weights_file.unlink()
     assert again(finished).is_finished(IDENTITY.digest)
@@ -254,6 +279,8 @@ def test_runs_are_found_by_the_beginning_of_id_or_hash(tmp_path: Path) -> None:
         store.find("custom-0")
     with pytest.raises(UserError, match="no such run"):
         store.find("mobilenet")
+    with pytest.raises(UserError, match="no run is named"):
+        store.find("")
 
 
 def test_a_linked_directory_is_no_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from crackdet.errors import UserError
 from crackdet.store import RunStore
 from crackdet.sweep_record import SweepRecord
 
@@ -17,3 +18,24 @@ def test_a_line_that_was_left_half_written_spoils_itself_only(tmp_path: Path, re
     record.add(store.run("custom-000000000001"), ["seed=1"])
     assert record.runs() == {"custom-000000000000": ["seed=0"], "custom-000000000001": ["seed=1"]}
     assert record.store() == store.root
+
+
+def test_the_store_is_found_by_whatever_way_one_comes(tmp_path: Path) -> None:
+    (tmp_path / "scratch" / "deep").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "multirun").symlink_to(tmp_path / "scratch" / "deep")
+    store = RunStore(tmp_path / "project" / "runs")
+    store.root.mkdir()
+    for way in (tmp_path / "project" / "multirun" / "one", tmp_path / "scratch" / "deep" / "two"):
+        SweepRecord(way).add(store.run("custom-000000000000"), [])
+    for name in ("one", "two"):
+        for folder in (tmp_path / "project" / "multirun", tmp_path / "scratch" / "deep"):
+            found = SweepRecord(folder / name).store()
+            assert found is not None and found.samefile(store.root)
+
+
+def test_a_record_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    record = SweepRecord(tmp_path)
+    record.file.mkdir()
+    with pytest.raises(UserError, match=r"runs\.jsonl: cannot be written"):
+        record.add(RunStore(tmp_path).run("custom-000000000000"), [])

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from crackdet.errors import WriteFailed
 from crackdet.store import Status
 from crackdet.summary import summarise
 from crackdet.summary.search import show_search
@@ -17,9 +18,13 @@ def finish(directory: Path, status: int = 0, report: bool = False) -> None:
         SystemExit: with `status` where that is not 0, else with 1 where a run failed.
     """
     summary = summarise(directory)
-    summary.write(directory)
     summary.show()
     show_search(directory)
+    try:
+        summary.write(directory)
+    except WriteFailed as error:  # a full disk
+        log.error("error: %s", error)
+        status = status or 1
     if report and summary.rankings and status < 128:  # who stops a sweep does not want to wait
         _write_report(directory)
     failed = any(entry.status in (Status.FAILED, Status.CORRUPT) for entry in summary.entries)

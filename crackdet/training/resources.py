@@ -85,7 +85,7 @@ def check_resources(needs: Needs, device: torch.device, run: Run) -> None:
         needed -= run.state_file.stat().st_size
     if needed > free:
         raise WriteFailed(
-            f"{run.directory}: checkpoints and weights of this run need {needed / MIB:.0f} MiB and {free / MIB:.0f} "
+            f"{run.directory}: checkpoints and weights of this run need {needed / MIB:.1f} MiB and {free / MIB:.1f} "
             "MiB are free; make room there, or give another runtime.store"
         )
 

@@ -75,6 +75,17 @@ def prepare(config: Config, identity: Identity) -> dict[str, ImageSet]:
     return splits
 
 
+def check_room(run: Run, config: Config) -> None:
+    """Whether a run can go well, before anything of it is touched.
+
+    Raises:
+        RunFailed: where the memory is too small.
+        WriteFailed: where the disk has no room.
+    """
+    device = choose_device(config.runtime)
+    check_resources(estimate(config, precision_of(config, device)), device, run)
+
+
 def train_run(
     run: Run,
     config: Config,
@@ -233,7 +244,10 @@ def _publish(
     assert isinstance(model, Classifier)
     best = progress.best
     with replacing(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(best.weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": best.epoch})})
+        temporary.chmod(mode)  # save_file makes it readable to its owner only, and a store may be shared
     write_csv(run.history_file, progress.history)
     valid, labels = sets["valid"].photographs, torch.from_numpy(sets["valid"].labels)
     write_csv(run.predictions_file, _predictions(valid, best.logits.tolist()))
