@@ -59,7 +59,7 @@ def test_too_little_memory_is_told_before_training_with_its_parts(
 
 def test_too_little_room_for_checkpoints_is_told_before_training(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    with pytest.raises(WriteFailed, match=r"need \d+ MiB and \d+ MiB are free"):
+    with pytest.raises(WriteFailed, match=r"need [\d.]+ MiB and [\d.]+ MiB are free"):
         check_resources(Needs(free // 2, 0, 0, 0, 0), torch.device("cuda"), Run(tmp_path / "not yet", "there"))
 
 
