@@ -36,7 +36,11 @@ def explain(error: BaseException) -> str:
     """What Hydra or OmegaConf complain of, with the key, the value and what is allowed."""
     text = str(error).strip()
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {text.splitlines()[0]}"
+        key = str(error.override).partition("=")[0]
+        return (
+            f"{error.override}: {text.splitlines()[0]}; a value with umlauts, brackets or other marks needs quotes "
+            f"of its own within those of the shell: \"{key}='VALUE'\""
+        )
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
         key, value = match.group(1).lstrip("+~"), match.group(2)
         if limits := allowed(key):

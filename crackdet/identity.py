@@ -85,6 +85,21 @@ def source_digest(target: str) -> str:
     return file_digest(source_file(target))
 
 
+def check_source(target: str, digest: str | None, what: str) -> None:
+    """Refuses code that is not what weights were trained with: they would make another network of it.
+
+    `digest` is that of the code then, or None where that is not known; `what` has the weights.
+
+    Raises:
+        UserError: where it is other code.
+    """
+    if digest is not None and source_digest(target) != digest:
+        raise UserError(
+            f"{what}: {source_file(target)} is not the code that its weights were trained with, and would make another "
+            "network of them; bring that code back, or train again"
+        )
+
+
 def source_file(target: str) -> Path:
     """The source file of the module that defines a user's class.
 

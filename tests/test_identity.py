@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.errors import UserError
-from crackdet.identity import Identity, identify
+from crackdet.identity import Identity, check_source, identify, source_digest
 from crackdet.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
 
 FINGERPRINT = "of the data"
@@ -249,6 +249,17 @@ def test_other_source_of_a_network_of_ones_own_makes_another_run(
     (source,) = tmp_path.glob("*/net.py")
     source.write_text(NETWORK.replace("pass", "self.width = width"))
     assert run_id(config) != before
+
+
+def test_weights_are_not_given_to_other_code(own: Callable[..., Config], tmp_path: Path) -> None:
+    target = own().model.target  # type: ignore[union-attr]
+    digest = source_digest(target)
+    check_source(target, digest, "the run")
+    check_source(target, None, "a run of before this was known")
+    (source,) = tmp_path.glob("*/net.py")
+    source.write_text(NETWORK + "# edited\n")
+    with pytest.raises(UserError, match=r"the run: .*net\.py is not the code that its weights were trained with"):
+        check_source(target, digest, "the run")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from crackdet.errors import UserError
 from crackdet.files import read_json, write_json
 from crackdet.models.classifier import Stage
 
-FORMAT = 1  # raised when an older crackdet could not read the folder
+FORMAT = 2  # raised when an older crackdet could not read the folder
 DESCRIPTION = "backbone.json"
 WEIGHTS = "backbone.safetensors"
 
@@ -49,6 +49,7 @@ class Description:
     licence: str  # of the initial weights
     weights_sha256: str
     made_with: dict[str, str]  # versions by package
+    source_sha256: str | None = None  # of the module that defines a network of the user's own
     copies: list[Copy] = field(default_factory=list)
     format: int = FORMAT
 

@@ -67,7 +67,8 @@ def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | Non
     body = cut(extractor, stages)
     check_share(body, extractor, config.data.image_size, model.name)
     maps, smallest = examine(body, stages, model.name)
-    initial = read_json(run.identity_file).get("model", {}).get("weights")
+    known = read_json(run.identity_file).get("model", {})
+    initial = known.get("weights")
     description = Description(
         run=run.id,
         architecture=_architecture(config),
@@ -81,6 +82,7 @@ def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | Non
         initial_weights=initial,
         licence=licence or models.licence(model, initial),
         weights_sha256="",
+        source_sha256=known.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},
     )
     return description, body

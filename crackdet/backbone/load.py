@@ -10,6 +10,7 @@ from crackdet.backbone.network import Backbone, with_frozen_batchnorm
 from crackdet.config import parse_model
 from crackdet.errors import UserError
 from crackdet.files import file_digest
+from crackdet.identity import check_source
 from crackdet.models import weights as weight_files
 
 
@@ -33,6 +34,8 @@ def load(
             f"{folder / DESCRIPTION}: its network is {description.architecture['_target_']}, code from outside "
             "crackdet; say trust=True where you know it"
         )
+    if "_target_" in description.architecture:
+        check_source(description.architecture["_target_"], description.source_sha256, str(folder / WEIGHTS))
     body = cut(models.feature_extractor(parse_model(description.architecture)), description.stages)
     if not untrained:
         file = folder / WEIGHTS

@@ -251,7 +251,14 @@ class FolderSource(_Files):
                 raise UserError(
                     f"data.groups={column}: {path} has no column {needed}; it has {', '.join(columns) or 'none'}"
                 )
-        return {normalize("NFC", row["path"] or ""): row[column] for row in rows}
+        groups: dict[str, str] = {}
+        for row in rows:
+            name, group = normalize("NFC", row["path"] or ""), row[column]
+            if group is None:
+                raise UserError(f"data.groups={column}: {path} says no {column} of {name}; it has fewer fields")
+            if groups.setdefault(name, group) != group:
+                raise UserError(f"data.groups={column}: {path} says that {name} is of {groups[name]} and of {group}")
+        return groups
 
 
 class ArticleSource(_Files):

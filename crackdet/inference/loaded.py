@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from crackdet.config import parse
 from crackdet.data.decode import BadImage
 from crackdet.errors import UserError
-from crackdet.files import read_csv
+from crackdet.files import read_csv, read_json
+from crackdet.identity import check_source
 from crackdet.inference.pictures import each
 from crackdet.schema import Config, flatten
 from crackdet.store import Run, RunStore, Status
@@ -167,12 +168,16 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     """The configuration of a finished run.
 
     Raises:
-        UserError: where the run is not finished, or would import a class that nobody vouched for.
+        UserError: where the run is not finished, or would import a class that nobody vouched for or that has changed.
     """
     check_finished(run)
-    if "_target_" in run.config.get("model", {}) and not trust:
+    target = run.config.get("model", {}).get("_target_")
+    if target is not None and not trust:
         raise UserError(
-            f"{run.id}: its network is {run.config['model']['_target_']}, code from outside crackdet; "
+            f"{run.id}: its network is {target}, code from outside crackdet; "
             "say --trust where you know it (trust=True in Python)"
         )
-    return parse(run.config)
+    config = parse(run.config)
+    if target is not None:
+        check_source(target, read_json(run.identity_file).get("model", {}).get("_source_"), run.id)
+    return config

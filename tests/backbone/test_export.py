@@ -236,6 +236,20 @@ def own(tmp_path: Path, publish: Publish) -> Callable[[str], Run]:
     return published
 
 
+def test_the_weights_of_ones_own_network_are_not_given_to_other_code(
+    own: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = own("ChannelsLast")
+    export(run, tmp_path / "backbone", trust=True)
+    monkeypatch.setattr("crackdet.identity.source_digest", lambda _: "that of edited code")
+    for action in (
+        lambda: export(run, tmp_path / "another", trust=True),
+        lambda: LoadedRun(run, trust=True).model("cpu"),
+        lambda: crackdet.load_backbone(tmp_path / "backbone", trust=True),
+    ):
+        assert "is not the code that its weights were trained with" in refusal(action)
+
+
 def test_ones_own_network_is_exported_and_loaded_by_who_trusts_it(own: Callable[[str], Run], tmp_path: Path) -> None:
     run = own("Residual")
     assert "say --trust where you know it" in refusal(lambda: export(run, tmp_path / "backbone"))

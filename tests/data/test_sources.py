@@ -265,6 +265,16 @@ def test_a_manifest_saved_by_a_spreadsheet_is_read(root: Path, listing: Listing)
     assert {photograph.group for photograph in listing(folder(root, groups="wall"))} == {"x"}
 
 
+@pytest.mark.parametrize(
+    ("rest", "said"), [("{name}\n", "says no wall of {name}"), ("{name},a\n{name},b\n", "{name} is of a and of b")]
+)
+def test_a_manifest_that_leaves_a_group_open_is_refused(root: Path, listing: Listing, rest: str, said: str) -> None:
+    name = names(root)[0]
+    (root / "manifest.csv").write_text("path,wall\n" + rest.format(name=name))
+    with pytest.raises(UserError, match=said.format(name=name)):
+        listing(folder(root, groups="wall"))
+
+
 def test_a_row_of_the_manifest_may_be_cut_short(root: Path, listing: Listing) -> None:
     rows = "".join(f"{name[:5]},{name}\n" for name in names(root))
     (root / "manifest.csv").write_text(f"wall,path\n{rows}north\n")
