@@ -96,9 +96,13 @@ def notes(decision: "Decision") -> list[str]:
         runs = sum(len(one.entries) for one in decision.combinations)
         count = len(decision.combinations)
         what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"
-        said.append(
-            f"{what}; trained again, {len(decision.equivalent_combinations)} of them cannot be told from the best one."
-        )
+        others = len(decision.equivalent_combinations) - 1
+        if count == 1:
+            said.append(f"{what}.")
+        elif others:
+            said.append(f"{what}; trained again, {others} of the {count - 1} others cannot be told from the best one.")
+        else:
+            said.append(f"{what}; trained again, the best one can be told from all others.")
     if decision.groups == 1:
         said.append("The photographs are all of one group: what they say of others is not known.")
     elif decision.groups is not None:
