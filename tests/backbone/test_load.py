@@ -17,7 +17,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 
 import crackdet
-from crackdet.backbone.description import Description
+from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
@@ -204,7 +204,7 @@ def test_a_damaged_description_is_refused_or_changes_nothing_that_is_typed(
         ({"image_size": "64"}, "is damaged (image_size is '64')"),
         ({"stages": [{"name": "2", "channels": 4}]}, "is damaged (missing 1 required positional argument: 'stride')"),
         ({"surprise": 1}, "is damaged (surprise is unknown)"),
-        ({"format": 2}, "has format 2, of a later crackdet; this one reads 1"),
+        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, of a later crackdet; this one reads {FORMAT}"),
         ({"architecture": {"name": "custom", "conv_out": [0]}}, "model.conv_out"),
         ({"architecture": {"name": "custom", "conv_out": [4, 8, 17]}}, "the weights do not fit the network"),
         ({"architecture": {"name": "nothing_known"}}, "torchvision has no such classification network"),
