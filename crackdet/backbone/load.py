@@ -29,13 +29,13 @@ def load(
     count = len(description.stages)
     if trainable_stages is not None and not 0 <= trainable_stages <= count:
         raise UserError(f"trainable_stages={trainable_stages}: must be from 0 to {count}, the number of stages")
-    if "_target_" in description.architecture and not trust:
-        raise UserError(
-            f"{folder / DESCRIPTION}: its network is {description.architecture['_target_']}, code from outside "
-            "crackdet; say trust=True where you know it"
-        )
-    if "_target_" in description.architecture:
-        check_source(description.architecture["_target_"], description.source_sha256, str(folder / WEIGHTS))
+    if (target := description.architecture.get("_target_")) is not None:
+        if not trust:
+            raise UserError(
+                f"{folder / DESCRIPTION}: its network is {target}, code from outside crackdet; "
+                "say trust=True where you know it"
+            )
+        check_source(target, description.source_sha256, str(folder / WEIGHTS))
     body = cut(models.feature_extractor(parse_model(description.architecture)), description.stages)
     if not untrained:
         file = folder / WEIGHTS

@@ -92,7 +92,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     if job.is_finished():
         return _already_finished(run)
     _refuse_hopeless(job)
-    from crackdet.training.run import check_room, prepare  # imports torch: seconds
+    from crackdet.training.run import prepare  # imports torch: seconds
 
     sets = prepare(job.config, job.identity)
     try:
@@ -104,7 +104,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
                 return None
             damage = run.damage(thorough=True)
             if job.config.runtime.rerun and (run.result_file.exists() or run.failure.get("kind") == Failure.HOPELESS):
-                _check_room(job, check_room)
+                _check_room(job)
                 run.clear()
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
@@ -113,15 +113,18 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     except AlreadyRunning:
         log.info("%s is being trained by another process", run.id)
         return None
-    mine = {run.id, *(SweepRecord(Path(job.sweep)).runs() if job.sweep else ())}
-    remove(spare_weights(RunStore(run.root), job.config.runtime.keep_weights, mine))
+    if job.config.runtime.keep_weights != "all":
+        mine = {run.id, *(SweepRecord(Path(job.sweep)).runs() if job.sweep else ())}
+        remove(spare_weights(RunStore(run.root), job.config.runtime.keep_weights, mine))
     return accuracy
 
 
-def _check_room(job: Job, check: Callable[[Run, Config], None]) -> None:
+def _check_room(job: Job) -> None:
     """Raises RunFailed where a run that is finished cannot be trained again: then its result stays."""
+    from crackdet.training.run import check_room
+
     try:
-        check(job.run, job.config)
+        check_room(job.run, job.config)
     except (RunFailed, WriteFailed) as error:
         raise RunFailed(f"{job.run.id} is not trained again: {error}") from error
 
