@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
-NOTED = ("pointing.json", "mlflow.json")  # what others know of a run, as it was trained
 RESULT_FIELDS = {"accuracy": float, "loss": float, "epoch": int, "parameters": int, "seconds": float}
 
 
@@ -106,6 +105,14 @@ class Run:
     @property
     def result_file(self) -> Path:
         return self.directory / "result.json"
+
+    @property
+    def pointing_file(self) -> Path:
+        return self.directory / "pointing.json"
+
+    @property
+    def mlflow_file(self) -> Path:
+        return self.directory / "mlflow.json"
 
     @property
     def lock_file(self) -> Path:
@@ -328,9 +335,10 @@ class Run:
         """
         computed = (
             self.result_file, self.failure_file, self.state_file, self.weights_file, self.predictions_file,
-            self.history_file, self.provenance_file, self.identity_file, self.config_file,
+            self.history_file, self.provenance_file, self.identity_file, self.config_file, self.pointing_file,
+            self.mlflow_file,
         )  # fmt: skip
-        for path in (*computed, *(self.directory / name for name in NOTED)):
+        for path in computed:
             path.unlink(missing_ok=True)
         self._forget()
 

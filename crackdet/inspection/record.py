@@ -6,7 +6,6 @@ from typing import Any
 from crackdet.files import read_json, write_json
 from crackdet.store import Run
 
-FILE = "pointing.json"
 NUMBERS = {  # column of a summary -> where it stands in the file
     "pointing": ("grad_cam", "pointing"),
     "pointing_ig": ("integrated_gradients", "pointing"),
@@ -25,7 +24,7 @@ def pointing_numbers(run: Run) -> dict[str, float]:
     `pointing`, `overlap`: of Grad-CAM; with `_ig`: of integrated gradients; with `_chance`: of a random guess.
     `blank`: of images that are called a crack for their mean colour alone. `pointing_images`: of how many images.
     """
-    content = read_json(run.directory / FILE)
+    content = read_json(run.pointing_file)
     if not content or content.get("weights") != run.weights_digest:
         return {}
     found = {}
@@ -40,4 +39,4 @@ def pointing_numbers(run: Run) -> dict[str, float]:
 
 def write_pointing(run: Run, content: Mapping[str, Any]) -> None:
     """Leaves the numbers with the run."""
-    write_json(run.directory / FILE, {"weights": run.weights_digest, **content})
+    write_json(run.pointing_file, {"weights": run.weights_digest, **content})

@@ -29,7 +29,6 @@ from crackdet.store import Status  # noqa: E402
 from crackdet.tracking import History, Subject  # noqa: E402
 
 SQLITE = "sqlite:///"
-FILE = "mlflow.json"  # in the run directory: the MLflow run that it has begun
 RUN_TAG = "crackdet.run"
 STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # of MLflow; otherwise KILLED
 LONGEST = 500  # characters of a parameter that every MLflow server takes
@@ -91,7 +90,7 @@ class Recorder:
 
     @property
     def _file(self) -> Path:
-        return self._subject.run.directory / FILE
+        return self._subject.run.mlflow_file
 
     def _begin(self) -> str:
         subject = self._subject

@@ -18,7 +18,7 @@ import crackdet
 from crackdet.errors import UserError
 from crackdet.inference.loaded import LoadedRun
 from crackdet.inspection.pointing import Game, hits, luck, overlap, play, point, tolerance, widened
-from crackdet.inspection.record import FILE, NUMBERS, pointing_numbers
+from crackdet.inspection.record import NUMBERS, pointing_numbers
 from crackdet.inspection.subject import load_split, open_subject, pictures_of
 from crackdet.store import Status
 from crackdet.summary.filter import Condition, known_keys
@@ -76,15 +76,15 @@ def test_summaries_hold_the_numbers_where_there_are_any(clean: LoadedRun, store:
 
 def test_numbers_of_other_weights_are_not_believed(marked: LoadedRun) -> None:
     point(open_subject(marked), [], "valid", most=200)
-    content = json.loads((marked.directory / FILE).read_text())
-    (marked.directory / FILE).write_text(json.dumps({**content, "weights": "0" * 64}))
+    content = json.loads(marked.run.pointing_file.read_text())
+    marked.run.pointing_file.write_text(json.dumps({**content, "weights": "0" * 64}))
     assert pointing_numbers(marked.run) == {}
 
 
 def test_numbers_of_other_images_are_told_but_not_kept(unmarked: LoadedRun, sets: Path) -> None:
     lines = point(open_subject(unmarked), [f"data.root={sets / 'clean'}"], "train", most=20)
     assert "20 of 77 images with a crack, train split" in lines[0]
-    assert not (unmarked.directory / FILE).exists()
+    assert not unmarked.run.pointing_file.exists()
 
 
 def test_without_masks_the_game_is_refused_until_they_are_named(sets: Path, tmp_path: Path, cache: Path) -> None:
@@ -118,13 +118,13 @@ def test_a_quick_look_leaves_what_more_images_have_given(clean: LoadedRun) -> No
 def test_numbers_that_cannot_be_left_with_the_run_are_told_all_the_same(
     clean: LoadedRun, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (clean.directory / FILE).unlink(missing_ok=True)
-    (clean.directory / FILE).mkdir()
+    clean.run.pointing_file.unlink(missing_ok=True)
+    clean.run.pointing_file.mkdir()
     try:
         assert any("Grad-CAM" in line for line in point(open_subject(clean), [], "valid", most=20))
         assert "cannot be written" in caplog.text
     finally:
-        (clean.directory / FILE).rmdir()
+        clean.run.pointing_file.rmdir()
 
 
 @settings(deadline=None)
