@@ -77,10 +77,11 @@ def compose(summary: Summary, folder: Path) -> Page:
     recipes = []
     if summary.rankings:
         best, decision = summary.rankings[0][0], summary.decisions[0]
-        chosen = decision.recommended if decision else best
-        recipes = [recipe("The recommended run", chosen)]
+        chosen = decision.recommended if decision and decision.learned else best
+        highest = f"The run with the highest {measure_of(summary.metric).title}"
+        recipes = [recipe("The recommended run" if decision and decision.takes(chosen) else highest, chosen)]
         if best.id != chosen.id:
-            recipes.append(recipe(f"The run with the highest {measure_of(summary.metric).title}", best))
+            recipes.append(recipe(highest, best))
     return Page(
         title=_title(summary),
         counts=_counts(summary),

@@ -108,7 +108,7 @@ def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision
     labels = {entry.id: describe(entry, keys) for entry in ranking}
     without_seed = {entry.id: describe(entry, [key for key in keys if key != "seed"]) for entry in ranking}
     chosen = decision.recommended if decision else ranking[0]
-    heads = _heads(ranking[0], chosen, by)
+    heads = _heads(ranking[0], chosen, by, decision is None or decision.learned)
     curves = learning_curves(ranking, without_seed, len(figures.COLOURS))
     costs, fronts = _costs(name, ranking, by, decision, labels)
     predictions = {entry.id: read_predictions(entry.run) for _, _, entry in heads}
@@ -150,7 +150,9 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     return " ".join(named) or str(entry.setting("model.name"))
 
 
-def _heads(best: Entry, chosen: Entry, by: Measure) -> list[tuple[str, str, Entry]]:
+def _heads(best: Entry, chosen: Entry, by: Measure, learned: bool) -> list[tuple[str, str, Entry]]:
+    if not learned:
+        return [(f"Highest {by.title}", "best", best)]
     if best.id == chosen.id:
         return [(f"Highest {by.title}, and recommended", "best", best)]
     return [(f"Highest {by.title}", "best", best), ("Recommended", "cheap", chosen)]
@@ -219,7 +221,7 @@ def _costs(
 def _kind(entry: Entry, best: Entry, decision: Decision | None) -> Kind:
     if entry.id == best.id:
         return BEST
-    if decision and entry.id == decision.recommended.id:
+    if decision and decision.takes(entry):
         return CHEAP
     return EQUAL if decision and decision.standing(entry).equivalent else OTHER
 

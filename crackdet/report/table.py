@@ -135,7 +135,7 @@ def tags(entry: Entry, decision: Decision | None) -> list[tuple[str, str]]:
     found = []
     if entry.id == decision.best.id:
         found.append(("best", "highest"))
-    if entry.id == decision.recommended.id:
+    if decision.takes(entry):
         found.append(("cheap", "recommended"))
     if not found and decision.standing(entry).equivalent:
         found.append(("equal", "not told from the best"))

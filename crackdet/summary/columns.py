@@ -82,7 +82,9 @@ def of_decision(decision: "Decision") -> dict[str, Column]:
 
 def verdict(decision: "Decision", entry: Entry) -> str:
     """`best`, `take`, or `equal` where chance does not tell the run from the best."""
-    words = [word for word, one in (("best", decision.best), ("take", decision.recommended)) if one.id == entry.id]
+    words = ["best"] if entry.id == decision.best.id else []
+    if decision.takes(entry):
+        words.append("take")
     if words:
         return ", ".join(words)
     return "equal" if decision.standing(entry).equivalent else ""

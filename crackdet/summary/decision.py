@@ -3,10 +3,11 @@
 Single runs are compared with the best on the same images, by McNemar's exact test: that speaks of the networks as
 they were trained. Where there are replicates, or images belong to groups, combinations are compared too, with runs
 and images both taken as draws: that speaks of what training them again would give. All tests are corrected for
-their number (Holm), and the set of those that cannot be told from the best holds what passes.
+their number (Holm), and the set of those that cannot be told from the best holds what passes. To be taken in place of
+the best a network must also be no further behind than one standard error of the difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,10 +19,18 @@ from crackdet.summary import replicates, statistics
 from crackdet.summary.entries import Entry, deciding, differing, gather
 from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
 from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
-from crackdet.summary.statistics import ALPHA, Interval
+from crackdet.summary.statistics import ALPHA, Gap, Interval
 
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
+ALWAYS_ALIKE: Mapping[
+    str, Callable[[float], float]
+] = {  # what a metric is where every image is called a crack, or none: the better of the two
+    "accuracy": lambda share: max(share, 1 - share),
+    "precision": lambda share: share,
+    "f1": lambda share: 2 * share / (1 + share),
+    "roc_auc": lambda share: 0.5,
+}
 
 
 class Standing(NamedTuple):
@@ -32,6 +41,12 @@ class Standing(NamedTuple):
     interval: Interval
     p_value: float | None  # that it is as good as the best, corrected; None for the best, and where nothing tells
     equivalent: bool  # cannot be told from the best
+    gap: Gap | None  # by how much it is behind the best; None where nothing tells
+
+    @property
+    def close(self) -> bool:
+        """Whether it may stand for the best."""
+        return self.equivalent and (self.gap is None or self.gap.negligible)
 
 
 @dataclass(frozen=True)
@@ -45,10 +60,16 @@ class Combination:
     interval: Interval  # of the mean: runs and images both vary
     p_value: float | None  # that it is as good as the best combination, corrected
     equivalent: bool  # cannot be told from the best combination
+    gap: Gap | None  # by how much it is behind the best combination; None for that, and where nothing tells
 
     @property
     def flops(self) -> float:
         return flops(self.entries[0])
+
+    @property
+    def close(self) -> bool:
+        """Whether it may stand for the best combination."""
+        return self.equivalent and (self.gap is None or self.gap.negligible)
 
 
 @dataclass(frozen=True)
@@ -61,11 +82,12 @@ class Decision:
     standings: Sequence[Standing]  # every run, by rank
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # whether combinations were compared beyond their runs: there are replicates or groups
-    recommended: Entry  # the cheapest of what cannot be told from the best
+    recommended: Entry  # the cheapest of what may stand for the best; to be taken only where that has learned
     alike: int  # networks that nothing tells from the best, itself among them: by themselves or by their combinations
     luck: float  # by how much the best of as many equally good networks is expected to look too good
     compared: int  # combinations that were compared; the others stand behind them
     differing: Sequence[str]  # the settings in which the runs differ, the seed among them
+    baseline: float | None  # the metric of one and the same answer for every image; None where that says nothing
 
     @property
     def best(self) -> Entry:
@@ -81,6 +103,20 @@ class Decision:
     def cheaper(self) -> list[Standing]:
         """Those of them that need less computing than the best."""
         return [standing for standing in self.equivalent if flops(standing.entry) < flops(self.best)]
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best is shown to do better than one and the same answer for every image."""
+        return self.baseline is None or self.standings[0].interval.low > self.baseline
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether this run is the one to take."""
+        return self.learned and entry.id == self.recommended.id
+
+    def gap(self, entry: Entry) -> Gap | None:
+        """By how much a run, or its combination where that may be worse, is behind the best."""
+        gaps = [one for one in (self.standing(entry).gap, self.combination(entry).gap) if one is not None]
+        return max(gaps, key=lambda gap: (not gap.negligible, gap.high), default=None)
 
     @property
     def has_replicates(self) -> bool:
@@ -147,9 +183,10 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     else:
         combinations = [_alone(standings[places[0]], settings) for places, settings in gathered]
     passed = {id(standing.entry) for standing in standings if standing.equivalent}
-    left = [entry for one in combinations if one.equivalent for entry in one.entries if id(entry) in passed]
-    chosen_from = {id(entry) for entry in left}
-    alike = [place for place, entry in enumerate(ranking) if place == 0 or id(entry) in chosen_from]
+    left = {id(entry) for one in combinations if one.equivalent for entry in one.entries if id(entry) in passed}
+    alike = [place for place, entry in enumerate(ranking) if place == 0 or id(entry) in left]
+    close = {id(standing.entry) for standing in standings if standing.close}
+    candidates = [entry for one in combinations if one.close for entry in one.entries if id(entry) in close]
     return Decision(
         metric=metric,
         images=evidence.images,
@@ -157,19 +194,20 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         standings=standings,
         combinations=combinations,
         replicated=replicated,
-        recommended=min(left or combinations[0].entries, key=lambda entry: (flops(entry), -entry.value(metric))),
+        recommended=min(candidates or combinations[0].entries, key=lambda entry: (flops(entry), -entry.value(metric))),
         alike=len(alike),
         luck=_luck(evidence, metric, alike),
         compared=sum(one.p_value is not None for one in combinations) + 1,
         differing=keys,
+        baseline=_baseline(evidence, metric),
     )
 
 
 def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing]:
     if metric in ("accuracy", "recall"):
-        p_values, number = _mcnemar(evidence, values, metric)
+        p_values, number, gaps = _mcnemar(evidence, values, metric)
     else:
-        p_values, number = _influence(evidence, values, metric)
+        p_values, number, gaps = _influence(evidence, values, metric)
     low, high = statistics.proportion_interval(values, number)
     known = ~np.isnan(p_values)
     p_values[known] = statistics.holm(p_values[known])
@@ -177,12 +215,12 @@ def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing
     equivalent[0] = True
     chances = [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)]
     intervals = map(Interval, low.tolist(), high.tolist())
-    columns = (evidence.ranking, values.tolist(), intervals, chances, equivalent.tolist())
+    columns = (evidence.ranking, values.tolist(), intervals, chances, equivalent.tolist(), gaps)
     return [Standing(*row) for row in zip(*columns, strict=True)]
 
 
-def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats]:
-    """P-values against the first, not corrected, and on how many images the metric is a share of."""
+def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats, Sequence[Gap | None]]:
+    """P-values against the first, not corrected, on how many images the metric is a share of, and the gaps."""
     counted = np.ones(evidence.images, bool)
     if metric == "recall" and evidence.shared is not None:
         counted = evidence.shared.labels
@@ -198,12 +236,13 @@ def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, F
         only_other[known] = count(one_right & right)[known]
     p_values = statistics.mcnemar(only_best.astype(int), only_other.astype(int))
     p_values[0] = np.nan
-    return p_values, np.full(len(values), number)
+    return p_values, np.full(len(values), number), statistics.paired_gaps(only_best, only_other, number)
 
 
-def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats]:
+def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats, Sequence[Gap | None]]:
     """The same for metrics that are no share of the images: by the influence of each image, and Student's t."""
     p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.images))
+    gaps: list[Gap | None] = [None] * len(values)
     first = evidence.scores(0, metric)
     for place in range(len(values)):
         scores = evidence.scores(place, metric)
@@ -216,14 +255,21 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
             number[place] = evidence.counted(place, metric)
         if place:
             own, other = (replicates.sample(one[None]) for one in (scores, first))
-            p_values[place] = replicates.compare(own, other, None)
-    return p_values, number
+            p_values[place], gaps[place] = replicates.compare(own, other, None)
+    return p_values, number, gaps
 
 
 def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
     """A combination of one run, of which nothing more is known."""
     return Combination(
-        [standing.entry], settings, standing.value, None, standing.interval, standing.p_value, standing.equivalent
+        [standing.entry],
+        settings,
+        standing.value,
+        None,
+        standing.interval,
+        standing.p_value,
+        standing.equivalent,
+        standing.gap,
     )
 
 
@@ -243,9 +289,10 @@ def _compared(
     samples = [None if one is None else next(spread) for one in samples]
     first = samples[0]
     p_values = np.full(len(ordered), np.nan)
+    gaps: list[Gap | None] = [None] * len(ordered)
     for place, one in enumerate(samples):
         if place and one is not None and first is not None:
-            p_values[place] = replicates.compare(one, first, groups)
+            p_values[place], gaps[place] = replicates.compare(one, first, groups)
     known_values = ~np.isnan(p_values)
     p_values[known_values] = statistics.holm(p_values[known_values])
     found = []
@@ -260,9 +307,16 @@ def _compared(
                 interval=Interval(0.0, 1.0) if one is None else replicates.interval(one, groups),
                 p_value=float(p_values[place]) if known_values[place] else None,
                 equivalent=place == 0 or bool(p_values[place] >= ALPHA),
+                gap=gaps[place],
             )
         )
     return found
+
+
+def _baseline(evidence: Evidence, metric: str) -> float | None:
+    if evidence.shared is None or metric not in ALWAYS_ALIKE:
+        return None
+    return ALWAYS_ALIKE[metric](float(evidence.shared.labels.mean()))
 
 
 def _luck(evidence: Evidence, metric: str, places: Sequence[int]) -> float:

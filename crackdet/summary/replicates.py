@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.summary import statistics
-from crackdet.summary.statistics import Interval
+from crackdet.summary.statistics import Gap, Interval
 
 ROUNDING = 1e-9  # less than a sum of scores can differ by
 Floats = NDArray[np.float64]
@@ -64,30 +64,36 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
-def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> Floats:
-    """P-values that each of the other combinations is as good as the first, corrected for their number."""
+def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
+    """Each of the other combinations against the first, p-values corrected for their number."""
     first, *others = share_spread(samples)
-    return statistics.holm([compare(other, first, groups) for other in others])
+    compared = [compare(other, first, groups) for other in others]
+    corrected = statistics.holm([p_value for p_value, _ in compared]).tolist()
+    return [(p_value, gap) for p_value, (_, gap) in zip(corrected, compared, strict=True)]
 
 
-def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> float:
-    """The two-sided p-value that two combinations are equally good, by Welch's test.
+def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap]:
+    """The two-sided p-value that two combinations are equally good, by Welch's test, and how far `one` is behind.
 
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
     is at least what these allow at all: that of all of them falling to one side.
     """
-    difference = one.scores - other.scores
+    difference = other.scores - one.scores
     variance, freedom, _ = _image_variance(difference, groups)
     telling = int(np.count_nonzero(np.abs(_by_group(difference[None], groups)) > ROUNDING))
-    if telling < 2:
-        return 1.0
-    least = 2.0 ** (1 - telling)
     parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
-    if not parts:  # one is right on every image on which the other is wrong, in every run
-        return least
     whole = sum(part for part, _ in parts)
-    freedom = whole**2 / sum(part**2 / free for part, free in parts)  # Satterthwaite 1946, Biometrics Bulletin 2, 110
-    return max(statistics.student(float(difference.mean()), whole, freedom), least)
+    if parts:  # Satterthwaite 1946, Biometrics Bulletin 2, 110
+        freedom = whole**2 / sum(part**2 / free for part, free in parts)
+    mean = float(difference.mean())
+    # two images more on which they differ or not, as for single networks: no gap is known exactly
+    gap = statistics.gap(mean, whole + 1 / (len(difference) + 2) ** 2, freedom)
+    if telling < 2:
+        return 1.0, gap
+    least = 2.0 ** (1 - telling)
+    if not parts:  # one is right on every image on which the other is wrong, in every run
+        return least, gap
+    return max(statistics.student(mean, whole, freedom), least), gap
 
 
 def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[float, float, int]:

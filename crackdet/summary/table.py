@@ -219,7 +219,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
     for place, one in enumerate(decision.combinations[:TOP]):
         name = one.entries[0].id.rpartition("-")[0]
         words = ["best"] if place == 0 else ["equal"] if one.equivalent else []
-        if any(entry.id == decision.recommended.id for entry in one.entries):
+        if any(map(decision.takes, one.entries)):
             words = [*(word for word in words if word == "best"), "take"]
         figures = [
             f"{one.mean:.4f}",

@@ -39,6 +39,11 @@ def sentences(decision: "Decision") -> tuple[str, str]:
 def _advice(decision: "Decision") -> str:
     best, chosen = decision.best, decision.recommended
     number = len(decision.equivalent)
+    if not decision.learned:
+        return (
+            f"Take none yet: one and the same answer for every photograph reaches "
+            f"{percent(decision.baseline or 0, decision.images)}, and nothing here is shown to do better."
+        )
     if len(decision.standings) == 1:
         return "It is the only one that has finished, so there is nothing to choose between yet."
     if chosen.id == best.id:
@@ -46,15 +51,14 @@ def _advice(decision: "Decision") -> str:
             return "Take it: no other does as well, beyond what chance explains."
         if number == 1:
             return "Take it: no other network does as well on these photographs, beyond what chance explains."
-        cheaper = len(decision.cheaper)
-        if cheaper:  # whose combinations do worse
-            those = f"{cheaper} cheaper ones" if cheaper > 1 else "a cheaper one"
-            return f"Take it: these photographs alone do not tell {those} from it, but {_worse(decision, cheaper)}."
+        if decision.cheaper:
+            return f"Take it: {_not_taken(decision)}."
         return f"Take it: of the {number} networks that chance does not tell apart, none is cheaper to run."
     value = percent(decision.standing(chosen).value, decision.images)
     cost = _cost(best, chosen)
     if decision.standing(chosen).equivalent and decision.combination(best).equivalent:
-        return f"Take {chosen.id}: with {value} these photographs cannot tell it from the best, and {cost}."
+        same = f"with {value} these photographs cannot tell it from the best{_reach(decision)}"
+        return f"Take {chosen.id}: {same}, and {cost}."
     own, other = decision.combination(chosen), decision.combination(best)
     return (
         f"Take {chosen.id}, with {value}, all the same: trained again from other seeds its settings do better on "
@@ -62,12 +66,38 @@ def _advice(decision: "Decision") -> str:
     )
 
 
-def _worse(decision: "Decision", number: int) -> str:
-    """Why cheaper networks that are no worse by themselves are not taken."""
-    they = "they do" if number > 1 else "it does"
+def _not_taken(decision: "Decision") -> str:
+    """Why cheaper networks that these photographs do not tell from the best are not taken."""
+    cheaper = decision.cheaper
+    several = len(cheaper) > 1
+    those = f"{len(cheaper)} cheaper ones" if several else "a cheaper one"
+    they = "they" if several else "it"
+    alike = [one for one in cheaper if decision.combination(one.entry).equivalent]
+    if alike:
+        least = min(gap.value for one in alike if (gap := decision.gap(one.entry)))
+        behind = f"{_points(least)} or more" if len(alike) > 1 else _points(least)
+        return (
+            f"these photographs do not prove {those} worse, but {they} did worse by {behind}, which is beyond one "
+            "standard error; more photographs would tell"
+        )
     if not decision.has_replicates:
-        return f"{they} worse from group to group of photographs"
-    return f"trained again from other seeds {'their' if number > 1 else 'its'} settings do worse on average"
+        worse = f"{they} {'do' if several else 'does'} worse from group to group of photographs"
+    else:
+        worse = f"trained again from other seeds {'their' if several else 'its'} settings do worse on average"
+    return f"these photographs alone do not tell {those} from it, but {worse}"
+
+
+def _reach(decision: "Decision") -> str:
+    """How much better or worse than the best the recommended network may be."""
+    gap = decision.gap(decision.recommended)
+    if gap is None:
+        return ""
+    worse = f"it may be up to {_points(gap.high)} worse"
+    return f" ({worse}, or {_points(-gap.low)} better)" if gap.low < 0 else f" ({worse})"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2g} points"
 
 
 def _cost(best: Entry, chosen: Entry) -> str:

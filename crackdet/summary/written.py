@@ -114,11 +114,12 @@ def _standing(entry: Entry, decision: "Decision | None") -> dict[str, Any]:
         **_ends(standing.interval),
         "p_value": standing.p_value,
         "equivalent": standing.equivalent,
-        "recommended": entry.id == decision.recommended.id,
+        "recommended": decision.takes(entry),
     }
 
 
 def _decision(decision: "Decision") -> dict[str, Any]:
+    gap = decision.gap(decision.recommended)
     return {
         "metric": decision.metric,
         "valid_images": decision.images,
@@ -127,6 +128,9 @@ def _decision(decision: "Decision") -> dict[str, Any]:
         "best": decision.best.id,
         "recommended": decision.recommended.id,
         "equivalent": [standing.entry.id for standing in decision.equivalent],
+        "gap": None if gap is None else gap._asdict(),
+        "learned": decision.learned,
+        "baseline": decision.baseline,
         "luck": decision.luck,
         "sentences": list(decision.sentences),
         "notes": decision.notes,

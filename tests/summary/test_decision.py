@@ -15,7 +15,7 @@ from crackdet.store import Run
 from crackdet.summary import evidence, summarise
 from crackdet.summary.decision import Decision
 from crackdet.summary.entries import differing
-from tests.summary.runs import Bools, drawn, publish
+from tests.summary.runs import Bools, Floats, drawn, publish
 
 LABELS = np.arange(300) % 2 == 0
 
@@ -65,8 +65,17 @@ def test_each_run_is_compared_with_the_best_on_the_same_images(tmp_path: Path) -
     ]
     assert [standing.entry.id for standing in decision.equivalent] == equal
     assert 1 < len(equal) < 6, "the case that this test is about"
-    cheapest = min((entry.run.result or {})["feature_flops"] for entry in summarise(tmp_path) if entry.id in equal)
-    assert decision.recommended.result["feature_flops"] == cheapest < decision.best.result["feature_flops"]
+    close = []
+    for standing, mark in zip(decision.standings, marks, strict=True):
+        gap = standing.gap
+        assert gap is not None and gap.value == pytest.approx(marks[0].mean() - mark.mean())
+        behind = np.concatenate([marks[0].astype(float) - mark, [0.5**0.5, -(0.5**0.5)]])  # and two images more
+        assert gap.error == pytest.approx(behind.std() / 302**0.5), "Agresti and Min"
+        assert (gap.low, gap.high) == pytest.approx(stats.norm.interval(0.95, behind.mean(), gap.error))
+        if standing.entry.id in equal and gap.value <= max(gap.error, 0.005):
+            close.append(standing.entry.result["feature_flops"])
+    assert len(close) < len(equal), "one cannot be told from the best, and yet is too far behind"
+    assert decision.recommended.result["feature_flops"] == min(close) < decision.best.result["feature_flops"]
 
 
 def test_older_results_that_do_not_say_which_images_are_right_are_decided_alike(tmp_path: Path) -> None:
@@ -152,7 +161,56 @@ def test_the_decision_is_said_in_two_sentences_with_its_figures(tmp_path: Path) 
     first, second = decision.sentences
     assert decision.best.id in first and "6 trained networks" in first and "300 validation photographs" in first
     assert f"{100 * decision.best.accuracy:.1f} %" in first
-    assert second.startswith(f"Take {decision.recommended.id}") and "only 11 % of the computing" in second
+    share = decision.recommended.result["feature_flops"] / decision.best.result["feature_flops"]
+    gap = decision.gap(decision.recommended)
+    assert gap is not None and gap.low < 0 < gap.high
+    assert (
+        second.startswith(f"Take {decision.recommended.id}") and f"only {100 * share:.2g} % of the computing" in second
+    )
+    assert f"up to {100 * gap.high:.2g} points worse, or {-100 * gap.low:.2g} points better" in second
+
+
+def wrong(number: int, first: int = 0) -> Floats:
+    """Logits for `LABELS` with so many mistakes, on the images from `first` on."""
+    logits = np.where(LABELS, 1.0, -1.0)
+    logits[first : first + number] *= -1
+    return logits
+
+
+def test_what_is_far_behind_is_not_taken_where_chance_alone_does_not_tell_it(tmp_path: Path) -> None:
+    publish(tmp_path, LABELS, wrong(3), 900, width=2)
+    publish(tmp_path, LABELS, wrong(10, 100), 100, width=1)
+    publish(tmp_path, LABELS, wrong(11, 200), 50, width=0)
+    decision = decided(tmp_path)
+    assert all(standing.equivalent for standing in decision.standings)
+    assert decision.recommended.id == decision.best.id
+    _, advice = decision.sentences
+    assert "do not prove 2 cheaper ones worse" in advice and "worse by 2.3 points or more" in advice
+
+
+def test_half_a_point_is_not_too_much_for_a_cheaper_network(tmp_path: Path) -> None:
+    labels = np.arange(2000) % 2 == 0
+    for width, (mistakes, flops) in enumerate([(slice(6), 10), (slice(6, 7), 1000)]):
+        logits = np.where(labels, 1.0, -1.0)
+        logits[mistakes] *= -1
+        publish(tmp_path, labels, logits, flops, width=width)
+    decision = decided(tmp_path)
+    gap = decision.standings[1].gap
+    assert gap is not None and gap.value == pytest.approx(0.0025) and gap.error < 0.0025
+    assert decision.recommended.result["feature_flops"] == 10
+
+
+def test_networks_that_have_learned_nothing_are_not_recommended(tmp_path: Path) -> None:
+    for width in range(2):
+        publish(tmp_path, LABELS, np.where(np.random.default_rng(width).random(300) < 0.5, 1.0, -1.0), width=width)
+    decision = decided(tmp_path)
+    assert (
+        not decision.learned and decision.sentences[1].startswith("Take none yet") and "50.0 %" in decision.sentences[1]
+    )
+    few = np.arange(300) % 20 == 0  # all are right on 95 %, whatever they are shown
+    publish(tmp_path, few, np.full(300, -1.0), width=3)
+    found = summarise(tmp_path).decisions[1]
+    assert found is not None and found.baseline == 0.95 and not found.learned
 
 
 def test_files_and_data_frame_say_the_same(tmp_path: Path) -> None:
