@@ -173,10 +173,10 @@ def bare(
 def costs(
     run_seconds: Annotated[float, typer.Option()], network: str = "custom", size: int = 224, batch: int = 32
 ) -> None:
-    """Seconds that a run of so many seconds takes to measure what its network costs; here without warm kernels."""
+    """Seconds that a run of so many seconds takes to measure what its network costs, its memory in use as by then."""
     from crackdet.models import build
     from crackdet.training.cost import measure_cost
-    from crackdet.training.device import make_deterministic, precision_of
+    from crackdet.training.device import autocast, make_deterministic, precision_of
     from crackdet.training.memory import keep_freed_memory
 
     config = _config(network, size, batch)
@@ -184,8 +184,14 @@ def costs(
     make_deterministic()
     keep_freed_memory()
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    precision = precision_of(config, device)
+    with torch.no_grad(), autocast(precision, device):
+        images = torch.zeros(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+        for _ in range(3):
+            model.eval()(images)
+    finish(device)
     began = time.perf_counter()
-    measure_cost(model, batch, precision_of(config, device), run_seconds)
+    measure_cost(model, batch, precision, run_seconds)
     report(seconds=time.perf_counter() - began)
 
 

@@ -1,7 +1,6 @@
 """What a network costs those who use it: time for an image, measured after training on the device that trained it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,9 +10,9 @@ from torch import Tensor
 from crackdet.models import Classifier
 from crackdet.training.device import autocast
 
-SHARE = 0.0025  # of the run's time for each measure: beside two calls of each, four of them stay at 1 %
+SHARE = 0.005  # of the run's time for each measure: beside the first calls, the two of them stay at 1 %
 SHORTEST, LONGEST = 0.02, 1.0  # seconds for each measure, whatever the run took
-FEWEST, PATIENCE = 7, 0.1  # calls, since one may have to wait for other work of the machine; seconds for so many
+FEWEST, PATIENCE = 7, 0.05  # calls, since one may have to wait for other work of the machine; seconds for so many
 
 
 @dataclass(frozen=True)
@@ -35,29 +34,43 @@ def measure_cost(model: Classifier, batch_size: int, precision: str, seconds: fl
     budget = min(max(SHARE * seconds, SHORTEST), LONGEST)
     model.eval()
 
-    def median_time(network: Callable[[Tensor], Tensor], number: int) -> float:
+    def median_times(number: int) -> tuple[float, float]:
+        """Of the whole and of its feature extractor, for so many images, from the same calls."""
         # not random: the generator's state belongs to training, which may go on for more epochs
         images = torch.full((number, 3, model.image_size, model.image_size), 0.5, device=device)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), autocast(precision, device):
-            network(images)  # the first call also chooses and prepares kernels
-            _finish(device)
-            times: list[float] = []
-            while sum(times) < budget or (len(times) < FEWEST and sum(times) < PATIENCE):
-                began = time.perf_counter()
-                network(images)
-                _finish(device)
-                times.append(time.perf_counter() - began)
-        return median(times)
+            _timed(model, images)  # the first call also chooses and prepares kernels
+            wholes: list[float] = []
+            features: list[float] = []
+            while sum(wholes) < budget or (len(wholes) < FEWEST and sum(wholes) < PATIENCE):
+                whole, own = _timed(model, images)
+                wholes.append(whole)
+                features.append(own)
+        return median(wholes), median(features)
 
-    # not by calling it: a compiled network would be compiled anew for one image, and is not what users restore
-    whole = model.forward
+    one, own_one = median_times(1)
+    batch, own_batch = median_times(batch_size)
     return Cost(
-        latency_ms=1000 * median_time(whole, 1),
-        throughput=batch_size / median_time(whole, batch_size),
-        feature_latency_ms=1000 * median_time(model.features, 1),
-        feature_throughput=batch_size / median_time(model.features, batch_size),
+        latency_ms=1000 * one,
+        throughput=batch_size / batch,
+        feature_latency_ms=1000 * own_one,
+        feature_throughput=batch_size / own_batch,
     )
+
+
+def _timed(model: Classifier, images: Tensor) -> tuple[float, float]:
+    """Seconds for the whole and, of these, for the feature extractor.
+
+    By its two parts: a compiled network would be compiled anew for one image, and is not what users restore.
+    """
+    began = time.perf_counter()
+    features = model.features(images)
+    _finish(images.device)
+    middle = time.perf_counter()
+    model.classifier(features)
+    _finish(images.device)
+    return time.perf_counter() - began, middle - began
 
 
 def _finish(device: torch.device) -> None:
