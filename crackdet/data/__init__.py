@@ -75,6 +75,9 @@ def load_splits(data: Data, runtime: Runtime, expected: str | None = None) -> di
     if expected not in (None, fingerprint(photographs)):
         raise UserError("data: the photographs have changed since the command began; give it again")
     splits = split(photographs, data)
+    if source.left_out:
+        places = ", ".join(source.left_out)
+        _warn_once(f"data: the images in {places} are left out: those folders are not named after a class or a split")
     for remark in remarks(splits):
         _warn_once(remark)
     everything = [photograph for members in splits.values() for photograph in members]

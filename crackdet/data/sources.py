@@ -58,6 +58,10 @@ class Source(Protocol):
     def name(self) -> str:
         """What it is, in a word or a path."""
 
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Places whose images `photographs` has passed over."""
+
     def photographs(self) -> list[Photograph]:
         """All of them, in canonical order.
 
@@ -102,6 +106,7 @@ class SyntheticSource:
     """Drawn concrete: see `crackdet.data.synthetic`."""
 
     name = "drawn"
+    left_out = ()
 
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
@@ -189,20 +194,31 @@ class _Files:
 
 
 class FolderSource(_Files):
-    """`root/[split/]<class>/**/image`."""
+    """`root/[split/]<class>/**/image`, or `root/<class>/<split>/**/image`."""
 
     def __init__(self, data: FolderData, cache: Path) -> None:
         super().__init__(data.root, cache)
         self.data = data
+        self.passed: list[Path] = []  # folders that are of no class
         self.meaning = {_plain(name): False for name in data.no_crack_names}
-        self.meaning |= {_plain(name): True for name in data.crack_names}
+        for name in data.crack_names:
+            if _plain(name) in self.meaning:
+                raise UserError(
+                    f"data.crack_names, data.no_crack_names: {name} is in both; the images of a folder are of one class"
+                )
+            self.meaning[_plain(name)] = True
 
     def photographs(self) -> list[Photograph]:
-        folders = sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = _folders(self.root)
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
+        passed = [path for path in folders if path not in splits] if splits else []
         found: list[Photograph] = []
         for folder, split in splits.items() if splits else {self.root: None}.items():
             found += self._read_classes(folder, split)
+            passed += [path for path in _folders(folder) if _plain(path.name) not in self.meaning]
+        if not splits:
+            found = self._with_inner_splits(found)
+        self.passed = passed
         if self.data.groups is not None:
             groups = self._read_groups(self.data.groups)
             for photograph in found:
@@ -223,9 +239,9 @@ class FolderSource(_Files):
         return self.mask_at(folder / photograph.name, photograph, image_size)
 
     def _read_classes(self, folder: Path, split: str | None) -> Iterator[Photograph]:
-        classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and _plain(path.name) in self.meaning]
+        classes = [path for path in _folders(folder) if _plain(path.name) in self.meaning]
         if not classes:
-            there = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "no folder"
+            there = ", ".join(path.name for path in _folders(folder)) or "no folder"
             raise UserError(
                 f"data.root={self.data.root}: {folder} holds no folder named after a class, but {there}; say what "
                 "they mean, as in data.crack_names=[broken] data.no_crack_names=[whole]"
@@ -236,6 +252,30 @@ class FolderSource(_Files):
                 raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
             crack = self.meaning[_plain(path.name)]
             yield from (Photograph(name, crack, "", split) for name in images)
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        return [path.relative_to(self.root).as_posix() for path in self.passed if self._holds_photographs(path)]
+
+    def _with_inner_splits(self, found: list[Photograph]) -> list[Photograph]:
+        """The photographs with the splits that folders in the class folders say: all of them do, or none."""
+        said = [SPLIT_FOLDERS.get(one.name.split("/")[1].lower()) for one in found]
+        if None in said and any(said):
+            with_one, without = (
+                next(one.name for one, split in zip(found, said, strict=True) if bool(split) is wanted)
+                for wanted in (True, False)
+            )
+            raise UserError(
+                f"data.root={self.data.root}: {with_one} is in a folder named after a split and {without} is not; "
+                "name one for every image, or for none"
+            )
+        return [one._replace(split=split) for one, split in zip(found, said, strict=True)]
+
+    def _holds_photographs(self, folder: Path) -> bool:
+        """Whether a folder in which there are no masks has an image in it."""
+        if self.data.masks is not None and (self.root / Path(self.data.masks).expanduser()).is_relative_to(folder):
+            return False
+        return any(names for _, names in images_below(folder, lambda error: None))
 
     def _read_groups(self, column: str) -> dict[str, str]:
         path = self.root / self.data.manifest
@@ -264,6 +304,8 @@ class FolderSource(_Files):
 class ArticleSource(_Files):
     """`root/<split>/images/image`, labelled by file name."""
 
+    left_out = ()
+
     def __init__(self, data: ArticleData, cache: Path) -> None:
         super().__init__(data.root, cache)
         self.data = data
@@ -286,6 +328,10 @@ class ArticleSource(_Files):
             return None
         split, _images, *inside = Path(photograph.name).parts
         return self.mask_at(self.root.joinpath(split, self.data.masks, *inside), photograph, image_size)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def images_below(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:

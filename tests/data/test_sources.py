@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 import pytest
 
-from crackdet.data import data_fingerprint
+from crackdet.data import data_fingerprint, load_splits
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources import Photograph, open_source
 from crackdet.errors import UserError
@@ -152,6 +152,34 @@ def test_split_folders_give_the_splits(train: str, valid: str, tmp_path: Path, l
     assert found(listing(folder(root))) == {
         name: (name.split("/")[1] == "crack", expected[name.split("/")[0]]) for name in names(root)
     }
+
+
+def test_splits_may_be_folders_of_the_classes(tmp_path: Path, listing: Listing) -> None:
+    inside = fill(tmp_path / "inside", {"crack/train": 2, "intact/train": 2, "crack/val": 1, "intact/Valid/deep": 1})
+    outside = fill(tmp_path / "outside", {"train/crack": 2, "train/intact": 2, "val/crack": 1, "val/intact": 1})
+    splits = [sorted((p.crack, p.split) for p in listing(folder(root))) for root in (inside, outside)]
+    assert splits[0] == splits[1] and {split for _, split in splits[0]} == {"train", "valid"}
+
+
+def test_images_beside_splits_in_a_class_are_refused(tmp_path: Path, listing: Listing) -> None:
+    root = fill(tmp_path / "data", {"crack/train": 2, "intact": 2})
+    with pytest.raises(UserError, match=r"crack/train/\S+ is in a folder named after a split and intact/\S+ is not"):
+        listing(folder(root))
+
+
+def test_a_name_that_stands_for_both_classes_is_refused(root: Path, listing: Listing) -> None:
+    with pytest.raises(UserError, match=r"data.crack_names, data.no_crack_names: Non-Crack is in both"):
+        listing(folder(root, crack_names=["crack", "Non-Crack"]))
+
+
+def test_folders_with_images_that_are_of_no_class_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kinds = {"train/crack": 4, "train/intact": 4, "train/unsure": 1, "more cracks/deep": 1, "outlines/train": 1}
+    root = fill(tmp_path / "data", kinds)
+    (root / "notes").mkdir()
+    (root / "notes/read.txt").write_text("of no interest")
+    data = folder(root, masks="outlines", image_size=8)
+    load_splits(data, Runtime(cache=str(tmp_path / "cache")))
+    assert "the images in more cracks, train/unsure are left out" in caplog.text
 
 
 def test_photographs_are_listed_without_looking_at_their_names(root: Path, listing: Listing) -> None:
