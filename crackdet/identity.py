@@ -6,7 +6,6 @@ plus the fingerprint of the data. Its SHA-256 names the run.
 """
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from crackdet.errors import UserError
 from crackdet.files import file_digest
 from crackdet.schema import PATHS, Config, UserModel, to_dict
+from crackdet.source import source_digest
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
 LEFT_OUT = ("runtime", "tracker", "sweep", "hydra")
@@ -78,43 +78,6 @@ def identify(config: Config, fingerprint: str) -> Identity:
 def is_weights_file(weights: str) -> bool:
     """Whether `model.weights` means a file rather than one of torchvision's names."""
     return weights.endswith(WEIGHT_FILES) or "/" in weights
-
-
-def source_digest(target: str) -> str:
-    """SHA-256 of the source of the module that defines a user's class: other code is another network."""
-    return file_digest(source_file(target))
-
-
-def check_source(target: str, digest: str | None, what: str) -> None:
-    """Refuses code that is not what weights were trained with: they would make another network of it.
-
-    `digest` is that of the code then, or None where that is not known; `what` has the weights.
-
-    Raises:
-        UserError: where it is other code.
-    """
-    if digest is not None and source_digest(target) != digest:
-        raise UserError(
-            f"{what}: {source_file(target)} is not the code that its weights were trained with, and would make another "
-            "network of them; bring that code back, or train again"
-        )
-
-
-def source_file(target: str) -> Path:
-    """The source file of the module that defines a user's class.
-
-    Raises:
-        UserError: where it cannot be found.
-    """
-    from crackdet.config import locate  # imports OmegaConf, which recognising a finished run does without
-
-    try:  # by the object rather than the path, which may name a package that only imports it
-        source = inspect.getsourcefile(inspect.unwrap(locate(target)))
-    except TypeError:
-        source = None
-    if source is None:
-        raise UserError(f"model._target_={target}: the source of its module cannot be found")
-    return Path(source)
 
 
 def _exact_weights(config: Config) -> str | None:

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from crackdet.compose import compose
 from crackdet.config import parse
 from crackdet.errors import UserError
-from crackdet.identity import Identity, check_source, identify, source_digest
+from crackdet.files import file_digest
+from crackdet.identity import Identity, identify
 from crackdet.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
+from crackdet.source import check_source, source_digest
+from crackdet.sweep.memo import what_it_read
 
 FINGERPRINT = "of the data"
 DEFAULT = {group: next(iter(options.values())) for group, options in GROUPS.items()}
@@ -251,6 +254,30 @@ def test_other_source_of_a_network_of_ones_own_makes_another_run(
     assert run_id(config) != before
 
 
+def test_what_a_network_of_ones_own_imports_is_part_of_it(own: Callable[..., Config], tmp_path: Path) -> None:
+    (source,) = tmp_path.glob("*/net.py")
+    package = source.parent
+    source.write_text("from . import parts\nimport torch\n" + NETWORK)
+    (package / "parts.py").write_text(f"def late():\n    from {package.name}.deep.down import depth\n")
+    (package / "deep").mkdir()
+    (package / "deep/down.py").write_text("depth = 1\n")  # in a package without a file of its own
+    (package / "unrelated.py").write_text("other = 1\n")
+    config = own()
+    ids = {run_id(config)}
+    assert {Path(path).name for path in what_it_read(config)} >= {"net.py", "parts.py", "down.py"}
+    for edited, makes_another in (("parts.py", True), ("deep/down.py", True), ("unrelated.py", False)):
+        with (package / edited).open("a") as file:
+            file.write("# edited\n")
+        assert (run_id(config) not in ids) is makes_another
+        ids.add(run_id(config))
+
+
+def test_a_network_that_imports_itself_in_a_circle_is_one_too(own: Callable[..., Config], tmp_path: Path) -> None:
+    (source,) = tmp_path.glob("*/net.py")
+    source.write_text(f"import {source.parent.name}.net\nfrom .net import *\n" + NETWORK)
+    assert source_digest(own().model.target) == file_digest(source)  # type: ignore[union-attr]
+
+
 def test_weights_are_not_given_to_other_code(own: Callable[..., Config], tmp_path: Path) -> None:
     target = own().model.target  # type: ignore[union-attr]
     digest = source_digest(target)
@@ -258,7 +285,9 @@ def test_weights_are_not_given_to_other_code(own: Callable[..., Config], tmp_pat
     check_source(target, None, "a run of before this was known")
     (source,) = tmp_path.glob("*/net.py")
     source.write_text(NETWORK + "# edited\n")
-    with pytest.raises(UserError, match=r"the run: .*net\.py is not the code that its weights were trained with"):
+    with pytest.raises(
+        UserError, match=r"the run: .*net\.py, or what it imports, is not the code that its weights were trained with"
+    ):
         check_source(target, digest, "the run")
 
 

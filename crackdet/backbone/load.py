@@ -10,8 +10,8 @@ from crackdet.backbone.network import Backbone, with_frozen_batchnorm
 from crackdet.config import parse_model
 from crackdet.errors import UserError
 from crackdet.files import file_digest
-from crackdet.identity import check_source
 from crackdet.models import weights as weight_files
+from crackdet.source import check_source
 
 
 def load(

@@ -13,9 +13,9 @@ from crackdet.config import parse
 from crackdet.data.decode import BadImage
 from crackdet.errors import UserError
 from crackdet.files import read_csv, read_json
-from crackdet.identity import check_source
 from crackdet.inference.pictures import each
 from crackdet.schema import Config, flatten
+from crackdet.source import check_source
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.measures import probabilities
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.files import SETTLED
-from crackdet.identity import is_weights_file, source_file
+from crackdet.identity import is_weights_file
 from crackdet.schema import ArticleData, Config, FolderData, UserModel
+from crackdet.source import source_files
 from crackdet.store import Run, RunStore
 
 if TYPE_CHECKING:  # OmegaConf takes longer to import than to recognise a run
@@ -195,7 +196,7 @@ def what_it_read(config: Config) -> list[str]:
     elif weights is not None and (found := importlib.util.find_spec("torchvision")) and found.origin:
         reads.append(Path(found.origin).with_name("version.py"))  # says what DEFAULT means
     if isinstance(config.model, UserModel):
-        reads.append(source_file(config.model.target))
+        reads += source_files(config.model.target).values()
     return [str(path.absolute()) for path in reads]
 
 

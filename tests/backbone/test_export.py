@@ -241,7 +241,7 @@ def test_the_weights_of_ones_own_network_are_not_given_to_other_code(
 ) -> None:
     run = own("ChannelsLast")
     export(run, tmp_path / "backbone", trust=True)
-    monkeypatch.setattr("crackdet.identity.source_digest", lambda _: "that of edited code")
+    monkeypatch.setattr("crackdet.source.source_digest", lambda _: "that of edited code")
     for action in (
         lambda: export(run, tmp_path / "another", trust=True),
         lambda: LoadedRun(run, trust=True).model("cpu"),
