@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,18 @@ class SweepRecord:
     def file(self) -> Path:
         return self.directory / "runs.jsonl"
 
-    def make(self) -> None:
-        """Makes the folder.
+    def make(self, store: Path) -> None:
+        """Makes the folder, for runs in this store.
 
         Raises:
-            UserError: where that cannot be.
+            UserError: where that cannot be, or the folder is of a sweep in another store: it is shown as one.
         """
+        former = self.store()
+        if former is not None and former.is_dir() and former.resolve() != store.resolve():
+            raise UserError(
+                f"hydra.sweep.dir={self.directory}: is of a sweep whose runs are in {former}; "
+                f"give another folder for runs in {store}"
+            )
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -41,7 +47,7 @@ class SweepRecord:
         Raises:
             UserError: where that cannot be written.
         """
-        self.make()
+        self.make(run.root)
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         try:
@@ -61,17 +67,22 @@ class SweepRecord:
 
     def store(self) -> Path | None:
         """The run store of the sweep; None where it has no run yet."""
+        place = None
         for entry in self._lines():
             # from where the folder really is, or, as older records mean it, from where its name says
-            places = [Path(os.path.normpath(at / entry["store"])) for at in (self.directory.resolve(), self.directory)]
-            return next((place for place in places if place.is_dir()), places[-1])
-        return None
+            for at in (self.directory.resolve(), self.directory):
+                place = Path(os.path.normpath(at / entry["store"]))
+                if place.is_dir():
+                    return place
+        return place
 
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self.file.exists():
-            return []
-        entries = []
-        for line in self.file.read_bytes().splitlines():
-            with suppress(ValueError):  # half a line
-                entries.append(json.loads(line))
-        return [entry for entry in entries if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"}]
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self.file.is_file():
+            return
+        with self.file.open("rb") as file:
+            for line in file:
+                entry = None
+                with suppress(ValueError):  # half a line
+                    entry = json.loads(line)
+                if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"}:
+                    yield entry

@@ -34,6 +34,19 @@ def test_the_store_is_found_by_whatever_way_one_comes(tmp_path: Path) -> None:
             assert found is not None and found.samefile(store.root)
 
 
+def test_a_folder_is_of_one_store(tmp_path: Path) -> None:
+    first, second = RunStore(tmp_path / "first"), RunStore(tmp_path / "second")
+    first.root.mkdir()
+    record = SweepRecord(tmp_path / "sweep")
+    record.add(first.run("custom-000000000000"), [])
+    record.add(first.run("custom-000000000001"), [])
+    with pytest.raises(UserError, match=r"hydra\.sweep\.dir=.*sweep: is of a sweep whose runs are in .*first"):
+        record.add(second.run("custom-000000000002"), [])
+    first.root.rename(second.root)  # the same runs elsewhere
+    record.add(second.run("custom-000000000002"), [])
+    assert record.store() == second.root and len(record.runs()) == 3
+
+
 def test_a_record_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     record = SweepRecord(tmp_path)
     record.file.mkdir()

@@ -107,7 +107,7 @@ def sweep(
     if not jobs:
         raise UserError("sweep.exclude leaves nothing to train")
     record = SweepRecord(directory)
-    record.make()
+    record.make(jobs[0].run.root)
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")

@@ -72,7 +72,7 @@ def search(
     if sweep.plan:
         found.show_plan()
         return
-    SweepRecord(directory).make()
+    SweepRecord(directory).make(store.root)
     OmegaConf.save(config, directory / "multirun.yaml")
     status = found.run()
     warn_of_other_images(found.history)
