@@ -59,7 +59,9 @@ def write_copies(backbone: Backbone, folder: Path, onnx: bool, torch_export: boo
     examples = [_photographs(2, size, size), _photographs(1, size, size)]
     if any_size:
         examples += [_photographs(2, size, size + 32), _photographs(3, size + 17, 2 * size)]
-    program = _exported(maps, examples[0], any_size)
+    # a map of one pixel would be taken for one of that size whatever the image
+    traced = max(size, 2 * max(stage.stride for stage in backbone.stages)) if any_size else size
+    program = _exported(maps, _photographs(2, traced, traced), any_size)
     copies = []
     if torch_export:
         every_size = any_size and _takes_all(program, examples)  # torch 2.11 guards the halving of a map

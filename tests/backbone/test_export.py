@@ -307,3 +307,20 @@ def test_ones_own_network_that_is_no_backbone_is_refused(
     own: Callable[[str], Run], tmp_path: Path, name: str, reason: str
 ) -> None:
     assert reason in refusal(lambda: export(own(name), tmp_path / "backbone", trust=True))
+
+
+def test_a_copy_of_a_network_whose_deepest_map_was_one_pixel_takes_larger_images(
+    publish: Publish, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder = tmp_path / "backbone"
+    export(
+        publish("model=torchvision", "model.name=resnet18", "model.weights=null", "data.image_size=32"),
+        folder,
+        onnx=True,
+    )
+    session = onnxruntime.InferenceSession(folder / "backbone.onnx", providers=["CPUExecutionProvider"])
+    deepest = session.get_outputs()[-1]
+    assert not any(isinstance(side, int) for side in deepest.shape[2:]), "not declared to be of one size"
+    *_, found = session.run(None, {"images": torch.rand(1, 3, 96, 64).numpy()})
+    assert found.shape[2:] == (3, 2)
