@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from crackdet.config import parse, register
 from crackdet.errors import UserError
 from crackdet.schema import GROUPS, TRACKERS, Config, Model
-from crackdet.wording import allowed, nearest
+from crackdet.wording import GROUP, allowed, nearest
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -44,7 +44,8 @@ def explain(error: BaseException) -> str:
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
         key, value = match.group(1).lstrip("+~"), match.group(2)
         if limits := allowed(key):
-            return f"{key}={value}: must be {limits}"
+            choice = f"; one is chosen by {key.replace('.', '/')}={value}" if limits == GROUP else ""
+            return f"{key}={value}: must be {limits}{choice}"
     if (match := re.search(r"Could not override '([^']+)'", text)) and not match.group(1).startswith("hydra."):
         return f"{match.group(1)}: unknown key{_belonging(match.group(1))}"
     if match := re.search(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t.*\n?)*)", text):

@@ -7,6 +7,8 @@ from typing import Any, get_args, get_type_hints
 
 from crackdet.schema import GROUPS, Config
 
+GROUP = "a group of settings"
+
 
 def allowed(key: str) -> str:
     """What the schema allows for a dotted key, in words; empty where the schema does not know the key."""
@@ -62,7 +64,7 @@ def describe(kind: Any, metadata: Mapping[str, Any]) -> str:
         if low and high is None:
             text += ", at least one"
     elif not text:
-        text = next((word for key, word in words.items() if key in name), "a group of settings")
+        text = next((word for key, word in words.items() if key in name), GROUP)
     elif "length" in metadata:
         text += ", not empty"
     signs = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}

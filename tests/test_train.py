@@ -98,6 +98,7 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("data.augmentation=flips", "must be a group of settings; one is chosen by data/augmentation=flips"),
         ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a list of whole numbers"),
         ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number above 0"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be a whole number at least 1"),

@@ -11,7 +11,7 @@ from rich.table import Table
 from crackdet.console import plain
 from crackdet.errors import UserError
 from crackdet.store import Run
-from crackdet.summary.columns import Column, chance_text, describe, figure, of_decision, telling, value_text
+from crackdet.summary.columns import TITLES, Column, chance_text, describe, figure, of_decision, telling, value_text
 from crackdet.summary.entries import Entry, differing
 from crackdet.summary.filter import full_key, known_keys, parse_filters, value_of
 from crackdet.wording import nearest
@@ -148,7 +148,9 @@ def _columns(
     }
     if view.columns:
         special = {**start, **more}
-        names = [name if name in special else _known(name, summary.entries, list(special)) for name in view.columns]
+        keys_of = {column.title: key for key, column in special.items()} | {title: key for key, title in TITLES.items()}
+        asked = [keys_of.get(name, name) for name in view.columns]  # as they stand above the table, too
+        names = [name if name in special else _known(name, summary.entries, list(special)) for name in asked]
         return {name: special.get(name) or figure(name) for name in names}
     chosen = {**start, summary.metric: figure(summary.metric)}
     room = width - 5 - RUN + cut - 3 - SETTINGS - 3 - 11

@@ -54,6 +54,9 @@ def test_columns_rows_and_their_order_are_the_users(store: Path) -> None:
     cells = [cells for cells in rows(output) if len(cells) == 5]
     assert [row[2:4] for row in cells] == [["1", "4.2M"]] * 2 + [["2", "41k"]] * 2
     assert "4 of 6 runs meet the filter" in output
+    assert rows(summary(store, "--columns", "run,p,FLOPs")) == rows(
+        summary(store, "--columns", "run,p_value,feature_flops")
+    )
     turned = summary(store, "--columns", "width", "--sort=-width", "--top", "1")
     assert next(cells for cells in rows(turned) if len(cells) == 2)[1] == "4" and "and 5 more" in turned
 
