@@ -77,7 +77,7 @@ def compose(summary: Summary, folder: Path) -> Page:
     recipes = []
     if summary.rankings:
         best, decision = summary.rankings[0][0], summary.decisions[0]
-        chosen = decision.recommended if decision and decision.learned else best
+        chosen = decision.recommended if decision else best
         highest = f"The run with the highest {measure_of(summary.metric).title}"
         recipes = [recipe("The recommended run" if decision and decision.takes(chosen) else highest, chosen)]
         if best.id != chosen.id:

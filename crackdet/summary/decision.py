@@ -23,6 +23,7 @@ from crackdet.summary.statistics import ALPHA, Gap, Interval
 
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
+SAVING = 0.95  # of the best one's computing, at most: for less of a saving nothing is given away
 ALWAYS_ALIKE: Mapping[
     str, Callable[[float], float]
 ] = {  # what a metric is where every image is called a crack, or none: the better of the two
@@ -82,12 +83,13 @@ class Decision:
     standings: Sequence[Standing]  # every run, by rank
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # whether combinations were compared beyond their runs: there are replicates or groups
-    recommended: Entry  # the cheapest of what may stand for the best; to be taken only where that has learned
+    recommended: Entry  # the cheapest of what may stand for the best; the best itself where that has not learned
     alike: int  # networks that nothing tells from the best, itself among them: by themselves or by their combinations
     luck: float  # by how much the best of as many equally good networks is expected to look too good
     compared: int  # combinations that were compared; the others stand behind them
     differing: Sequence[str]  # the settings in which the runs differ, the seed among them
     baseline: float | None  # the metric of one and the same answer for every image; None where that says nothing
+    learned: bool  # whether what the best says of the images is shown to have to do with cracks
 
     @property
     def best(self) -> Entry:
@@ -101,13 +103,8 @@ class Decision:
 
     @property
     def cheaper(self) -> list[Standing]:
-        """Those of them that need less computing than the best."""
-        return [standing for standing in self.equivalent if flops(standing.entry) < flops(self.best)]
-
-    @property
-    def learned(self) -> bool:
-        """Whether the best is shown to do better than one and the same answer for every image."""
-        return self.baseline is None or self.standings[0].interval.low > self.baseline
+        """Those of them that need clearly less computing than the best."""
+        return [standing for standing in self.equivalent if saves(standing.entry, self.best)]
 
     def takes(self, entry: Entry) -> bool:
         """Whether this run is the one to take."""
@@ -166,6 +163,11 @@ def flops(entry: Entry) -> float:
     return UNKNOWN_COST if given is None else float(given)
 
 
+def saves(entry: Entry, other: Entry) -> bool:
+    """Whether a run needs clearly less computing than another."""
+    return flops(entry) <= SAVING * flops(other) < UNKNOWN_COST
+
+
 def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | None:
     """The decision of runs ranked by a metric, the best first; None where results do not name their images."""
     evidence = Evidence(ranking)
@@ -187,6 +189,12 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     alike = [place for place, entry in enumerate(ranking) if place == 0 or id(entry) in left]
     close = {id(standing.entry) for standing in standings if standing.close}
     candidates = [entry for one in combinations if one.close for entry in one.entries if id(entry) in close]
+    best = ranking[0]
+    learned = _learned(evidence, metric)
+    if not learned:
+        candidates = [best]
+    elif any(one.equivalent and any(entry is best for entry in one.entries) for one in combinations):
+        candidates = [best, *(entry for entry in candidates if saves(entry, best))]
     return Decision(
         metric=metric,
         images=evidence.images,
@@ -200,6 +208,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         compared=sum(one.p_value is not None for one in combinations) + 1,
         differing=keys,
         baseline=_baseline(evidence, metric),
+        learned=learned,
     )
 
 
@@ -311,6 +320,23 @@ def _compared(
             )
         )
     return found
+
+
+def _learned(evidence: Evidence, metric: str) -> bool:
+    """Whether the first one's calls, or for the ROC-AUC its scores, are told from chance, being the best of so many."""
+    shared, right = evidence.shared, evidence.right(0)
+    if shared is None or right is None:
+        return True
+    labels, called = shared.labels, shared.labels == right
+    number, cracks = len(labels), int(labels.sum())
+    scores = evidence.scores(0, metric) if metric == "roc_auc" else None
+    if scores is None:
+        p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
+    elif scores.var() > 0:
+        p_value = statistics.normal((scores.mean() - ALWAYS_ALIKE[metric](0)) / np.sqrt(scores.var() / number))
+    else:  # without one mistake, whatever the threshold
+        p_value = statistics.independence(cracks, cracks, cracks, number)
+    return p_value * len(evidence.ranking) < ALPHA
 
 
 def _baseline(evidence: Evidence, metric: str) -> float | None:

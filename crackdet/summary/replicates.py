@@ -64,7 +64,7 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
-def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
+def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap | None]]:
     """Each of the other combinations against the first, p-values corrected for their number."""
     first, *others = share_spread(samples)
     compared = [compare(other, first, groups) for other in others]
@@ -72,8 +72,10 @@ def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -
     return [(p_value, gap) for p_value, (_, gap) in zip(corrected, compared, strict=True)]
 
 
-def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap]:
+def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap | None]:
     """The two-sided p-value that two combinations are equally good, by Welch's test, and how far `one` is behind.
+
+    Of how far images of a single group say nothing.
 
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
     is at least what these allow at all: that of all of them falling to one side.
@@ -88,6 +90,9 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
     mean = float(difference.mean())
     # two images more on which they differ or not, as for single networks: no gap is known exactly
     gap = statistics.gap(mean, whole + 1 / (len(difference) + 2) ** 2, freedom)
+    gap = gap._replace(low=max(gap.low, other.mean - 1), high=min(gap.high, other.mean))  # `one` is in 0 to 1
+    if groups is not None and not groups.any():
+        return 1.0, None
     if telling < 2:
         return 1.0, gap
     least = 2.0 ** (1 - telling)

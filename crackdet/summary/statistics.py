@@ -72,6 +72,23 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     return p_values
 
 
+def independence(hits: int, called: int, cracks: int, number: int) -> float:
+    """The p-value of so many cracks or more among the images called cracks, if calls had nothing to do with cracks.
+
+    Of `number` images `called` are called cracks and `cracks` are; `hits` are both (Fisher's exact test, one-sided:
+    Fisher 1935, J. R. Stat. Soc. 98, 39).
+    """
+    both = np.arange(hits, min(called, cracks) + 1, dtype=float)
+
+    def ways(whole: ArrayLike, part: ArrayLike) -> Floats:
+        """The logarithm of in how many ways a part can be chosen."""
+        found: Floats = -special.betaln(1 + np.subtract(whole, part), 1 + np.asarray(part)) - np.log1p(whole)
+        return found
+
+    likely = ways(cracks, both) + ways(number - cracks, called - both) - ways(number, called)
+    return float(min(np.exp(likely).sum(), 1.0))
+
+
 class Gap(NamedTuple):
     """By how much one network is behind another, judged on the same images."""
 
@@ -115,6 +132,11 @@ def student(difference: float, variance: float, freedom: float) -> float:
     if difference == 0 or freedom < 1 or variance <= 0:
         return 1.0
     return float(2 * special.stdtr(freedom, -abs(difference) / np.sqrt(variance)))
+
+
+def normal(errors: float) -> float:
+    """The one-sided p-value of a value so many standard errors above what chance gives."""
+    return float(special.ndtr(-errors))
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -7,8 +7,9 @@ from crackdet.summary.entries import Entry
 
 if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
-    from crackdet.summary.statistics import Interval
+    from crackdet.summary.statistics import Gap, Interval
 
+VAGUE = 0.2  # of a metric: a network that may be so much worse is not known
 NAMES = {
     "accuracy": "share of photographs judged rightly",
     "f1": "balance of cracks found and alarms that are true (F1)",
@@ -40,10 +41,9 @@ def _advice(decision: "Decision") -> str:
     best, chosen = decision.best, decision.recommended
     number = len(decision.equivalent)
     if not decision.learned:
-        return (
-            f"Take none yet: one and the same answer for every photograph reaches "
-            f"{percent(decision.baseline or 0, decision.images)}, and nothing here is shown to do better."
-        )
+        what = "its scores" if decision.metric == "roc_auc" else "what it calls a crack"
+        of_many = f", being the best of {len(decision.standings)}" if len(decision.standings) > 1 else ""
+        return f"Take none yet: {what} cannot be told from chance{of_many}."
     if len(decision.standings) == 1:
         return "It is the only one that has finished, so there is nothing to choose between yet."
     if chosen.id == best.id:
@@ -53,7 +53,7 @@ def _advice(decision: "Decision") -> str:
             return "Take it: no other network does as well on these photographs, beyond what chance explains."
         if decision.cheaper:
             return f"Take it: {_not_taken(decision)}."
-        return f"Take it: of the {number} networks that chance does not tell apart, none is cheaper to run."
+        return f"Take it: of the {number} networks that chance does not tell apart, none is clearly cheaper to run."
     value = percent(decision.standing(chosen).value, decision.images)
     cost = _cost(best, chosen)
     if decision.standing(chosen).equivalent and decision.combination(best).equivalent:
@@ -68,23 +68,38 @@ def _advice(decision: "Decision") -> str:
 
 def _not_taken(decision: "Decision") -> str:
     """Why cheaper networks that these photographs do not tell from the best are not taken."""
-    cheaper = decision.cheaper
-    several = len(cheaper) > 1
-    those = f"{len(cheaper)} cheaper ones" if several else "a cheaper one"
-    they = "they" if several else "it"
-    alike = [one for one in cheaper if decision.combination(one.entry).equivalent]
-    if alike:
-        least = min(gap.value for one in alike if (gap := decision.gap(one.entry)))
-        behind = f"{_points(least)} or more" if len(alike) > 1 else _points(least)
-        return (
-            f"these photographs do not prove {those} worse, but {they} did worse by {behind}, which is beyond one "
-            "standard error; more photographs would tell"
+    alike = [one for one in decision.cheaper if decision.combination(one.entry).equivalent]
+    behind = [one.gap for one in alike if one.gap and not one.gap.negligible]
+    again = [gap for one in alike if one.close and (gap := decision.combination(one.entry).gap)]
+    said = []
+    if number := len(decision.cheaper) - len(alike):
+        they, their = ("they do", "their") if number > 1 else ("it does", "its")
+        worse = f"{they} worse from group to group of photographs"
+        if decision.has_replicates:
+            worse = f"trained again from other seeds {their} settings do worse on average"
+        said.append(f"these photographs alone do not tell {_cheaper(number)} from it, but {worse}")
+    if behind:
+        they = "they" if len(behind) > 1 else "it"
+        said.append(
+            f"these photographs do not prove {_cheaper(len(behind))} worse, but {they} did worse by {_least(behind)}, "
+            "which is beyond one standard error; more photographs would tell"
         )
-    if not decision.has_replicates:
-        worse = f"{they} {'do' if several else 'does'} worse from group to group of photographs"
-    else:
-        worse = f"trained again from other seeds {'their' if several else 'its'} settings do worse on average"
-    return f"these photographs alone do not tell {those} from it, but {worse}"
+    if again:
+        more = "seeds" if decision.has_replicates else "groups of photographs"
+        said.append(
+            f"the settings of {_cheaper(len(again))} are not proved worse, but did worse on average by "
+            f"{_least(again)}, which is beyond one standard error; more {more} would tell"
+        )
+    return "; ".join(said)
+
+
+def _cheaper(number: int) -> str:
+    return f"{number} cheaper ones" if number > 1 else "a cheaper one"
+
+
+def _least(gaps: Sequence["Gap"]) -> str:
+    least = _points(min(gap.value for gap in gaps))
+    return f"{least} or more" if len(gaps) > 1 else least
 
 
 def _reach(decision: "Decision") -> str:
@@ -92,12 +107,18 @@ def _reach(decision: "Decision") -> str:
     gap = decision.gap(decision.recommended)
     if gap is None:
         return ""
+    if gap.high > VAGUE:
+        return " (these are too few to say how much worse it may be)"
     worse = f"it may be up to {_points(gap.high)} worse"
     return f" ({worse}, or {_points(-gap.low)} better)" if gap.low < 0 else f" ({worse})"
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.2g} points"
+    return f"{_short(100 * share)} points"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"
 
 
 def _cost(best: Entry, chosen: Entry) -> str:
@@ -107,7 +128,7 @@ def _cost(best: Entry, chosen: Entry) -> str:
     ratio = before / after
     listed = f"({operations(after)} instead of {operations(before)} operations a photograph)"
     if ratio < 1:
-        return f"it needs {1 / ratio:.2g} times the computing {listed}"
+        return f"it needs {_short(1 / ratio)} times the computing {listed}"
     if ratio == 1:
         return f"it needs as much computing ({operations(before)} operations a photograph)"
     return f"it needs only {_share(1 / ratio)} of the computing {listed}"
@@ -133,6 +154,12 @@ def notes(decision: "Decision") -> list[str]:
             said.append(f"{what}; trained again, {others} of the {count - 1} others cannot be told from the best one.")
         else:
             said.append(f"{what}; trained again, the best one can be told from all others.")
+    best = decision.standings[0].value
+    if decision.learned and decision.baseline is not None and decision.baseline >= best:
+        said.append(
+            f"One and the same answer for every photograph reaches {percent(decision.baseline, decision.images)} as "
+            "well, since one class is rare: another metric tells networks apart better (--by f1)."
+        )
     if decision.groups == 1:
         said.append("The photographs are all of one group: what they say of others is not known.")
     elif decision.groups is not None:
@@ -178,7 +205,7 @@ def listing(names: Sequence[str], most: int = 5) -> str:
 
 
 def _share(ratio: float) -> str:
-    return f"{100 * ratio:.2g} %"
+    return f"{_short(100 * ratio)} %"
 
 
 def _digits(images: int) -> int:

@@ -119,14 +119,14 @@ def _standing(entry: Entry, decision: "Decision | None") -> dict[str, Any]:
 
 
 def _decision(decision: "Decision") -> dict[str, Any]:
-    gap = decision.gap(decision.recommended)
+    gap = decision.gap(decision.recommended) if decision.learned else None
     return {
         "metric": decision.metric,
         "valid_images": decision.images,
         "valid_digest": decision.best.result.get("valid_digest"),
         "groups": decision.groups,
         "best": decision.best.id,
-        "recommended": decision.recommended.id,
+        "recommended": decision.recommended.id if decision.learned else None,
         "equivalent": [standing.entry.id for standing in decision.equivalent],
         "gap": None if gap is None else gap._asdict(),
         "learned": decision.learned,

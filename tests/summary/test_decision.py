@@ -11,6 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 import crackdet
+from crackdet.report import write_report
 from crackdet.store import Run
 from crackdet.summary import evidence, summarise
 from crackdet.summary.decision import Decision
@@ -200,17 +201,65 @@ def test_half_a_point_is_not_too_much_for_a_cheaper_network(tmp_path: Path) -> N
     assert decision.recommended.result["feature_flops"] == 10
 
 
-def test_networks_that_have_learned_nothing_are_not_recommended(tmp_path: Path) -> None:
-    for width in range(2):
-        publish(tmp_path, LABELS, np.where(np.random.default_rng(width).random(300) < 0.5, 1.0, -1.0), width=width)
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "recall", "roc_auc"])
+def test_networks_that_have_learned_nothing_are_not_recommended(tmp_path: Path, metric: str) -> None:
+    for width in range(30):
+        publish(tmp_path, LABELS, np.random.default_rng(width).normal(size=300), 30 - width, width=width)
+    publish(tmp_path, LABELS, np.full(300, 1.0), 1, width=30)  # it finds every crack
+    summary = summarise(tmp_path, metric)
+    decision = decided(tmp_path, metric)
+    assert not decision.learned and decision.recommended.id == decision.best.id
+    assert decision.sentences[1].startswith("Take none yet") and "being the best of 31" in decision.sentences[1]
+    summary.write(tmp_path)
+    content = json.loads((tmp_path / "summary.json").read_text())
+    assert content["decisions"][0]["recommended"] is None and not any(run["recommended"] for run in content["runs"])
+    page = write_report(tmp_path, tmp_path / "report.html", metric).read_text()
+    assert "Take none yet" in page and "recommended</span>" not in page
+
+
+def test_where_one_class_is_rare_a_network_is_told_from_chance_by_what_it_finds(tmp_path: Path) -> None:
+    labels = np.arange(300) % 20 == 0
+    for width, found in enumerate((6, 0)):
+        logits = np.full(300, -1.0)
+        logits[np.flatnonzero(labels)[:found]] = 1
+        logits[np.flatnonzero(~labels)[:7]] = 1
+        publish(tmp_path, labels, logits, width=width)
     decision = decided(tmp_path)
-    assert (
-        not decision.learned and decision.sentences[1].startswith("Take none yet") and "50.0 %" in decision.sentences[1]
-    )
-    few = np.arange(300) % 20 == 0  # all are right on 95 %, whatever they are shown
-    publish(tmp_path, few, np.full(300, -1.0), width=3)
-    found = summarise(tmp_path).decisions[1]
-    assert found is not None and found.baseline == 0.95 and not found.learned
+    assert decision.learned and decision.best.setting("model.width") == 0
+    assert decision.baseline == 0.95 > decision.best.accuracy
+    assert any("same answer for every photograph reaches 95.0 %" in note for note in decision.notes)
+
+
+def test_no_dearer_network_is_taken_whose_combination_may_be_as_good_as_the_best_ones(tmp_path: Path) -> None:
+    """The best run is one of three of which the others have failed; those of the dearer network are all good."""
+    for seed, mistakes in enumerate((5, 30, 30)):
+        publish(tmp_path, LABELS, wrong(mistakes, 100), 10, width=0, seed=seed)
+        publish(tmp_path, LABELS, wrong(6, 200), 1000, width=1, seed=seed)
+    decision = decided(tmp_path)
+    assert decision.combinations[0].settings == {"model.width": 1} and decision.combinations[1].equivalent
+    assert not decision.combinations[1].close, "the case that this test is about"
+    assert decision.recommended.id == decision.best.id and decision.best.setting("model.width") == 0
+
+
+def test_a_saving_too_small_to_matter_costs_no_accuracy(tmp_path: Path) -> None:
+    for width, (mistakes, flops) in enumerate([(4, 998), (3, 1000)]):
+        publish(tmp_path, LABELS, wrong(mistakes), flops, width=width)
+    assert decided(tmp_path).recommended.result["feature_flops"] == 1000
+
+
+def test_how_far_behind_a_network_is_stays_possible(tmp_path: Path) -> None:
+    """Of two groups, or two runs, hardly anything is known."""
+    for width in range(2):
+        publish(
+            tmp_path,
+            LABELS,
+            wrong(4 + width),
+            10 + width,
+            ["left" if n < 3 else "right" for n in range(300)],
+            width=width,
+        )
+    gap = decided(tmp_path).combinations[1].gap
+    assert gap is not None and -1 <= gap.low < gap.value < gap.high <= 1
 
 
 def test_files_and_data_frame_say_the_same(tmp_path: Path) -> None:

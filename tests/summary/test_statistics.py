@@ -62,6 +62,16 @@ def test_one_run_on_separate_images_has_wilsons_interval() -> None:
     assert interval == pytest.approx((float(low), float(high)), abs=1e-3)
 
 
+@given(st.data())
+def test_calls_are_told_from_chance_as_by_fishers_test(data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, 300))
+    cracks, called = data.draw(st.integers(0, number)), data.draw(st.integers(0, number))
+    hits = data.draw(st.integers(max(0, cracks + called - number), min(cracks, called)))
+    table = [[hits, called - hits], [cracks - hits, number - cracks - called + hits]]
+    expected = stats.fisher_exact(table, alternative="greater").pvalue
+    assert statistics.independence(hits, called, cracks, number) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
 def test_groups_of_equal_images_count_as_one_image_each() -> None:
     random = np.random.default_rng(0)
     few = (random.random((3, 40)) < 0.8).astype(float)
