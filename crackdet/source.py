@@ -11,13 +11,14 @@ import inspect
 import json
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from crackdet.errors import UserError
 from crackdet.files import file_digest
 
+PACKAGE = "__init__.py"
 INSTALLED = ("site-packages", "dist-packages")
 NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parent)
 
@@ -44,6 +45,11 @@ def source_files(target: str) -> dict[str, Path]:
     """
     name, file = _definition(target)
     found, left = {name: file}, [name]
+    named = target.rpartition(".")[0]  # may make the class of what another module defines; a package only passes it on
+    place = _find(named) if named not in found else None
+    if place is not None and place.name != PACKAGE:
+        found[named] = place
+        left.append(named)
     while left:
         importer = left.pop()
         if found[importer].suffix != ".py" or not _is_own(found[importer]):
@@ -58,13 +64,16 @@ def source_files(target: str) -> dict[str, Path]:
 def check_source(target: str, digest: str | None, what: str) -> None:
     """Refuses code that is not what weights were trained with: they would make another network of it.
 
-    `digest` is that of the code then, or None where that is not known; `what` has the weights.
+    `digest` is that of the code then, of old of the one file that defines the class, or None where that is not known;
+    `what` has the weights.
 
     Raises:
         UserError: where it is other code.
     """
-    if digest is not None and source_digest(target) != digest:
-        _, file = _definition(target)
+    if digest is None:
+        return
+    _, file = _definition(target)
+    if digest not in (source_digest(target), file_digest(file)):
         raise UserError(
             f"{what}: {file}, or what it imports, is not the code that its weights were trained with, and would make "
             "another network of them; bring that code back, or train again"
@@ -77,49 +86,61 @@ def _definition(target: str) -> tuple[str, Path]:
 
     try:
         found = inspect.unwrap(locate(target))
-        name, file = found.__module__, inspect.getsourcefile(found)
+        name, file = found.__module__, Path(inspect.getsourcefile(found) or "")
     except (TypeError, AttributeError):
-        file = None
-    if file is None:
+        name, file = "", Path()
+    if not file.is_file():
         raise UserError(f"model._target_={target}: the source of its module cannot be found")
-    return name, Path(file)
+    return name, file
 
 
 def _imports(name: str, file: Path) -> Iterator[tuple[str, Path]]:
     """The modules of the user's that one names in its imports, wherever in it they stand."""
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    package = name if file.name == PACKAGE else name.rpartition(".")[0]
+    status = file.stat()
+    for level, module, inner in _named(file, status.st_size, status.st_mtime_ns):
+        if level > package.count(".") + 1 or (level and not package):
+            continue  # beyond the outermost package: it would fail
+        absolute = importlib.util.resolve_name("." * level + module, package) if level else module
+        for one in (f"{absolute}.{inner}", absolute) if inner else (absolute,):
+            if (place := _find(one)) is not None:  # a module of the package, or else a name in it
+                yield one, place
+                break
+
+
+@lru_cache(maxsize=1000)
+def _named(file: Path, _size: int, _changed: int) -> list[tuple[int, str, str]]:
+    """What the imports of a file, of this size and time, name: how many packages up, a module, and a name in it."""
     try:
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
     except (SyntaxError, ValueError):  # of a module that is named and cannot be imported
-        return
+        return []
+    found = [(0, alias.name, "") for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     for node in nodes:
-        named: list[str] = []
-        if isinstance(node, ast.Import):
-            named = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            if node.level > package.count(".") + 1 or (node.level and not package):
-                continue  # beyond the outermost package: it would fail
-            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            within = [f"{module}.{alias.name}" for alias in node.names]
-            named = [inner if _find(inner) else module for inner in within]  # a module of the package, or a name in it
-        for one in named:
-            spec = _find(one)
-            if spec is not None and spec.origin is not None:
-                yield one, Path(spec.origin)
+        if isinstance(node, ast.ImportFrom):
+            found += [(node.level, node.module or "", alias.name) for alias in node.names]
+    return found
 
 
-@cache
-def _find(name: str) -> ModuleSpec | None:
-    """Where a module of the user's is; its packages are not imported for that."""
-    spec, path = None, None
-    for end in (*(place for place, letter in enumerate(name) if letter == "."), len(name)):
-        spec = PathFinder.find_spec(name[:end], path)
-        if spec is None or (spec.origin is not None and not _is_own(Path(spec.origin))):
+def _find(name: str) -> Path | None:
+    """The file of a module of the user's; of its packages none is imported for that."""
+    first, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):
+        return None
+    for part in rest:  # by itself: by its whole name Python would look into what has been imported so far
+        if spec is None or spec.submodule_search_locations is None or not _may_be_own(spec):
             return None
-        path = spec.submodule_search_locations
-        if path is None and end < len(name):
-            return None
-    return spec
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
+    if spec is None or not spec.has_location or spec.origin is None or not _may_be_own(spec):
+        return None
+    file = Path(spec.origin)
+    return file if file.is_file() else None  # not in an archive
+
+
+def _may_be_own(spec: ModuleSpec) -> bool:
+    return spec.origin is None or _is_own(Path(spec.origin))
 
 
 def _is_own(file: Path) -> bool:

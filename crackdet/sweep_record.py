@@ -34,6 +34,9 @@ class SweepRecord:
                 f"hydra.sweep.dir={self.directory}: is of a sweep whose runs are in {former}; "
                 f"give another folder for runs in {store}"
             )
+        self._make_folder()
+
+    def _make_folder(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -47,7 +50,7 @@ class SweepRecord:
         Raises:
             UserError: where that cannot be written.
         """
-        self.make(run.root)
+        self._make_folder()
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         try:
@@ -84,5 +87,5 @@ class SweepRecord:
                 entry = None
                 with suppress(ValueError):  # half a line
                     entry = json.loads(line)
-                if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"}:
+                if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"} and entry["store"]:
                     yield entry

@@ -16,7 +16,7 @@ from crackdet.errors import UserError
 from crackdet.files import file_digest
 from crackdet.identity import Identity, identify
 from crackdet.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
-from crackdet.source import check_source, source_digest
+from crackdet.source import check_source, source_digest, source_files
 from crackdet.sweep.memo import what_it_read
 
 FINGERPRINT = "of the data"
@@ -270,6 +270,42 @@ def test_what_a_network_of_ones_own_imports_is_part_of_it(own: Callable[..., Con
             file.write("# edited\n")
         assert (run_id(config) not in ids) is makes_another
         ids.add(run_id(config))
+
+
+def test_what_an_import_names_is_found_though_no_process_has_imported_it(
+    own: Callable[..., Config], tmp_path: Path
+) -> None:
+    """In folders without a file of their own, within a package that only the import names."""
+    (source,) = tmp_path.glob("*/net.py")
+    (tmp_path / "beside" / "deep").mkdir(parents=True)
+    (tmp_path / "beside" / "deep" / "down.py").write_text("depth = 1\n")
+    source.write_text(
+        NETWORK + "\ndef late():\n    from beside.deep.down import depth\n    import time, zlib, nowhere.at.all\n"
+    )
+    (tmp_path / "time.py").write_text("not = Python, and never loaded: that of Python comes first\n")
+    assert [path.name for path in source_files(own().model.target).values()] == ["net.py", "down.py"]  # type: ignore[union-attr]
+
+
+def test_the_file_that_a_target_names_counts_where_another_makes_the_class(
+    own: Callable[..., Config], tmp_path: Path
+) -> None:
+    (source,) = tmp_path.glob("*/net.py")
+    (source.parent / "making.py").write_text("def made(one):\n    class Made(one):\n        pass\n    return Made\n")
+    source.write_text("from .making import made\n\n@made" + NETWORK)
+    config = own()
+    before = run_id(config)
+    with source.open("a") as file:
+        file.write("# edited\n")
+    assert run_id(config) != before
+
+
+def test_weights_of_when_only_one_file_counted_are_given_out(own: Callable[..., Config], tmp_path: Path) -> None:
+    (source,) = tmp_path.glob("*/net.py")
+    source.write_text("from . import parts\n" + NETWORK)
+    (source.parent / "parts.py").write_text("depth = 1\n")
+    target = own().model.target  # type: ignore[union-attr]
+    assert source_digest(target) != file_digest(source)
+    check_source(target, file_digest(source), "the run")
 
 
 def test_a_network_that_imports_itself_in_a_circle_is_one_too(own: Callable[..., Config], tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ def test_a_folder_is_of_one_store(tmp_path: Path) -> None:
     record.add(first.run("custom-000000000000"), [])
     record.add(first.run("custom-000000000001"), [])
     with pytest.raises(UserError, match=r"hydra\.sweep\.dir=.*sweep: is of a sweep whose runs are in .*first"):
-        record.add(second.run("custom-000000000002"), [])
+        record.make(second.root)
+    record.make(first.root)
     first.root.rename(second.root)  # the same runs elsewhere
+    record.make(second.root)
     record.add(second.run("custom-000000000002"), [])
     assert record.store() == second.root and len(record.runs()) == 3
 

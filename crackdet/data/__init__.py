@@ -77,7 +77,7 @@ def load_splits(data: Data, runtime: Runtime, expected: str | None = None) -> di
     splits = split(photographs, data)
     if source.left_out:
         places = ", ".join(source.left_out)
-        _warn_once(f"data: the images in {places} are left out: those folders are not named after a class or a split")
+        _warn_once(f"data: the images in {places} are left out: they lie in no folder of a class, or beside the splits")
     for remark in remarks(splits):
         _warn_once(remark)
     everything = [photograph for members in splits.values() for photograph in members]

@@ -199,7 +199,8 @@ class FolderSource(_Files):
     def __init__(self, data: FolderData, cache: Path) -> None:
         super().__init__(data.root, cache)
         self.data = data
-        self.passed: list[Path] = []  # folders that are of no class
+        self.read_from: list[Path] = []  # folders of classes
+        self.passed: list[Path] = []  # folders that are of none
         self.meaning = {_plain(name): False for name in data.no_crack_names}
         for name in data.crack_names:
             if _plain(name) in self.meaning:
@@ -213,9 +214,11 @@ class FolderSource(_Files):
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
         passed = [path for path in folders if path not in splits] if splits else []
         found: list[Photograph] = []
+        self.read_from = []
         for folder, split in splits.items() if splits else {self.root: None}.items():
             found += self._read_classes(folder, split)
-            passed += [path for path in _folders(folder) if _plain(path.name) not in self.meaning]
+            for path in _folders(folder):
+                (self.read_from if _plain(path.name) in self.meaning else passed).append(path)
         if not splits:
             found = self._with_inner_splits(found)
         self.passed = passed
@@ -255,7 +258,10 @@ class FolderSource(_Files):
 
     @property
     def left_out(self) -> Sequence[str]:
-        return [path.relative_to(self.root).as_posix() for path in self.passed if self._holds_photographs(path)]
+        parents = dict.fromkeys([self.root, *(path.parent for path in self.read_from)])
+        loose = [path / "*" for path in parents if any(is_image(entry.name) for entry in path.iterdir())]
+        folders = [path for path in self.passed if self._holds_photographs(path)]
+        return [path.relative_to(self.root).as_posix() for path in loose + folders]
 
     def _with_inner_splits(self, found: list[Photograph]) -> list[Photograph]:
         """The photographs with the splits that folders in the class folders say: all of them do, or none."""
@@ -272,10 +278,15 @@ class FolderSource(_Files):
         return [one._replace(split=split) for one, split in zip(found, said, strict=True)]
 
     def _holds_photographs(self, folder: Path) -> bool:
-        """Whether a folder in which there are no masks has an image in it."""
-        if self.data.masks is not None and (self.root / Path(self.data.masks).expanduser()).is_relative_to(folder):
+        """Whether an image is in a folder that is no mask, nor read by another way."""
+        real = folder.resolve()
+        if any(path.resolve().is_relative_to(real) for path in self.read_from):
             return False
-        return any(names for _, names in images_below(folder, lambda error: None))
+        masks = (self.root / Path(self.data.masks).expanduser()).resolve() if self.data.masks is not None else None
+        return any(
+            names and (masks is None or not Path(place).resolve().is_relative_to(masks))
+            for place, names in images_below(folder, lambda error: None)
+        )
 
     def _read_groups(self, column: str) -> dict[str, str]:
         path = self.root / self.data.manifest

@@ -7,6 +7,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from crackdet.console import refuse
+from crackdet.errors import UserError
+from crackdet.sweep_record import SweepRecord
 
 # folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
 unfinished: list[tuple[Path, bool]] = []
@@ -24,6 +26,10 @@ class SummaryCallback(Callback):
             for key in ("plan", "zip", "exclude"):
                 if config.sweep.get(key):
                     refuse(f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna")
+            try:
+                SweepRecord(Path(config.hydra.sweep.dir)).make(Path(config.runtime.store).expanduser())
+            except UserError as error:
+                refuse(str(error))
             unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -45,7 +51,6 @@ def finish_all(status: int = 0) -> None:
         SystemExit: with `status` where that is not 0, or with 1 where a run failed.
     """
     from crackdet.sweep.finish import finish
-    from crackdet.sweep_record import SweepRecord
 
     while unfinished:
         directory, report = unfinished.pop()

@@ -106,6 +106,9 @@ def sweep(
         return
     if not jobs:
         raise UserError("sweep.exclude leaves nothing to train")
+    stores = sorted({str(job.run.root.resolve()) for job in jobs})
+    if len(stores) > 1:
+        raise UserError(f"runtime.store: the runs of a sweep are in one store, not in {', '.join(stores)}")
     record = SweepRecord(directory)
     record.make(jobs[0].run.root)
     for job in jobs:
