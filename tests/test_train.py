@@ -108,6 +108,10 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
         ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),
         ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: too small for the 5 poolings"),
         ("model.conv_out=[1,", "model.conv_out=[1,: no viable alternative"),
+        (
+            "hydra.run.dir=/dev/null/logs",
+            "/dev/null/logs: cannot be written (Not a directory); make room, or give another",
+        ),
         ("sweep.plan=true", "sweep.plan=true: lists the runs of a sweep; give -m"),
     ],
 )

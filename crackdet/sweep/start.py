@@ -1,5 +1,6 @@
 """The way into Hydra and out of it: a refused command is one clear message and exit status 2."""
 
+import errno
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from crackdet.sweep.callback import finish_all
 from crackdet.training.interrupt import Interrupted
 
 NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")  # Hydra's
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # of crackdet, that bring these launchers
 
 
@@ -53,6 +55,12 @@ def start(hydra_main: Callable[[], Any]) -> None:
     except BrokenPipeError:  # whoever read the output has had enough, as `head` does of --help
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
         raise SystemExit(1) from None
+    except OSError as error:  # of Hydra's own folder: what befalls a run's directory is told where it is written
+        if error.errno not in NO_PLACE:
+            raise
+        finish_all(1)
+        place = error.filename or "the folder of Hydra's logs"
+        refuse(f"{place}: cannot be written ({error.strerror}); make room, or give another hydra.run.dir")
     except Interrupted as stop:
         finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
