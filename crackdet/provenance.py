@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,13 @@ def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -
         "gpu": gpu,
         "threads": threads,
     }
+
+
+def after(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run that goes on, where it was at before: `now`, and of each earlier process what was otherwise."""
+    earlier = before.get("earlier")
+    changed = {key: value for key, value in before.items() if key != "earlier" and now.get(key) != value}
+    return {**now, "earlier": [*(earlier if isinstance(earlier, list) else []), changed]}
 
 
 def _version(package: str) -> str | None:

@@ -25,7 +25,7 @@ def recipe(title: str, entry: Entry) -> Recipe:
     """How the run of an entry is trained again; what its files do not say is left out."""
     provenance = entry.run.provenance
     facts = {
-        "trained": provenance.get("started"),
+        "trained": _trained(provenance),
         "commit": _commit(provenance.get("git")),
         "device": _device(entry, provenance),
         "platform": provenance.get("platform"),
@@ -66,6 +66,16 @@ def _flags(command: Any) -> list[str]:
         elif word.partition("=")[0] in CONFIGURATION:
             found.append(word)
     return found
+
+
+def _trained(provenance: dict[str, Any]) -> str | None:
+    """When, and in how many processes; what differed between these stands in the file."""
+    started, earlier = provenance.get("started"), provenance.get("earlier")
+    if not isinstance(earlier, list) or not earlier or not isinstance(earlier[0], dict):
+        return started
+    others = sorted({key for one in earlier if isinstance(one, dict) for key in one} - {"started", "command"})
+    changed = f", with other {', '.join(others)} before (provenance.json)" if others else ""
+    return f"{earlier[0].get('started', started)}, gone on with at {started}{changed}"
 
 
 def _commit(git: Any) -> str | None:

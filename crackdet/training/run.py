@@ -177,9 +177,9 @@ def _begin(config: Config, device: torch.device) -> TrainingState:
 def _write_beginning(run: Run, config: Config, identity: Identity, device: torch.device, overrides: list[str]) -> None:
     write_text(run.config_file, yaml.safe_dump(to_dict(config), sort_keys=False))
     write_json(run.identity_file, json.loads(identity.canonical))
-    write_json(
-        run.provenance_file, provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), overrides)
-    )
+    now = provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), overrides)
+    before = run.provenance if run.state_file.exists() else {}
+    write_json(run.provenance_file, provenance.after(before, now) if before else now)
 
 
 def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) -> None:

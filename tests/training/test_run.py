@@ -19,8 +19,10 @@ from crackdet.files import read_csv
 from crackdet.identity import identify
 from crackdet.inference.evaluation import ImageChoice, judge
 from crackdet.inference.loaded import LoadedRun
+from crackdet.report.reproduction import recipe
 from crackdet.schema import Config
 from crackdet.store import Run, RunStore
+from crackdet.summary.entries import Entry
 from crackdet.training import loop
 from crackdet.training.interrupt import Interrupted
 from crackdet.training.run import prepare, train_run
@@ -149,6 +151,20 @@ def test_an_interrupted_run_ends_as_one_left_alone(
     assert caught.value.exit_status == 143
     run = train(tiny(*settings))
     assert outcome(run) == outcome(alone)
+    assert "earlier" not in alone.provenance
+
+
+def test_a_run_that_went_on_says_what_was_otherwise_before(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("first", "second"):
+        with monkeypatch.context() as patched:
+            patched.setattr("platform.node", lambda host=host: host)
+            stopped(tiny(), monkeypatch, 1)
+    run = train(tiny())
+    first, second = run.provenance["earlier"]
+    assert first["host"] == "first" and second["host"] == "second" != run.provenance["host"]
+    assert "versions" in run.provenance and "versions" not in first, "only what was otherwise"
+    (said,) = (value for name, value in recipe("", Entry(run, run.status())).facts if name == "trained")
+    assert "gone on with at" in said and "with other host before" in said
 
 
 def test_a_second_signal_leaves_at_once_with_what_was_saved_before(
