@@ -24,9 +24,8 @@ from crackdet.summary.statistics import ALPHA, Gap, Interval
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
 SAVING = 0.95  # of the best one's computing, at most: for less of a saving nothing is given away
-ALWAYS_ALIKE: Mapping[
-    str, Callable[[float], float]
-] = {  # what a metric is where every image is called a crack, or none: the better of the two
+# what a metric is where every image is called a crack, or none: the better of the two
+ALWAYS_ALIKE: Mapping[str, Callable[[float], float]] = {
     "accuracy": lambda share: max(share, 1 - share),
     "precision": lambda share: share,
     "f1": lambda share: 2 * share / (1 + share),

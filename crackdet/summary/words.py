@@ -70,7 +70,7 @@ def _not_taken(decision: "Decision") -> str:
     """Why cheaper networks that these photographs do not tell from the best are not taken."""
     alike = [one for one in decision.cheaper if decision.combination(one.entry).equivalent]
     behind = [one.gap for one in alike if one.gap and not one.gap.negligible]
-    again = [gap for one in alike if one.close and (gap := decision.combination(one.entry).gap)]
+    again = [gap for one in alike if one.close and (gap := decision.gap(one.entry)) and not gap.negligible]
     said = []
     if number := len(decision.cheaper) - len(alike):
         they, their = ("they do", "their") if number > 1 else ("it does", "its")
