@@ -12,6 +12,7 @@ from crackdet.training.device import autocast
 
 SHARE = 0.005  # of the run's time for each measure: beside the first calls, the two of them stay at 1 %
 SHORTEST, LONGEST = 0.02, 1.0  # seconds for each measure, whatever the run took
+LEAST = 3  # calls, however long one had to wait: the median of so many leaves it out
 FEWEST, PATIENCE = 7, 0.05  # calls, since one may have to wait for other work of the machine; seconds for so many
 
 
@@ -43,7 +44,7 @@ def measure_cost(model: Classifier, batch_size: int, precision: str, seconds: fl
             _timed(model, images)  # the first call also chooses and prepares kernels
             wholes: list[float] = []
             features: list[float] = []
-            while sum(wholes) < budget or (len(wholes) < FEWEST and sum(wholes) < PATIENCE):
+            while len(wholes) < LEAST or sum(wholes) < budget or (len(wholes) < FEWEST and sum(wholes) < PATIENCE):
                 whole, own = _timed(model, images)
                 wholes.append(whole)
                 features.append(own)
