@@ -79,7 +79,7 @@ def judge(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> 
             inside = [replicates.interval(one, world.groups) for one in samples]
             compared = replicates.against_first(samples, world.groups)
             passed = [True, *(p_value >= statistics.ALPHA for p_value, _ in compared)]
-            close = [True, *(gap is None or gap.negligible for _, gap in compared)]
+            close = [True, *(statistics.negligible(gap) for _, gap in compared)]
         truth = [world.accuracies[at] for at in order]
         covered += [low <= value <= high for (low, high), value in zip(inside, truth, strict=True)]
         kept_best += bool(passed[list(order).index(best)])
@@ -105,7 +105,7 @@ def _single(drawn: list[Floats]) -> tuple[list[statistics.Interval], list[bool],
     first, others = drawn[0], drawn[1:]
     lost, won = [int((first > other).sum()) for other in others], [int((first < other).sum()) for other in others]
     passed = [True, *(statistics.holm(statistics.mcnemar(lost, won)) >= statistics.ALPHA)]
-    close = [True, *(gap.negligible for gap in statistics.paired_gaps(lost, won, len(first)))]
+    close = [True, *map(statistics.negligible, statistics.paired_gaps(lost, won, len(first)))]
     return list(map(statistics.Interval, low, high)), passed, close
 
 

@@ -49,7 +49,7 @@ class Description:
     licence: str  # of the initial weights
     weights_sha256: str
     made_with: dict[str, str]  # versions by package
-    source_sha256: str | None = None  # of the module that defines a network of the user's own
+    source_sha256: str | None = None  # of the code of a network of the user's own
     copies: list[Copy] = field(default_factory=list)
     format: int = FORMAT
 

@@ -75,8 +75,7 @@ def load_splits(data: Data, runtime: Runtime, expected: str | None = None) -> di
     if expected not in (None, fingerprint(photographs)):
         raise UserError("data: the photographs have changed since the command began; give it again")
     splits = split(photographs, data)
-    if source.left_out:
-        places = ", ".join(source.left_out)
+    if places := ", ".join(source.left_out):
         _warn_once(f"data: the images in {places} are left out: they lie in no folder of a class, or beside the splits")
     for remark in remarks(splits):
         _warn_once(remark)

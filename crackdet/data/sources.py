@@ -212,16 +212,12 @@ class FolderSource(_Files):
     def photographs(self) -> list[Photograph]:
         folders = _folders(self.root)
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
-        passed = [path for path in folders if path not in splits] if splits else []
+        self.read_from, self.passed = [], [path for path in folders if path not in splits] if splits else []
         found: list[Photograph] = []
-        self.read_from = []
         for folder, split in splits.items() if splits else {self.root: None}.items():
             found += self._read_classes(folder, split)
-            for path in _folders(folder):
-                (self.read_from if _plain(path.name) in self.meaning else passed).append(path)
         if not splits:
             found = self._with_inner_splits(found)
-        self.passed = passed
         if self.data.groups is not None:
             groups = self._read_groups(self.data.groups)
             for photograph in found:
@@ -242,9 +238,12 @@ class FolderSource(_Files):
         return self.mask_at(folder / photograph.name, photograph, image_size)
 
     def _read_classes(self, folder: Path, split: str | None) -> Iterator[Photograph]:
-        classes = [path for path in _folders(folder) if _plain(path.name) in self.meaning]
+        folders = _folders(folder)
+        classes = [path for path in folders if _plain(path.name) in self.meaning]
+        self.read_from += classes
+        self.passed += [path for path in folders if path not in classes]
         if not classes:
-            there = ", ".join(path.name for path in _folders(folder)) or "no folder"
+            there = ", ".join(path.name for path in folders) or "no folder"
             raise UserError(
                 f"data.root={self.data.root}: {folder} holds no folder named after a class, but {there}; say what "
                 "they mean, as in data.crack_names=[broken] data.no_crack_names=[whole]"

@@ -151,11 +151,10 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
 
 
 def _heads(best: Entry, chosen: Entry, by: Measure, learned: bool) -> list[tuple[str, str, Entry]]:
-    if not learned:
-        return [(f"Highest {by.title}", "best", best)]
+    highest = f"Highest {by.title}"
     if best.id == chosen.id:
-        return [(f"Highest {by.title}, and recommended", "best", best)]
-    return [(f"Highest {by.title}", "best", best), ("Recommended", "cheap", chosen)]
+        return [(f"{highest}, and recommended" if learned else highest, "best", best)]
+    return [(highest, "best", best), ("Recommended", "cheap", chosen)]
 
 
 def _card(title: str, css: str, entry: Entry, label: str, by: Measure, decision: Decision | None) -> Card:

@@ -24,12 +24,13 @@ from crackdet.summary.statistics import ALPHA, Gap, Interval
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
 SAVING = 0.95  # of the best one's computing, at most: for less of a saving nothing is given away
+CHANCE = 0.5  # ROC-AUC of scores that have nothing to do with cracks
 # what a metric is where every image is called a crack, or none: the better of the two
 ALWAYS_ALIKE: Mapping[str, Callable[[float], float]] = {
     "accuracy": lambda share: max(share, 1 - share),
     "precision": lambda share: share,
     "f1": lambda share: 2 * share / (1 + share),
-    "roc_auc": lambda share: 0.5,
+    "roc_auc": lambda share: CHANCE,
 }
 
 
@@ -46,7 +47,7 @@ class Standing(NamedTuple):
     @property
     def close(self) -> bool:
         """Whether it may stand for the best."""
-        return self.equivalent and (self.gap is None or self.gap.negligible)
+        return self.equivalent and statistics.negligible(self.gap)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Combination:
     @property
     def close(self) -> bool:
         """Whether it may stand for the best combination."""
-        return self.equivalent and (self.gap is None or self.gap.negligible)
+        return self.equivalent and statistics.negligible(self.gap)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Decision:
     def gap(self, entry: Entry) -> Gap | None:
         """By how much a run, or its combination where that may be worse, is behind the best."""
         gaps = [one for one in (self.standing(entry).gap, self.combination(entry).gap) if one is not None]
-        return max(gaps, key=lambda gap: (not gap.negligible, gap.high), default=None)
+        return max(gaps, key=lambda gap: (not statistics.negligible(gap), gap.high), default=None)
 
     @property
     def has_replicates(self) -> bool:
@@ -192,7 +193,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     learned = _learned(evidence, metric)
     if not learned:
         candidates = [best]
-    elif any(one.equivalent and any(entry is best for entry in one.entries) for one in combinations):
+    elif id(best) in left:  # else its combination is told to be worse than another
         candidates = [best, *(entry for entry in candidates if saves(entry, best))]
     return Decision(
         metric=metric,
@@ -332,7 +333,7 @@ def _learned(evidence: Evidence, metric: str) -> bool:
     if scores is None:
         p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
     elif scores.var() > 0:
-        p_value = statistics.normal((scores.mean() - ALWAYS_ALIKE[metric](0)) / np.sqrt(scores.var() / number))
+        p_value = statistics.normal((scores.mean() - CHANCE) / np.sqrt(scores.var() / number))
     else:  # without one mistake, whatever the threshold
         p_value = statistics.independence(cracks, cracks, cracks, number)
     return p_value * len(evidence.ranking) < ALPHA

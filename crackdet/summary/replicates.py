@@ -80,6 +80,8 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
     is at least what these allow at all: that of all of them falling to one side.
     """
+    if groups is not None and not groups.any():
+        return 1.0, None
     difference = other.scores - one.scores
     variance, freedom, _ = _image_variance(difference, groups)
     telling = int(np.count_nonzero(np.abs(_by_group(difference[None], groups)) > ROUNDING))
@@ -91,8 +93,6 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
     # two images more on which they differ or not, as for single networks: no gap is known exactly
     gap = statistics.gap(mean, whole + 1 / (len(difference) + 2) ** 2, freedom)
     gap = gap._replace(low=max(gap.low, other.mean - 1), high=min(gap.high, other.mean))  # `one` is in 0 to 1
-    if groups is not None and not groups.any():
-        return 1.0, None
     if telling < 2:
         return 1.0, gap
     least = 2.0 ** (1 - telling)

@@ -97,13 +97,14 @@ class Gap(NamedTuple):
     low: float  # its 95 % interval
     high: float
 
-    @property
-    def negligible(self) -> bool:
-        """Whether the other may be taken where it is cheaper: it is no further behind than one standard error.
 
-        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3.
-        """
-        return self.value <= max(self.error, SMALL)
+def negligible(gap: Gap | None) -> bool:
+    """Whether a network so far behind may be taken where it is cheaper, also where that is not known.
+
+    It is no further behind than one standard error (Breiman et al. 1984, "Classification and Regression Trees", section
+    3.4.3).
+    """
+    return gap is None or gap.value <= max(gap.error, SMALL)
 
 
 def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Gap]:

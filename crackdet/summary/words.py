@@ -68,9 +68,11 @@ def _advice(decision: "Decision") -> str:
 
 def _not_taken(decision: "Decision") -> str:
     """Why cheaper networks that these photographs do not tell from the best are not taken."""
+    from crackdet.summary.statistics import negligible
+
     alike = [one for one in decision.cheaper if decision.combination(one.entry).equivalent]
-    behind = [one.gap for one in alike if one.gap and not one.gap.negligible]
-    again = [gap for one in alike if one.close and (gap := decision.gap(one.entry)) and not gap.negligible]
+    behind = [one.gap for one in alike if one.gap and not negligible(one.gap)]
+    again = [gap for one in alike if one.close and (gap := decision.gap(one.entry)) and not negligible(gap)]
     said = []
     if number := len(decision.cheaper) - len(alike):
         they, their = ("they do", "their") if number > 1 else ("it does", "its")

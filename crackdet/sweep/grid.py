@@ -106,7 +106,7 @@ def sweep(
         return
     if not jobs:
         raise UserError("sweep.exclude leaves nothing to train")
-    stores = sorted({str(job.run.root.resolve()) for job in jobs})
+    stores = sorted({str(root.resolve()) for root in {job.run.root for job in jobs}})
     if len(stores) > 1:
         raise UserError(f"runtime.store: the runs of a sweep are in one store, not in {', '.join(stores)}")
     record = SweepRecord(directory)
