@@ -176,7 +176,7 @@ def _card(title: str, css: str, entry: Entry, label: str, by: Measure, decision:
 
 def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]:
     """Where there are replicates, the combinations; the best of very many."""
-    if decision is None or not any(len(one.entries) > 1 for one in decision.combinations):
+    if decision is None or not decision.replicated:
         return []
 
     def row(one: Combination) -> Row:

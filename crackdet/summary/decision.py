@@ -1,10 +1,11 @@
 """Which of the ranked runs to take: the best, those that chance does not tell from it, and the cheapest of these.
 
 Single runs are compared with the best on the same images, by McNemar's exact test: that speaks of the networks as
-they were trained. Where there are replicates, or images belong to groups, combinations are compared too, with runs
-and images both taken as draws: that speaks of what training them again would give. All tests are corrected for
-their number (Holm), and the set of those that cannot be told from the best holds what passes. To be taken in place of
-the best a network must also be no further behind than one standard error of the difference.
+they were trained. Where images belong to groups, each group is one draw, and Student's t compares. Where there are
+replicates, combinations are compared too, with runs and images both taken as draws: that speaks of what training them
+again would give. All tests are corrected for their number (Holm), and the set of those that cannot be told from the
+best holds what passes. To be taken in place of the best a network must also be no further behind than one standard
+error of the difference.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from crackdet.bits import count
 from crackdet.summary import replicates, statistics
 from crackdet.summary.entries import Entry, deciding, differing, gather
 from crackdet.summary.evidence import MOST_READ, Evidence, read_predictions
-from crackdet.summary.measures import Floats, Threshold, threshold_for_recall
+from crackdet.summary.measures import Floats, Threshold, roc_scores, threshold_for_recall
 from crackdet.summary.statistics import ALPHA, Gap, Interval
 
 MOST_COMPARED = 500  # combinations
@@ -82,7 +83,7 @@ class Decision:
     groups: int | None  # of images; None where each stands alone
     standings: Sequence[Standing]  # every run, by rank
     combinations: Sequence[Combination]  # by falling mean
-    replicated: bool  # whether combinations were compared beyond their runs: there are replicates or groups
+    replicated: bool  # whether some settings were trained from several seeds: combinations were compared, too
     recommended: Entry  # the cheapest of what may stand for the best; the best itself where that has not learned
     alike: int  # networks that nothing tells from the best, itself among them: by themselves or by their combinations
     luck: float  # by how much the best of as many equally good networks is expected to look too good
@@ -114,11 +115,6 @@ class Decision:
         """By how much a run, or its combination where that may be worse, is behind the best."""
         gaps = [one for one in (self.standing(entry).gap, self.combination(entry).gap) if one is not None]
         return max(gaps, key=lambda gap: (not statistics.negligible(gap), gap.high), default=None)
-
-    @property
-    def has_replicates(self) -> bool:
-        """Whether some settings were trained from several seeds."""
-        return any(len(one.entries) > 1 for one in self.combinations)
 
     @property
     def equivalent_combinations(self) -> list[Combination]:
@@ -175,11 +171,10 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         return None
     values = np.array([entry.value(metric) for entry in ranking])
     standings = _standings(evidence, metric, values)
-    groups = evidence.shared.groups if evidence.shared else None
     keys = differing(ranking)
     apart = deciding(ranking, keys)
     gathered = [(places, dict(zip(apart, settings, strict=True))) for settings, places in gather(ranking, apart)]
-    replicated = groups is not None or any(len(places) > 1 for places, _ in gathered)
+    replicated = any(len(places) > 1 for places, _ in gathered)
     if replicated:
         combinations = _compared(evidence, metric, values, gathered)
     else:
@@ -198,7 +193,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
     return Decision(
         metric=metric,
         images=evidence.images,
-        groups=None if groups is None else int(groups.max()) + 1,
+        groups=None if evidence.groups is None else int(evidence.groups.max()) + 1,
         standings=standings,
         combinations=combinations,
         replicated=replicated,
@@ -213,7 +208,7 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
 
 
 def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing]:
-    if metric in ("accuracy", "recall"):
+    if metric in ("accuracy", "recall") and evidence.groups is None:
         p_values, number, gaps = _mcnemar(evidence, values, metric)
     else:
         p_values, number, gaps = _influence(evidence, values, metric)
@@ -249,22 +244,24 @@ def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, F
 
 
 def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats, Sequence[Gap | None]]:
-    """The same for metrics that are no share of the images: by the influence of each image, and Student's t."""
-    p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.images))
+    """The same where the metric is no share of single images: by the influence of each on it, and Student's t.
+
+    The number is that of independent images, or groups, that would say as much of the metric.
+    """
+    groups = evidence.groups
+    p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.draws))
     gaps: list[Gap | None] = [None] * len(values)
-    first = evidence.scores(0, metric)
+    scores = evidence.scores(0, metric)
+    first = None if scores is None else replicates.sample(scores[None])
     for place in range(len(values)):
-        scores = evidence.scores(place, metric)
+        if place:
+            scores = evidence.scores(place, metric)
         if scores is None or first is None:
             continue
-        variance = scores.var() / len(scores)
-        if variance > 0 and 0 < values[place] < 1:
-            number[place] = min(values[place] * (1 - values[place]) / variance, evidence.images)
-        else:
-            number[place] = evidence.counted(place, metric)
+        own = replicates.sample(scores[None])
+        number[place] = replicates.draws(own, groups, min(evidence.counted(place, metric), evidence.draws))
         if place:
-            own, other = (replicates.sample(one[None]) for one in (scores, first))
-            p_values[place], gaps[place] = replicates.compare(own, other, None)
+            p_values[place], gaps[place] = replicates.compare(own, first, groups)
     return p_values, number, gaps
 
 
@@ -286,8 +283,7 @@ def _compared(
     evidence: Evidence, metric: str, values: Floats, gathered: Sequence[tuple[list[int], dict[str, Any]]]
 ) -> list[Combination]:
     """The combinations by falling mean, the first of them compared with the best."""
-    ranking = evidence.ranking
-    groups = evidence.shared.groups if evidence.shared else None
+    ranking, groups = evidence.ranking, evidence.groups
     means = {id(places): float(values[places].mean()) for places, _ in gathered}
     ordered = sorted(gathered, key=lambda one: (-means[id(one[0])], flops(ranking[one[0][0]])))
     samples: list[replicates.Sample | None] = []
@@ -330,12 +326,15 @@ def _learned(evidence: Evidence, metric: str) -> bool:
     labels, called = shared.labels, shared.labels == right
     number, cracks = len(labels), int(labels.sum())
     scores = evidence.scores(0, metric) if metric == "roc_auc" else None
-    if scores is None:
-        p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
-    elif scores.var() > 0:
-        p_value = statistics.normal((scores.mean() - CHANCE) / np.sqrt(scores.var() / number))
-    else:  # without one mistake, whatever the threshold
+    if scores is None and evidence.draws > 1 and evidence.groups is not None and 0 < cracks < number:
+        # calls are scores of two values, whose ROC-AUC is 0.5 as well where they have nothing to do with cracks
+        scores = roc_scores(called.astype(float), labels)
+    if scores is not None and scores.var() > 0:
+        p_value = replicates.above(replicates.sample(scores[None]), CHANCE, evidence.groups)
+    elif scores is not None:  # without one mistake, whatever the threshold
         p_value = statistics.independence(cracks, cracks, cracks, number)
+    else:
+        p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
     return p_value * len(evidence.ranking) < ALPHA
 
 
@@ -351,5 +350,6 @@ def _luck(evidence: Evidence, metric: str, places: Sequence[int]) -> float:
     others = [scores for place in places[1:MOST_READ] if (scores := evidence.scores(place, metric)) is not None]
     if first is None or not others:
         return 0.0
-    variance = float(np.mean([((scores - first) ** 2).sum() for scores in others])) / evidence.images**2
+    sums = replicates.by_group(np.stack(others) - first, evidence.groups)
+    variance = float((sums**2).sum(axis=1).mean()) / evidence.images**2
     return float(np.sqrt(variance / 2)) * statistics.expected_maximum(len(places))

@@ -64,6 +64,16 @@ class Evidence:
                 return found
         return None
 
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """That the images (N,) belong to; None where each stands alone."""
+        return self.shared.groups if self.shared else None
+
+    @property
+    def draws(self) -> int:
+        """How many images there are, or groups of them, that say something independently."""
+        return self.images if self.groups is None else int(self.groups.max()) + 1
+
     @cached_property
     def packed(self) -> tuple[Bytes, Bools]:
         """Which images each run got right, eight a byte (runs, bytes), and of which runs that is known (runs,)."""

@@ -64,7 +64,21 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
-def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap | None]]:
+def draws(one: Sample, groups: NDArray[np.int64] | None, alike: float) -> float:
+    """How many independent images would say as much of a single network's metric; `alike` where none is otherwise."""
+    variance, freedom, _ = _image_variance(one.scores, groups)
+    if variance > 0 and 0 < one.mean < 1:
+        return min(statistics.effective_number(one.mean, variance, freedom), len(one.scores))
+    return alike
+
+
+def above(one: Sample, chance: float, groups: NDArray[np.int64] | None) -> float:
+    """The one-sided p-value that a single network's metric is no better than chance, by Student's t."""
+    variance, freedom, _ = _image_variance(one.scores, groups)
+    return statistics.student_above(one.mean - chance, variance, freedom)
+
+
+def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
     """Each of the other combinations against the first, p-values corrected for their number."""
     first, *others = share_spread(samples)
     compared = [compare(other, first, groups) for other in others]
@@ -72,19 +86,17 @@ def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -
     return [(p_value, gap) for p_value, (_, gap) in zip(corrected, compared, strict=True)]
 
 
-def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap | None]:
+def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap]:
     """The two-sided p-value that two combinations are equally good, by Welch's test, and how far `one` is behind.
-
-    Of how far images of a single group say nothing.
 
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
     is at least what these allow at all: that of all of them falling to one side.
     """
-    if groups is not None and not groups.any():
-        return 1.0, None
+    if groups is not None and not groups.any():  # which say nothing of images of other groups
+        return 1.0, compare(one, other, None)[1]._replace(low=other.mean - 1, high=other.mean)
     difference = other.scores - one.scores
     variance, freedom, _ = _image_variance(difference, groups)
-    telling = int(np.count_nonzero(np.abs(_by_group(difference[None], groups)) > ROUNDING))
+    telling = int(np.count_nonzero(np.abs(by_group(difference[None], groups)) > ROUNDING))
     parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
     whole = sum(part for part, _ in parts)
     if parts:  # Satterthwaite 1946, Biometrics Bulletin 2, 110
@@ -103,7 +115,7 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
 
 def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[float, float, int]:
     """Of the mean score, with its degrees of freedom and the number of independent draws."""
-    sums = _by_group((scores - scores.mean())[None], groups)[0]
+    sums = by_group((scores - scores.mean())[None], groups)[0]
     sums[np.abs(sums) < ROUNDING] = 0.0
     number = len(sums)
     return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, number
@@ -115,7 +127,7 @@ def _parts(image_variance: float, freedom: float, *samples: Sample) -> list[tupl
     return [(part, max(free, 1)) for part, free in parts if part > 0]
 
 
-def _by_group(scores: Floats, groups: NDArray[np.int64] | None) -> Floats:
+def by_group(scores: Floats, groups: NDArray[np.int64] | None) -> Floats:
     """Sums (runs, groups) of scores (runs, images); the scores themselves where each image stands alone."""
     if groups is None:
         return scores

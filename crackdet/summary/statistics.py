@@ -13,6 +13,7 @@ from scipy import special
 LEVEL = 0.95  # of all intervals
 ALPHA = 0.05  # of all tests
 SMALL = 0.005  # of a metric: so little may always be given away for a cheaper network
+VAGUE = 0.2  # of a metric: a network that may be so much worse is not known well enough to be taken for a better one
 NEAR_ONE, FEW_WRONG = 0.99, 5  # above this, or with so few mistakes, Wilson's interval holds the truth too rarely
 
 Floats = NDArray[np.float64]
@@ -53,12 +54,15 @@ def effective_interval(share: float, variance: float, freedom: float, most: floa
     It is that of as many independent images as would have this variance (Korn and Graubard 1998, Survey Methodology
     24, 193), at most `most`; so it stays inside 0 to 1, and is not empty where no image was wrong.
     """
-    number = most
-    if variance > 0 and 0 < share < 1:
-        normal, student = special.ndtri((1 + LEVEL) / 2), special.stdtrit(max(freedom, 1), (1 + LEVEL) / 2)
-        number = min(share * (1 - share) / variance * (normal / student) ** 2, most)
+    number = min(effective_number(share, variance, freedom), most) if variance > 0 and 0 < share < 1 else most
     low, high = proportion_interval(share, number)
     return Interval(float(low), float(high))
+
+
+def effective_number(share: float, variance: float, freedom: float) -> float:
+    """How many independent images have a 95 % interval as wide as a mean inside 0 to 1 of this variance above 0."""
+    normal, student = special.ndtri((1 + LEVEL) / 2), special.stdtrit(max(freedom, 1), (1 + LEVEL) / 2)
+    return float(share * (1 - share) / variance * (normal / student) ** 2)
 
 
 def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
@@ -99,12 +103,16 @@ class Gap(NamedTuple):
 
 
 def negligible(gap: Gap | None) -> bool:
-    """Whether a network so far behind may be taken where it is cheaper, also where that is not known.
+    """Whether a network so far behind may be taken where it is cheaper, also where that was not measured."""
+    return gap is None or not (behind(gap) or gap.high > VAGUE)
 
-    It is no further behind than one standard error (Breiman et al. 1984, "Classification and Regression Trees", section
-    3.4.3).
+
+def behind(gap: Gap) -> bool:
+    """Whether a network did worse by more than one standard error.
+
+    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3.
     """
-    return gap is None or gap.value <= max(gap.error, SMALL)
+    return gap.value > max(gap.error, SMALL)
 
 
 def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Gap]:
@@ -130,14 +138,14 @@ def gap(difference: float, variance: float, freedom: float) -> Gap:
 
 def student(difference: float, variance: float, freedom: float) -> float:
     """The two-sided p-value of a difference whose variance was estimated with so many degrees of freedom."""
-    if difference == 0 or freedom < 1 or variance <= 0:
+    return min(1.0, 2 * student_above(abs(difference), variance, freedom))
+
+
+def student_above(difference: float, variance: float, freedom: float) -> float:
+    """The one-sided p-value that such a difference is not above 0."""
+    if difference <= 0 or freedom < 1 or variance <= 0:
         return 1.0
-    return float(2 * special.stdtr(freedom, -abs(difference) / np.sqrt(variance)))
-
-
-def normal(errors: float) -> float:
-    """The one-sided p-value of a value so many standard errors above what chance gives."""
-    return float(special.ndtr(-errors))
+    return float(special.stdtr(freedom, -difference / np.sqrt(variance)))
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -125,7 +125,7 @@ def _line(out: Console, text: str) -> None:
 
 
 def _show_decision(out: Console, decision: "Decision") -> None:
-    if decision.has_replicates:
+    if decision.replicated:
         out.print(_combinations(decision, out.width < NARROW))
     for sentence in decision.sentences:
         out.print(plain(sentence), highlight=False, style="bold")

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
     from crackdet.summary.statistics import Gap, Interval
 
-VAGUE = 0.2  # of a metric: a network that may be so much worse is not known
 NAMES = {
     "accuracy": "share of photographs judged rightly",
     "f1": "balance of cracks found and alarms that are true (F1)",
@@ -68,31 +67,42 @@ def _advice(decision: "Decision") -> str:
 
 def _not_taken(decision: "Decision") -> str:
     """Why cheaper networks that these photographs do not tell from the best are not taken."""
-    from crackdet.summary.statistics import negligible
+    from crackdet.summary.statistics import behind, negligible
 
     alike = [one for one in decision.cheaper if decision.combination(one.entry).equivalent]
-    behind = [one.gap for one in alike if one.gap and not negligible(one.gap)]
-    again = [gap for one in alike if one.close and (gap := decision.gap(one.entry)) and not negligible(gap)]
+    worse = [one.gap for one in alike if one.gap and behind(one.gap)]
+    others = [gap for one in alike if not (one.gap and behind(one.gap)) and (gap := decision.gap(one.entry))]
+    again = [gap for gap in others if behind(gap)]
+    unknown = [gap for gap in others if not behind(gap) and not negligible(gap)]
     said = []
     if number := len(decision.cheaper) - len(alike):
-        they, their = ("they do", "their") if number > 1 else ("it does", "its")
-        worse = f"{they} worse from group to group of photographs"
-        if decision.has_replicates:
-            worse = f"trained again from other seeds {their} settings do worse on average"
-        said.append(f"these photographs alone do not tell {_cheaper(number)} from it, but {worse}")
-    if behind:
-        they = "they" if len(behind) > 1 else "it"
+        their = "their" if number > 1 else "its"
         said.append(
-            f"these photographs do not prove {_cheaper(len(behind))} worse, but {they} did worse by {_least(behind)}, "
-            "which is beyond one standard error; more photographs would tell"
+            f"these photographs alone do not tell {_cheaper(number)} from it, but trained again from other seeds "
+            f"{their} settings do worse on average"
+        )
+    if worse:
+        they = "they" if len(worse) > 1 else "it"
+        said.append(
+            f"these photographs do not prove {_cheaper(len(worse))} worse, but {they} did worse by {_least(worse)}, "
+            f"which is beyond one standard error; more {_draws(decision)} would tell"
         )
     if again:
-        more = "seeds" if decision.has_replicates else "groups of photographs"
         said.append(
             f"the settings of {_cheaper(len(again))} are not proved worse, but did worse on average by "
-            f"{_least(again)}, which is beyond one standard error; more {more} would tell"
+            f"{_least(again)}, which is beyond one standard error; more seeds would tell"
+        )
+    if unknown:
+        many = [_draws(decision), *(["seeds"] if decision.replicated else [])]
+        said.append(
+            f"{_cheaper(len(unknown))} may be as good, or worse by {_points(max(gap.high for gap in unknown))}: more "
+            f"{' or '.join(many)} would tell"
         )
     return "; ".join(said)
+
+
+def _draws(decision: "Decision") -> str:
+    return "photographs" if decision.groups is None else "groups of photographs"
 
 
 def _cheaper(number: int) -> str:
@@ -109,8 +119,6 @@ def _reach(decision: "Decision") -> str:
     gap = decision.gap(decision.recommended)
     if gap is None:
         return ""
-    if gap.high > VAGUE:
-        return " (these are too few to say how much worse it may be)"
     worse = f"it may be up to {_points(gap.high)} worse"
     return f" ({worse}, or {_points(-gap.low)} better)" if gap.low < 0 else f" ({worse})"
 
@@ -145,7 +153,7 @@ def notes(decision: "Decision") -> list[str]:
             f"The best of many looks better than it is: of {decision.alike} networks that are equally good, the best "
             f"is expected to show {points:.2g} points too much on these photographs, by luck alone."
         )
-    if decision.has_replicates:
+    if decision.replicated:
         runs = sum(len(one.entries) for one in decision.combinations)
         count = len(decision.combinations)
         what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"
@@ -166,10 +174,10 @@ def notes(decision: "Decision") -> list[str]:
         said.append("The photographs are all of one group: what they say of others is not known.")
     elif decision.groups is not None:
         said.append(
-            f"The photographs come from {decision.groups} groups, each of which counts as one draw where combinations "
-            "are compared; intervals of single networks take every photograph for one."
+            f"The photographs come from {decision.groups} groups, each of which counts as one draw in comparisons and "
+            "intervals."
         )
-    if decision.compared < len(decision.combinations) and decision.replicated:
+    if decision.replicated and decision.compared < len(decision.combinations):
         said.append(f"Only the first {decision.compared} combinations were compared with the best.")
     if not decision.recommended.run.weights_file.exists():
         said.append(

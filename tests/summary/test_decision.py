@@ -124,6 +124,60 @@ def test_images_of_one_group_do_not_count_as_independent(tmp_path: Path) -> None
     assert [one.p_value for one in alone.combinations] != [one.p_value for one in grouped.combinations]
 
 
+def test_a_single_network_that_leads_on_one_wall_only_does_not_lead(tmp_path: Path) -> None:
+    """By photographs p is far below 5 %; of twelve walls it is worse on two."""
+    walls = [f"wall {place // 25}" for place in range(300)]
+    other = wrong(0)
+    other[[*range(15), *range(25, 35)]] *= -1
+    for store, groups in (("alone", None), ("grouped", walls)):
+        for width, logits in ((1, wrong(3)), (2, other)):
+            publish(tmp_path / store, LABELS, logits, 1000 // width, groups, width=width)
+    alone, grouped = decided(tmp_path / "alone"), decided(tmp_path / "grouped")
+    assert "no other does as well" in alone.sentences[1] and len(alone.equivalent) == 1
+    assert len(grouped.equivalent) == 2 and not grouped.replicated
+    assert [one.p_value for one in grouped.combinations] == [one.p_value for one in grouped.standings]
+    own, before = grouped.standings[1].interval, alone.standings[1].interval
+    assert own.high - own.low > 2 * (before.high - before.low)
+    assert grouped.recommended.id == grouped.best.id, "the other is too far behind to be taken"
+    assert "more groups of photographs would tell" in grouped.sentences[1]
+
+
+def test_groups_of_equal_photographs_count_as_one_photograph_each(tmp_path: Path) -> None:
+    labels = np.arange(40) % 2 == 0
+    for width in range(3):
+        logits = drawn(labels, 2.0 - 0.4 * width, width + 1)
+        publish(tmp_path / "few", labels, logits, groups=[f"{n}" for n in range(40)], width=width)
+        walls = [f"wall {n // 5:02d}" for n in range(200)]
+        publish(tmp_path / "many", np.repeat(labels, 5), np.repeat(logits, 5), groups=walls, width=width)
+    few, many = decided(tmp_path / "few"), decided(tmp_path / "many")
+    for one, other in zip(few.standings, many.standings, strict=True):
+        assert one.p_value == pytest.approx(other.p_value) and one.interval == pytest.approx(other.interval)
+
+
+def test_what_tells_two_walls_apart_has_not_learned_to_tell_cracks(tmp_path: Path) -> None:
+    """Four walls with cracks and four without, of which it takes three each for what they are."""
+    labels = np.arange(200) // 25 % 2 == 0
+    logits = np.where(labels, 1.0, -1.0)
+    logits[:50] *= -1
+    publish(tmp_path / "alone", labels, logits)
+    publish(tmp_path / "walls", labels, logits, groups=[f"wall {n // 25}" for n in range(200)])
+    assert decided(tmp_path / "alone").learned
+    assert not decided(tmp_path / "walls").learned
+
+
+def test_a_network_of_which_little_is_known_is_not_taken(tmp_path: Path) -> None:
+    """Three walls say too little of how much worse the cheaper one is, though it is within a standard error."""
+    walls = [f"wall {place // 100}" for place in range(300)]
+    for width, mistakes in ((1, [0, 110, 120, 210]), (2, [1, 2, 3, 4, 5, 111, 121, 211])):
+        logits = wrong(0)
+        logits[[*mistakes, *(range(10, 50) if width == 2 else ())]] *= -1
+        publish(tmp_path, LABELS, logits, 1000 // width**2, walls, width=width)
+    decision = decided(tmp_path)
+    gap = decision.standings[1].gap
+    assert gap is not None and gap.value <= gap.error and gap.high > 0.2
+    assert decision.recommended.id == decision.best.id
+
+
 def test_runs_on_other_images_have_a_decision_of_their_own(tmp_path: Path) -> None:
     ladder(tmp_path)
     others = np.arange(200) % 4 == 0
