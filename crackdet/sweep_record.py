@@ -11,6 +11,8 @@ from typing import Any
 from crackdet.errors import UserError
 from crackdet.store import Run
 
+RECORD = "runs.jsonl"
+
 
 @dataclass(frozen=True)
 class SweepRecord:
@@ -20,7 +22,7 @@ class SweepRecord:
 
     @property
     def file(self) -> Path:
-        return self.directory / "runs.jsonl"
+        return self.directory / RECORD
 
     def make(self, store: Path) -> None:
         """Makes the folder, for runs in this store.

@@ -10,7 +10,7 @@ import typer
 
 from crackdet.console import harmless
 from crackdet.errors import UserError
-from crackdet.store import RunStore
+from crackdet.store import Run, RunStore
 
 HELP = "Everything that reads the run store, and looks at data."
 
@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 RunName = Annotated[str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER of a sweep.")]
 Store = Annotated[Path, typer.Option("--store", help="The run store.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 STORE = Path("outputs/runs")
 
@@ -36,6 +37,17 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(2) from None
 
     return app.command()(guarded)
+
+
+def chosen(name: str, store: Path) -> Run:
+    """The run that a user means; before anything is imported that takes seconds.
+
+    Raises:
+        UserError: where none or several are meant.
+    """
+    from crackdet.summary import pick
+
+    return pick(name, open_store(store))
 
 
 def open_store(path: Path) -> RunStore:

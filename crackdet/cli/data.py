@@ -6,20 +6,24 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from crackdet.cli.application import command
+from crackdet.cli.application import Force, command
 
 
 @command
 def data(
     overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this PNG file.")] = None,
+    force: Force = False,
 ) -> None:
     """Checks a data source: decodes every image, counts the splits, and draws a contact sheet."""
     from crackdet.compose import compose
     from crackdet.data import data_fingerprint, load_splits
     from crackdet.data.sheet import contact_sheet
+    from crackdet.inference.files import refuse_existing
     from crackdet.summary.table import console
 
+    if sheet is not None:
+        refuse_existing(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime)
     table = Table("split", "cracks", "no cracks")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.application import STORE, Device, RunName, Store, command, open_store
+from crackdet.cli.application import STORE, Device, RunName, Store, chosen, command
 from crackdet.errors import UserError
 
 
@@ -29,11 +29,12 @@ def inspect(
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
     """The feature maps of a run over photographs, and where it looks for the crack: pictures and a page."""
+    run_id = chosen(run, store).id
     from crackdet.inference.loaded import load_run
     from crackdet.inspection.look import describe, draw_map, look
     from crackdet.inspection.subject import choose_pictures, open_subject, settings_among
 
-    subject = open_subject(load_run(run, open_store(store).root, trust), device)
+    subject = open_subject(load_run(run_id, store, trust), device)
     pictures, measured_on = choose_pictures(subject, images or [])
     folder = output or Path("outputs/inspection") / subject.run.id
     if one_map is not None:
@@ -62,12 +63,13 @@ def pointing(
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
     """Whether a run looks at the crack: how often its strongest evidence lies on the crack's mask."""
+    if split not in ("train", "valid", "test"):
+        raise UserError(f"--split {split}: must be train, valid or test")
+    run_id = chosen(run, store).id
     from crackdet.inference.loaded import load_run
     from crackdet.inspection.pointing import point
     from crackdet.inspection.subject import open_subject
 
-    if split not in ("train", "valid", "test"):
-        raise UserError(f"--split {split}: must be train, valid or test")
-    subject = open_subject(load_run(run, open_store(store).root, trust), device)
+    subject = open_subject(load_run(run_id, store, trust), device)
     for line in point(subject, overrides or [], split, images):
         print(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from crackdet.cli.application import STORE, RunName, Store, command, open_store
+from crackdet.cli.application import STORE, RunName, Store, chosen, command, open_store
 from crackdet.console import plain
 from crackdet.errors import UserError
 
@@ -104,10 +104,9 @@ def watch(
 def show(run: RunName, store: Store = STORE) -> None:
     """One run: status, result, settings, history."""
     from crackdet.schema import flatten
-    from crackdet.summary import pick
     from crackdet.summary.table import console
 
-    found = pick(run, open_store(store))
+    found = chosen(run, store)
     out = console()
     out.print(f"{found.id}: {found.status()} in {plain(found.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.application import STORE, Device, RunName, Store, command, open_store
+from crackdet.cli.application import STORE, Device, Force, RunName, Store, chosen, command
 from crackdet.console import harmless, progress_on_stderr
 from crackdet.errors import UserError
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="A probability above it is called a crack.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images at a time; as in training where not given.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")]
 
 
@@ -35,6 +34,11 @@ def evaluate(
     trust: Trust = False,
 ) -> None:
     """The measures of runs on their own data or on other data: trained on x tested on."""
+    names = [text for text in runs_and_data if "=" not in text or text.startswith("best:")]
+    overrides = [text for text in runs_and_data if text not in names]
+    if not names:
+        raise UserError("evaluate: give a run: an id, best, or best:FOLDER")
+    ids = list(dict.fromkeys(chosen(name, store).id for name in names))
     from crackdet import load_run
     from crackdet.data.splits import SPLITS
     from crackdet.inference.evaluation import ALL, METRICS, check_overrides, judge, parse_choice
@@ -42,10 +46,6 @@ def evaluate(
     from crackdet.inference.tables import judgement_table
     from crackdet.summary.table import console
 
-    names = [text for text in runs_and_data if "=" not in text or text.startswith("best:")]
-    overrides = [text for text in runs_and_data if text not in names]
-    if not names:
-        raise UserError("evaluate: give a run: an id, best, or best:FOLDER")
     if split not in (*SPLITS, ALL):
         raise UserError(f"--split {split}: must be {', '.join(SPLITS)} or {ALL}")
     if metric not in METRICS:
@@ -61,7 +61,7 @@ def evaluate(
         raise UserError(
             f"--on {twice}: two sets of images have this name; give them names, as in --on 'mine: data=...'"
         )
-    runs = list({run.id: run for run in (load_run(name, open_store(store).root, trust) for name in names)}.values())
+    runs = [load_run(run_id, store, trust) for run_id in ids]
     judgements = []
     while runs:
         loaded = runs.pop(0)  # and let go of, with its weights
@@ -99,6 +99,7 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """The probability of a crack in each photograph, as CSV or JSON lines."""
+    run_id = chosen(run, store).id
     from crackdet import load_run
     from crackdet.inference.files import find_images, refuse_existing, row_format
     from crackdet.inference.prediction import predict_files
@@ -108,7 +109,7 @@ def predict(
     kind = row_format(output, form)
     if output is not None:
         refuse_existing(output, force)
-    loaded = load_run(run, open_store(store).root, trust)
+    loaded = load_run(run_id, store, trust)
     outcome = predict_files(loaded.predictor(device, batch_size), found, output, kind, threshold)
     print(outcome.describe(), file=sys.stderr)
     if outcome.bad:
@@ -131,6 +132,7 @@ def scan(
     trust: Trust = False,
 ) -> None:
     """Slides a classifier over a large photograph: an overlay of probabilities, and boxes of where they are high."""
+    run_id = chosen(run, store).id
     from crackdet import load_run
     from crackdet.data.decode import BadImage, open_rgb
     from crackdet.files import replacing, write_json
@@ -146,7 +148,7 @@ def scan(
         raise UserError(f"--boxes {boxes}: is the file of --overlay too; give them names of their own")
     for path, option in ((overlay, "--overlay"), (boxes, "--boxes")):
         refuse_existing(path, force, option)
-    loaded = load_run(run, open_store(store).root, trust)
+    loaded = load_run(run_id, store, trust)
     size = choose_tile(tile, loaded.config)
     try:
         pixels = open_rgb(photograph)
@@ -177,10 +179,10 @@ def export(
     trust: Trust = False,
 ) -> None:
     """Takes a run's feature extractor out of the store, as the backbone of a detector."""
+    taken = chosen(run, store)
     from crackdet.backbone.export import export as exported
-    from crackdet.summary import pick
 
-    description = exported(pick(run, open_store(store)), to, onnx, torch_export, licence, trust)
+    description = exported(taken, to, onnx, torch_export, licence, trust)
     stages = ", ".join(f"{stage.channels} channels at stride {stage.stride}" for stage in description.stages)
     print(f"{description.run} in {to}: {stages}")
     for copy in description.copies:

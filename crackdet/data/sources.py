@@ -243,10 +243,15 @@ class FolderSource(_Files):
         self.read_from += classes
         self.passed += [path for path in folders if path not in classes]
         if not classes:
-            there = ", ".join(path.name for path in folders) or "no folder"
+            if not folders:
+                raise UserError(
+                    f"data.root={self.data.root}: {folder} holds no folder; each class has one, such as cracked/ and "
+                    "uncracked/"
+                )
             raise UserError(
-                f"data.root={self.data.root}: {folder} holds no folder named after a class, but {there}; say what "
-                "they mean, as in data.crack_names=[broken] data.no_crack_names=[whole]"
+                f"data.root={self.data.root}: {folder} holds no folder named after a class, but "
+                f"{', '.join(path.name for path in folders)}; say what they mean, as in data.crack_names=[broken] "
+                "data.no_crack_names=[whole]"
             )
         for path in classes:
             images = self.images(path)

@@ -13,7 +13,7 @@ from crackdet.errors import UserError
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry
 from crackdet.summary.index import read_results
-from crackdet.sweep_record import SweepRecord
+from crackdet.sweep_record import RECORD, SweepRecord
 
 if TYPE_CHECKING:
     import pandas
@@ -112,7 +112,8 @@ def pick(text: str, store: RunStore) -> Run:
         raise UserError(f"{text}: no run in {folder or store.root} is finished")
     if len(rankings) > 1:
         bests = ", ".join(f"{ranking[0].id} ({ranking[0].result.get('valid_images')} images)" for ranking in rankings)
-        raise UserError(f"{text}: runs on different validation images cannot be compared; say which of {bests}")
+        other = "" if folder else ", or best:FOLDER of a sweep on one set of images"
+        raise UserError(f"{text}: runs on different validation images cannot be compared; say which of {bests}{other}")
     return rankings[0][0].run
 
 
@@ -120,7 +121,7 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     """The runs of a sweep's folder or of a run store, ranked by a metric of `METRICS`.
 
     Raises:
-        UserError: where there is no such folder, or no such metric.
+        UserError: where there is no such folder, it holds other things than runs, or there is no such metric.
     """
     if metric not in METRICS:
         raise UserError(f"{metric}: runs are ranked by one of {', '.join(METRICS)}")
@@ -136,6 +137,10 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
             Entry(run, Status.FINISHED if run.id in known else run.status(), overrides.get(run.id), known.get(run.id))
             for run in runs
         ]
+    if not entries and any(not item.name.startswith(".") for item in path.iterdir()):
+        sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
+        newest = f", such as {max(sweeps)}" if sweeps else ""
+        raise UserError(f"{path}: holds no runs; give a run store, or the folder of a sweep{newest}")
     finished: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.status is Status.FINISHED:

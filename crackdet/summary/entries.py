@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from crackdet.errors import UserError
 from crackdet.inspection.record import pointing_numbers
 from crackdet.schema import PATHS, flatten
 from crackdet.store import Run, Status
@@ -29,6 +30,9 @@ class Entry:
 
     @property
     def accuracy(self) -> float:
+        """Raises UserError where the run is not finished, and so has none."""
+        if "accuracy" not in self.result:
+            raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
 
     def value(self, metric: str) -> float:

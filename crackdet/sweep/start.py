@@ -42,7 +42,8 @@ def start(hydra_main: Callable[[], Any]) -> None:
         refuse(explain(error))
     except RuntimeError as error:
         if missing := NO_LAUNCHER.search(str(error)):
-            refuse(f"hydra/launcher: is not installed; uv pip install -e '.[{EXTRAS[missing.group(1)]}]' brings it")
+            name = missing.group(1)
+            refuse(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' brings it")
         raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's own, of trainer=5
@@ -64,6 +65,7 @@ def start(hydra_main: Callable[[], Any]) -> None:
     except Interrupted as stop:
         finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # while nothing was trained: else the run says what becomes of it
+        print("stopped; the same command goes on from here", file=sys.stderr)
         finish_all(130)
         raise SystemExit(130) from None

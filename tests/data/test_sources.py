@@ -259,7 +259,7 @@ def test_folders_without_class_names_are_refused_and_named(tmp_path: Path, listi
 
 def test_an_empty_folder_is_refused(tmp_path: Path, listing: Listing) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(UserError, match="no folder named after a class, but no folder"):
+    with pytest.raises(UserError, match="holds no folder; each class has one"):
         listing(folder(tmp_path / "data"))
 
 
