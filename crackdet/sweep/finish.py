@@ -7,6 +7,7 @@ from crackdet.errors import WriteFailed
 from crackdet.store import Status
 from crackdet.summary import summarise
 from crackdet.summary.search import show_search
+from crackdet.sweep.room import tell_states
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ def finish(directory: Path, status: int = 0, report: bool = False) -> None:
     summary = summarise(directory)
     summary.show()
     show_search(directory)
+    tell_states(entry.run for ranking in summary.rankings for entry in ranking)
     try:
         summary.write(directory)
     except WriteFailed as error:  # a full disk

@@ -30,6 +30,7 @@ from crackdet.sweep.crew.worker import Orders
 from crackdet.sweep.finish import finish
 from crackdet.sweep.job import Job, plan
 from crackdet.sweep.memo import JOB, Meaning, Memo, config_folders
+from crackdet.sweep.room import warn_of_room
 from crackdet.sweep_record import SweepRecord
 from crackdet.training.interrupt import Interrupted
 
@@ -131,6 +132,7 @@ def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, l
     try:
         with crew:
             check_all(todo)
+            warn_of_room(todo)
             status = launch(ordered(todo, order), total, crew)
             others = [job for job in todo if job.run.anew().status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:

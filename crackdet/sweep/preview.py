@@ -8,6 +8,7 @@ import torch
 from rich.table import Table
 
 from crackdet.console import plain
+from crackdet.files import free_bytes
 from crackdet.identity import LEFT_OUT
 from crackdet.models import blueprint
 from crackdet.schema import Config, to_dict
@@ -16,6 +17,8 @@ from crackdet.summary.entries import Entry, differing
 from crackdet.summary.table import console, describe
 from crackdet.sweep.cost import Costs, Pace
 from crackdet.sweep.job import Job
+from crackdet.sweep.room import GIB, left_on_disk
+from crackdet.sweep.room import describe as describe_left
 from crackdet.training.device import choose_device, precision_of
 from crackdet.training.resources import MIB, estimate
 
@@ -56,7 +59,8 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
-    total, known, todo, finished = 0.0, True, 0, 0
+    total, known, finished = 0.0, True, 0
+    todo: list[Config] = []
     sizes = Sizes(device)
     for job, entry in zip(jobs, entries, strict=True):
         seconds, done_with = None, job.is_finished()
@@ -66,7 +70,7 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
             left = max(1, job.config.trainer.max_epochs - done)
             epoch = pace.epoch_seconds(job.config, costs)
             seconds = None if epoch is None else epoch * left
-            todo += entry.status is not Status.RUNNING
+            todo += [job.config] if entry.status is not Status.RUNNING else []
             total, known = total + (seconds or 0.0), known and seconds is not None
         table.add_row(
             entry.id,
@@ -77,7 +81,10 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
         )
     console().print(table)
     expected = f", at most {_duration(total)}" if known and todo else ""
-    console().print(f"{len(jobs)} runs, {finished} of them finished, {todo} to train{expected}", highlight=False)
+    console().print(f"{len(jobs)} runs, {finished} of them finished, {len(todo)} to train{expected}", highlight=False)
+    if todo:
+        free = free_bytes(store.root) / GIB
+        console().print(f"they leave up to {describe_left(left_on_disk(todo))}; {free:.1f} are free", highlight=False)
 
 
 class Sizes:

@@ -13,6 +13,7 @@ from crackdet.models import blueprint
 from crackdet.models.shapes import Shapes
 from crackdet.schema import SGD, Config
 from crackdet.store import Run
+from crackdet.training.optimizers import knows_its_length
 
 MIB = 2**20
 
@@ -63,8 +64,26 @@ def estimate(config: Config, precision: str) -> Needs:
     activations = sum(size // 2 if low and real else size for size, real in sizes)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    slots = int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
-    return Needs(weights, gradients, slots * gradients, activations, weights)
+    return Needs(weights, gradients, _slots(config) * gradients, activations, weights)
+
+
+def left_by(config: Config) -> tuple[int, int]:
+    """Bytes of the weights that a finished run leaves, and of the state from which it can be trained longer.
+
+    Raises:
+        UserError: where the network cannot be built.
+    """
+    model = blueprint(config)
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    state = 2 * weights + _slots(config) * trained  # the last weights and the best ones
+    is_kept = state <= config.runtime.keep_state_mib * MIB and not knows_its_length(config)
+    return weights, state if is_kept else 0
+
+
+def _slots(config: Config) -> int:
+    """Numbers that the optimizer keeps for each weight that is trained."""
+    return int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
 
 
 def check_resources(needs: Needs, device: torch.device, run: Run) -> None:
