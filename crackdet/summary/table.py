@@ -14,6 +14,7 @@ from crackdet.store import Run
 from crackdet.summary.columns import TITLES, Column, chance_text, describe, figure, of_decision, telling, value_text
 from crackdet.summary.entries import Entry, differing
 from crackdet.summary.filter import full_key, known_keys, parse_filters, value_of
+from crackdet.summary.words import fitting
 from crackdet.wording import nearest
 
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ def show_threshold(decision: "Decision", recall: float) -> None:
     if found is None:
         _line(console(), f"{entry.id}: its predictions are gone, or of one class only, so no threshold can be given")
         return
-    _line(
-        console(),
+    said = (
         f"to find {100 * found.recall:.4g} % of the {found.cracks} validation cracks, call a crack above probability "
         f"{found.probability!r} (--threshold) with {entry.id}: it then calls {100 * found.false_alarms:.3g} % of the "
-        "validation photographs without a crack one; other photographs may show less of both",
+        "validation photographs without a crack one; other photographs may show less of both"
     )
+    _line(console(), fitting(said, entry))
 
 
 def show_test(run: Run, tested: "Tested") -> None:
@@ -115,7 +116,7 @@ def show_test(run: Run, tested: "Tested") -> None:
     low, high = tested.interval
     _line(
         console(),
-        f"test accuracy {tested.accuracy:.4f} ({low:.4f} to {high:.4f}) of {run.id} on {tested.images} photographs "
+        f"test accuracy {tested.accuracy:.4f} ({low:.4f} to {high:.4f}) of {run.id} on {tested.images} images "
         "that nothing was chosen by",
     )
 

@@ -33,7 +33,12 @@ def sentences(decision: "Decision") -> tuple[str, str]:
     )  # fmt: skip
     if number == 1:
         first = first.replace("the highest", "a")
-    return first, _advice(decision)
+    return fitting(first, best.entry), fitting(_advice(decision), best.entry)
+
+
+def fitting(text: str, entry: Entry) -> str:
+    """The text with what the images of a run are called, where they are no photographs."""
+    return text.replace("photograph", "drawing") if entry.setting("data.name") == "synthetic" else text
 
 
 def _advice(decision: "Decision") -> str:
@@ -187,7 +192,7 @@ def notes(decision: "Decision") -> list[str]:
     unknown = sum(standing.p_value is None for standing in decision.standings[1:])
     if unknown:
         said.append(f"{unknown} networks were not compared with the best: only their figures are known, or were read.")
-    return said
+    return [fitting(text, decision.best) for text in said]
 
 
 def percent(value: float, images: int) -> str:

@@ -25,13 +25,14 @@ def publish(
     groups: Sequence[str] | None = None,
     older: bool = False,
     root: str = "photographs",
+    source: str = "folder",
     fingerprint: str = "0" * 64,
     **model: Any,
 ) -> Run:
     """A run of a network with these settings; `older` as before results said which images are right."""
     seed = model.pop("seed", 0)
     identity = {"seed": seed, "model": {"name": "custom", **model}, "data": {"image_size": 64}}
-    settings = {**identity, "data": {"image_size": 64, "root": root}}
+    settings = {**identity, "data": {"name": source, "image_size": 64, "root": root}}
     identity["fingerprint"] = fingerprint
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     run = RunStore(store).run(f"custom-{digest[:12]}")

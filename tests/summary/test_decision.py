@@ -358,6 +358,14 @@ def test_what_other_settings_say_of_the_photographs_is_not_said_again(tmp_path: 
     assert differing(entries) == ["model.width", "data.seed"]
 
 
+def test_drawn_images_are_not_called_photographs(tmp_path: Path) -> None:
+    for width in range(2):
+        publish(tmp_path, LABELS, wrong(3 + width), 10, source="synthetic", width=width)
+    decision = decided(tmp_path)
+    said = " ".join([*decision.sentences, *decision.notes])
+    assert "300 validation drawings" in said and "photograph" not in said
+
+
 def test_cheaper_networks_that_are_not_taken_are_not_denied(tmp_path: Path) -> None:
     """Eight single runs that chance does not tell apart, of which four are cheaper and of a worse combination."""
     for seed in range(4):

@@ -88,7 +88,7 @@ def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
     assert "test accuracy" not in summary(store)
     output = summary(store, "--test")
     best = next(run for run in runs if run.id in output.partition("max accuracy ")[2])
-    assert f"of {best.id} on 12 photographs" in output
+    assert f"of {best.id} on 12 images" in output
     for run in runs:
         assert (run.directory / "test.json").exists() is (run.id == best.id)
         run.weights_file.unlink()
@@ -107,15 +107,15 @@ def test_the_winner_is_tested_again_on_other_photographs(places: list[str], phot
         shutil.rmtree(photographs / name)
     tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
     run = train(compose(["data=folder", f"data.root={photographs}", *tiny, *places]))
-    assert "on 16 photographs" in summary(run.root, "--test")
+    assert "on 16 images" in summary(run.root, "--test")
     next((photographs / "test").rglob("*.png")).unlink()
-    assert "on 15 photographs" in summary(run.root, "--test")
+    assert "on 15 images" in summary(run.root, "--test")
     content = read_signed_json(run.directory / "test.json")
     del content["photographs"]
     write_signed_json(run.directory / "test.json", {**content, "images": 7})  # as before it was told which they were
-    assert "on 7 photographs" in summary(run.root, "--test")
+    assert "on 7 images" in summary(run.root, "--test")
     shutil.rmtree(photographs)
-    assert "on 7 photographs" in summary(run.root, "--test"), "where they are gone it is believed"
+    assert "on 7 images" in summary(run.root, "--test"), "where they are gone it is believed"
 
 
 def test_a_winner_without_a_test_split_does_not_keep_the_others_from_theirs(tiny: Configure, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_winner_without_a_test_split_does_not_keep_the_others_from_theirs(tiny
     silent = train(tiny("data.num_images=60"))
     output = summary(tmp_path / "runs", "--test", status=2)
     assert f"--test: {silent.id}: data: has no test split" in output
-    assert f"of {tested.id} on 10 photographs" in output
+    assert f"of {tested.id} on 10 images" in output
 
 
 def test_testing_imports_no_code_that_is_not_trusted(store: Path, tmp_path: Path) -> None:
