@@ -99,6 +99,8 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     if isinstance(dimension, int):
         return dimension
     sizes = [str(size) for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    if not sizes and isinstance(dimension, UserError):
+        raise UserError(f"model.name={name}: {dimension}")
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
     raise UserError(
@@ -171,7 +173,11 @@ def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     images = torch.empty(2, 3, image_size, image_size, device="meta")
     try:
         with torch.no_grad(), Shapes():
-            dimension = int(feature_extractor.eval()(images).flatten(1).shape[1])
-        return dimension or ValueError("no features are left")
+            features = feature_extractor.eval()(images)
     except Exception as error:  # a user's network may raise anything
         return error
+    if not isinstance(features, Tensor):
+        return UserError(f"its forward gives {type(features).__name__}, not a tensor of features")
+    if features.ndim < 2 or len(features) != len(images):
+        return UserError(f"its forward gives {list(features.shape)} for {len(images)} images, not features of each")
+    return int(features[0].numel()) or ValueError("no features are left")

@@ -226,6 +226,14 @@ class Net(nn.Module):
     def forward(self, images):
         return self.layers(images)
 
+class Named(Net):
+    def forward(self, images):
+        return {"out": self.layers(images)}
+
+class Mixed(Net):
+    def forward(self, images):
+        return self.layers(images).mean(0)
+
 def nothing():
     return None
 
@@ -268,6 +276,15 @@ def test_what_a_network_of_ones_own_raises_is_told(
 ) -> None:
     with pytest.raises(UserError, match=rf"^model: \S+{target} does not take .*{reason}"):
         check(own(target, **arguments))
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("Named", "its forward gives dict, not a tensor"), ("Mixed", r"its forward gives \[6, 1, 1\] for 2 images")],
+)
+def test_what_is_no_features_is_told(own: Callable[..., Config], target: str, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"^model\.name=mine: {reason}"):
+        check(own(target, width=6))
 
 
 def test_published_weights_of_a_network_that_has_none_are_refused(own: Callable[..., Config]) -> None:
