@@ -93,7 +93,7 @@ def verdict(decision: "Decision", entry: Entry) -> str:
 def describe(entry: Entry, keys: Sequence[str]) -> str:
     """What sets a run apart: `conv_out=[64,128] seed=1`."""
     keys = [key for key in keys if key != "model.name"]  # the run id says it
-    short = {key: key.rpartition(".")[2] for key in keys}
+    short = {key: key.rpartition(".")[2].strip("_") for key in keys}  # `source` and `weights` of those we know besides
     clear = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
     return " ".join(
         f"{clear[key]}={value_text(value)}" for key in keys if (value := entry.settings.get(key)) is not None
