@@ -93,8 +93,14 @@ def cost_figure(runs: Sequence[tuple[Entry, Kind]], by: Measure, cost: Cost, lab
             )  # fmt: skip
     scale = {"type": "log", "dtick": "D2"} if _spread(values) else {"type": "linear"}  # ticks at 1, 2 and 5
     figure.update_xaxes(title=cost.unit, tickformat=cost.ticks, **scale)
-    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks)
+    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks, range=_around([y for _, y in points]))
     return _framed(figure)
+
+
+def _around(values: Sequence[float]) -> list[float] | None:
+    """An axis for values that are all one, which Plotly would show from 0 to twice as much; None where they differ."""
+    low, high = min(values), max(values)
+    return [low - 0.01, high + 0.01] if low == high else None
 
 
 def curves_figure(curves: Iterable[Curve], column: str, title: str, share: bool) -> go.Figure:

@@ -208,11 +208,12 @@ def _costs(
         drawn = {entry.id for entry in thin(having, MOST_POINTS)} | always
         runs = [(entry, _kind(entry, ranking[0], decision)) for entry in having if entry.id in drawn]
         cheapest = front[0]
-        alt = (
-            f"{len(having):,} runs. The cheapest, {cheapest.id}, reaches {by.show(cheapest.value(by.name))}; along "
-            f"the front of {len(front)} run{'s' * (len(front) > 1)} {by.title} rises to "
-            f"{by.show(front[-1].value(by.name))}."
-        )
+        number = f"{len(having):,} run{'s' * (len(having) > 1)}"
+        alt = f"{number}. The cheapest, {cheapest.id}, reaches {by.show(cheapest.value(by.name))}"
+        if len(front) > 1:
+            alt += f"; along the front of {len(front)} runs {by.title} rises to {by.show(front[-1].value(by.name))}."
+        else:
+            alt += ", and none reaches more." if len(having) > 1 else "."
         drawings.append(Drawing(f"{name}-{cost.name}", cost.title, alt, figures.cost_figure(runs, by, cost, labels)))
     return drawings, list(fronts.values())
 

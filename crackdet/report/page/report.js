@@ -24,6 +24,7 @@ function inks() {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour("ink"), size: 12, family: getComputedStyle(document.body).fontFamily },
     hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("soft"), font: { color: colour("ink") } },
+    modebar: { bgcolor: "transparent", color: colour("soft"), activecolor: colour("ink") },
     xaxis: axis,
     yaxis: axis,
   };
