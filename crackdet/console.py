@@ -6,6 +6,7 @@ On a terminal, bars live below the messages; elsewhere (a file, a pipe, CI) ther
 import itertools
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ log = logging.getLogger("crackdet")
 
 REFUSED = 2  # exit status
 ON_BAR = {"on_bar": True}
+PULSE = 30.0  # seconds from one line to the next, where there is no bar
 WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
 
 
@@ -109,14 +111,18 @@ class Board:
 class Bar:
     """One progress bar."""
 
-    def __init__(self, drawing: Drawing, draw: Callable[[Drawing], None]) -> None:
+    def __init__(self, drawing: Drawing, draw: Callable[[Drawing], None], told: bool) -> None:
         self._drawing, self._draw = drawing, draw
+        self._pulse = time.monotonic() + PULSE if told else float("inf")
         draw(drawing)
 
     def advance(self, steps: int = 1, description: str | None = None) -> None:
         now = self._drawing
         self._drawing = replace(now, done=now.done + steps, description=description or now.description)
         self._draw(self._drawing)
+        if time.monotonic() > self._pulse:
+            self._pulse = time.monotonic() + PULSE
+            log.info("%s: %d of %d", self._drawing.description, self._drawing.done, now.total, extra=ON_BAR)
 
     def close(self) -> None:
         self._draw(replace(self._drawing, gone=True))
@@ -129,8 +135,11 @@ def draw_elsewhere(draw: Callable[[Drawing], None]) -> None:
 
 
 @contextmanager
-def bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """A progress bar for the time of a block; bars of nested blocks are drawn under each other."""
+def bar(description: str, total: int, done: int = 0, told: bool = False) -> Iterator[Bar]:
+    """A progress bar for the time of a block; bars of nested blocks are drawn under each other.
+
+    `told` is for what says nothing else: without a terminal there is a line now and then.
+    """
     global _shared
     outermost = _shared is None and _elsewhere is None
     if outermost and get_console().is_terminal:
@@ -145,7 +154,7 @@ def bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
             speed_estimate_period=WEEK,
         )
         _shared.start()
-    shown = Bar(Drawing(next(_numbers), description, total, done), _elsewhere or Board().draw)
+    shown = Bar(Drawing(next(_numbers), description, total, done), _elsewhere or Board().draw, told)
     try:
         yield shown
     finally:

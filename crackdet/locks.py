@@ -1,6 +1,10 @@
 """Locks of the operating system, which die with the process that holds them."""
 
+import errno
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -9,6 +13,10 @@ try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 2.0  # seconds without a word
 
 
 def lock(path: Path) -> FileLock:
@@ -43,3 +51,25 @@ def _is_held_exclusively(asked: FileLock) -> bool:
         return True
     asked.release()
     return False
+
+
+@contextmanager
+def waited_for(path: Path, why: str) -> Iterator[None]:
+    """Holds the lock of a file for the time of a block; where that takes longer it is said that, and why, it waits.
+
+    Raises:
+        OSError: where the file cannot be made, or its file system knows no locks.
+    """
+    own = lock(path)
+    try:
+        try:
+            own.acquire(timeout=PATIENCE)
+        except Timeout:
+            log.info("waiting: %s", why)
+            own.acquire()
+    except NotImplementedError:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from None
+    try:
+        yield
+    finally:
+        own.release()

@@ -1,7 +1,8 @@
 """Photographs decoded once: one memory-mapped array of pixels, shared by all runs and processes.
 
 The file is named by what it holds (digests, image size, versions of the decoder), so it is current by
-construction. It is built under a lock by the first process that needs it, and appears whole.
+construction. It is built under a lock by the first process that needs it, from what other arrays hold already and the
+files of the rest, and appears whole.
 """
 
 import errno
@@ -12,6 +13,7 @@ import math
 import multiprocessing
 import os
 import shutil
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,15 +22,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from crackdet.console import bar
-from crackdet.data import decode
+from crackdet.console import ON_BAR, bar
+from crackdet.data import decode, decoded
 from crackdet.data.kept import mark_used
 from crackdet.data.sources import Photograph, Source
 from crackdet.errors import UserError
 from crackdet.files import write_json
+from crackdet.locks import waited_for
 from crackdet.schema import Runtime
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ def decode_all(
         raise RuntimeError('put what the script does under `if __name__ == "__main__":`')
     unique = {photograph.digest: photograph for photograph in photographs}
     digests = sorted(unique)
-    items = [unique[digest] for digest in digests]
+    items = {digest: unique[digest] for digest in digests}
     shape = (len(digests), image_size, image_size, 3)
     size = math.prod(shape)
     rows = {digest: row for row, digest in enumerate(digests)}
@@ -93,7 +95,7 @@ def decode_all(
         bad = _current(source, unique, target, notes, shape)
         if bad is None:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{name}.lock"):
+            with waited_for(folder / f"{name}.lock", "another process decodes these images"):
                 bad = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
                 if bad is None:
                     bad = _build(source, items, image_size, target, workers)
@@ -125,52 +127,88 @@ def _current(
                 return None
         noted = json.loads(notes.read_bytes())["bad"].keys()
         # looked at again: a file may have been out of reach, and is known to be bad by content, not by name
-        bad = _decode_chunk(source, [photographs[digest] for digest in noted], shape[1], None, 0)
+        bad = _decode_chunk(source, [photographs[digest] for digest in noted], shape[1], None, [])
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return bad if bad.keys() == noted else None
 
 
 def _build(
-    source: Source, photographs: Sequence[Photograph], image_size: int, target: Path | None, workers: int
+    source: Source, photographs: Mapping[str, Photograph], image_size: int, target: Path | None, workers: int
 ) -> dict[str, str]:
-    """Decodes into a file beside `target`, then renames it; returns what could not be read.
+    """Decodes what is not decoded yet into a file beside `target`, then renames it; returns what could not be read.
 
-    The file has one name, not one for each process: it is written under a lock, and a dead process's is written over.
+    The file has one name, not one for each process: it is written under a lock, and what a process has done that was
+    stopped, another goes on from.
     """
-    temporary = target and target.with_name(f".{target.name}.tmp")
-    bad: dict[str, str] = {}
-    tasks = [
-        (source, photographs[start : start + CHUNK], image_size, temporary, start)
-        for start in range(0, len(photographs), CHUNK)
-    ]
+    if target is None:
+        return _decode_missing(source, list(photographs.values()), image_size, None, {}, workers)
+    temporary = target.with_name(f".{target.name}.tmp")
+    kind = [*decode.VERSIONS, image_size]
+    rows = {digest: row for row, digest in enumerate(photographs)}
+    shape = (len(photographs), image_size, image_size, 3)
     try:
-        if temporary is not None:
-            _reserve(temporary, (len(photographs), image_size, image_size, 3))
-        with bar("decoding images", len(photographs)) as progress:
-            left = list(tasks)
-            if workers >= 2 and len(photographs) >= WORTH_WORKERS:
-                # spawned, not forked: a forked child would inherit locks and threads
-                spawn = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.end_with_parent) as pool:
-                    futures = [pool.submit(_decode_chunk, *task) for task in tasks]
-                    try:
-                        for task, future in zip(tasks, futures, strict=True):
-                            bad.update(future.result())
-                            progress.advance(len(task[1]))
-                            left.remove(task)
-                    except BrokenProcessPool:  # killed, or a script that cannot be imported
-                        log.warning("the processes that decode images died; going on in this one")
-            for task in left:
-                bad.update(_decode_chunk(*task))
-                progress.advance(len(task[1]))
-        if temporary is not None and target is not None:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        known = decoded.done(temporary, kind, shape)
+        if not known:
+            _reserve(temporary, shape)
+            decoded.begin(temporary, kind)
+            known = decoded.copy_known(target.parent, kind, rows, temporary)
+            decoded.say_done(temporary, sorted(known))
+        missing = [photograph for digest, photograph in photographs.items() if digest not in known]
+        if known and missing:
+            log.info("%d of %d images are decoded already", len(photographs) - len(missing), len(photographs))
+        bad = _decode_missing(source, missing, image_size, temporary, rows, workers)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        decoded.say_rows(target, kind, list(photographs), bad)
+        decoded.rows_file(temporary).unlink()
+    except OSError:  # no room, most often: then what is there takes it from others
+        temporary.unlink(missing_ok=True)
+        decoded.rows_file(temporary).unlink(missing_ok=True)
+        raise
+    return bad
+
+
+def _decode_missing(
+    source: Source,
+    photographs: Sequence[Photograph],
+    image_size: int,
+    file: Path | None,
+    rows: Mapping[str, int],
+    workers: int,
+) -> dict[str, str]:
+    bad: dict[str, str] = {}
+    if len(photographs) >= WORTH_WORKERS:
+        gib = len(photographs) * image_size**2 * 3 / 2**30
+        into = f", {gib:.1f} GiB, into {file.parent}" if file is not None else ""
+        log.info("decoding %d images of %d pixels a side%s", len(photographs), image_size, into, extra=ON_BAR)
+    left = deque(
+        (source, part, image_size, file, [rows[one.digest] for one in part] if file is not None else [])
+        for part in (photographs[start : start + CHUNK] for start in range(0, len(photographs), CHUNK))
+    )
+    with bar("decoding images", len(photographs), told=True) as progress:
+
+        def end(failed: dict[str, str]) -> None:
+            _, part, *_ = left.popleft()
+            bad.update(failed)
+            if file is not None:
+                decoded.say_done(file, [one.digest for one in part if one.digest not in failed])
+            progress.advance(len(part))
+
+        if workers >= 2 and len(photographs) >= WORTH_WORKERS:
+            # spawned, not forked: a forked child would inherit locks and threads
+            spawn = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.end_with_parent)
+            try:
+                for future in [pool.submit(_decode_chunk, *task) for task in left]:
+                    end(future.result())
+            except BrokenProcessPool:  # killed, or a script that cannot be imported
+                log.warning("the processes that decode images died; going on in this one")
+            finally:
+                pool.shutdown(cancel_futures=True)  # who stops it does not want to wait for the rest
+        while left:
+            end(_decode_chunk(*left[0]))
     return bad
 
 
@@ -194,18 +232,19 @@ def _reserve(file: Path, shape: tuple[int, ...]) -> None:
 
 
 def _decode_chunk(
-    source: Source, photographs: Sequence[Photograph], image_size: int, file: Path | None, start: int
+    source: Source, photographs: Sequence[Photograph], image_size: int, file: Path | None, rows: Sequence[int]
 ) -> dict[str, str]:
+    """Why photographs cannot be read, by digest; the pixels of the others go into these rows of an array."""
     array = None if file is None else np.load(file, mmap_mode="r+")
     bad: dict[str, str] = {}
-    for row, photograph in enumerate(photographs, start):
+    for place, photograph in enumerate(photographs):
         try:
             pixels = source.read(photograph, image_size)
         except decode.BadImage as error:
             bad[photograph.digest] = str(error)
         else:
             if array is not None:
-                array[row] = pixels
+                array[rows[place]] = pixels
     if array is not None:
         array.flush()
     return bad

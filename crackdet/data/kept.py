@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from crackdet.data.decoded import rows_file
+from crackdet.locks import lock
 
 DAY = 86400  # seconds
 
@@ -54,9 +57,9 @@ def delete(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
     for one in sets:
         name = one.file.name.removeprefix(".").partition(".")[0]
         try:
-            with FileLock(one.file.with_name(f"{name}.lock"), timeout=0):
-                one.file.unlink(missing_ok=True)
-                one.file.with_suffix(".json").unlink(missing_ok=True)
+            with lock(one.file.with_name(f"{name}.lock")).acquire(timeout=0):
+                for path in (one.file, one.file.with_suffix(".json"), rows_file(one.file)):
+                    path.unlink(missing_ok=True)
                 deleted.append(one)
         except Timeout:
             continue

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crackdet.data import load_splits
+from crackdet.data import cache, load_splits
 from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
 from crackdet.data.decode import BadImage
 from crackdet.data.sources import Photograph, open_source
@@ -205,16 +205,67 @@ def test_damaged_notes_are_written_again(content: str, source: Counted, decoded:
     assert "0003" in notes.read_text()
 
 
-def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path: Path, decoded: Decode, runtime: Runtime) -> None:
+def half_way(tmp_path: Path, decoded: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding that was interrupted after four images of eight, and in the sixth."""
+
     class Interrupted(Counted):
         def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
             if photograph.digest == "0005":
                 raise KeyboardInterrupt
             return super().read(photograph, image_size)
 
+    monkeypatch.setattr(cache, "CHUNK", 2)
     with pytest.raises(KeyboardInterrupt):
         decoded(Interrupted(tmp_path / "interrupted"))
-    assert {path.suffix for path in (Path(runtime.cache) / "pixels").iterdir()} <= {".lock"}
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    tmp_path: Path, decoded: Decode, source: Counted, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_way(tmp_path, decoded, monkeypatch)
+    assert not list((Path(runtime.cache) / "pixels").glob("[!.]*.npy"))
+    assert_right(decoded())
+    assert source.readings() == ["0004", "0005", "0006", "0007"]
+    assert not list((Path(runtime.cache) / "pixels").glob(".*"))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, cut_by_one_byte, overwrite_the_header])
+@pytest.mark.parametrize("ending", ["tmp", "rows"])
+def test_what_an_interrupted_build_left_is_not_believed_where_it_is_damaged(
+    damage: Callable[[Path], None],
+    ending: str,
+    tmp_path: Path,
+    decoded: Decode,
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    half_way(tmp_path, decoded, monkeypatch)
+    (left,) = (Path(runtime.cache) / "pixels").glob(f".*.{ending}")
+    damage(left)
+    assert_right(decoded())
+
+
+def test_what_another_set_holds_is_not_decoded_again(source: Counted, decoded: Decode, runtime: Runtime) -> None:
+    photographs = source.photographs()
+    some = replace(source, bad=("0002",))
+    for part in (photographs[:3], photographs[2:5], photographs[6:7]):
+        decode_all(some, part, SIZE, runtime)
+    before = len(source.readings())
+    assert_right(decoded())
+    # what could not be read is tried again
+    assert sorted(source.readings()[before:]) == ["0002", "0005", "0007"]
+    decode_all(source, photographs, SIZE + 1, runtime)
+    assert len(source.readings()) == before + 3 + 8, "another size is decoded anew"
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, cut_by_one_byte, overwrite_the_header])
+@pytest.mark.parametrize("ending", ["npy", "rows"])
+def test_another_set_that_is_damaged_is_not_believed(
+    damage: Callable[[Path], None], ending: str, source: Counted, decoded: Decode, runtime: Runtime
+) -> None:
+    decode_all(source, source.photographs()[:5], SIZE, runtime)
+    (held,) = (Path(runtime.cache) / "pixels").glob(f"*.{ending}")
+    damage(held)
     assert_right(decoded())
 
 
