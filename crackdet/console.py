@@ -55,9 +55,14 @@ class ConsoleHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "on_bar", False) and get_console().is_terminal:
+        if has_bar(record):
             return
         get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+
+
+def has_bar(record: logging.LogRecord) -> bool:
+    """Whether a bar on this terminal says the same."""
+    return getattr(record, "on_bar", False) and get_console().is_terminal
 
 
 def harmless(text: object) -> str:

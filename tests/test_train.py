@@ -133,7 +133,7 @@ def test_data_that_cannot_be_used_is_one_message(command: Command, tmp_path: Pat
     assert missing.returncode == 2 and "data.root=nowhere: there is no such folder" in missing.stderr
     (photographs / "Positive" / "bad.jpg").write_bytes(b"no image")
     bad = command(*folder, f"data.root={photographs}", tiny=False)
-    assert bad.returncode == 2 and "1 of 17 images cannot be read" in bad.stderr and "bad.jpg" in bad.stderr
+    assert bad.returncode == 2 and "1 of 17 images of" in bad.stderr and "bad.jpg" in bad.stderr
     for path in (photographs / "Negative").iterdir():
         path.unlink()
     empty = command(*folder, f"data.root={photographs}", tiny=False)

@@ -1,6 +1,7 @@
 """The application, and what its commands share."""
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crackdet.console import harmless
+from crackdet.console import harmless, has_bar
 from crackdet.errors import UserError
 from crackdet.store import Run, RunStore
 
@@ -23,13 +24,32 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 STORE = Path("outputs/runs")
 
 
+class _OnStandardError(logging.Handler):
+    """What crackdet has to say beside a command's result."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not has_bar(record):
+            print(harmless(self.format(record)), file=sys.stderr)
+
+
+@functools.cache
+def _speak() -> None:
+    log = logging.getLogger("crackdet")
+    log.addHandler(_OnStandardError())
+    log.setLevel(logging.INFO)
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Registers a subcommand; what the user got wrong is one message and exit status 2."""
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
+        _speak()
         try:
             function(*arguments, **options)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
         except BrokenPipeError:
             raise  # whoever read the output has had enough: typer knows
         except (UserError, OSError, ValueError) as error:

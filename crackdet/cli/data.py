@@ -25,7 +25,7 @@ def data(
     if sheet is not None:
         refuse_existing(sheet, force, "--sheet")
     config = compose(overrides or [])
-    splits = load_splits(config.data, config.runtime)
+    splits = load_splits(config.data, config.runtime, most_named=None)
     table = Table("split", "cracks", "no cracks")
     for name, images in splits.items():
         cracks = int(images.labels.sum())

@@ -28,7 +28,8 @@ def summary(
     trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
 ) -> None:
     """The runs of a sweep or of a store, the best first, and which to take."""
-    from crackdet.summary import summarise, without_collector
+    from crackdet.collector import without_collector
+    from crackdet.summary import summarise
     from crackdet.summary.search import show_search
     from crackdet.summary.table import View, show_test, show_threshold
     from crackdet.summary.tested import recorded

@@ -150,8 +150,8 @@ def _build(
     try:
         known = decoded.done(temporary, kind, shape)
         if not known:
+            decoded.begin(temporary, kind)  # before there is an array that an older list could be believed of
             _reserve(temporary, shape)
-            decoded.begin(temporary, kind)
             known = decoded.copy_known(target.parent, kind, rows, temporary)
             decoded.say_done(temporary, sorted(known))
         missing = [photograph for digest, photograph in photographs.items() if digest not in known]

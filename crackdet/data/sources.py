@@ -263,9 +263,10 @@ class FolderSource(_Files):
     @property
     def left_out(self) -> Sequence[str]:
         parents = dict.fromkeys([self.root, *(path.parent for path in self.read_from)])
-        loose = [path / "*" for path in parents if any(is_image(entry.name) for entry in path.iterdir())]
+        loose = [path for path in parents if any(is_image(entry.name) for entry in path.iterdir())]
         folders = [path for path in self.passed if self._holds_photographs(path)]
-        return [path.relative_to(self.root).as_posix() for path in loose + folders]
+        itself = [f"{path if path == self.root else path.relative_to(self.root).as_posix()} itself" for path in loose]
+        return [*itself, *(path.relative_to(self.root).as_posix() for path in folders)]
 
     def _with_inner_splits(self, found: list[Photograph]) -> list[Photograph]:
         """The photographs with the splits that folders in the class folders say: all of them do, or none."""

@@ -1,14 +1,13 @@
 """A run store, or the runs of one sweep, as something to decide from."""
 
-import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crackdet.collector import without_collector
 from crackdet.errors import UserError
 from crackdet.store import Run, RunStore, Status
 from crackdet.summary.entries import Entry
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from crackdet.summary.decision import Decision
     from crackdet.summary.table import View
 
-__all__ = ["Entry", "Summary", "merit", "pick", "summarise", "without_collector"]
+__all__ = ["Entry", "Summary", "merit", "pick", "summarise"]
 
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
 
@@ -156,15 +155,3 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
 def merit(entry: Entry, metric: str = "accuracy") -> tuple[float, float, float, str]:
     """Falling accuracy, or another metric; a tie goes to the cheaper feature extractor, then to the smaller loss."""
     return (-entry.value(metric), entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Without the garbage collector, which would look at all runs read so far again and again: a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -352,7 +352,7 @@ def test_all_unreadable_images_are_named_in_one_message(root: Path, runtime: Run
     (root / "crack" / "002.png").write_bytes(b"")
     (root / "noncrack" / "003.png").write_bytes(b"")  # a copy of the other empty file
     (root / "noncrack" / "lost.png").symlink_to(root / "nowhere.png")
-    with pytest.raises(UserError, match=r"4 of 17 images cannot be read.*data\.on_bad_image=skip") as refused:
+    with pytest.raises(UserError, match=r"4 of 17 images of .* cannot be read.*data\.on_bad_image=skip") as refused:
         load_splits(folder(root), runtime)
     for name in ("crack/001.png", "crack/002.png", "noncrack/003.png", "noncrack/lost.png: No such file"):
         assert name in str(refused.value)
@@ -365,14 +365,22 @@ def test_unreadable_images_can_be_left_out(
     (root / "crack" / "001.png").write_bytes(b"")
     (root / "noncrack" / "003.png").write_bytes(b"")
     for _ in range(2):  # built, then remembered
-        caplog.clear()
         splits = load_splits(folder(root, on_bad_image="skip"), replace(runtime, cache_gib=cache_gib))
         left = {photograph.name for images in splits.values() for photograph in images.photographs}
         assert len(left) == 14
         assert not left & {"crack/001.png", "noncrack/003.png"}
-        assert "2 of 16 images cannot be read and are left out" in caplog.text
-        assert "crack/001.png" in caplog.text
-        assert "noncrack/003.png" in caplog.text
+        assert caplog.text.count(f"2 of 16 images of {root} cannot be read and are left out") == 1
+        assert caplog.text.count("crack/001.png") == 1 and "noncrack/003.png" in caplog.text
+
+
+def test_of_very_many_unreadable_images_some_are_named(root: Path, runtime: Runtime) -> None:
+    for number in range(30):
+        (root / "crack" / f"broken{number:02d}.png").write_bytes(b"%d" % number)
+    with pytest.raises(UserError, match=r"(?s)30 of 46 .*broken19.png.*\n  and 10 more: crackdet data .*") as refused:
+        load_splits(folder(root), runtime)
+    assert "broken20" not in str(refused.value)
+    with pytest.raises(UserError, match=r"broken29\.png"):
+        load_splits(folder(root), runtime, most_named=None)
 
 
 def test_a_moved_unreadable_image_is_named_by_its_new_place(root: Path, runtime: Runtime) -> None:

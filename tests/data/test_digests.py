@@ -110,3 +110,34 @@ def test_a_name_of_another_encoding_is_no_obstacle(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 only")
     for _ in range(2):
         assert digests([path], tmp_path) == {path: sha256(b"content")}
+
+
+def test_of_a_folder_with_one_file_more_that_one_is_read(files: list[Path], tmp_path: Path) -> None:
+    before = digests(files, tmp_path)
+    for path in files:
+        rewrite(path, b"x" * 10)  # which only reading would show
+    more = tmp_path / "files" / "d"
+    more.write_bytes(b"more")
+    assert digests([*files, more], tmp_path) == {**before, more: sha256(b"more")}
+    more.unlink()
+    assert digests(files, tmp_path) == before
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    rewrite(files[0], b"y" * 10, later=1000)
+    digests(files[:1] + files[2:], tmp_path)
+    assert str(more) not in memory.read_text() and str(files[1]) in memory.read_text(), "what is gone is forgotten"
+
+
+def test_what_was_read_before_an_interruption_is_remembered(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> str:
+        if path == files[2]:
+            raise KeyboardInterrupt
+        return sha256(path.read_bytes())
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("crackdet.data.digests.file_digest", interrupted)
+        digests(files, tmp_path)
+    (memory,) = (tmp_path / "cache").rglob("*.json")
+    assert [str(path) in memory.read_text() for path in files] == [True, True, False]
+    assert digests(files, tmp_path) == {path: sha256(path.name.encode() * 10) for path in files}
