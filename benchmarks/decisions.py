@@ -75,7 +75,7 @@ def judge(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> 
         elif world.runs == 1 and world.groups is None:
             inside, passed, close = _single([drawn[at][0] for at in order])
         else:
-            samples = [replicates.sample(drawn[at]) for at in order]
+            samples = [replicates.sample(drawn[at], drawn[at] > 0) for at in order]
             inside = [replicates.interval(one, world.groups) for one in samples]
             compared = replicates.against_first(samples, world.groups)
             passed = [True, *(p_value >= statistics.ALPHA for p_value, _ in compared)]
@@ -135,6 +135,9 @@ WORLDS = {
     "two equal, 5 runs, above 99 %": World((0.995, 0.995), runs=5),
     "two equal, one run, groups of 10": World((0.92, 0.92), runs=1, seed=0, group_size=10),
     "two equal, 3 runs, groups of 10": World((0.92, 0.92), group_size=10),
+    "two equal, one run, groups of 10 that matter": World(
+        (0.97, 0.97), runs=1, seed=0, images=400, ease=3, group_size=10
+    ),
     "eight equal, one run": World((0.96,) * 8, runs=1, seed=0),
     "eight equal, 3 runs": World((0.96,) * 8),
     "a ladder, one run": World((0.97, 0.965, 0.96, 0.95, 0.9, 0.8), runs=1, seed=0),

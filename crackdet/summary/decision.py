@@ -248,18 +248,15 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
 
     The number is that of independent images, or groups, that would say as much of the metric.
     """
-    groups = evidence.groups
+    groups = evidence.groups_of(metric)
     p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.draws))
     gaps: list[Gap | None] = [None] * len(values)
-    scores = evidence.scores(0, metric)
-    first = None if scores is None else replicates.sample(scores[None])
+    first = evidence.sample([0], metric)
     for place in range(len(values)):
-        if place:
-            scores = evidence.scores(place, metric)
-        if scores is None or first is None:
+        own = evidence.sample([place], metric) if place else first
+        if own is None or first is None:
             continue
-        own = replicates.sample(scores[None])
-        number[place] = replicates.draws(own, groups, min(evidence.counted(place, metric), evidence.draws))
+        number[place] = replicates.draws(own, groups, evidence.counted(place, metric))
         if place:
             p_values[place], gaps[place] = replicates.compare(own, first, groups)
     return p_values, number, gaps
@@ -283,13 +280,12 @@ def _compared(
     evidence: Evidence, metric: str, values: Floats, gathered: Sequence[tuple[list[int], dict[str, Any]]]
 ) -> list[Combination]:
     """The combinations by falling mean, the first of them compared with the best."""
-    ranking, groups = evidence.ranking, evidence.groups
+    ranking, groups = evidence.ranking, evidence.groups_of(metric)
     means = {id(places): float(values[places].mean()) for places, _ in gathered}
     ordered = sorted(gathered, key=lambda one: (-means[id(one[0])], flops(ranking[one[0][0]])))
     samples: list[replicates.Sample | None] = []
     for places, _ in ordered[:MOST_COMPARED]:
-        known = evidence.known_scores(places, metric)
-        samples.append(replicates.sample(known) if len(known) else None)
+        samples.append(evidence.sample(places, metric))
     spread = iter(replicates.share_spread([one for one in samples if one is not None]))
     samples = [None if one is None else next(spread) for one in samples]
     first = samples[0]
@@ -325,13 +321,16 @@ def _learned(evidence: Evidence, metric: str) -> bool:
         return True
     labels, called = shared.labels, shared.labels == right
     number, cracks = len(labels), int(labels.sum())
-    scores = evidence.scores(0, metric) if metric == "roc_auc" else None
-    if scores is None and evidence.draws > 1 and evidence.groups is not None and 0 < cracks < number:
+    groups = evidence.groups if evidence.draws > 1 else None
+    own = evidence.sample([0], metric) if metric == "roc_auc" else None
+    if own is None and groups is not None and 0 < cracks < number:
         # calls are scores of two values, whose ROC-AUC is 0.5 as well where they have nothing to do with cracks
-        scores = roc_scores(called.astype(float), labels)
-    if scores is not None and scores.var() > 0:
-        p_value = replicates.above(replicates.sample(scores[None]), CHANCE, evidence.groups)
-    elif scores is not None:  # without one mistake, whatever the threshold
+        own = replicates.sample(roc_scores(called.astype(float), labels)[None])
+    if own is not None and groups is not None:
+        p_value = replicates.above(own, CHANCE, groups, labels)
+    elif own is not None and own.scores.var() > 0:
+        p_value = statistics.student_above(own.mean - CHANCE, own.scores.var() / number, number - 1)
+    elif own is not None:  # without one mistake, whatever the threshold
         p_value = statistics.independence(cracks, cracks, cracks, number)
     else:
         p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
@@ -346,10 +345,11 @@ def _baseline(evidence: Evidence, metric: str) -> float | None:
 
 def _luck(evidence: Evidence, metric: str, places: Sequence[int]) -> float:
     """The expected maximum of the chance errors of these runs, from the images on which they differ from the first."""
-    first = evidence.scores(0, metric)
-    others = [scores for place in places[1:MOST_READ] if (scores := evidence.scores(place, metric)) is not None]
+    first = evidence.sample([0], metric)
+    others = [one for place in places[1:MOST_READ] if (one := evidence.sample([place], metric)) is not None]
     if first is None or not others:
         return 0.0
-    sums = replicates.by_group(np.stack(others) - first, evidence.groups)
-    variance = float((sums**2).sum(axis=1).mean()) / evidence.images**2
+    apart = np.stack([one.scores for one in others]) - first.scores
+    sums = replicates.by_group(apart, evidence.groups_of(metric))
+    variance = float((sums**2).sum(axis=1).mean()) / len(first.scores) ** 2
     return float(np.sqrt(variance / 2)) * statistics.expected_maximum(len(places))

@@ -5,7 +5,7 @@ of theirs; labels and groups, the same for all, are read from the predictions of
 metrics that need the logits, cost a `predictions.csv` each, which is read for the first `MOST_READ` of a ranking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from crackdet.bits import Bytes, count, one_by_one, unpack
 from crackdet.store import Run
+from crackdet.summary import replicates
 from crackdet.summary.entries import Entry
 from crackdet.summary.measures import Bools, Floats, call_scores, roc_scores
+from crackdet.summary.replicates import Sample
 
 MOST_READ = 200  # files with predictions
 
@@ -69,6 +71,12 @@ class Evidence:
         """That the images (N,) belong to; None where each stands alone."""
         return self.shared.groups if self.shared else None
 
+    def groups_of(self, metric: str) -> NDArray[np.int64] | None:
+        """The same of those images that a metric speaks of."""
+        if self.groups is None or self.shared is None or metric != "recall":
+            return self.groups
+        return np.unique(self.groups[self.shared.labels], return_inverse=True)[1]
+
     @property
     def draws(self) -> int:
         """How many images there are, or groups of them, that say something independently."""
@@ -88,38 +96,43 @@ class Evidence:
         return packed, known
 
     def counted(self, place: int, metric: str) -> int:
-        """How many images say something of a metric of the run at this place, where it is 0 or 1: none vary then."""
+        """How many images, or groups, say something of a metric of the run at this place where it is 0 or 1."""
         right = self.right(place)
         if self.shared is None or right is None:
-            return self.images
+            return self.draws
         cracks, called = self.shared.labels, self.shared.labels == right
-        return {
-            "precision": int(called.sum()),
-            "f1": int(cracks.sum() + called.sum()) // 2,
-            "roc_auc": int(min(cracks.sum(), (~cracks).sum())),
-        }.get(metric, self.images)
+        said_by: Mapping[str, Sequence[Bools]] = {
+            "recall": [cracks], "precision": [called], "f1": [cracks | called], "roc_auc": [cracks, ~cracks],
+        }  # fmt: skip
+        if self.groups is not None:
+            every = np.ones(self.images, bool)
+            return min(len(np.unique(self.groups[images])) for images in said_by.get(metric, [every]))
+        if metric == "f1":
+            return int(cracks.sum() + called.sum()) // 2
+        return min((int(images.sum()) for images in said_by.get(metric, [])), default=self.images)
 
     def right(self, place: int) -> Bools | None:
         """Which images (N,) the run at this place of the ranking got right; None where that is not known."""
         packed, known = self.packed
         return one_by_one(packed[place], self.images) if known[place] else None
 
-    def known_scores(self, places: Sequence[int], metric: str) -> Floats:
-        """The scores (known runs, N) of the runs at these places, of which they are known."""
-        if metric == "accuracy":
-            packed, known = self.packed
-            return one_by_one(packed[places][known[places]], self.images).astype(float)
-        found = [scores for place in places if (scores := self.scores(place, metric)) is not None]
-        return np.stack(found) if found else np.empty((0, self.images))
-
-    def scores(self, place: int, metric: str) -> Floats | None:
-        """The scores (N,) whose mean is the metric, of the run at this place of the ranking; None where not known."""
+    def sample(self, places: Sequence[int], metric: str) -> Sample | None:
+        """What the runs at these places show of a metric; None where it is known of none of them."""
         if metric == "roc_auc":
-            predictions = read_predictions(self.ranking[place].run) if place < MOST_READ else None
-            if predictions is None or len(predictions.labels) != self.images:
-                return None
-            return roc_scores(predictions.logits, predictions.labels)
-        right = self.right(place)
-        if right is None or metric == "accuracy":
-            return None if right is None else right.astype(float)
-        return call_scores(metric, right, self.shared.labels) if self.shared else None
+            found = [scores for place in places if (scores := self._roc_scores(place)) is not None]
+            return replicates.sample(np.stack(found)) if found else None
+        packed, known = self.packed
+        right = one_by_one(packed[places][known[places]], self.images)
+        if metric == "accuracy":
+            return replicates.sample(right.astype(float), right) if len(right) else None
+        if not len(right) or self.shared is None or not self.shared.labels.any():
+            return None
+        labels = self.shared.labels
+        scores = np.stack([call_scores(metric, one, labels) for one in right])
+        return replicates.sample(scores, right[:, labels] if metric == "recall" else right)
+
+    def _roc_scores(self, place: int) -> Floats | None:
+        predictions = read_predictions(self.ranking[place].run) if place < MOST_READ else None
+        if predictions is None or len(predictions.labels) != self.images:
+            return None
+        return roc_scores(predictions.logits, predictions.labels)

@@ -6,7 +6,7 @@ Resampling Plans", ch. 6), which for the ROC-AUC gives the variance of DeLong et
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +30,17 @@ def _logistic(logit: float) -> float:
 
 
 def call_scores(metric: str, right: Bools, labels: Bools) -> Floats:
-    """The scores (N,) of a metric that follows from which images are right; their mean is the metric."""
+    """The scores of a metric that follows from which images are right; their mean is the metric.
+
+    There is one for each image, (N,), but of recall for each with a crack: it speaks of no other.
+    """
+    if metric == "accuracy":
+        return right.astype(float)
+    if metric == "recall":
+        return right[labels].astype(float)
     called = right == labels
     hits = (called & labels).astype(float)
-    shares: dict[str, Callable[[], tuple[Floats, Floats]]] = {
-        "accuracy": lambda: (right.astype(float), np.ones(len(right))),
-        "recall": lambda: (hits, labels.astype(float)),
-        "precision": lambda: (hits, called.astype(float)),
-        "f1": lambda: (2 * hits, called.astype(float) + labels),
-    }
-    part, whole = shares[metric]()
+    part, whole = (2 * hits, called.astype(float) + labels) if metric == "f1" else (hits, called.astype(float))
     value = part.sum() / max(whole.sum(), 1)
     influence = (part - value * whole) / max(whole.mean(), 1 / len(right))  # on a ratio of sums
     scores: Floats = value + influence

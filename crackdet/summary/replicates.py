@@ -7,6 +7,7 @@ percentiles of a bootstrap do not: `benchmarks/decisions.py` compares the two wh
 group (one wall, one photograph) count as one draw.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,17 +29,18 @@ class Sample:
     runs: int
     between: float | None  # variance of the mean as runs differ; None where one run cannot say it
     freedom: float  # degrees of freedom of `between`
+    right: Floats | None = None  # (images,): share of the runs that got it right, where the scores follow from that
 
     @property
     def mean(self) -> float:
         return float(self.scores.mean())
 
 
-def sample(scores: Floats) -> Sample:
-    """From the scores (runs, images) of the runs of a combination."""
+def sample(scores: Floats, right: NDArray[np.bool_] | None = None) -> Sample:
+    """From the scores (runs, images) of the runs of a combination, and which images each got right."""
     runs = len(scores)
     between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
-    return Sample(scores.mean(axis=0), runs, between, runs - 1)
+    return Sample(scores.mean(axis=0), runs, between, runs - 1, None if right is None else right.mean(axis=0))
 
 
 def share_spread(samples: Sequence[Sample]) -> list[Sample]:
@@ -60,7 +62,7 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     whole = sum(part for part, _ in parts)
     freedom = whole / sum(part / free for part, free in parts) if parts else freedom
     # where images do not vary, be it because they are one group, replicates say nothing of other images
-    most = len(one.scores) * one.runs if image_variance > 0 else number
+    most = _most(one, groups) * one.runs if image_variance > 0 else number
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
 
 
@@ -68,14 +70,42 @@ def draws(one: Sample, groups: NDArray[np.int64] | None, alike: float) -> float:
     """How many independent images would say as much of a single network's metric; `alike` where none is otherwise."""
     variance, freedom, _ = _image_variance(one.scores, groups)
     if variance > 0 and 0 < one.mean < 1:
-        return min(statistics.effective_number(one.mean, variance, freedom), len(one.scores))
+        return min(statistics.effective_number(one.mean, variance, freedom), _most(one, groups))
     return alike
 
 
-def above(one: Sample, chance: float, groups: NDArray[np.int64] | None) -> float:
-    """The one-sided p-value that a single network's metric is no better than chance, by Student's t."""
-    variance, freedom, _ = _image_variance(one.scores, groups)
-    return statistics.student_above(one.mean - chance, variance, freedom)
+def _most(one: Sample, groups: NDArray[np.int64] | None) -> int:
+    """As how many independent images those of a sample can count.
+
+    As one a group where few groups hold all mistakes: how much groups differ does not show then.
+    """
+    if groups is not None and one.right is not None:
+        number = int(groups.max()) + 1
+        if len(np.unique(groups[one.right < 1])) <= statistics.FEW_WRONG:
+            return number
+    return len(one.scores)
+
+
+def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_]) -> float:
+    """The one-sided p-value that a network tells cracks from other images (N,) of such groups no better than chance.
+
+    By Student's t, with the freedom of the class that is in fewer groups, of which the variance comes. Where each group
+    is of one class, it is at least what their shuffling allows.
+    """
+    with_cracks, without = np.unique(groups[labels]), np.unique(groups[~labels])
+    fewer, number = min(len(with_cracks), len(without)), int(groups.max()) + 1
+    if fewer < 2:
+        return 1.0
+    mixed = len(with_cracks) + len(without) - number
+    least = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
+    sums = by_group((one.scores - one.mean)[None], groups)[0]
+    variance = float((sums**2).sum()) * fewer / (fewer - 1) / len(one.scores) ** 2
+    if variance > 0:
+        return max(statistics.student_above(one.mean - chance, variance, fewer - 1), least)
+    if one.mean <= chance:
+        return 1.0
+    cracks = int(labels.sum())
+    return least or statistics.independence(cracks, cracks, cracks, len(labels))
 
 
 def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
@@ -96,7 +126,7 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
         return 1.0, compare(one, other, None)[1]._replace(low=other.mean - 1, high=other.mean)
     difference = other.scores - one.scores
     variance, freedom, _ = _image_variance(difference, groups)
-    telling = int(np.count_nonzero(np.abs(by_group(difference[None], groups)) > ROUNDING))
+    telling = _telling(one, other, groups)
     parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
     whole = sum(part for part, _ in parts)
     if parts:  # Satterthwaite 1946, Biometrics Bulletin 2, 110
@@ -117,8 +147,20 @@ def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[f
     """Of the mean score, with its degrees of freedom and the number of independent draws."""
     sums = by_group((scores - scores.mean())[None], groups)[0]
     sums[np.abs(sums) < ROUNDING] = 0.0
-    number = len(sums)
-    return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, number
+    number = len(sums) if groups is None else max(int(np.count_nonzero(sums)), 1)  # a metric need not speak of all
+    return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, len(sums)
+
+
+def _telling(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> int:
+    """On how many images, or groups, two combinations differ."""
+    difference = other.scores - one.scores
+    if one.right is None or other.right is None:
+        return int(np.count_nonzero(np.abs(by_group(difference[None], groups)) > ROUNDING))
+    apart = np.abs(other.right - one.right) > ROUNDING  # scores of a ratio differ on other images, too
+    if groups is None:
+        return int(np.count_nonzero(apart))
+    differ = np.abs(by_group(difference[None], groups))[0] > ROUNDING
+    return int(np.count_nonzero(differ[np.unique(groups[apart])]))
 
 
 def _parts(image_variance: float, freedom: float, *samples: Sample) -> list[tuple[float, float]]:

@@ -47,7 +47,8 @@ def _advice(decision: "Decision") -> str:
     if not decision.learned:
         what = "its scores" if decision.metric == "roc_auc" else "what it calls a crack"
         of_many = f", being the best of {len(decision.standings)}" if len(decision.standings) > 1 else ""
-        return f"Take none yet: {what} cannot be told from chance{of_many}."
+        as_one = ", where the photographs of a group count as one" if (decision.groups or 1) > 1 else ""
+        return f"Take none yet: {what} cannot be told from chance{of_many}{as_one}."
     if len(decision.standings) == 1:
         return "It is the only one that has finished, so there is nothing to choose between yet."
     if chosen.id == best.id:

@@ -36,15 +36,18 @@ def left_on_disk(configs: Iterable[Config]) -> Left:
     from crackdet.training.resources import left_by
 
     known: dict[str, tuple[int, int]] = {}
-    weights, states, keep = [], 0, "all"
+    weights, states, keep, sets = [], 0, "all", set()
     for config in configs:
         keep = config.runtime.keep_weights
+        sets.add(repr(config.data))
         key = repr((config.model, config.data.image_size, config.optimizer, config.scheduler, config.runtime))
         if key not in known:
             known[key] = left_by(config)
         weights.append(known[key][0])
         states += known[key][1]
-    kept = {"all": len(weights), "none": 0}.get(keep) if ":" not in keep else int(keep.partition(":")[2])
+    kept = {"all": len(weights), "none": 0}.get(keep)
+    if kept is None:  # best:N of each set of images, and the one to take
+        kept = (int(keep.partition(":")[2]) + 1) * len(sets)
     return Left(sum(sorted(weights, reverse=True)[:kept]), states)
 
 

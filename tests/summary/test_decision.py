@@ -165,6 +165,49 @@ def test_what_tells_two_walls_apart_has_not_learned_to_tell_cracks(tmp_path: Pat
     assert not decided(tmp_path / "walls").learned
 
 
+def test_recall_is_compared_on_the_walls_that_have_cracks(tmp_path: Path) -> None:
+    """Three of forty: these tell nothing, however many photographs they have."""
+    labels = np.isin(np.arange(400) // 10, (3, 17, 30))
+    walls = [f"wall {place // 10}" for place in range(400)]
+    for width, missed in ((1, 0), (2, 11)):
+        logits = np.where(labels, 1.0, -1.0)
+        logits[np.flatnonzero(labels)[:missed]] *= -1
+        publish(tmp_path, labels, logits, 1000 // width, walls, width=width)
+    decision = decided(tmp_path, "recall")
+    best, other = decision.standings
+    assert best.value == 1 and other.p_value == 0.5, "two walls differ"
+    expected = stats.binomtest(3, 3).proportion_ci(0.95, "exact")
+    assert best.interval == pytest.approx((expected.low, 1))
+
+
+@pytest.mark.parametrize(("metric", "walls"), [("precision", 2), ("f1", 2), ("roc_auc", 2), ("accuracy", 40)])
+def test_a_perfect_score_is_as_sure_as_the_walls_it_is_of(tmp_path: Path, metric: str, walls: int) -> None:
+    labels = np.isin(np.arange(400) // 10, (3, 17))
+    groups = [f"wall {place // 10}" for place in range(400)]
+    publish(tmp_path, labels, np.where(labels, 1.0, -1.0), groups=groups)
+    (standing,) = decided(tmp_path, metric).standings
+    expected = stats.binomtest(walls, walls).proportion_ci(0.95, "exact")
+    assert standing.interval == pytest.approx((expected.low, 1))
+
+
+def test_few_photographs_on_which_two_networks_differ_tell_little_by_any_metric(tmp_path: Path) -> None:
+    """Five of 300, all to one side: no test can give less than 2^-4."""
+    missed = wrong(0)
+    missed[:10:2] *= -1
+    for width, logits in ((1, wrong(0)), (2, missed)):
+        publish(tmp_path, LABELS, logits, 1000 // width, width=width)
+    for metric in ("accuracy", "recall", "f1"):
+        assert (decided(tmp_path, metric).standings[1].p_value or 0) >= 0.0625
+
+
+def test_mistakes_on_few_walls_leave_it_open_how_many_others_have(tmp_path: Path) -> None:
+    groups = [f"wall {place // 10}" for place in range(300)]
+    publish(tmp_path, LABELS, wrong(20, first=40), groups=groups)
+    (standing,) = decided(tmp_path).standings
+    expected = stats.binomtest(28, 30).proportion_ci(0.95, "exact")
+    assert standing.interval == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
 def test_a_network_of_which_little_is_known_is_not_taken(tmp_path: Path) -> None:
     """Three walls say too little of how much worse the cheaper one is, though it is within a standard error."""
     walls = [f"wall {place // 100}" for place in range(300)]

@@ -24,8 +24,12 @@ def test_only_the_weights_that_are_kept_count(tiny: Configure) -> None:
         return left_on_disk([tiny(f"seed={seed}", *overrides) for seed in range(4)]).weights
 
     one = left_on_disk([tiny()]).weights
-    assert left() == 4 * one and left("runtime.keep_weights=best:3") == 3 * one
+    assert left() == 4 * one and left("runtime.keep_weights=best:2") == 3 * one, "and the one to take"
     assert left("runtime.keep_weights=best:9") == 4 * one and left("runtime.keep_weights=none") == 0
+    two_sets = [
+        tiny(f"seed={seed}", f"data.seed={data}", "runtime.keep_weights=best:1") for seed in range(3) for data in (0, 1)
+    ]
+    assert left_on_disk(two_sets).weights == 4 * one
     small, large = tiny(), tiny("model.linear_features=512")
     both = left_on_disk([small, large])
     assert both.weights == one + left_on_disk([large]).weights and both.states > 2 * both.weights
