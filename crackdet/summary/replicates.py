@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crackdet.summary import statistics
 from crackdet.summary.statistics import Gap, Interval
 
+FEW_GROUPS = 10  # with mistakes
 ROUNDING = 1e-9  # less than a sum of scores can differ by
 Floats = NDArray[np.float64]
 
@@ -77,13 +78,15 @@ def draws(one: Sample, groups: NDArray[np.int64] | None, alike: float) -> float:
 def _most(one: Sample, groups: NDArray[np.int64] | None) -> int:
     """As how many independent images those of a sample can count.
 
-    As one a group where few groups hold all mistakes: how much groups differ does not show then.
+    Where few groups hold all mistakes it does not show how much groups differ: then mistakes are taken to come in
+    bunches larger by one than the largest of these.
     """
-    if groups is not None and one.right is not None:
-        number = int(groups.max()) + 1
-        if len(np.unique(groups[one.right < 1])) <= statistics.FEW_WRONG:
-            return number
-    return len(one.scores)
+    if groups is None or one.right is None:
+        return len(one.scores)
+    mistakes = by_group((1 - one.right)[None], groups)[0]
+    if np.count_nonzero(mistakes > ROUNDING) > FEW_GROUPS:
+        return len(one.scores)
+    return max(round(len(one.scores) / (1 + float(mistakes.max()))), len(mistakes))
 
 
 def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_]) -> float:
