@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crackdet.summary import statistics
 from crackdet.summary.statistics import Gap, Interval
 
-FEW_GROUPS = 10  # with mistakes
+FEW_GROUPS = 10  # with mistakes, from which it hardly shows how much groups differ
 ROUNDING = 1e-9  # less than a sum of scores can differ by
 Floats = NDArray[np.float64]
 
