@@ -29,12 +29,12 @@ def inspect(
     trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
 ) -> None:
     """The feature maps of a run over photographs, and where it looks for the crack: pictures and a page."""
-    run_id = chosen(run, store).id
-    from crackdet.inference.loaded import load_run
+    taken = chosen(run, store)
+    from crackdet.inference.loaded import LoadedRun
     from crackdet.inspection.look import describe, draw_map, look
     from crackdet.inspection.subject import choose_pictures, open_subject, settings_among
 
-    subject = open_subject(load_run(run_id, store, trust), device)
+    subject = open_subject(LoadedRun(taken, trust), device)
     pictures, measured_on = choose_pictures(subject, images or [])
     folder = output or Path("outputs/inspection") / subject.run.id
     if one_map is not None:
@@ -65,11 +65,11 @@ def pointing(
     """Whether a run looks at the crack: how often its strongest evidence lies on the crack's mask."""
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    run_id = chosen(run, store).id
-    from crackdet.inference.loaded import load_run
+    taken = chosen(run, store)
+    from crackdet.inference.loaded import LoadedRun
     from crackdet.inspection.pointing import point
     from crackdet.inspection.subject import open_subject
 
-    subject = open_subject(load_run(run_id, store, trust), device)
+    subject = open_subject(LoadedRun(taken, trust), device)
     for line in point(subject, overrides or [], split, images):
         print(line)

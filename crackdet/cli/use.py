@@ -38,11 +38,11 @@ def evaluate(
     overrides = [text for text in runs_and_data if text not in names]
     if not names:
         raise UserError("evaluate: give a run: an id, best, or best:FOLDER")
-    ids = list(dict.fromkeys(chosen(name, store).id for name in names))
-    from crackdet import load_run
+    taken = list({run.directory: run for run in (chosen(name, store) for name in names)}.values())
     from crackdet.data.splits import SPLITS
     from crackdet.inference.evaluation import ALL, METRICS, check_overrides, judge, parse_choice
     from crackdet.inference.files import refuse_existing, row_format, row_writer
+    from crackdet.inference.loaded import LoadedRun
     from crackdet.inference.tables import judgement_table
     from crackdet.summary.table import console
 
@@ -61,7 +61,7 @@ def evaluate(
         raise UserError(
             f"--on {twice}: two sets of images have this name; give them names, as in --on 'mine: data=...'"
         )
-    runs = [load_run(run_id, store, trust) for run_id in ids]
+    runs = [LoadedRun(run, trust) for run in taken]
     judgements = []
     while runs:
         loaded = runs.pop(0)  # and let go of, with its weights
@@ -99,9 +99,9 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """The probability of a crack in each photograph, as CSV or JSON lines."""
-    run_id = chosen(run, store).id
-    from crackdet import load_run
+    taken = chosen(run, store)
     from crackdet.inference.files import find_images, refuse_existing, row_format
+    from crackdet.inference.loaded import LoadedRun
     from crackdet.inference.prediction import predict_files
 
     progress_on_stderr()
@@ -109,7 +109,7 @@ def predict(
     kind = row_format(output, form)
     if output is not None:
         refuse_existing(output, force)
-    loaded = load_run(run_id, store, trust)
+    loaded = LoadedRun(taken, trust)
     outcome = predict_files(loaded.predictor(device, batch_size), found, output, kind, threshold)
     print(outcome.describe(), file=sys.stderr)
     if outcome.bad:
@@ -132,11 +132,11 @@ def scan(
     trust: Trust = False,
 ) -> None:
     """Slides a classifier over a large photograph: an overlay of probabilities, and boxes of where they are high."""
-    run_id = chosen(run, store).id
-    from crackdet import load_run
+    taken = chosen(run, store)
     from crackdet.data.decode import BadImage, open_rgb
     from crackdet.files import replacing, write_json
     from crackdet.inference.files import refuse_existing
+    from crackdet.inference.loaded import LoadedRun
     from crackdet.inference.overlay import draw_overlay
     from crackdet.inference.regions import find_regions, to_coco
     from crackdet.inference.scanning import choose_tile
@@ -148,7 +148,7 @@ def scan(
         raise UserError(f"--boxes {boxes}: is the file of --overlay too; give them names of their own")
     for path, option in ((overlay, "--overlay"), (boxes, "--boxes")):
         refuse_existing(path, force, option)
-    loaded = load_run(run_id, store, trust)
+    loaded = LoadedRun(taken, trust)
     size = choose_tile(tile, loaded.config)
     try:
         pixels = open_rgb(photograph)

@@ -161,7 +161,7 @@ def flops(entry: Entry) -> float:
 
 def saves(entry: Entry, other: Entry) -> bool:
     """Whether a run needs clearly less computing than another."""
-    return flops(entry) <= SAVING * flops(other) < UNKNOWN_COST
+    return flops(entry) <= SAVING * flops(other) < UNKNOWN_COST and flops(other) > 0
 
 
 def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | None:
@@ -208,7 +208,8 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
 
 
 def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing]:
-    if metric in ("accuracy", "recall") and evidence.groups is None:
+    by_calls = metric == "accuracy" or (metric == "recall" and evidence.shared is not None)
+    if by_calls and evidence.groups is None:
         p_values, number, gaps = _mcnemar(evidence, values, metric)
     else:
         p_values, number, gaps = _influence(evidence, values, metric)
@@ -326,14 +327,18 @@ def _learned(evidence: Evidence, metric: str) -> bool:
     if own is None and groups is not None and 0 < cracks < number:
         # calls are scores of two values, whose ROC-AUC is 0.5 as well where they have nothing to do with cracks
         own = replicates.sample(roc_scores(called.astype(float), labels)[None])
-    if own is not None and groups is not None:
-        p_value = replicates.above(own, CHANCE, groups, labels)
-    elif own is not None and own.scores.var() > 0:
+    hits = int((labels & called).sum())
+    by_images = statistics.independence(hits, int(called.sum()), cracks, number)
+    if own is None:
+        p_value = by_images
+    elif groups is not None:
+        p_value = replicates.above(own, CHANCE, groups, labels, by_images)
+    elif own.scores.var() > 0:
         p_value = statistics.student_above(own.mean - CHANCE, own.scores.var() / number, number - 1)
-    elif own is not None:  # without one mistake, whatever the threshold
+    elif own.mean > CHANCE:  # without one mistake, whatever the threshold
         p_value = statistics.independence(cracks, cracks, cracks, number)
     else:
-        p_value = statistics.independence(int((labels & called).sum()), int(called.sum()), cracks, number)
+        p_value = 1.0
     return p_value * len(evidence.ranking) < ALPHA
 
 

@@ -120,7 +120,7 @@ class Evidence:
         """What the runs at these places show of a metric; None where it is known of none of them."""
         if metric == "roc_auc":
             found = [scores for place in places if (scores := self._roc_scores(place)) is not None]
-            return replicates.sample(np.stack(found)) if found else None
+            return replicates.sample(np.stack(found), draws=self._fewer) if found else None
         packed, known = self.packed
         right = one_by_one(packed[places][known[places]], self.images)
         if metric == "accuracy":
@@ -130,6 +130,13 @@ class Evidence:
         labels = self.shared.labels
         scores = np.stack([call_scores(metric, one, labels) for one in right])
         return replicates.sample(scores, right[:, labels] if metric == "recall" else right)
+
+    @cached_property
+    def _fewer(self) -> int | None:
+        """Groups of the class that is in fewer: the scores of a ROC-AUC vary within each class."""
+        if self.groups is None or self.shared is None:
+            return None
+        return min(len(np.unique(self.groups[labels])) for labels in (self.shared.labels, ~self.shared.labels))
 
     def _roc_scores(self, place: int) -> Floats | None:
         predictions = read_predictions(self.ranking[place].run) if place < MOST_READ else None

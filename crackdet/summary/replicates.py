@@ -31,17 +31,19 @@ class Sample:
     between: float | None  # variance of the mean as runs differ; None where one run cannot say it
     freedom: float  # degrees of freedom of `between`
     right: Floats | None = None  # (images,): share of the runs that got it right, where the scores follow from that
+    draws: int | None = None  # groups that the scores differ by, where they are fewer than there are
 
     @property
     def mean(self) -> float:
         return float(self.scores.mean())
 
 
-def sample(scores: Floats, right: NDArray[np.bool_] | None = None) -> Sample:
+def sample(scores: Floats, right: NDArray[np.bool_] | None = None, draws: int | None = None) -> Sample:
     """From the scores (runs, images) of the runs of a combination, and which images each got right."""
     runs = len(scores)
     between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
-    return Sample(scores.mean(axis=0), runs, between, runs - 1, None if right is None else right.mean(axis=0))
+    share = None if right is None else right.mean(axis=0)
+    return Sample(scores.mean(axis=0), runs, between, runs - 1, share, draws)
 
 
 def share_spread(samples: Sequence[Sample]) -> list[Sample]:
@@ -58,7 +60,7 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
     Its freedom is a little less than Satterthwaite's, by the shares of the parts of the variance and not by their
     squares: with few runs the parts are themselves uncertain, and the interval would hold the truth too rarely.
     """
-    image_variance, freedom, number = _image_variance(one.scores, groups)
+    image_variance, freedom, number = _image_variance(one.scores, groups, one.draws)
     parts = _parts(image_variance, freedom, one)
     whole = sum(part for part, _ in parts)
     freedom = whole / sum(part / free for part, free in parts) if parts else freedom
@@ -69,7 +71,7 @@ def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
 
 def draws(one: Sample, groups: NDArray[np.int64] | None, alike: float) -> float:
     """How many independent images would say as much of a single network's metric; `alike` where none is otherwise."""
-    variance, freedom, _ = _image_variance(one.scores, groups)
+    variance, freedom, _ = _image_variance(one.scores, groups, one.draws)
     if variance > 0 and 0 < one.mean < 1:
         return min(statistics.effective_number(one.mean, variance, freedom), _most(one, groups))
     return alike
@@ -89,11 +91,11 @@ def _most(one: Sample, groups: NDArray[np.int64] | None) -> int:
     return max(round(len(one.scores) / (1 + float(mistakes.max()))), len(mistakes))
 
 
-def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_]) -> float:
+def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float) -> float:
     """The one-sided p-value that a network tells cracks from other images (N,) of such groups no better than chance.
 
-    By Student's t, with the freedom of the class that is in fewer groups, of which the variance comes. Where each group
-    is of one class, it is at least what their shuffling allows.
+    By Student's t, with the freedom of the class that is in fewer groups, of which the variance comes; where groups do
+    not differ it is `by_images`. Where each group is of one class, it is at least what their shuffling allows.
     """
     with_cracks, without = np.unique(groups[labels]), np.unique(groups[~labels])
     fewer, number = min(len(with_cracks), len(without)), int(groups.max()) + 1
@@ -101,14 +103,9 @@ def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray
         return 1.0
     mixed = len(with_cracks) + len(without) - number
     least = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
-    sums = by_group((one.scores - one.mean)[None], groups)[0]
-    variance = float((sums**2).sum()) * fewer / (fewer - 1) / len(one.scores) ** 2
-    if variance > 0:
-        return max(statistics.student_above(one.mean - chance, variance, fewer - 1), least)
-    if one.mean <= chance:
-        return 1.0
-    cracks = int(labels.sum())
-    return least or statistics.independence(cracks, cracks, cracks, len(labels))
+    variance, freedom, _ = _image_variance(one.scores, groups, fewer)
+    found = statistics.student_above(one.mean - chance, variance, freedom) if variance > 0 else by_images
+    return max(found, least)
 
 
 def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
@@ -125,18 +122,20 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
     is at least what these allow at all: that of all of them falling to one side.
     """
-    if groups is not None and not groups.any():  # which say nothing of images of other groups
-        return 1.0, compare(one, other, None)[1]._replace(low=other.mean - 1, high=other.mean)
+    if groups is not None and (not groups.any() or one.draws == 1):  # which say nothing of images of other groups
+        alone, against = replace(one, draws=None), replace(other, draws=None)
+        return 1.0, compare(alone, against, None)[1]._replace(low=other.mean - 1, high=other.mean)
     difference = other.scores - one.scores
-    variance, freedom, _ = _image_variance(difference, groups)
+    variance, freedom, _ = _image_variance(difference, groups, one.draws)
     telling = _telling(one, other, groups)
+    # two images more on which they differ or not, as for single networks: no gap is known exactly
+    behind = _parts(variance + 1 / (len(difference) + 2) ** 2, freedom, one, other)
     parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
     whole = sum(part for part, _ in parts)
-    if parts:  # Satterthwaite 1946, Biometrics Bulletin 2, 110
-        freedom = whole**2 / sum(part**2 / free for part, free in parts)
+    if parts:
+        freedom = _freedom(parts)
     mean = float(difference.mean())
-    # two images more on which they differ or not, as for single networks: no gap is known exactly
-    gap = statistics.gap(mean, whole + 1 / (len(difference) + 2) ** 2, freedom)
+    gap = statistics.gap(mean, sum(part for part, _ in behind), _freedom(behind))
     gap = gap._replace(low=max(gap.low, other.mean - 1), high=min(gap.high, other.mean))  # `one` is in 0 to 1
     if telling < 2:
         return 1.0, gap
@@ -146,11 +145,18 @@ def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tup
     return max(statistics.student(mean, whole, freedom), least), gap
 
 
-def _image_variance(scores: Floats, groups: NDArray[np.int64] | None) -> tuple[float, float, int]:
+def _freedom(parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances (Satterthwaite 1946, Biometrics Bulletin 2, 110)."""
+    return sum(part for part, _ in parts) ** 2 / sum(part**2 / free for part, free in parts)
+
+
+def _image_variance(
+    scores: Floats, groups: NDArray[np.int64] | None, draws: int | None = None
+) -> tuple[float, float, int]:
     """Of the mean score, with its degrees of freedom and the number of independent draws."""
     sums = by_group((scores - scores.mean())[None], groups)[0]
     sums[np.abs(sums) < ROUNDING] = 0.0
-    number = len(sums) if groups is None else max(int(np.count_nonzero(sums)), 1)  # a metric need not speak of all
+    number = len(sums) if groups is None else draws or max(int(np.count_nonzero(sums)), 1)  # which need not be all
     return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, len(sums)
 
 

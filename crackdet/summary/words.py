@@ -51,6 +51,11 @@ def _advice(decision: "Decision") -> str:
         return f"Take none yet: {what} cannot be told from chance{of_many}{as_one}."
     if len(decision.standings) == 1:
         return "It is the only one that has finished, so there is nothing to choose between yet."
+    unknown = sum(standing.p_value is None for standing in decision.standings[1:])
+    if chosen.id == best.id and number == 1 and unknown:
+        if unknown == len(decision.standings) - 1:
+            return "Take it: it leads, but the others could not be compared with it."
+        return "Take it: no other that could be compared does as well, beyond what chance explains."
     if chosen.id == best.id:
         if number == 1 and len(decision.equivalent_combinations) == 1:
             return "Take it: no other does as well, beyond what chance explains."
@@ -65,6 +70,13 @@ def _advice(decision: "Decision") -> str:
         same = f"with {value} these photographs cannot tell it from the best{_reach(decision)}"
         return f"Take {chosen.id}: {same}, and {cost}."
     own, other = decision.combination(chosen), decision.combination(best)
+    if own.mean <= other.mean:
+        leading = decision.combinations[0]
+        return (
+            f"Take {chosen.id}, with {value}, all the same: trained again from other seeds the settings of {best.id} "
+            f"do worse on average than others, to which these come close ({percent(own.mean, decision.images)} against "
+            f"{percent(leading.mean, decision.images)}), and {cost}."
+        )
     return (
         f"Take {chosen.id}, with {value}, all the same: trained again from other seeds its settings do better on "
         f"average ({percent(own.mean, decision.images)} against {percent(other.mean, decision.images)}), and {cost}."
@@ -164,7 +176,7 @@ def notes(decision: "Decision") -> list[str]:
         count = len(decision.combinations)
         what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"
         others = len(decision.equivalent_combinations) - 1
-        if count == 1:
+        if count == 1 or decision.compared < count:
             said.append(f"{what}.")
         elif others:
             said.append(f"{what}; trained again, {others} of the {count - 1} others cannot be told from the best one.")
@@ -172,9 +184,10 @@ def notes(decision: "Decision") -> list[str]:
             said.append(f"{what}; trained again, the best one can be told from all others.")
     best = decision.standings[0].value
     if decision.learned and decision.baseline is not None and decision.baseline >= best:
+        rare = ", since one class is rare: another metric tells networks apart better (--by f1)"
         said.append(
             f"One and the same answer for every photograph reaches {percent(decision.baseline, decision.images)} as "
-            "well, since one class is rare: another metric tells networks apart better (--by f1)."
+            f"well{rare if decision.metric == 'accuracy' else ''}."
         )
     if decision.groups == 1:
         said.append("The photographs are all of one group: what they say of others is not known.")
@@ -192,7 +205,8 @@ def notes(decision: "Decision") -> list[str]:
         )
     unknown = sum(standing.p_value is None for standing in decision.standings[1:])
     if unknown:
-        said.append(f"{unknown} networks were not compared with the best: only their figures are known, or were read.")
+        which = "1 network was" if unknown == 1 else f"{unknown} networks were"
+        said.append(f"{which} not compared with the best: only figures are known, or were read.")
     return [fitting(text, decision.best) for text in said]
 
 

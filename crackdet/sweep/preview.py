@@ -17,8 +17,8 @@ from crackdet.summary.entries import Entry, differing
 from crackdet.summary.table import console, describe
 from crackdet.sweep.cost import Costs, Pace
 from crackdet.sweep.job import Job
-from crackdet.sweep.room import GIB, left_on_disk
 from crackdet.sweep.room import describe as describe_left
+from crackdet.sweep.room import left_on_disk, show
 from crackdet.training.device import choose_device, precision_of
 from crackdet.training.resources import MIB, estimate
 
@@ -83,8 +83,8 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     expected = f", at most {_duration(total)}" if known and todo else ""
     console().print(f"{len(jobs)} runs, {finished} of them finished, {len(todo)} to train{expected}", highlight=False)
     if todo:
-        free = free_bytes(store.root) / GIB
-        console().print(f"they leave up to {describe_left(left_on_disk(todo))}; {free:.1f} are free", highlight=False)
+        free = show(free_bytes(store.root))
+        console().print(f"they leave up to {describe_left(left_on_disk(todo))}; {free} are free", highlight=False)
 
 
 class Sizes:

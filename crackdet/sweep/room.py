@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crackdet.files import free_bytes
-from crackdet.schema import Config
+from crackdet.schema import SGD, Config
 from crackdet.store import Run
 from crackdet.sweep.job import Job
 
@@ -40,7 +40,9 @@ def left_on_disk(configs: Iterable[Config]) -> Left:
     for config in configs:
         keep = config.runtime.keep_weights
         sets.add(repr(config.data))
-        key = repr((config.model, config.data.image_size, config.optimizer, config.scheduler, config.runtime))
+        momentum = config.optimizer.momentum > 0 if isinstance(config.optimizer, SGD) else None
+        kinds = (momentum, type(config.scheduler), config.runtime.keep_state_mib)
+        key = repr((config.model, config.data.image_size, *kinds))
         if key not in known:
             known[key] = left_by(config)
         weights.append(known[key][0])
@@ -52,9 +54,14 @@ def left_on_disk(configs: Iterable[Config]) -> Left:
 
 
 def describe(left: Left) -> str:
-    """`12.3 GiB on disk, 9.2 of them to be trained longer from`."""
-    states = f", {left.states / GIB:.1f} of them to be trained longer from" if left.states else ""
-    return f"{left.total / GIB:.1f} GiB on disk{states}"
+    """`12.3 GiB on disk, 9.2 GiB of them to be trained longer from`."""
+    states = f", {show(left.states)} of them to be trained longer from" if left.states else ""
+    return f"{show(left.total)} on disk{states}"
+
+
+def show(size: int) -> str:
+    """`12.3 GiB`, or `512 MiB`."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
 
 
 def warn_of_room(jobs: Sequence[Job]) -> None:
@@ -64,9 +71,9 @@ def warn_of_room(jobs: Sequence[Job]) -> None:
     store, left = jobs[0].run.root, left_on_disk(job.config for job in jobs)
     if left.total > (free := free_bytes(store)):
         log.warning(
-            "careful: these runs leave up to %s, and %.1f GiB are free in %s; runtime.keep_state_mib=0 and "
+            "careful: these runs leave up to %s, and %s are free in %s; runtime.keep_state_mib=0 and "
             "runtime.keep_weights=best:3 leave less",
-            describe(left), free / GIB, store,
+            describe(left), show(free), store,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from crackdet.cli import app
 from crackdet.inference.loaded import LoadedRun
+from crackdet.sweep_record import SweepRecord
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,14 @@ def test_what_cannot_be_done_is_refused_with_one_message(
     assert "must be one of loss" in refused("evaluate", run, *there, "--metric", "luck")
     assert "must be train" in refused("evaluate", run, *there, "--split", "some")
     assert "has no test split" in refused("evaluate", run, *there, "--split", "test")
+
+
+def test_the_best_of_a_sweep_is_used_whatever_store_it_is_in(photographed: LoadedRun, camera: Path) -> None:
+    SweepRecord(Path("sweep")).add(photographed.run, [])
+    Path("empty").mkdir()
+    for command in (["predict", "best:sweep", camera], ["evaluate", "best:sweep"]):
+        result = crackdet(*command, "--store", "empty", "--device", "cpu")
+        assert result.exit_code == 0, result.stderr
 
 
 def test_a_run_judged_on_its_own_images_has_its_own_result(photographed: LoadedRun, store: Path) -> None:

@@ -451,3 +451,63 @@ def test_of_a_network_that_never_alarms_the_precision_is_not_known(tmp_path: Pat
     publish(tmp_path, LABELS, np.full(300, -1.0))
     (standing,) = decided(tmp_path, "precision").standings
     assert standing.interval == (0, 1)
+
+
+def test_scores_of_cracks_on_few_walls_tell_nothing_apart(tmp_path: Path) -> None:
+    """By images ROC-AUCs of 1 and of 0.9 are told apart; all cracks are on one wall of forty."""
+    labels = np.arange(400) < 10
+    walls = [f"wall {place // 10}" for place in range(400)]
+    worse = drawn(labels, 1.0, 1)
+    for store, groups in (("alone", None), ("walls", walls)):
+        publish(tmp_path / store, labels, np.where(labels, 9.0, -9.0), 900, groups, width=1)
+        publish(tmp_path / store, labels, worse, 100, groups, width=2)
+    alone, grouped = (decided(tmp_path / store, "roc_auc") for store in ("alone", "walls"))
+    assert not alone.standings[1].equivalent and alone.learned
+    assert grouped.standings[1].p_value == 1 and not grouped.learned
+    assert grouped.standings[0].interval.low < 0.1
+
+
+def test_scores_that_are_all_the_same_have_learned_nothing(tmp_path: Path) -> None:
+    for width in (1, 2):
+        publish(tmp_path, LABELS, np.full(300, 0.1 * width), width=width)
+    assert not decided(tmp_path, "roc_auc").learned
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
+def test_walls_that_are_all_alike_prove_nothing_of_chance(tmp_path: Path, metric: str) -> None:
+    """On each of six walls three of five cracks are called, and two of five others."""
+    labels = np.tile([True] * 5 + [False] * 5, 6)
+    logits = np.tile([1.0] * 3 + [-1.0] * 2 + [1.0] * 2 + [-1.0] * 3, 6)
+    publish(tmp_path, labels, logits, groups=[f"wall {place // 10}" for place in range(60)])
+    assert not decided(tmp_path, metric).learned
+
+
+@pytest.mark.parametrize(("read", "said"), [(1, "the others could not be"), (2, "no other that could be compared")])
+def test_networks_that_could_not_be_compared_are_not_said_to_be_worse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int, said: str
+) -> None:
+    for width, merit in enumerate((4.0, 0.5, 0.4)):
+        publish(tmp_path, LABELS, drawn(LABELS, merit, width + 1), width=width)
+    assert "no other does as well" in decided(tmp_path, "roc_auc").sentences[1]
+    monkeypatch.setattr(evidence, "MOST_READ", read)
+    decision = decided(tmp_path, "roc_auc")
+    assert said in decision.sentences[1] and "not compared with the best" in decision.notes[-1]
+
+
+def test_networks_that_differ_on_one_photograph_are_close_with_groups_too(tmp_path: Path) -> None:
+    labels = np.arange(60) % 2 == 0
+    walls = [f"wall {place // 2}" for place in range(60)]
+    for width, mistakes in ((1, 2), (2, 3)):
+        logits = np.where(labels, 1.0, -1.0)
+        logits[[place * 7 for place in range(mistakes)]] *= -1
+        publish(tmp_path, labels, logits, 1000 // width, walls, width=width)
+    decision = decided(tmp_path)
+    gap = decision.standings[1].gap
+    assert gap is not None and gap.high < 0.1
+    assert decision.recommended.setting("model.width") == 2
+
+
+def test_a_network_that_costs_nothing_is_not_cheaper_than_itself(tmp_path: Path) -> None:
+    for width in (1, 2):
+        publish(tmp_path, LABELS, wrong(3 + width), 0, width=width)
+    assert decided(tmp_path).cheaper == [] and "Take it: of the 2 networks" in decided(tmp_path).sentences[1]
