@@ -199,14 +199,21 @@ def _decode_missing(
         if workers >= 2 and len(photographs) >= WORTH_WORKERS:
             # spawned, not forked: a forked child would inherit locks and threads
             spawn = multiprocessing.get_context("spawn")
+            others = set(multiprocessing.active_children())
             pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.end_with_parent)
             try:
                 for future in [pool.submit(_decode_chunk, *task) for task in left]:
                     end(future.result())
             except BrokenProcessPool:  # killed, or a script that cannot be imported
                 log.warning("the processes that decode images died; going on in this one")
+            except (
+                BaseException
+            ):  # who stops it does not want to wait, and a pool that is stopped twice may wait for ever
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
+                raise
             finally:
-                pool.shutdown(cancel_futures=True)  # who stops it does not want to wait for the rest
+                pool.shutdown(cancel_futures=True)
         while left:
             end(_decode_chunk(*left[0]))
     return bad
