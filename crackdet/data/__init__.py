@@ -106,7 +106,7 @@ class _Drawn:
     """Splits of photographs, and what is doubtful of them."""
 
     photographs: list[Photograph]
-    data: Data
+    settings: str
     splits: dict[str, list[Photograph]]
     said: list[str]
 
@@ -117,7 +117,7 @@ _last: _Drawn | None = None
 def _split(photographs: list[Photograph], data: Data) -> tuple[dict[str, list[Photograph]], list[str]]:
     """Splits and remarks; those of the last call are remembered, since each run of a sweep asks for them."""
     global _last
-    if _last is None or _last.data != data or _last.photographs != photographs:
+    if _last is None or _last.settings != repr(data) or _last.photographs != photographs:
         splits = split(photographs, data)
-        _last = _Drawn(photographs, data, splits, remarks(splits))
+        _last = _Drawn(photographs, repr(data), splits, remarks(splits))
     return _last.splits, _last.said

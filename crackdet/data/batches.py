@@ -15,7 +15,7 @@ from crackdet.data import ImageSet
 from crackdet.data.streaming import stream
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
-_held: dict[tuple[Path, torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
+_held: dict[tuple[Path | None, frozenset[str], torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def to_input(pixels: Tensor) -> Tensor:
 def _gathered(images: ImageSet, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
     assert images.pixels.file is not None, "decoded"
     rows = torch.from_numpy(images.rows)[order]
-    resident = _held.get((images.pixels.file, device))
+    resident = _held.get(_key(images, device))
     if resident is not None:
         for batch in torch.split(move(rows, device), sizes):
             yield resident.index_select(0, batch)
@@ -97,15 +97,20 @@ def hold(images: ImageSet, device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
-    file, device = images.pixels.file, torch.empty(0, device=device).device  # with its number
-    if (file, device) not in _held:
+    key = _key(images, torch.empty(0, device=device).device)  # with its number
+    if key not in _held:
         _held.clear()
     gc.collect()  # a run that failed hangs together in circles
     torch.cuda.empty_cache()
-    if file is not None and (file, device) not in _held:
+    if images.pixels.file is not None and key not in _held:
         free, _ = torch.cuda.mem_get_info(device)
         if images.pixels.array.nbytes <= GPU_SHARE * free:
-            _held[file, device] = _mapped(images).to(device)
+            _held[key] = _mapped(images).to(device)
+
+
+def _key(images: ImageSet, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
+    """What decides the pixels: a file's name says which photographs, but not which of them could be read."""
+    return images.pixels.file, frozenset(images.pixels.bad), device
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:

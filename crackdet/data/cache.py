@@ -17,8 +17,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +47,13 @@ class DecodedPhotographs:
     file: Path | None  # None: streamed
     rows: dict[str, int]  # digest -> row of the array
     bad: Mapping[str, str]  # digest -> why it cannot be read
+    opened: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
-    @cached_property
+    @property
     def array(self) -> NDArray[np.uint8]:
         """(images, size, size, 3), mapped: its pages are shared between processes."""
-        assert self.file is not None, "streamed photographs have no array"
-        array: NDArray[np.uint8] = np.load(self.file, mmap_mode="r")  # of what may be written the kernel counts all
-        return array
+        assert self.opened is not None, "streamed photographs have no array"
+        return self.opened
 
     def read(self, photograph: Photograph) -> NDArray[np.uint8]:
         """One photograph, (size, size, 3): the same pixels from the cache as from its file."""
@@ -84,7 +83,8 @@ def decode_all(
     streamed = size > runtime.cache_gib * 2**30
     name = hashlib.sha256(json.dumps([*decode.VERSIONS, image_size, digests]).encode()).hexdigest()[:24]
     folder = Path(runtime.cache).expanduser() / "pixels"
-    target, notes = None if streamed else folder / f"{name}.npy", folder / f"{name}.json"
+    target = None if streamed else folder / f"{name}.npy"
+    notes = folder / (f"{name}.streamed.json" if streamed else f"{name}.json")
     if streamed:
         log.info(
             "%d images of %d pixels a side are %.1f GiB decoded, over runtime.cache_gib=%g: streaming them from "
@@ -92,24 +92,25 @@ def decode_all(
         )  # fmt: skip
     workers = decode.decoders(runtime.num_workers)
     try:
-        bad = _current(source, unique, target, notes, shape)
-        if bad is None:
+        current = _current(source, unique, target, notes, shape)
+        if current is None:
             folder.mkdir(parents=True, exist_ok=True)
             with waited_for(folder / f"{name}.lock", "another process decodes these images"):
-                bad = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
-                if bad is None:
-                    bad = _build(source, items, image_size, target, workers)
-                    write_json(notes, {"bad": bad})
+                current = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
+                current = current or _build(source, items, image_size, target, notes, workers)
     except OSError as error:
         if streamed:  # nothing has to be written
-            bad = _build(source, items, image_size, None, workers)
+            bad = _decode_missing(source, list(items.values()), image_size, None, rows, workers)
             return DecodedPhotographs(source, image_size, None, rows, bad)
         raise UserError(
             f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
             f"{size / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to do without"
         ) from None
     mark_used(notes)
-    return DecodedPhotographs(source, image_size, target, rows, bad)
+    return DecodedPhotographs(source, image_size, target, rows, *current)
+
+
+Current = tuple[dict[str, str], NDArray[np.uint8] | None]  # what is bad, and the array of what is not
 
 
 def _current(
@@ -118,56 +119,66 @@ def _current(
     target: Path | None,
     notes: Path,
     shape: tuple[int, int, int, int],
-) -> dict[str, str] | None:
-    """What an earlier call found bad; None where its array or its notes are missing or damaged."""
+) -> Current | None:
+    """What an earlier call left; None where its array or its notes are missing or damaged."""
     try:
-        if target is not None:
-            array = np.load(target, mmap_mode="r")
-            if array.shape != shape or array.dtype != np.uint8:
-                return None
-        noted = json.loads(notes.read_bytes())["bad"].keys()
+        text = notes.read_bytes()
+        array = None if target is None else decoded.open_array(target, shape)
+        if (array is None and target is not None) or notes.read_bytes() != text:  # made again meanwhile
+            return None
+        noted = json.loads(text)["bad"].keys()
         # looked at again: a file may have been out of reach, and is known to be bad by content, not by name
         bad = _decode_chunk(source, [photographs[digest] for digest in noted], shape[1], None, [])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return bad if bad.keys() == noted else None
+    return (bad, array) if bad.keys() == noted else None
 
 
 def _build(
-    source: Source, photographs: Mapping[str, Photograph], image_size: int, target: Path | None, workers: int
-) -> dict[str, str]:
-    """Decodes what is not decoded yet into a file beside `target`, then renames it; returns what could not be read.
+    source: Source,
+    photographs: Mapping[str, Photograph],
+    image_size: int,
+    target: Path | None,
+    notes: Path,
+    workers: int,
+) -> Current:
+    """Decodes what is not decoded yet into a file beside `target`, then renames it; notes what could not be read.
 
     The file has one name, not one for each process: it is written under a lock, and what a process has done that was
     stopped, another goes on from.
     """
+    rows = {digest: row for row, digest in enumerate(photographs)}
     if target is None:
-        return _decode_missing(source, list(photographs.values()), image_size, None, {}, workers)
+        bad = _decode_missing(source, list(photographs.values()), image_size, None, rows, workers)
+        write_json(notes, {"bad": bad})
+        return bad, None
     temporary = target.with_name(f".{target.name}.tmp")
     kind = [*decode.VERSIONS, image_size]
-    rows = {digest: row for row, digest in enumerate(photographs)}
     shape = (len(photographs), image_size, image_size, 3)
     try:
         known = decoded.done(temporary, kind, shape)
         if not known:
             decoded.begin(temporary, kind)  # before there is an array that an older list could be believed of
             _reserve(temporary, shape)
-            known = decoded.copy_known(target.parent, kind, rows, temporary)
-            decoded.say_done(temporary, sorted(known))
-        missing = [photograph for digest, photograph in photographs.items() if digest not in known]
-        if known and missing:
+        wanted = {digest: row for digest, row in rows.items() if digest not in known}
+        copied = decoded.copy_known(target.parent, kind, wanted, temporary)
+        decoded.say_done(temporary, sorted(copied))
+        missing = [photographs[digest] for digest in wanted if digest not in copied]
+        if missing and len(missing) < len(photographs):
             log.info("%d of %d images are decoded already", len(photographs) - len(missing), len(photographs))
         bad = _decode_missing(source, missing, image_size, temporary, rows, workers)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
+        target.unlink(missing_ok=True)
+        write_json(notes, {"bad": bad})
         decoded.say_rows(target, kind, list(photographs), bad)
+        temporary.replace(target)
         decoded.rows_file(temporary).unlink()
     except OSError:  # no room, most often: then what is there takes it from others
         temporary.unlink(missing_ok=True)
         decoded.rows_file(temporary).unlink(missing_ok=True)
         raise
-    return bad
+    return bad, decoded.open_array(target, shape)
 
 
 def _decode_missing(
@@ -206,9 +217,7 @@ def _decode_missing(
                     end(future.result())
             except BrokenProcessPool:  # killed, or a script that cannot be imported
                 log.warning("the processes that decode images died; going on in this one")
-            except (
-                BaseException
-            ):  # who stops it does not want to wait, and a pool that is stopped twice may wait for ever
+            except BaseException:  # who stops it does not want to wait, and may stop it twice
                 for process in set(multiprocessing.active_children()) - others:
                     process.kill()
                 raise

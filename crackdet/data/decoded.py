@@ -2,7 +2,8 @@
 
 Beside each array `<name>.npy` lies `<name>.rows`: what pixels it holds (their size, the versions of the decoder), and
 the digest of the photograph in each row, empty where it could not be read. Beside one that is being made lies the same
-of the photographs that are done.
+of the photographs that are done. An array appears after what is said of it, and goes before: it never lies beside what
+is said of another.
 """
 
 import json
@@ -21,6 +22,16 @@ AT_ONCE = 256  # rows that are copied together
 def rows_file(array: Path) -> Path:
     """Of an array, or of one that is being made."""
     return array.with_suffix(".rows")
+
+
+def open_array(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8] | None:
+    """The pixels (images, size, size, 3) in a file, mapped; None where it is missing, damaged or of another shape."""
+    try:
+        array = np.load(file, mmap_mode="r")  # of what may be written the kernel counts all pages
+    except Exception:  # whatever a damaged header provokes: numpy takes it for an archive, or for a program
+        return None
+    right = array.dtype == np.uint8 and array.ndim == 4 and shape in (None, array.shape)
+    return array if right else None
 
 
 def say_rows(array: Path, kind: Sequence[Any], digests: Sequence[str], bad: Collection[str]) -> None:
@@ -42,11 +53,10 @@ def say_done(unfinished: Path, digests: Sequence[str]) -> None:
 def done(unfinished: Path, kind: Sequence[Any], shape: tuple[int, ...]) -> set[str]:
     """The photographs whose pixels stand in an array that was not finished; empty where there is none of this shape."""
     try:
-        array = np.load(unfinished, mmap_mode="r")
         lines = rows_file(unfinished).read_text().split("\n")
-    except (OSError, EOFError, ValueError):
+    except (OSError, ValueError):
         return set()
-    if array.shape != shape or array.dtype != np.uint8 or lines[0] != json.dumps(kind):
+    if open_array(unfinished, shape) is None or lines[0] != json.dumps(kind):
         return set()
     return set(lines[1:-1])  # the last line is empty, or was being written
 
@@ -81,13 +91,13 @@ def copy_known(folder: Path, kind: Sequence[Any], wanted: Mapping[str, int], to:
 def _held(listed: Path, kind: Sequence[Any]) -> tuple[NDArray[np.uint8], dict[str, int]] | None:
     """An array of this kind and its rows by the digests of their photographs; None where there is none."""
     try:
-        with listed.open() as file:
-            if file.readline().rstrip("\n") != json.dumps(kind):
-                return None
-            digests = file.read().split("\n")
-        pixels = np.load(listed.with_suffix(".npy"), mmap_mode="r")
-    except (OSError, EOFError, ValueError):
+        text = listed.read_text()
+        first, *digests = text.split("\n")
+        size = kind[-1]
+        pixels = open_array(listed.with_suffix(".npy"), (len(digests), size, size, 3))
+        same = listed.read_text() == text  # else it was made again meanwhile
+    except (OSError, ValueError):
         return None
-    if pixels.dtype != np.uint8 or len(pixels) != len(digests):
+    if pixels is None or first != json.dumps(kind) or not same:
         return None
     return pixels, {digest: row for row, digest in enumerate(digests) if digest}

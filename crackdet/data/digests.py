@@ -110,4 +110,8 @@ def _remembered(memory: Path) -> Mapping[str, list[Any]]:
 def _parsed(memory: Path, _size: int, _changed: int, _inode: int) -> Mapping[str, list[Any]]:
     content = json.loads(memory.read_bytes())
     entries = content.items() if isinstance(content, dict) else ()
-    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+    return {
+        path: entry
+        for path, entry in entries
+        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)
+    }

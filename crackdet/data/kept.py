@@ -6,10 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from filelock import Timeout
 
-from crackdet.data.decoded import rows_file
+from crackdet.data.decoded import open_array, rows_file
 from crackdet.locks import lock
 
 DAY = 86400  # seconds
@@ -68,8 +67,5 @@ def delete(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
 
 def _shape(file: Path) -> tuple[int | None, int | None]:
     """How many images an array has, and how many pixels a side."""
-    try:
-        images, image_size, *_ = np.load(file, mmap_mode="r").shape
-    except (OSError, EOFError, ValueError):
-        return None, None
-    return images, image_size
+    array = open_array(file)
+    return (None, None) if array is None else (len(array), array.shape[1])

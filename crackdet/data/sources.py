@@ -178,7 +178,9 @@ class _Files:
             content = (self.root / photograph.name).read_bytes()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
-        if hashlib.sha256(content).hexdigest() != photograph.digest and not is_unreadable(photograph.digest):
+        if is_unreadable(photograph.digest):  # which says nothing of what is in it
+            raise BadImage("could not be opened when the images were listed; give the same command again")
+        if hashlib.sha256(content).hexdigest() != photograph.digest:
             raise BadImage("has been changed since the images were listed; give the same command again")
         return decode(io.BytesIO(content), image_size)
 

@@ -448,3 +448,67 @@ def test_a_script_that_is_imported_by_its_own_workers_gets_its_images_all_the_sa
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "16\n"
+
+
+# --- what could not be read, and can be -----------------------------------------------------------------
+
+
+def test_what_streaming_could_read_is_not_believed_of_an_array_that_could_not(source: Counted, decoded: Decode) -> None:
+    """Unreadable when the array is made, readable when the same photographs are streamed."""
+    assert decoded(replace(source, bad=("0003",))).bad == {"0003": "truncated"}
+    assert not decoded(cache_gib=1e-9).bad
+    again = decoded()
+    assert not again.bad
+    assert_right(again)
+
+
+@pytest.mark.parametrize("stopped", ["write_json", "say_rows", "replace"])
+def test_a_build_that_is_stopped_at_its_end_leaves_nothing_to_be_mistaken(
+    stopped: str, source: Counted, decoded: Decode, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All could be read once; the array is lost, and made again while one cannot be."""
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    file = decoded().file
+    assert file is not None
+    decoded(cache_gib=1e-9)
+    file.unlink()
+    places = {"write_json": cache, "say_rows": cache.decoded, "replace": Path}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(places[stopped], stopped, stop)
+        decoded(replace(source, bad=("0003",)))
+    again = decoded()
+    assert not again.bad
+    assert_right(again)
+    decode_all(source, source.photographs()[:5], SIZE, runtime)
+    part = decode_all(source, source.photographs()[2:6], SIZE, runtime)
+    for photograph in source.photographs()[2:6]:
+        assert np.array_equal(part.read(photograph), pixels_of(photograph.digest, SIZE))
+
+
+def test_an_array_stays_the_one_that_was_looked_at(source: Counted, decoded: Decode) -> None:
+    before = decoded()
+    assert before.file is not None
+    before.file.unlink()
+    assert decoded(replace(source, bad=("0003",))).bad
+    assert_right(before)
+
+
+def test_a_stopped_build_takes_what_another_set_holds_by_now(
+    tmp_path: Path, decoded: Decode, source: Counted, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_way(tmp_path, decoded, monkeypatch)
+    decode_all(source, source.photographs()[4:7], SIZE, runtime)
+    before = len(source.readings())
+    assert_right(decoded())
+    assert source.readings()[before:] == ["0007"]
+
+
+def test_a_photograph_that_could_not_be_opened_is_not_known_by_its_place(root: Path, runtime: Runtime) -> None:
+    """Its digest says nothing of what is in it; it opens again between listing and decoding."""
+    source = open_source(folder(root), Path(runtime.cache))
+    hidden, *others = source.photographs()
+    listed = hidden._replace(digest=f"unreadable:{root / hidden.name}")
+    assert "could not be opened" in decode_all(source, [listed, *others], SIZE, runtime).bad[listed.digest]
