@@ -107,6 +107,11 @@ class Decision:
         """Those of them that need clearly less computing than the best."""
         return [standing for standing in self.equivalent if saves(standing.entry, self.best)]
 
+    @property
+    def uncompared(self) -> int:
+        """How many runs could not be compared with the best."""
+        return sum(standing.p_value is None for standing in self.standings[1:])
+
     def takes(self, entry: Entry) -> bool:
         """Whether this run is the one to take."""
         return self.learned and entry.id == self.recommended.id

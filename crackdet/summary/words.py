@@ -51,9 +51,8 @@ def _advice(decision: "Decision") -> str:
         return f"Take none yet: {what} cannot be told from chance{of_many}{as_one}."
     if len(decision.standings) == 1:
         return "It is the only one that has finished, so there is nothing to choose between yet."
-    unknown = sum(standing.p_value is None for standing in decision.standings[1:])
-    if chosen.id == best.id and number == 1 and unknown:
-        if unknown == len(decision.standings) - 1:
+    if chosen.id == best.id and number == 1 and decision.uncompared:
+        if decision.uncompared == len(decision.standings) - 1:
             return "Take it: it leads, but the others could not be compared with it."
         return "Take it: no other that could be compared does as well, beyond what chance explains."
     if chosen.id == best.id:
@@ -203,8 +202,7 @@ def notes(decision: "Decision") -> list[str]:
             f"The weights of {decision.recommended.id} have been removed; runtime.rerun=true with its settings trains "
             "it again."
         )
-    unknown = sum(standing.p_value is None for standing in decision.standings[1:])
-    if unknown:
+    if unknown := decision.uncompared:
         which = "1 network was" if unknown == 1 else f"{unknown} networks were"
         said.append(f"{which} not compared with the best: only figures are known, or were read.")
     return [fitting(text, decision.best) for text in said]

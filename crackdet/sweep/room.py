@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crackdet.files import free_bytes
-from crackdet.schema import SGD, Config
+from crackdet.schema import Config
 from crackdet.store import Run
 from crackdet.sweep.job import Job
 
@@ -33,20 +33,19 @@ def left_on_disk(configs: Iterable[Config]) -> Left:
     Raises:
         UserError: where a network cannot be built.
     """
-    from crackdet.training.resources import left_by
+    from crackdet.models import blueprint
+    from crackdet.training.resources import kept_state, weight_sizes
 
     known: dict[str, tuple[int, int]] = {}
     weights, states, keep, sets = [], 0, "all", set()
     for config in configs:
         keep = config.runtime.keep_weights
         sets.add(repr(config.data))
-        momentum = config.optimizer.momentum > 0 if isinstance(config.optimizer, SGD) else None
-        kinds = (momentum, type(config.scheduler), config.runtime.keep_state_mib)
-        key = repr((config.model, config.data.image_size, *kinds))
+        key = repr((config.model, config.data.image_size))
         if key not in known:
-            known[key] = left_by(config)
+            known[key] = weight_sizes(blueprint(config))
         weights.append(known[key][0])
-        states += known[key][1]
+        states += kept_state(config, *known[key])
     kept = {"all": len(weights), "none": 0}.get(keep)
     if kept is None:  # best:N of each set of images, and the one to take
         kept = (int(keep.partition(":")[2]) + 1) * len(sets)
@@ -84,7 +83,7 @@ def tell_states(runs: Iterable[Run]) -> None:
     if size > MUCH:
         store = files[0].parent.parent
         log.info(
-            "the states from which these runs can be trained longer take %.1f GiB; "
+            "the states from which these runs can be trained longer take %s; "
             "crackdet clean --store %s shows them, and --yes deletes them",
-            size / GIB, store,
+            show(size), store,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crackdet.errors import RunFailed, WriteFailed
 from crackdet.files import free_bytes
@@ -62,23 +62,20 @@ def estimate(config: Config, precision: str) -> Needs:
     low = precision == "bf16"  # which halves numbers, but not the places that pooling took its maxima from
     sizes = [(tensor.untyped_storage().nbytes(), tensor.is_floating_point()) for tensor in saved.values()]
     activations = sum(size // 2 if low and real else size for size, real in sizes)
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    gradients = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    weights, gradients = weight_sizes(model)
     return Needs(weights, gradients, _slots(config) * gradients, activations, weights)
 
 
-def left_by(config: Config) -> tuple[int, int]:
-    """Bytes of the weights that a finished run leaves, and of the state from which it can be trained longer.
+def weight_sizes(model: nn.Module) -> tuple[int, int]:
+    """Bytes of all weights of a network, and of those that are trained."""
+    whole = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return whole, sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
 
-    Raises:
-        UserError: where the network cannot be built.
-    """
-    model = blueprint(config)
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+
+def kept_state(config: Config, weights: int, trained: int) -> int:
+    """Bytes of the state that a finished run leaves, from which it can be trained longer; 0 where it leaves none."""
     state = 2 * weights + _slots(config) * trained  # the last weights and the best ones
-    is_kept = state <= config.runtime.keep_state_mib * MIB and not knows_its_length(config)
-    return weights, state if is_kept else 0
+    return 0 if knows_its_length(config) or state > config.runtime.keep_state_mib * MIB else state
 
 
 def _slots(config: Config) -> int:

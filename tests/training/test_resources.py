@@ -11,7 +11,7 @@ from crackdet.schema import Config
 from crackdet.store import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
-from crackdet.training.resources import Needs, check_resources, estimate, left_by
+from crackdet.training.resources import Needs, check_resources, estimate, kept_state, weight_sizes
 from crackdet.training.state import Best, Progress, TrainingState
 
 Configure = Callable[..., Config]
@@ -35,14 +35,15 @@ def test_the_needs_are_those_of_the_real_run(tiny: Configure, tmp_path: Path, op
     state.save(tmp_path / "resume.pt", "run")
     on_disk = (tmp_path / "resume.pt").stat().st_size
     assert 2 * on_disk + needs.weights == pytest.approx(needs.disk, rel=0.05)
-    weights, kept = left_by(config)
-    assert weights == needs.weights and kept == pytest.approx(on_disk, rel=0.05)
+    weights, trained = weight_sizes(models.blueprint(config))
+    assert weights == needs.weights and kept_state(config, weights, trained) == pytest.approx(on_disk, rel=0.05)
 
 
 def test_a_state_that_no_longer_run_goes_on_from_is_not_kept(tiny: Configure) -> None:
     for override in ("scheduler=cosine", "runtime.keep_state_mib=0"):
-        weights, kept = left_by(tiny(override))
-        assert weights > 0 and kept == 0
+        config = tiny(override)
+        weights, trained = weight_sizes(models.blueprint(config))
+        assert weights > 0 and kept_state(config, weights, trained) == 0
 
 
 def test_activations_grow_with_the_batch_and_exclude_the_weights(tiny: Configure) -> None:
