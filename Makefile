@@ -6,7 +6,7 @@ UV := $(RUN)/uv
 
 OLD := .venv-optuna2
 CLUSTER := .venv-cluster
-SEARCH_TESTS := tests/sweep tests/test_search.py tests/test_train.py
+SEARCH_TESTS := tests/sweep tests/cli/test_train.py
 
 # Else each of the tests' processes compiles thousands of modules anew, where somebody has set it.
 unexport PYTHONDONTWRITEBYTECODE

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.sweep.skip import skip_finished
+from crackdet.running.skip import skip_finished
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -13,7 +13,7 @@ CONF = Path(__file__).parent / "conf"
 
 
 def train(composed: "DictConfig") -> float | None:
-    from crackdet.sweep.job import run_job
+    from crackdet.running.job import run_job
 
     return run_job(composed)
 
@@ -21,10 +21,10 @@ def train(composed: "DictConfig") -> float | None:
 def main() -> None:
     import hydra  # half a second with what belongs to it, which a finished run does not need
 
-    from crackdet import config
-    from crackdet.sweep.start import start
+    from crackdet.cli.train import start
+    from crackdet.config import parsing
 
-    config.register()
+    parsing.register()
     start(hydra.main(version_base="1.3", config_path="conf", config_name="config")(train))
 
 

@@ -195,9 +195,9 @@ def reading(bench: Bench) -> Iterator[Figure]:
 
 def skipping(bench: Bench) -> Iterator[Figure]:
     """Finished runs recognised: one, and a thousand."""
-    from crackdet.compose import compose
-    from crackdet.schema import to_dict
-    from crackdet.sweep.job import plan
+    from crackdet.config.composing import compose
+    from crackdet.config.schema import to_dict
+    from crackdet.running.job import plan
 
     base = to_dict(compose([f"runtime.store={bench.folder / 'outputs' / 'runs'}"]))
     known: dict[str, str] = {}

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from crackdet.summary import replicates, statistics
+from crackdet.analysis import replicates
+from crackdet.metrics import statistics
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.figures import ROOT
-from crackdet.store import RunStore
+from crackdet.store.run_store import RunStore
 
 NETWORK = """
 import time

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from crackdet.config import register
+from crackdet.config.parsing import register
 
 register()
 

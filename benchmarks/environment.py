@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import PIL
 import torch
 
-from crackdet.machine import cores, processor
+from crackdet.core.machine import cores, processor
 
 LONGEST = 5.0  # seconds of repeating one operation: emulated bf16 takes very long
 
@@ -38,7 +38,7 @@ class Machine:
 
 def chosen_device() -> torch.device:
     """The device that a run takes where nothing else is said."""
-    from crackdet.schema import Runtime  # here: Lightning's loop, whose start is timed, does not need them
+    from crackdet.config.schema import Runtime  # here: Lightning's loop, whose start is timed, does not need them
     from crackdet.training.device import choose_device
 
     return choose_device(Runtime())

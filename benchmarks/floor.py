@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.environment import Machine
-from crackdet.compose import compose
-from crackdet.models import blueprint
+from crackdet.config.composing import compose
+from crackdet.models.factory import blueprint
 from crackdet.training.resources import estimate
 
 # Bytes for each weight in a step with Adam in fp32. It reads weight, gradient and two moments (16) and writes all but

@@ -25,7 +25,7 @@ from torchvision.models import resnext50_32x4d
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from benchmarks.environment import chosen_device, finish
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -125,7 +125,7 @@ def bare(
     On a GPU all of it is one CUDA graph. `network` is custom, resnext50 or the name of any classification network of
     torchvision.
     """
-    from crackdet.models import build
+    from crackdet.models.factory import build
     from crackdet.training.device import precision_of
     from crackdet.training.memory import PeakMemory, keep_freed_memory
     from crackdet.training.resources import estimate
@@ -174,9 +174,9 @@ def costs(
     run_seconds: Annotated[float, typer.Option()], network: str = "custom", size: int = 224, batch: int = 32
 ) -> None:
     """Seconds that a run of so many seconds takes to measure what its network costs, its memory in use as by then."""
-    from crackdet.models import build
-    from crackdet.training.cost import measure_cost
+    from crackdet.models.factory import build
     from crackdet.training.device import autocast, make_deterministic, precision_of
+    from crackdet.training.latency import measure_cost
     from crackdet.training.memory import keep_freed_memory
 
     config = _config(network, size, batch)
@@ -217,9 +217,9 @@ def gathering(
     photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0, cache_gib: float = 16.0
 ) -> None:
     """Images a second as crackdet's training gets them, from the second run on."""
-    from crackdet.compose import compose
-    from crackdet.data import load_splits
+    from crackdet.config.composing import compose
     from crackdet.data.batches import cut, hold, load, shuffled
+    from crackdet.data.dataset import load_splits
     from crackdet.training.memory import keep_freed_memory
 
     places = [f"data.root={photographs}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
@@ -283,7 +283,7 @@ def lightning(
 def _config(
     network: str, size: int, batch: int, precision: str = "auto", conv_out: str = "64,128", linear: int = 512
 ) -> Any:
-    from crackdet.compose import compose
+    from crackdet.config.composing import compose
 
     if network == "custom":
         model = [f"model.conv_out=[{conv_out}]"]

@@ -26,24 +26,24 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from benchmarks.stores import no_flush
-from crackdet.compose import CONF
-from crackdet.config import register
-from crackdet.files import write_csv
-from crackdet.identity import Identity
-from crackdet.store import Run, RunStore
-from crackdet.summary import summarise
-from crackdet.sweep.choosing import Excluded
-from crackdet.sweep.job import Job
-from crackdet.sweep.memo import SINGLE, Meaning, Memo
-from crackdet.sweep.search.asking import Asker
-from crackdet.sweep.search.bookings import Bookings
-from crackdet.sweep.search.building import Planner, build_space
+from crackdet.analysis.ranking import summarise
+from crackdet.config.composing import CONF
+from crackdet.config.parsing import register
+from crackdet.core.files import write_csv
+from crackdet.running.command_cache import SINGLE, Meaning, Memo
+from crackdet.running.job import Job
+from crackdet.store.identity import Identity
+from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
+from crackdet.sweep.search.proposer import Asker
 from crackdet.sweep.search.pruning import Board, Terms
+from crackdet.sweep.search.reservations import Bookings
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.study import StudyView
-from crackdet.watch.board import Board as Watched
+from crackdet.sweep.search.space_builder import Planner, build_space
+from crackdet.sweep.search.study_sync import StudyView
+from crackdet.sweep.selection import Excluded
+from crackdet.watch.monitor import Board as Watched
 
 SIZES = (100, 1000, 10_000, 100_000)
 INSIDE = 100  # runs that lie inside the space of the search

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import crackdet
-from crackdet.data import load_splits, synthetic
+from crackdet.data import synthetic
+from crackdet.data.dataset import load_splits
 from crackdet.data.sources import open_source
-from crackdet.inference.loaded import LoadedRun
+from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import Region, find_regions
 from crackdet.inference.scanning import choose_tile, scan

@@ -29,12 +29,12 @@ from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.compose import CONF
-from crackdet.config import register
-from crackdet.files import write_csv, write_json
-from crackdet.store import Failure, Run, RunStore
-from crackdet.sweep.choosing import Excluded
-from crackdet.sweep.search.building import Planner
+from crackdet.config.composing import CONF
+from crackdet.config.parsing import register
+from crackdet.core.files import write_csv, write_json
+from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.sweep.search.space_builder import Planner
+from crackdet.sweep.selection import Excluded
 
 ROOT = Path(__file__).parent.parent
 SPACE = [

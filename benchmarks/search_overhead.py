@@ -19,18 +19,18 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
-from crackdet.compose import CONF
-from crackdet.config import register
-from crackdet.files import write_csv, write_json
-from crackdet.store import Run, RunStore
-from crackdet.sweep.choosing import Excluded
-from crackdet.sweep.search.asking import Asker
-from crackdet.sweep.search.building import Planner, build_space
+from crackdet.config.composing import CONF
+from crackdet.config.parsing import register
+from crackdet.core.files import write_csv, write_json
+from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
+from crackdet.sweep.search.proposer import Asker
 from crackdet.sweep.search.pruning import Board, Terms
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.study import StudyView
+from crackdet.sweep.search.space_builder import Planner, build_space
+from crackdet.sweep.search.study_sync import StudyView
+from crackdet.sweep.selection import Excluded
 
 SPACE = [
     "model.conv_out=[16,32],[32,64],[64,128],[16,32,64]",

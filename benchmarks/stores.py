@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from crackdet.bits import pack
-from crackdet.schema import to_dict
-from crackdet.sweep.job import Job
+from crackdet.config.schema import to_dict
+from crackdet.core.bitmask import pack
+from crackdet.running.job import Job
 
 EPOCHS, VALID_IMAGES = 25, 120
 
@@ -88,8 +88,8 @@ def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
 
 def fill(store: Path, number: int) -> None:
     """A store of so many finished runs of the default network, that differ by width, learning rate and seed."""
-    from crackdet.compose import compose
-    from crackdet.sweep.job import plan
+    from crackdet.config.composing import compose
+    from crackdet.running.job import plan
 
     base = to_dict(compose([f"runtime.store={store}"]))
     fingerprints: dict[str, str] = {}

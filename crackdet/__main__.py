@@ -1,5 +1,5 @@
 """`python -m crackdet` is `crackdet`."""
 
-from crackdet.cli import app
+from crackdet.cli.main import app
 
 app()

@@ -17,8 +17,8 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 
 import crackdet
+from crackdet.core.errors import UserError
 from crackdet.data import scenes
-from crackdet.errors import UserError
 
 SIZE = 128  # pixels a side of a scene
 HEAD = 256  # features of a region, a quarter of torchvision's

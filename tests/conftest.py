@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crackdet.compose import compose
+from crackdet.config.composing import compose
+from crackdet.config.schema import Config
 from crackdet.data import synthetic
-from crackdet.schema import Config
 
 # A shell starts what runs in its background with Ctrl-C ignored, and the processes of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

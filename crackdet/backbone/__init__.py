@@ -1,1 +1,1 @@
-"""The feature extractor of a finished run, as a detector uses it: taken out of the run store, and loaded again."""
+"""The feature extractor of a finished run, exported for a detector and loaded again."""

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from crackdet.errors import UserError
-from crackdet.files import read_json, write_json
+from crackdet.core.errors import UserError
+from crackdet.core.files import read_json, write_json
 from crackdet.models.classifier import Stage
 
 FORMAT = 2  # raised when an older crackdet could not read the folder

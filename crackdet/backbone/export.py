@@ -12,17 +12,17 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from crackdet import models
-from crackdet.backbone.copies import check_onnx, write_copies
-from crackdet.backbone.cut import check_share, cut, examine
 from crackdet.backbone.description import WEIGHTS, Description
+from crackdet.backbone.extraction import check_share, cut, examine
+from crackdet.backbone.formats import check_onnx, write_copies
 from crackdet.backbone.network import Backbone
 from crackdet.backbone.readme import readme
-from crackdet.errors import UserError
-from crackdet.files import file_digest, read_json, write_text
-from crackdet.inference.loaded import stored_config
-from crackdet.schema import Config, Model, to_dict
-from crackdet.store import Run
+from crackdet.config.schema import Config, Model, to_dict
+from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest, read_json, write_text
+from crackdet.inference.loaded_run import stored_config
+from crackdet.models import factory
+from crackdet.store.run_store import Run
 
 TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not name the network
 
@@ -42,7 +42,7 @@ def export(
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
-        extractor, mean, std = models.restore_features(config.model, run.check_weights())
+        extractor, mean, std = factory.restore_features(config.model, run.check_weights())
         description, body = _describe(run, config, extractor.eval(), licence)
         description = replace(description, mean=mean or description.mean, std=std or description.std)
         state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
@@ -61,7 +61,7 @@ def export(
 def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | None) -> tuple[Description, nn.Module]:
     """The description, still without normalisation, digest and copies; and the module that makes the maps."""
     model, result = config.model, run.result or {}
-    stages = models.stages(extractor, config.data.image_size)
+    stages = factory.stages(extractor, config.data.image_size)
     if not stages:
         raise UserError(f"{run.id}: {model.name} gives no map of any resolution, which is what a detector uses")
     body = cut(extractor, stages)
@@ -80,7 +80,7 @@ def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | Non
         accuracy=float(result["accuracy"]),
         valid_images=int(result["valid_images"]),
         initial_weights=initial,
-        licence=licence or models.licence(model, initial),
+        licence=licence or factory.licence(model, initial),
         weights_sha256="",
         source_sha256=known.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},

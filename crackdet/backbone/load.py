@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from crackdet import IMAGENET_MEAN, IMAGENET_STD, models
-from crackdet.backbone.cut import cut, freeze
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
+from crackdet.backbone.extraction import cut, freeze
 from crackdet.backbone.network import Backbone, with_frozen_batchnorm
-from crackdet.config import parse_model
-from crackdet.errors import UserError
-from crackdet.files import file_digest
+from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
+from crackdet.config.parsing import parse_model
+from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest
+from crackdet.models import factory
 from crackdet.models import weights as weight_files
-from crackdet.source import check_source
+from crackdet.store.code_digest import check_source
 
 
 def load(
@@ -36,7 +37,7 @@ def load(
                 "say trust=True where you know it"
             )
         check_source(target, description.source_sha256, str(folder / WEIGHTS))
-    body = cut(models.feature_extractor(parse_model(description.architecture)), description.stages)
+    body = cut(factory.feature_extractor(parse_model(description.architecture)), description.stages)
     if not untrained:
         file = folder / WEIGHTS
         state = weight_files.read(file, "weights")

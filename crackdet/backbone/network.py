@@ -10,10 +10,10 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms.v2.functional import resize
 
-from crackdet import IMAGENET_MEAN, IMAGENET_STD
-from crackdet.backbone.cut import in_order, oriented
 from crackdet.backbone.description import Description
-from crackdet.errors import UserError
+from crackdet.backbone.extraction import in_order, oriented
+from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
+from crackdet.core.errors import UserError
 
 PYRAMID_STAGES = 4  # the coarsest so many: of a ResNet all but the stem, as in torchvision
 PYRAMID_CHANNELS = 256

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from crackdet.cli.application import Force, command
+from crackdet.cli.common import Force, command
 
 
 @command
@@ -16,11 +16,11 @@ def data(
     force: Force = False,
 ) -> None:
     """Checks a data source: decodes every image, counts the splits, and draws a contact sheet."""
-    from crackdet.compose import compose
-    from crackdet.data import data_fingerprint, load_splits
-    from crackdet.data.sheet import contact_sheet
+    from crackdet.analysis.tables import console
+    from crackdet.config.composing import compose
+    from crackdet.data.contact_sheet import contact_sheet
+    from crackdet.data.dataset import data_fingerprint, load_splits
     from crackdet.inference.files import refuse_existing
-    from crackdet.summary.table import console
 
     if sheet is not None:
         refuse_existing(sheet, force, "--sheet")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from crackdet.schema import Augmentation
+from crackdet.config.schema import Augmentation
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as torchvision's rgb_to_grayscale
 COLUMNS = 8  # random numbers an image: one for each setting of Augmentation

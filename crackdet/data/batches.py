@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crackdet.data import ImageSet
+from crackdet.data.dataset import ImageSet
 from crackdet.data.streaming import stream
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set

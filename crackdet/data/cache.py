@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.console import ON_BAR, bar
-from crackdet.data import decode, decoded
-from crackdet.data.kept import mark_used
+from crackdet.config.schema import Runtime
+from crackdet.core.console import ON_BAR, bar
+from crackdet.core.errors import UserError
+from crackdet.core.files import write_json
+from crackdet.core.locks import waited_for
+from crackdet.data import cache_index, decode
+from crackdet.data.cache_gc import mark_used
 from crackdet.data.sources import Photograph, Source
-from crackdet.errors import UserError
-from crackdet.files import write_json
-from crackdet.locks import waited_for
-from crackdet.schema import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _current(
     """What an earlier call left; None where its array or its notes are missing or damaged."""
     try:
         text = notes.read_bytes()
-        array = None if target is None else decoded.open_array(target, shape)
+        array = None if target is None else cache_index.open_array(target, shape)
         if (array is None and target is not None) or notes.read_bytes() != text:  # made again meanwhile
             return None
         noted = json.loads(text)["bad"].keys()
@@ -156,13 +156,13 @@ def _build(
     kind = [*decode.VERSIONS, image_size]
     shape = (len(photographs), image_size, image_size, 3)
     try:
-        known = decoded.done(temporary, kind, shape)
+        known = cache_index.done(temporary, kind, shape)
         if not known:
-            decoded.begin(temporary, kind)  # before there is an array that an older list could be believed of
+            cache_index.begin(temporary, kind)  # before there is an array that an older list could be believed of
             _reserve(temporary, shape)
         wanted = {digest: row for digest, row in rows.items() if digest not in known}
-        copied = decoded.copy_known(target.parent, kind, wanted, temporary)
-        decoded.say_done(temporary, sorted(copied))
+        copied = cache_index.copy_known(target.parent, kind, wanted, temporary)
+        cache_index.say_done(temporary, sorted(copied))
         missing = [photographs[digest] for digest in wanted if digest not in copied]
         if missing and len(missing) < len(photographs):
             log.info("%d of %d images are decoded already", len(photographs) - len(missing), len(photographs))
@@ -171,14 +171,14 @@ def _build(
             os.fsync(file.fileno())
         target.unlink(missing_ok=True)
         write_json(notes, {"bad": bad})
-        decoded.say_rows(target, kind, list(photographs), bad)
+        cache_index.say_rows(target, kind, list(photographs), bad)
         temporary.replace(target)
-        decoded.rows_file(temporary).unlink()
+        cache_index.rows_file(temporary).unlink()
     except OSError:  # no room, most often: then what is there takes it from others
         temporary.unlink(missing_ok=True)
-        decoded.rows_file(temporary).unlink(missing_ok=True)
+        cache_index.rows_file(temporary).unlink(missing_ok=True)
         raise
-    return bad, decoded.open_array(target, shape)
+    return bad, cache_index.open_array(target, shape)
 
 
 def _decode_missing(
@@ -204,7 +204,7 @@ def _decode_missing(
             _, part, *_ = left.popleft()
             bad.update(failed)
             if file is not None:
-                decoded.say_done(file, [one.digest for one in part if one.digest not in failed])
+                cache_index.say_done(file, [one.digest for one in part if one.digest not in failed])
             progress.advance(len(part))
 
         if workers >= 2 and len(photographs) >= WORTH_WORKERS:

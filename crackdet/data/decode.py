@@ -15,7 +15,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from crackdet.machine import cores
+from crackdet.core.machine import cores
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # The first is raised when this module gives other pixels of the same file; a new Pillow brings new decoders.

@@ -11,9 +11,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from crackdet.console import bar
-from crackdet.files import file_digest, write_text
-from crackdet.locks import waited_for
+from crackdet.core.console import bar
+from crackdet.core.files import file_digest, write_text
+from crackdet.core.locks import waited_for
 
 log = logging.getLogger(__name__)
 

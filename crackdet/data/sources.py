@@ -19,11 +19,11 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdet.config.schema import ArticleData, Data, FolderData, SyntheticData
+from crackdet.core.errors import UserError
 from crackdet.data import synthetic
 from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
-from crackdet.errors import UserError
-from crackdet.schema import ArticleData, Data, FolderData, SyntheticData
 
 SPLIT_FOLDERS = {
     "train": "train",

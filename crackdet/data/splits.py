@@ -10,9 +10,9 @@ from itertools import combinations
 
 import numpy as np
 
+from crackdet.config.schema import Data
+from crackdet.core.errors import UserError
 from crackdet.data.sources import Photograph
-from crackdet.errors import UserError
-from crackdet.schema import Data
 
 SPLITS = ("train", "valid", "test")
 

@@ -16,10 +16,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.data import ImageSet
+from crackdet.core.errors import RunFailed
+from crackdet.data.dataset import ImageSet
 from crackdet.data.decode import BadImage, decoders, end_with_parent
 from crackdet.data.sources import Photograph, Source
-from crackdet.errors import RunFailed
 
 log = logging.getLogger(__name__)
 

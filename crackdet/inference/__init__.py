@@ -1,1 +1,1 @@
-"""Finished runs at work on images: loaded, judged, applied."""
+"""Finished runs applied to images."""

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from crackdet.compose import compose
-from crackdet.config import parse
-from crackdet.console import harmless
-from crackdet.data import ImageSet, image_digest, load_splits
+from crackdet.analysis.test_split import Tested, record, recorded
+from crackdet.config.composing import compose
+from crackdet.config.parsing import parse
+from crackdet.config.schema import Config, SyntheticData
+from crackdet.core.console import harmless
+from crackdet.core.errors import UserError
+from crackdet.data.dataset import ImageSet, image_digest, load_splits
 from crackdet.data.sources import Photograph, open_source
 from crackdet.data.splits import SPLITS, no_split, split
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
-from crackdet.schema import Config, SyntheticData
-from crackdet.store import Run
-from crackdet.summary.tested import Tested, record, recorded
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.metrics.torch_metrics import Metrics, measure
+from crackdet.store.run_store import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
-from crackdet.training.metrics import Metrics, measure
 
 METRICS = tuple(item.name for item in fields(Metrics))
 ALL = "all"  # splits together

@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+from crackdet.core.errors import UserError
+from crackdet.core.files import replacing
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources import images_below, is_image
-from crackdet.errors import UserError
-from crackdet.files import replacing
 
 Write = Callable[[Mapping[str, Any]], None]
 

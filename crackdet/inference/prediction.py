@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from crackdet.console import bar, harmless
+from crackdet.core.console import bar, harmless
 from crackdet.data.decode import BadImage
 from crackdet.inference.files import RowFormat, row_writer
 from crackdet.inference.predictor import Predictor
-from crackdet.summary.measures import probabilities
+from crackdet.metrics.numpy_metrics import probabilities
 
 LABELS = {True: "crack", False: "no crack"}
 

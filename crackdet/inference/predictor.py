@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crackdet.data.batches import move, to_input
 from crackdet.data.decode import BadImage
-from crackdet.inference.pictures import Item, read_ahead, to_pixels
-from crackdet.models import Classifier
+from crackdet.inference.images import Item, read_ahead, to_pixels
+from crackdet.models.factory import Classifier
 from crackdet.training.device import autocast, deterministic
 
 TOGETHER = 16  # batches for which weights are converted to the number format once

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.console import bar
+from crackdet.config.schema import Config, SyntheticData
+from crackdet.core.console import bar
+from crackdet.core.errors import UserError
 from crackdet.data.decode import BadImage, squashed
 from crackdet.data.sources import open_source
-from crackdet.errors import UserError
-from crackdet.inference.pictures import read_ahead
+from crackdet.inference.images import read_ahead
 from crackdet.inference.predictor import Predictor
-from crackdet.schema import Config, SyntheticData
-from crackdet.summary.measures import probabilities
+from crackdet.metrics.numpy_metrics import probabilities
 
 LOOKED_AT = 64  # photographs of a training, for their size
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from crackdet.console import plain
+from crackdet.core.console import plain
 from crackdet.inference.evaluation import METRICS, Judgement
 
 

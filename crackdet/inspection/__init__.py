@@ -1,1 +1,1 @@
-"""What a finished run has learned: its feature maps, and where it looks. Nothing here is imported but when asked."""
+"""What a finished run has learned: feature maps, saliency and the pointing game."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crackdet.errors import UserError
-from crackdet.models import Classifier
+from crackdet.core.errors import UserError
 from crackdet.models.custom import CustomFeatures
+from crackdet.models.factory import Classifier
 
 FEWEST_CELLS = 4  # on a side of a map: less than that points nowhere
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from crackdet.inspection.layers import Layer, record
-from crackdet.inspection.subject import Picture, Subject
-from crackdet.training.metrics import roc_auc
+from crackdet.inspection.loaded_network import Picture, Subject
+from crackdet.metrics.torch_metrics import roc_auc
 
 CELLS = 50_000  # of each map, drawn from all images: more change the third decimal
 BATCH = 8  # images: the maps of a first convolution are large

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from crackdet.files import write_text
+from crackdet.core.files import write_text
 
 QUALITY = 82
 

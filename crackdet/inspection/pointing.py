@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from crackdet.console import bar
-from crackdet.data import ImageSet, image_digest
+from crackdet.core.console import bar
+from crackdet.core.errors import UserError, WriteFailed
+from crackdet.data.dataset import ImageSet, image_digest
 from crackdet.data.sources import Photograph
-from crackdet.errors import UserError, WriteFailed
 from crackdet.inference.evaluation import check_overrides, other_data
-from crackdet.inspection.record import pointing_numbers, write_pointing
+from crackdet.inspection.loaded_network import Picture, Subject, evenly, load_split, mask_of
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
-from crackdet.inspection.subject import Picture, Subject, evenly, load_split, mask_of
+from crackdet.store.pointing import pointing_numbers, write_pointing
 from crackdet.training.device import deterministic
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
+from crackdet.models.flops import Shapes
 from crackdet.models.linear import WideLinear
-from crackdet.models.shapes import Shapes
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ

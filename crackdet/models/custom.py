@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from crackdet.config.schema import CustomModel
+from crackdet.models.architecture import OwnFamily
 from crackdet.models.classifier import Stage
-from crackdet.models.family import OwnFamily
-from crackdet.schema import CustomModel
 
 
 class CustomFeatures(nn.Sequential):

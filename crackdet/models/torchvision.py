@@ -9,10 +9,10 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
-from crackdet.errors import UserError
-from crackdet.files import file_digest
-from crackdet.models.family import UNKNOWN_LICENCE, InitialWeights
-from crackdet.wording import nearest
+from crackdet.config.messages import nearest
+from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest
+from crackdet.models.architecture import UNKNOWN_LICENCE, InitialWeights
 
 NUM_CLASSES = 1000  # of ImageNet
 TRANSFORMING = ("googlenet", "inception_v3")  # with published weights they turn [0, 1] into [-1, 1] themselves

@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from crackdet.config import locate
-from crackdet.errors import UserError
-from crackdet.models.family import OwnFamily
-from crackdet.schema import UserModel
+from crackdet.config.parsing import locate
+from crackdet.config.schema import UserModel
+from crackdet.core.errors import UserError
+from crackdet.models.architecture import OwnFamily
 
 
 class UserFamily(OwnFamily):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 
 def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:

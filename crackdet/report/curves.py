@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crackdet.report.thinning import thin
-from crackdet.summary.entries import Entry
+from crackdet.analysis.rows import Entry
+from crackdet.report.subsample import thin
 
 MOST = 60  # runs
 

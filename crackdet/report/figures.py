@@ -8,11 +8,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from crackdet.console import harmless
+from crackdet.analysis.rows import Entry
+from crackdet.core.console import harmless
 from crackdet.report.curves import Curve
-from crackdet.report.table import Measure
-from crackdet.report.wording import text
-from crackdet.summary.entries import Entry
+from crackdet.report.formatting import text
+from crackdet.report.run_table import Measure
 
 # at least 3:1 against white and against the page's dark, and told apart by the colour-blind
 COLOURS = ("#2f7fc1", "#c8702a", "#1f9a78", "#bd5a97", "#8273cf", "#94801f", "#cf4a52", "#3a98a8")

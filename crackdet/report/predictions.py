@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.store import Run
-from crackdet.summary.measures import probabilities
+from crackdet.metrics.numpy_metrics import probabilities
+from crackdet.store.run_store import Run
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Confusion:
 
 def read_predictions(run: Run) -> Predictions | None:
     """None where the file is missing, or is not what a run writes."""
-    from crackdet.files import read_csv
+    from crackdet.core.files import read_csv
 
     rows = read_csv(run.predictions_file)
     try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from crackdet.console import harmless
-from crackdet.files import read_json
-from crackdet.summary.entries import Entry
+from crackdet.analysis.rows import Entry
+from crackdet.core.console import harmless
+from crackdet.core.files import read_json
 
 CONFIGURATION = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # options of Hydra
 

@@ -1,1 +1,1 @@
-"""Many runs: what Hydra asks of a job, the grid, the record of a sweep."""
+"""Many runs: the grid, the search, and the execution of their jobs."""

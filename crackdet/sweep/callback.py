@@ -6,9 +6,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from crackdet.console import refuse
-from crackdet.errors import UserError
-from crackdet.sweep_record import SweepRecord
+from crackdet.core.console import refuse
+from crackdet.core.errors import UserError
+from crackdet.store.sweep_record import SweepRecord
 
 # folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
 unfinished: list[tuple[Path, bool]] = []
@@ -50,7 +50,7 @@ def finish_all(status: int = 0) -> None:
     Raises:
         SystemExit: with `status` where that is not 0, or with 1 where a run failed.
     """
-    from crackdet.sweep.finish import finish
+    from crackdet.sweep.finalize import finish
 
     while unfinished:
         directory, report = unfinished.pop()

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 LONGEST = 1000  # characters; a deeper nesting than they allow would exhaust the stack
 CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}

@@ -18,21 +18,21 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.compose import explain
-from crackdet.config import parse_runtime, parse_sweep
-from crackdet.errors import UserError
-from crackdet.store import Run, Status
-from crackdet.sweep.choosing import Excluded, axes, is_of_sweep, ordered, show_plan
+from crackdet.config.composing import explain
+from crackdet.config.parsing import parse_runtime, parse_sweep
+from crackdet.core.errors import UserError
+from crackdet.core.signals import Interrupted
+from crackdet.running.command_cache import JOB, Meaning, Memo, config_folders
+from crackdet.running.job import Job, plan
+from crackdet.store.run_store import Run, Status
+from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import Composer
-from crackdet.sweep.crew.crew import Crew, exit_status, launch
-from crackdet.sweep.crew.hiring import hire
-from crackdet.sweep.crew.worker import Orders
-from crackdet.sweep.finish import finish
-from crackdet.sweep.job import Job, plan
-from crackdet.sweep.memo import JOB, Meaning, Memo, config_folders
-from crackdet.sweep.room import warn_of_room
-from crackdet.sweep_record import SweepRecord
-from crackdet.training.interrupt import Interrupted
+from crackdet.sweep.disk_usage import warn_of_room
+from crackdet.sweep.execution.executor import Crew, exit_status, launch
+from crackdet.sweep.execution.factory import hire
+from crackdet.sweep.execution.worker import Orders
+from crackdet.sweep.finalize import finish
+from crackdet.sweep.selection import Excluded, axes, is_of_sweep, ordered, show_plan
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def plan_all(
 
 def check_all(jobs: Sequence[Job]) -> None:
     """Builds every network without computing, and reads the data, before the first run begins."""
-    from crackdet.training.run import check, prepare  # imports torch: seconds
+    from crackdet.running.train_run import check, prepare  # imports torch: seconds
 
     read: set[str] = set()  # data that was found good
     problems: dict[str, list[str]] = {}

@@ -22,11 +22,11 @@ from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from crackdet.files import read_json, write_json  # noqa: E402
-from crackdet.locks import lock  # noqa: E402
-from crackdet.schema import MLflow  # noqa: E402
-from crackdet.store import Status  # noqa: E402
-from crackdet.tracking import History, Subject  # noqa: E402
+from crackdet.config.schema import MLflow  # noqa: E402
+from crackdet.core.files import read_json, write_json  # noqa: E402
+from crackdet.core.locks import lock  # noqa: E402
+from crackdet.store.run_store import Status  # noqa: E402
+from crackdet.tracking.trackers import History, Subject  # noqa: E402
 
 SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"

@@ -7,9 +7,9 @@ from typing import Any, cast
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from crackdet.schema import TensorBoard
-from crackdet.store import Status
-from crackdet.tracking import RESULTS, History, Subject
+from crackdet.config.schema import TensorBoard
+from crackdet.store.run_store import Status
+from crackdet.tracking.trackers import RESULTS, History, Subject
 
 
 def open_tracker(settings: TensorBoard, subject: Subject) -> "Writer":

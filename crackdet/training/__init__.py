@@ -1,1 +1,1 @@
-"""One run: a configuration and its data become weights, predictions and a result."""
+"""Training: one loop, its state, its device and its memory."""

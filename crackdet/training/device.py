@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch.utils._triton import has_triton
 
-from crackdet.errors import UserError
-from crackdet.models import depthwise_share
-from crackdet.schema import Config, Runtime
+from crackdet.config.schema import Config, Runtime
+from crackdet.core.errors import UserError
+from crackdet.models.factory import depthwise_share
 
 log = logging.getLogger(__name__)
 

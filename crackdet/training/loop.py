@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from crackdet.console import ON_BAR, bar
-from crackdet.data import ImageSet
+from crackdet.config.schema import Config
+from crackdet.core.console import ON_BAR, bar
+from crackdet.core.errors import NotFinite
 from crackdet.data.augmentation import augment, draw, is_active
 from crackdet.data.batches import cut, load, move, shuffled, to_input
-from crackdet.errors import NotFinite
-from crackdet.schema import Config
+from crackdet.data.dataset import ImageSet
+from crackdet.metrics.torch_metrics import Metrics, measure
+from crackdet.training.cuda_graphs import Recorded, own_stream
 from crackdet.training.device import autocast
 from crackdet.training.memory import give_back_freed_memory
-from crackdet.training.metrics import Metrics, measure
-from crackdet.training.recorded import Recorded, own_stream
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)

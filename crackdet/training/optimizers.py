@@ -8,7 +8,7 @@ import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-from crackdet.schema import MONITORS, SGD, Adam, AdamW, Config, Cosine, Optimizer, Plateau, Step
+from crackdet.config.schema import MONITORS, SGD, Adam, AdamW, Config, Cosine, Optimizer, Plateau, Step
 
 GUARDED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # from being compiled
 

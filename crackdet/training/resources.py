@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from crackdet.errors import RunFailed, WriteFailed
-from crackdet.files import free_bytes
-from crackdet.models import blueprint
-from crackdet.models.shapes import Shapes
-from crackdet.schema import SGD, Config
-from crackdet.store import Run
+from crackdet.config.schema import SGD, Config
+from crackdet.core.errors import RunFailed, WriteFailed
+from crackdet.core.files import free_bytes
+from crackdet.models.factory import blueprint
+from crackdet.models.flops import Shapes
+from crackdet.store.run_store import Run
 from crackdet.training.optimizers import knows_its_length
 
 MIB = 2**20

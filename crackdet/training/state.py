@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from crackdet.files import replacing
-from crackdet.schema import MONITORS, Trainer
-from crackdet.training.interrupt import StopRequest
+from crackdet.config.schema import MONITORS, Trainer
+from crackdet.core.files import replacing
+from crackdet.core.signals import StopRequest
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crackdet.console import harmless
-from crackdet.store import Status
-from crackdet.summary.entries import Entry, differing
-from crackdet.summary.table import describe
-from crackdet.watch.board import Board, Seen
+from crackdet.analysis.rows import Entry, differing
+from crackdet.analysis.tables import describe
+from crackdet.core.console import harmless
+from crackdet.store.run_store import Status
+from crackdet.watch.monitor import Board, Seen
 
 STYLES = {
     Status.RUNNING: "cyan",

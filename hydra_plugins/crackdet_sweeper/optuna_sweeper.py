@@ -118,7 +118,7 @@ class OptunaSweeper(CrackdetSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from crackdet.sweep.search.loop import search  # imports optuna: half a second
-        from crackdet.sweep.search.settings import Settings
+        from crackdet.sweep.search.search_config import Settings
 
         return search(self.overrides(arguments), Settings(**self.settings), *self.job_context, self.launcher)
 

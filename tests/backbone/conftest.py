@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from crackdet.backbone.export import export
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint
-from crackdet.files import write_json, write_text
-from crackdet.identity import identify
-from crackdet.models import build
-from crackdet.schema import Model, to_dict
-from crackdet.store import Run, RunStore
+from crackdet.config.composing import compose
+from crackdet.config.schema import Model, to_dict
+from crackdet.core.files import write_json, write_text
+from crackdet.data.dataset import data_fingerprint
+from crackdet.models.factory import build
+from crackdet.store.identity import identify
+from crackdet.store.run_store import Run, RunStore
 
 Publish = Callable[..., Run]
 

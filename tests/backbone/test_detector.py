@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from crackdet.backbone.export import export
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint
-from crackdet.identity import identify
-from crackdet.store import RunStore
-from crackdet.sweep.job import Job, execute
+from crackdet.config.composing import compose
+from crackdet.data.dataset import data_fingerprint
+from crackdet.running.job import Job, execute
+from crackdet.store.identity import identify
+from crackdet.store.run_store import RunStore
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "detector.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "detector.py"
 
 
 def test_a_detector_finds_more_from_an_exported_backbone_than_from_random_weights(tmp_path: Path, cache: Path) -> None:

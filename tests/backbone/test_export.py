@@ -14,10 +14,10 @@ from torchvision.ops import Permute
 
 import crackdet
 from crackdet.backbone.export import export
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
-from crackdet.schema import UserModel
-from crackdet.store import Run
+from crackdet.config.schema import UserModel
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.store.run_store import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, Publish
 
 FRESH = """
@@ -241,7 +241,7 @@ def test_the_weights_of_ones_own_network_are_not_given_to_other_code(
 ) -> None:
     run = own("ChannelsLast")
     export(run, tmp_path / "backbone", trust=True)
-    monkeypatch.setattr("crackdet.source.source_digest", lambda _: "that of edited code")
+    monkeypatch.setattr("crackdet.store.code_digest.source_digest", lambda _: "that of edited code")
     for action in (
         lambda: export(run, tmp_path / "another", trust=True),
         lambda: LoadedRun(run, trust=True).model("cpu"),

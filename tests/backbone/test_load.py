@@ -19,9 +19,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 import crackdet
 from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
-from crackdet.store import Run
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.store.run_store import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT
 
 Exported = Callable[..., tuple[Run, Path]]

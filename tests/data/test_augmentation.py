@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from crackdet.config.schema import Augmentation
 from crackdet.data.augmentation import COLUMNS, augment, draw, is_active
-from crackdet.schema import Augmentation
 
 FLIP_H, FLIP_V, TURN, ANGLE, BRIGHT, CONTRAST, SATURATE, HUE = range(COLUMNS)
 EVERYTHING = Augmentation(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import functional
 
-from crackdet.data import ImageSet, load_splits
+from crackdet.config.schema import FolderData, Runtime
+from crackdet.core.errors import RunFailed
 from crackdet.data.batches import Batch, cut, load, shuffled
-from crackdet.errors import RunFailed
-from crackdet.schema import FolderData, Runtime
+from crackdet.data.dataset import ImageSet, load_splits
 from tests.data.pictures import fill, picture
 
 SIZE = 12

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crackdet.data import cache, load_splits
+from crackdet.config.schema import FolderData, Runtime
+from crackdet.core.errors import UserError
+from crackdet.data import cache
 from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
+from crackdet.data.dataset import load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.sources import Photograph, open_source
-from crackdet.errors import UserError
-from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill, save
 from tests.processes import children, running, until
 

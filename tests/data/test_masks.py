@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.data.dataset import data_fingerprint
 from crackdet.data.decode import BadImage, decode_mask, open_rgb
 from crackdet.data.sources import open_source
-from crackdet.errors import UserError
-from crackdet.identity import identify
+from crackdet.store.identity import identify
 
 LINE = np.zeros((80, 80), dtype=np.uint8)
 LINE[:, 33] = 1  # a crack one pixel wide, as masks of hairlines are

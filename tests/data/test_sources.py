@@ -9,11 +9,11 @@ from unicodedata import normalize
 
 import pytest
 
-from crackdet.data import data_fingerprint, load_splits
+from crackdet.config.schema import ArticleData, Data, FolderData, Runtime, SyntheticData
+from crackdet.core.errors import UserError
+from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources import Photograph, open_source
-from crackdet.errors import UserError
-from crackdet.schema import ArticleData, Data, FolderData, Runtime, SyntheticData
 from tests.data.pictures import fill, picture, save
 
 Listing = Callable[[Data], list[Photograph]]

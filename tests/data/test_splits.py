@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from crackdet.compose import compose
-from crackdet.data import load_splits
+from crackdet.config.composing import compose
+from crackdet.config.schema import FolderData, Runtime
+from crackdet.core.errors import UserError
+from crackdet.data.dataset import load_splits
 from crackdet.data.sources import Photograph, open_source
 from crackdet.data.splits import SPLITS, remarks, split
-from crackdet.errors import UserError
-from crackdet.schema import FolderData, Runtime
 from tests.data.pictures import fill
 
 METU = Path(__file__).parents[3] / "shared" / "data" / "metu4000"

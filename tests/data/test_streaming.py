@@ -14,15 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from crackdet.compose import compose
-from crackdet.data import load_splits, streaming
+from crackdet.config.composing import compose
+from crackdet.config.schema import FolderData, Runtime
+from crackdet.data import streaming
 from crackdet.data.batches import cut, load, shuffled
-from crackdet.schema import FolderData, Runtime
+from crackdet.data.dataset import load_splits
 from tests.conftest import TINY
 from tests.data.pictures import fill
 from tests.processes import children, running, until
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 DECODERS = 5  # more than decode in threads
 SECONDS = 60  # that what is waited for may take

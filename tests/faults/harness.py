@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint
-from crackdet.identity import identify
-from crackdet.store import Run, RunStore
-from crackdet.sweep.job import Job, execute
+from crackdet.config.composing import compose
+from crackdet.data.dataset import data_fingerprint
+from crackdet.running import train_run as training_run
+from crackdet.running.job import Job, execute
+from crackdet.store.identity import identify
+from crackdet.store.run_store import Run, RunStore
 from crackdet.training import loop
-from crackdet.training import run as training_run
 from tests.conftest import MEASURED
 
 TINY = [

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 import crackdet
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint, synthetic
-from crackdet.identity import identify
-from crackdet.inference.loaded import LoadedRun
-from crackdet.store import RunStore
-from crackdet.sweep.job import Job, execute
+from crackdet.config.composing import compose
+from crackdet.data import synthetic
+from crackdet.data.dataset import data_fingerprint
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.running.job import Job, execute
+from crackdet.store.identity import identify
+from crackdet.store.run_store import RunStore
 from tests.conftest import TINY
 
 

@@ -13,9 +13,9 @@ import rich
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from crackdet.cli import app
-from crackdet.inference.loaded import LoadedRun
-from crackdet.sweep_record import SweepRecord
+from crackdet.cli.main import app
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.store.sweep_record import SweepRecord
 
 
 @pytest.fixture(autouse=True)

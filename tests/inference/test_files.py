@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 from crackdet.inference.files import RowFormat, find_images, refuse_existing, row_format, row_writer
 
 

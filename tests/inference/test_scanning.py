@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crackdet.compose import compose
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import find_regions, to_coco
 from crackdet.inference.scanning import Heat, Tile, choose_tile, places, scan

@@ -6,12 +6,12 @@ import pytest
 
 import crackdet
 from benchmarks.wrong_reason import write_sets
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint
-from crackdet.identity import identify
-from crackdet.inference.loaded import LoadedRun
-from crackdet.store import RunStore
-from crackdet.sweep.job import Job, execute
+from crackdet.config.composing import compose
+from crackdet.data.dataset import data_fingerprint
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.running.job import Job, execute
+from crackdet.store.identity import identify
+from crackdet.store.run_store import RunStore
 
 SIZE = 40  # pixels
 

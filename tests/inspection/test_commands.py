@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from crackdet.cli import app
-from crackdet.inference.loaded import LoadedRun
+from crackdet.cli.main import app
+from crackdet.inference.loaded_run import LoadedRun
 from tests.inspection.conftest import trained
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from crackdet.compose import compose
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection import maps
 from crackdet.inspection.layers import Layer, layers_of, record
+from crackdet.inspection.loaded_network import Picture, Subject, load_split, open_subject, pictures_of
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
-from crackdet.inspection.subject import Picture, Subject, load_split, open_subject, pictures_of
-from crackdet.models import Classifier, build
+from crackdet.models.factory import Classifier, build
 
 DARK, BRIGHT, DEAD = 0, 1, 2  # maps of the first convolution in `known`
 

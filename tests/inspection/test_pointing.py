@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import crackdet
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
+from crackdet.analysis.filters import Condition, known_keys
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.inspection.loaded_network import load_split, open_subject, pictures_of
 from crackdet.inspection.pointing import Game, hits, luck, overlap, play, point, tolerance, widened
-from crackdet.inspection.record import NUMBERS, pointing_numbers
-from crackdet.inspection.subject import load_split, open_subject, pictures_of
-from crackdet.store import Status
-from crackdet.summary.filter import Condition, known_keys
+from crackdet.store.pointing import NUMBERS, pointing_numbers
+from crackdet.store.run_store import Status
 from tests.inspection.conftest import trained
 
 MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())

@@ -6,9 +6,10 @@ from torch import nn
 from torch.nn.functional import interpolate, relu
 from torchvision.ops import Permute
 
-from crackdet.compose import compose
-from crackdet.errors import UserError
-from crackdet.inference.loaded import LoadedRun
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.inference.loaded_run import LoadedRun
+from crackdet.inspection.loaded_network import load_split, open_subject, pictures_of
 from crackdet.inspection.saliency import (
     grad_cam,
     integrated_gradients,
@@ -16,8 +17,7 @@ from crackdet.inspection.saliency import (
     raw_integrated_gradients,
     strongest_point,
 )  # fmt: skip
-from crackdet.inspection.subject import load_split, open_subject, pictures_of
-from crackdet.models import Classifier, build
+from crackdet.models.factory import Classifier, build
 
 
 @pytest.fixture(scope="module")

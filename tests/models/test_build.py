@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from crackdet.compose import compose
-from crackdet.config import parse
-from crackdet.errors import UserError
-from crackdet.models import Classifier, build, check, feature_flops
-from crackdet.schema import Config, to_dict
+from crackdet.config.composing import compose
+from crackdet.config.parsing import parse
+from crackdet.config.schema import Config, to_dict
+from crackdet.core.errors import UserError
+from crackdet.models.factory import Classifier, build, check, feature_flops
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")

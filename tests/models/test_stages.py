@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crackdet.compose import compose
-from crackdet.models import Classifier, build
+from crackdet.config.composing import compose
+from crackdet.models.factory import Classifier, build
 
 # One network of each family of torchvision: features, and (channels, stride) of its stages by its definition.
 EXPECTED: dict[str, tuple[int, list[tuple[int, int]]]] = {

@@ -21,10 +21,10 @@ from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import normalize
 
-from crackdet.compose import compose
-from crackdet.errors import UserError
-from crackdet.files import file_digest
-from crackdet.models import Classifier, build, check, restore
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest
+from crackdet.models.factory import Classifier, build, check, restore
 from crackdet.models.weights import load, read
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "weights" / "mobilenet_v2_imagenet_folded.pth"

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crackdet.compose import compose
-from crackdet.data import data_fingerprint, synthetic
-from crackdet.identity import identify
-from crackdet.report import write_report
-from crackdet.store import Failure, Run, RunStore
-from crackdet.sweep_record import SweepRecord
-from crackdet.training.run import prepare, train_run
+from crackdet.config.composing import compose
+from crackdet.data import synthetic
+from crackdet.data.dataset import data_fingerprint
+from crackdet.report.build import write_report
+from crackdet.running.train_run import prepare, train_run
+from crackdet.store.identity import identify
+from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.sweep_record import SweepRecord
 
 EVIL = "<img src=x onerror=document.title='taken'>"  # a file name, and what a message may hold
 SETTINGS = ("trainer.batch_size=8", "trainer.max_epochs=2", "model.linear_features=16", "optimizer.learning_rate=1e-3")

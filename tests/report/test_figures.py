@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from crackdet.analysis.ranking import summarise
 from crackdet.report.figures import BEST, COSTS, EQUAL, cost_figure
-from crackdet.report.table import measure_of
-from crackdet.summary import summarise
-from tests.summary.runs import publish
+from crackdet.report.run_table import measure_of
+from tests.analysis.runs import publish
 
 LABELS = np.arange(40) % 2 == 0
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from crackdet.report import write_report
-from crackdet.store import Run
+from crackdet.report.build import write_report
+from crackdet.store.run_store import Run
 from tests.report.conftest import Reader, Sweep
 
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.files import read_csv, write_json
-from crackdet.report import write_report
+from crackdet.analysis.ranking import Entry
+from crackdet.core.files import read_csv, write_json
+from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.reproduction import recipe
-from crackdet.report.thinning import thin
-from crackdet.store import RunStore, Status
-from crackdet.summary import Entry
-from crackdet.sweep.finish import finish
+from crackdet.report.subsample import thin
+from crackdet.store.run_store import RunStore, Status
+from crackdet.sweep.finalize import finish
 from tests.conftest import TINY
 from tests.report.conftest import EVIL, Reader, Sweep
 
@@ -34,7 +34,7 @@ def moved(sweep: Sweep, folder: Path) -> Path:
 
 
 def test_the_decision_stands_first_in_two_sentences(sweep: Sweep, page: Reader) -> None:
-    from crackdet.summary import summarise
+    from crackdet.analysis.ranking import summarise
 
     decision = summarise(sweep.folder).decision
     assert decision is not None
@@ -62,7 +62,7 @@ def test_what_did_not_finish_is_told_with_its_reason(page: Reader) -> None:
 
 
 def test_the_hardest_images_are_the_surest_mistakes(sweep: Sweep, page: Reader) -> None:
-    from crackdet.summary import summarise
+    from crackdet.analysis.ranking import summarise
 
     decision = summarise(sweep.folder).decision
     assert decision is not None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.compose import CONF
-from crackdet.config import parse, register
-from crackdet.errors import UserError
+from crackdet.config.composing import CONF
+from crackdet.config.parsing import parse, register
+from crackdet.core.errors import UserError
 from crackdet.sweep.composition import Composer
 
 CHOICES = [

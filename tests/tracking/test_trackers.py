@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdet.errors import UserError
-from crackdet.schema import Config, MLflow, TensorBoard, to_dict
-from crackdet.schema import Tracker as Settings
-from crackdet.store import Run, Status
-from crackdet.sweep.job import Job, execute, plan
-from crackdet.tracking import RESULTS, Subject, Trackers
+from crackdet.config.schema import Config, MLflow, TensorBoard, to_dict
+from crackdet.config.schema import Tracker as Settings
+from crackdet.core.errors import UserError
+from crackdet.running.job import Job, execute, plan
+from crackdet.store.run_store import Run, Status
+from crackdet.tracking.trackers import RESULTS, Subject, Trackers
 
 needs_tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="no TensorBoard")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="no MLflow")
@@ -223,7 +223,7 @@ def begin(told: Settings, run_id: str) -> None:
 
 
 def test_who_uses_no_tracker_imports_none() -> None:
-    code = "import sys, crackdet.training.run; sys.exit(bool({'mlflow', 'tensorboard'} & set(sys.modules)))"
+    code = "import sys, crackdet.running.train_run; sys.exit(bool({'mlflow', 'tensorboard'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -10,17 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crackdet.compose import compose
-from crackdet.config import parse
-from crackdet.data import batches, data_fingerprint, load_splits
-from crackdet.errors import RunFailed
-from crackdet.identity import identify
-from crackdet.schema import Config, to_dict
-from crackdet.store import RunStore, Status
-from crackdet.sweep.job import Job, execute
+from crackdet.config.composing import compose
+from crackdet.config.parsing import parse
+from crackdet.config.schema import Config, to_dict
+from crackdet.core.errors import RunFailed
+from crackdet.data import batches
+from crackdet.data.dataset import data_fingerprint, load_splits
+from crackdet.running.job import Job, execute
+from crackdet.store.identity import identify
+from crackdet.store.run_store import RunStore, Status
 from crackdet.training import loop
 from tests.conftest import TINY
-from tests.training.test_run import outcome, stopped, train
+from tests.running.test_train_run import outcome, stopped, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

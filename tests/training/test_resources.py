@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from crackdet import models
-from crackdet.errors import RunFailed, WriteFailed
-from crackdet.schema import Config
-from crackdet.store import Run
+from crackdet.config.schema import Config
+from crackdet.core.errors import RunFailed, WriteFailed
+from crackdet.models import factory
+from crackdet.store.run_store import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
 from crackdet.training.resources import Needs, check_resources, estimate, kept_state, weight_sizes
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def test_the_needs_are_those_of_the_real_run(tiny: Configure, tmp_path: Path, optimizer: str) -> None:
     config = tiny(f"optimizer={optimizer}", "model.linear_features=256")
     needs = estimate(config, "fp32")
-    model = models.build(config)
+    model = factory.build(config)
     trained = build_optimizer(config.optimizer, model.parameters())
     model(torch.rand(8, 3, 32, 32)).sum().backward()
     trained.step()
@@ -35,14 +35,14 @@ def test_the_needs_are_those_of_the_real_run(tiny: Configure, tmp_path: Path, op
     state.save(tmp_path / "resume.pt", "run")
     on_disk = (tmp_path / "resume.pt").stat().st_size
     assert 2 * on_disk + needs.weights == pytest.approx(needs.disk, rel=0.05)
-    weights, trained = weight_sizes(models.blueprint(config))
+    weights, trained = weight_sizes(factory.blueprint(config))
     assert weights == needs.weights and kept_state(config, weights, trained) == pytest.approx(on_disk, rel=0.05)
 
 
 def test_a_state_that_no_longer_run_goes_on_from_is_not_kept(tiny: Configure) -> None:
     for override in ("scheduler=cosine", "runtime.keep_state_mib=0"):
         config = tiny(override)
-        weights, trained = weight_sizes(models.blueprint(config))
+        weights, trained = weight_sizes(factory.blueprint(config))
         assert weights > 0 and kept_state(config, weights, trained) == 0
 
 

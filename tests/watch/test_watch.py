@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store import Status
-from crackdet.watch.board import Board
+from crackdet.store.run_store import Status
+from crackdet.watch.monitor import Board
 from tests.conftest import TINY
 from tests.processes import PATIENCE, until
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 ENDLESS = ("trainer.max_epochs=100000", "trainer.patience=100000", "optimizer.learning_rate=1e-6")
 
 

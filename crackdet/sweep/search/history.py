@@ -8,10 +8,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from crackdet.errors import UserError
-from crackdet.files import read_json
-from crackdet.store import Failure, Run, RunStore, Status
-from crackdet.sweep.search.listing import Listing
+from crackdet.core.errors import UserError
+from crackdet.core.files import read_json
+from crackdet.store.run_store import Failure, Run, RunStore, Status
+from crackdet.store.watcher import Listing
 from crackdet.sweep.search.objectives import Lacking, Objective, values_of
 from crackdet.sweep.search.space import Key, Located, Params, Space, key_of
 

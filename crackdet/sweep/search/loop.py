@@ -15,32 +15,32 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config import parse_runtime, parse_sweep
-from crackdet.console import bar
-from crackdet.errors import UserError
-from crackdet.store import RunStore, Status
-from crackdet.sweep.choosing import Excluded
-from crackdet.sweep.crew.crew import Crew, exit_status
-from crackdet.sweep.crew.hiring import hire
-from crackdet.sweep.crew.worker import Orders
-from crackdet.sweep.finish import finish
+from crackdet.config.parsing import parse_runtime, parse_sweep
+from crackdet.core.console import bar
+from crackdet.core.errors import UserError
+from crackdet.core.signals import Interrupted
+from crackdet.running.job import Job
+from crackdet.store.run_store import RunStore, Status
+from crackdet.store.sweep_record import SweepRecord
+from crackdet.sweep.execution.executor import Crew, exit_status
+from crackdet.sweep.execution.factory import hire
+from crackdet.sweep.execution.worker import Orders
+from crackdet.sweep.finalize import finish
 from crackdet.sweep.grid import POLL
-from crackdet.sweep.job import Job
-from crackdet.sweep.search.asking import Asker, Suggestion
-from crackdet.sweep.search.bookings import Bookings
-from crackdet.sweep.search.building import Planner, build_space
+from crackdet.sweep.search.active_trial import InProgress
 from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import Objective, parse_objectives
+from crackdet.sweep.search.proposer import Asker, Suggestion
 from crackdet.sweep.search.pruners import build_pruner
 from crackdet.sweep.search.pruning import Terms
 from crackdet.sweep.search.report import warn_of_other_images, write_report
+from crackdet.sweep.search.reservations import Bookings
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.settings import Settings
+from crackdet.sweep.search.search_config import Settings
 from crackdet.sweep.search.space import Key, Space
-from crackdet.sweep.search.study import Mirror, StudyView
-from crackdet.sweep.search.trial import InProgress
-from crackdet.sweep_record import SweepRecord
-from crackdet.training.interrupt import Interrupted
+from crackdet.sweep.search.space_builder import Planner, build_space
+from crackdet.sweep.search.study_sync import Mirror, StudyView
+from crackdet.sweep.selection import Excluded
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +157,8 @@ class Search:
 
     def show_plan(self) -> None:
         """Prints the trials that the store knows and how many are to come."""
-        from crackdet.sweep.cost import Costs
-        from crackdet.sweep.preview import preview
+        from crackdet.sweep.dry_run import preview
+        from crackdet.sweep.estimates import Costs
 
         self.history.refresh()
         jobs = [

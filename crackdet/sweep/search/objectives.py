@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crackdet.errors import UserError
-from crackdet.wording import nearest
+from crackdet.config.messages import nearest
+from crackdet.core.errors import UserError
 
 Direction = Literal["maximize", "minimize"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 if TYPE_CHECKING:
     import optuna

@@ -9,7 +9,7 @@ import optuna
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 Rungs = Callable[[int, Mapping[int, float]], dict[str, float]]  # number and values of a trial -> the rungs it reached
 AUTO = "auto"

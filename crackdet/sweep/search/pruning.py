@@ -17,10 +17,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from crackdet.files import read_json, write_json
-from crackdet.store import Run, RunStore
+from crackdet.core.files import read_json, write_json
+from crackdet.store.run_store import Run, RunStore
+from crackdet.store.watcher import Listing
 from crackdet.sweep.search.history import by_epoch
-from crackdet.sweep.search.listing import Listing
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import Rungs, build_pruner, rungs_of
 from crackdet.sweep.search.space import Space

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from crackdet.files import write_json
-from crackdet.summary.search import FILE
+from crackdet.analysis.importance import importances
+from crackdet.analysis.search_results import FILE
+from crackdet.core.files import write_json
 from crackdet.sweep.search.history import History, Outcome, Trial, plain
-from crackdet.sweep.search.importance import importances
 from crackdet.sweep.search.objectives import Objective, pareto_front
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import optuna
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 
 EACH_TIME_ANEW = ("TPESampler", "RandomSampler")  # all that they know is the study
 LEARN_FROM_REPEATS = ("CmaEsSampler", "NSGAIISampler", "NSGAIIISampler")  # generations are made of told trials

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store import RunStore, Status
+from crackdet.store.run_store import RunStore, Status
 from tests.sweep.cluster.conftest import Start
-from tests.test_workers import finish, statuses, wait_for
+from tests.sweep.execution.test_processes import finish, statuses, wait_for
 
 pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
 

@@ -12,15 +12,15 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, RunMode
 
-from crackdet.compose import CONF
-from crackdet.config import register
-from crackdet.schema import flatten
-from crackdet.store import RunStore
-from crackdet.summary import Summary, summarise
-from crackdet.sweep.choosing import Excluded
-from crackdet.sweep.job import run_job
-from crackdet.sweep.search.building import Planner, build_space
+from crackdet.analysis.ranking import Summary, summarise
+from crackdet.config.composing import CONF
+from crackdet.config.parsing import register
+from crackdet.config.schema import flatten
+from crackdet.running.job import run_job
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.space import Space
+from crackdet.sweep.search.space_builder import Planner, build_space
+from crackdet.sweep.selection import Excluded
 from tests.conftest import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.sweep.search.importance import importances
+from crackdet.analysis.importance import importances
 from crackdet.sweep.search.objectives import DIRECTIONS, Lacking, Objective, better, pareto_front, values_of
 
 BOTH = [Objective("accuracy", "maximize"), Objective("parameters", "minimize")]
@@ -35,7 +35,7 @@ def test_what_is_no_number_is_lacking(value: object) -> None:
 
 
 def test_every_measure_that_a_summary_shows_has_a_direction() -> None:
-    from crackdet.summary.written import MEASURED
+    from crackdet.analysis.export import MEASURED
 
     others = {"epoch", "epochs", "valid_images", "valid_digest"}
     assert {name for name in MEASURED if name not in others} <= set(DIRECTIONS)

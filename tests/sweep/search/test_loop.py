@@ -9,9 +9,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from crackdet.errors import UserError
-from crackdet.store import Failure, Run, RunStore, Status
-from crackdet.summary.search import FILE
+from crackdet.analysis.search_results import FILE
+from crackdet.core.errors import UserError
+from crackdet.store.run_store import Failure, Run, RunStore, Status
 from crackdet.sweep.callback import SummaryCallback
 from tests.sweep.search.conftest import Outcome, Sweep
 
@@ -341,7 +341,7 @@ def test_hydra_finds_both_sweepers() -> None:
 
 
 def test_a_job_that_cannot_even_begin_ends_the_search(search: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crackdet.sweep import job
+    from crackdet.running import job
 
     def refused(*_: object) -> None:
         raise UserError("this machine has no such device")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 from crackdet.sweep.grid import expand
 from crackdet.sweep.search.distributions import distribution
 from crackdet.sweep.search.parameter import Parameter, described, parse_parameter

@@ -10,13 +10,13 @@ from typing import Any
 import optuna
 import pytest
 
-from crackdet.files import write_csv, write_json
-from crackdet.store import Run, RunStore
-from crackdet.sweep.search.building import Planner
+from crackdet.core.files import write_csv, write_json
+from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import bracket_of, build_pruner, rungs_of
 from crackdet.sweep.search.pruning import Board, Terms
 from crackdet.sweep.search.space import Space
+from crackdet.sweep.search.space_builder import Planner
 from tests.sweep.search.conftest import MakeSpace
 
 EPOCHS = 9

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from crackdet.errors import UserError
+from crackdet.core.errors import UserError
 from crackdet.sweep.search.space import Space
 from tests.sweep.search.conftest import MakeSpace
 

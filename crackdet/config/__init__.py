@@ -1,0 +1,1 @@
+"""Every setting: its schema, and the way from overrides to a valid configuration."""

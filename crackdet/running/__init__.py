@@ -1,0 +1,1 @@
+"""One job: from a composed configuration to a published, failed or skipped run."""

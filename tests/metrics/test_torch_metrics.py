@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from torchmetrics.functional import classification
+
+from crackdet.metrics.torch_metrics import measure, measure_scores
+
+LOGITS = st.floats(-30, 30, width=32)
+SAMPLES = st.lists(st.tuples(LOGITS, st.booleans()), min_size=2, max_size=40)
+
+
+@given(SAMPLES)
+def test_metrics_are_what_counting_gives(samples: list[tuple[float, bool]]) -> None:
+    logits, labels = torch.tensor([s[0] for s in samples]), torch.tensor([float(s[1]) for s in samples])
+    metrics = measure(logits, labels)
+    called = [logit > 0 for logit, _ in samples]  # probability above 0.5
+    hits = sum(c and crack for c, (_, crack) in zip(called, samples, strict=True))
+    assert metrics.accuracy == sum(c == s[1] for c, s in zip(called, samples, strict=True)) / len(samples)
+    assert metrics.precision == (hits / sum(called) if any(called) else 0)
+    cracks = sum(s[1] for s in samples)
+    assert metrics.recall == (hits / cracks if cracks else 0)
+    if hits:
+        assert metrics.f1 == pytest.approx(2 / (1 / metrics.precision + 1 / metrics.recall))
+
+
+@given(SAMPLES.filter(lambda samples: len({crack for _, crack in samples}) == 2))
+def test_the_area_under_the_curve_is_the_chance_that_a_crack_scores_higher(
+    samples: list[tuple[float, bool]],
+) -> None:
+    metrics = measure(torch.tensor([s[0] for s in samples]), torch.tensor([float(s[1]) for s in samples]))
+    cracks = [score for score, crack in samples if crack]
+    others = [score for score, crack in samples if not crack]
+    wins = sum((a > b) + 0.5 * (a == b) for a in cracks for b in others)
+    assert metrics.roc_auc == pytest.approx(wins / (len(cracks) * len(others)), abs=1e-12)
+
+
+@given(SAMPLES)
+@example([(0.0, False)] * 15 + [(0.45600000023841858, False), (0.45600000023841858, True)])
+@pytest.mark.filterwarnings("ignore:No :UserWarning")
+def test_scores_are_those_of_torchmetrics(samples: list[tuple[float, bool]]) -> None:
+    logits, labels = torch.tensor([s[0] for s in samples]), torch.tensor([s[1] for s in samples])
+    different, places = logits.unique(return_inverse=True)
+    probabilities = different.double().sigmoid()[places]  # equal where logits are: AVX2 rounds the last ones otherwise
+    scores = measure_scores(logits, labels.float())
+    expected = classification.binary_calibration_error(probabilities, labels.long(), n_bins=15).item()
+    assert scores.calibration_error == pytest.approx(expected, abs=1e-6)
+    if len(probabilities.unique()) < len(logits.unique()):
+        return  # logits tell apart what probabilities do not
+    expected = classification.binary_average_precision(probabilities, labels.long()).item()
+    assert scores.average_precision == pytest.approx(expected, abs=1e-6)
+    expected = classification.binary_auroc(probabilities, labels.long()).item()
+    assert measure(logits, labels.float()).roc_auc == pytest.approx(expected, abs=1e-6)
+
+
+def test_logits_between_0_and_1_are_not_taken_for_probabilities() -> None:
+    metrics = measure(torch.tensor([0.2, 0.9]), torch.tensor([1.0, 1.0]))
+    assert metrics.accuracy == 1
+
+
+def test_the_smallest_positive_logit_is_a_crack() -> None:
+    assert measure(torch.tensor([1e-9, -1e-9]), torch.tensor([1.0, 0.0])).accuracy == 1
+
+
+def test_the_loss_is_the_mean_over_images_and_weighs_cracks() -> None:
+    logits, labels = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, 0.0])
+    terms = [math.log1p(math.exp(-2)), math.log1p(math.exp(-1)), math.log1p(math.exp(0.5))]
+    assert measure(logits, labels).loss == pytest.approx(sum(terms) / 3, rel=1e-6)
+    assert measure(logits, labels, pos_weight=3.0).loss == pytest.approx((3 * terms[0] + sum(terms[1:])) / 3, rel=1e-6)

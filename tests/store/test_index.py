@@ -1,0 +1,149 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.stores import fill
+from crackdet.analysis.ranking import summarise
+from crackdet.store import index
+from crackdet.store.run_store import RunStore, Status
+
+NUMBER = 12
+
+
+@pytest.fixture(autouse=True)
+def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SMALLEST", 2)
+
+
+@pytest.fixture(params=["just changed", "settled"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Of settled runs there is an index."""
+    fill(tmp_path, NUMBER)
+    if request.param == "settled":
+        settle(tmp_path)
+    summarise(tmp_path)
+    return tmp_path
+
+
+with_index = pytest.mark.parametrize("store", ["settled"], indirect=True)
+
+
+def settle(store: Path) -> None:
+    """Makes the runs look as if they had not changed for long."""
+    for run in RunStore(store).runs():
+        os.utime(run.directory, (0, 1e9))
+
+
+def indexed(store: Path) -> set[str]:
+    """The runs that the index file holds."""
+    return set(json.loads((store / index.FILE).read_text().splitlines()[1])["rows"])
+
+
+def seen(store: Path) -> list[dict[str, Any]]:
+    """What a summary says of each run; the digests of its files are asked of the run itself."""
+    found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarise(store)]
+    return [{name: value for name, value in row.items() if name not in (*index.OWN, "settings")} for row in found]
+
+
+@with_index
+def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(indexed(store)) == NUMBER
+    by_index, rows = seen(store), summarise(store).rows()
+    (store / index.FILE).unlink()
+    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    monkeypatch.setattr(index, "SMALLEST", NUMBER + 1)
+    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    assert len(by_index) == len(list(RunStore(store).runs())) == NUMBER
+
+
+def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> None:
+    fill(tmp_path, NUMBER)
+    run = next(RunStore(tmp_path).runs())
+    summarise(tmp_path)
+    run.history_file.write_text("epoch\n")
+    assert {entry.id for entry in summarise(tmp_path) if entry.status is Status.CORRUPT} == {run.id}
+
+
+@with_index
+def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Path) -> None:
+    removed, *left = RunStore(store).runs()
+    RunStore(store).remove(removed)
+    fill(store / "more", 2 * NUMBER)
+    added = list(RunStore(store / "more").runs())[-NUMBER:]
+    ids = [run.directory.rename(store / run.id).name for run in added if not (store / run.id).exists()]
+    assert ids
+    settle(store)
+    index.read_results([RunStore(store).run(run_id) for run_id in ids])
+    assert indexed(store) == {run.id for run in left} | set(ids)
+
+
+def test_entries_are_told_apart_by_their_runs(store: Path) -> None:
+    assert len(set(summarise(store))) == NUMBER
+
+
+@with_index
+def test_results_are_not_opened_again(store: Path) -> None:
+    for run in RunStore(store).runs():
+        stamp = run.result_file.stat()
+        run.result_file.write_bytes(b" " * stamp.st_size)
+        os.utime(run.result_file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(summarise(store).rankings[0]) == NUMBER
+
+
+def test_a_result_that_changed_is_read_anew(store: Path) -> None:
+    run = next(RunStore(store).runs())
+    assert run.result is not None
+    content = {key: value for key, value in run.result.items() if key not in ("id", "files")}
+    run.publish({**content, "accuracy": 0.99999})
+    best = summarise(store).best
+    assert best is not None and best.accuracy == 0.99999
+
+
+def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
+    first, second, third, fourth, *_ = RunStore(store).runs()
+    RunStore(store).remove(first)
+    second.result_file.unlink()
+    third.result_file.write_text("{}")
+    fourth.predictions_file.unlink()
+    statuses = {entry.id: entry.status for entry in summarise(store)}
+    assert first.id not in statuses
+    assert statuses[second.id] is Status.INTERRUPTED
+    assert statuses[third.id] is statuses[fourth.id] is Status.CORRUPT
+
+
+def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_path: Path) -> None:
+    fill(tmp_path, NUMBER)
+    first, second, *_ = RunStore(tmp_path).runs()
+    for run, seconds in ((first, 1e9), (second, 0)):  # some archives give all folders the time 0
+        run.history_file.write_text("epoch\n")  # in its place: the folder does not change
+        os.utime(run.directory, (0, seconds))
+    for _ in range(2):
+        statuses = {entry.id: entry.status for entry in summarise(tmp_path)}
+        assert statuses[first.id] is statuses[second.id] is Status.CORRUPT
+
+
+@with_index
+def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
+    run = next(RunStore(store).runs())
+    run.history_file.write_text("epoch\n")
+    assert {entry.status for entry in summarise(store)} == {Status.FINISHED}
+    assert RunStore(store).run(run.id).status() is Status.CORRUPT
+
+
+@with_index
+@pytest.mark.parametrize("content", [b"", b"{}", b"0\n{}\n", b"\n\n", b"\xff"])
+def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
+    before = seen(store)
+    (store / index.FILE).write_bytes(content)
+    assert seen(store) == before
+    assert len(indexed(store)) == NUMBER
+
+
+def test_a_store_where_no_index_can_be_written_is_summarised(store: Path) -> None:
+    before = seen(store)
+    (store / index.FILE).unlink(missing_ok=True)
+    (store / index.FILE).mkdir()
+    assert seen(store) == before

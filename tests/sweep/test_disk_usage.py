@@ -1,0 +1,62 @@
+"""What a sweep leaves on disk is said before it begins, and at its end."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crackdet.config.schema import Config
+from crackdet.running.job import Job
+from crackdet.store.identity import identify
+from crackdet.store.run_store import RunStore
+from crackdet.sweep.disk_usage import left_on_disk, warn_of_room
+from crackdet.sweep.finalize import finish
+from tests.analysis.runs import drawn, publish
+
+Configure = Callable[..., Config]
+
+
+def test_only_the_weights_that_are_kept_count(tiny: Configure) -> None:
+    def left(*overrides: str) -> int:
+        return left_on_disk([tiny(f"seed={seed}", *overrides) for seed in range(4)]).weights
+
+    one = left_on_disk([tiny()]).weights
+    assert left() == 4 * one and left("runtime.keep_weights=best:2") == 3 * one, "and the one to take"
+    assert left("runtime.keep_weights=best:9") == 4 * one and left("runtime.keep_weights=none") == 0
+    two_sets = [
+        tiny(f"seed={seed}", f"data.seed={data}", "runtime.keep_weights=best:1") for seed in range(3) for data in (0, 1)
+    ]
+    assert left_on_disk(two_sets).weights == 4 * one
+    small, large = tiny(), tiny("model.linear_features=512")
+    both = left_on_disk([small, large])
+    assert both.weights == one + left_on_disk([large]).weights and both.states > 2 * both.weights
+
+
+def test_a_sweep_for_which_there_is_no_room_is_told_so(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    def job(*overrides: str) -> Job:
+        config = tiny(*overrides)
+        identity = identify(config, "0" * 64)
+        return Job(config, identity, RunStore(Path(config.runtime.store)).run(identity.run_id), list(overrides))
+
+    warn_of_room([job("seed=1"), job("seed=2")])
+    assert not caplog.text
+    large = ("model.linear_features=1000000000", "runtime.keep_state_mib=1e12")  # 2 TB of weights
+    warn_of_room([job("seed=1"), job(*large)])
+    assert "GiB on disk" in caplog.text and "runtime.keep_state_mib=0" in caplog.text
+
+
+def test_much_that_could_be_deleted_is_told_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(20) % 2 == 0
+    for width in (1, 2):
+        run = publish(tmp_path, labels, drawn(labels, 3.0, width), 10, width=width)
+        with caplog.at_level(logging.INFO):
+            finish(tmp_path)
+        assert "crackdet clean" not in caplog.text
+        run.state_file.touch()
+        os.truncate(run.state_file, 2**30)  # takes no room
+    with caplog.at_level(logging.INFO):
+        finish(tmp_path)
+    assert f"take 2.0 GiB; crackdet clean --store {tmp_path}" in caplog.text

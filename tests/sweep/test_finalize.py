@@ -1,0 +1,21 @@
+"""The end of a sweep, also where not everything can be written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crackdet.sweep.finalize import finish
+from tests.analysis.runs import drawn, publish
+
+
+def test_the_summary_is_shown_though_it_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.arange(20) % 2 == 0
+    publish(tmp_path, labels, drawn(labels, 3.0, 1), 10, width=1)
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        finish(tmp_path)
+    assert ended.value.code == 1 and "summary.json: cannot be written" in caplog.text
+    assert "accuracy" in capsys.readouterr().out
