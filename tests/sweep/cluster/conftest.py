@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_workers import DATA, NETWORK, ROOT, YAML
+from tests.sweep.execution.test_processes import DATA, NETWORK, ROOT, YAML
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
