@@ -197,11 +197,11 @@ def skipping(bench: Bench) -> Iterator[Figure]:
     """Finished runs recognised: one, and a thousand."""
     from crackdet.config.composing import compose
     from crackdet.config.schema import to_dict
-    from crackdet.running.job import plan
+    from crackdet.running.job import make_job
 
     base = to_dict(compose([f"runtime.store={bench.folder / 'outputs' / 'runs'}"]))
     known: dict[str, str] = {}
-    finish(plan({**base, "seed": seed}, [f"seed={seed}"], known) for seed in range(RUNS))
+    finish(make_job({**base, "seed": seed}, [f"seed={seed}"], known) for seed in range(RUNS))
     grid = ("-m", f"seed=range(0,{RUNS})")
     cold, _ = python(TRAIN, *grid, folder=bench.folder)
     warm = median(python(TRAIN, *grid, folder=bench.folder)[0] for _ in range(bench.repeats))

@@ -24,7 +24,7 @@ from crackdet.store.run_store import RunStore, Status
 
 SWEEP = (
     "-m", "model=custom", "model.conv_out=[4,8]", "data.num_images=200", "data.image_size=32", "trainer.max_epochs=3",
-    "runtime.threads=1", "runtime.device=cpu", "runtime.wait_for_others=true", "sweep.report=false",
+    "runtime.num_threads=1", "runtime.device=cpu", "runtime.wait_for_others=true", "sweep.report=false",
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def sleeping_sweep(folder: Path, runs: int, seconds: float, workers: int) -> lis
     (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
     return [
         sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=asleep", *TINY,
-        f"model.seconds={seconds}", f"seed=range({runs})", f"runtime.workers={workers}", "runtime.threads=1",
+        f"model.seconds={seconds}", f"seed=range({runs})", f"runtime.parallel_runs={workers}", "runtime.num_threads=1",
         "runtime.store=runs", "runtime.cache=cache",
     ]  # fmt: skip
 

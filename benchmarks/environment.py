@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import PIL
 import torch
 
-from crackdet.core.machine import cores, processor
+from crackdet.core.machine import cpu_name, num_cores
 
 LONGEST = 5.0  # seconds of repeating one operation: emulated bf16 takes very long
 
@@ -80,7 +80,7 @@ def _best(operation: Callable[[], object], device: torch.device, repeats: int = 
 def _describe(device: torch.device) -> str:
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     return (
-        f"{gpu}{processor()}, {cores()} cores, {torch.get_num_threads()} threads, "
+        f"{gpu}{cpu_name()}, {num_cores()} cores, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}, Pillow {PIL.__version__}"
     )
 

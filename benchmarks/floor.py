@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.environment import Machine
 from crackdet.config.composing import compose
-from crackdet.models.factory import blueprint
+from crackdet.models.factory import build_on_meta
 from crackdet.training.resources import estimate
 
 # Bytes for each weight in a step with Adam in fp32. It reads weight, gradient and two moments (16) and writes all but
@@ -41,7 +41,7 @@ def floor(overrides: Sequence[str], machine: Machine, precision: str) -> Floor:
     """Of a step in a number format: forward and backward at the rate of a matrix product, activations moved twice."""
     config = compose(list(overrides))
     size, batch = config.data.image_size, config.trainer.batch_size
-    model = blueprint(config)
+    model = build_on_meta(config)
     with count_flops() as counter:
         model(torch.empty(batch, 3, size, size, device="meta")).sum().backward()
     moved = TRAFFIC_PER_WEIGHT[precision] * model.num_parameters + 2 * estimate(config, precision).activations

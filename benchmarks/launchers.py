@@ -2,7 +2,7 @@
 
     python -m benchmarks.launchers [workers joblib submitit_local submitit_slurm ray] [--runs 12] [--seconds 1]
 
-`workers` are those of `runtime.workers`, without a launcher. Between two runs of a worker, from `finished` to
+`workers` are those of `runtime.parallel_runs`, without a launcher. Between two runs of a worker, from `finished` to
 `training` in its log, lie the way of its message to the sweep, and that of the next job to it.
 """
 

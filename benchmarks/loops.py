@@ -127,13 +127,13 @@ def bare(
     """
     from crackdet.models.factory import build
     from crackdet.training.device import precision_of
-    from crackdet.training.memory import PeakMemory, keep_freed_memory
+    from crackdet.training.memory import PeakMemory, tune_malloc
     from crackdet.training.resources import estimate
 
     config = _config(network, size, batch, precision, conv_out, linear)
     device = chosen_device()
     torch.backends.cudnn.benchmark = True
-    keep_freed_memory()
+    tune_malloc()
     memory = PeakMemory(device)
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     number_format = precision_of(config, device)
@@ -176,13 +176,13 @@ def costs(
     """Seconds that a run of so many seconds takes to measure what its network costs, its memory in use as by then."""
     from crackdet.models.factory import build
     from crackdet.training.device import autocast, make_deterministic, precision_of
-    from crackdet.training.latency import measure_cost
-    from crackdet.training.memory import keep_freed_memory
+    from crackdet.training.latency import measure_latency
+    from crackdet.training.memory import tune_malloc
 
     config = _config(network, size, batch)
     device = chosen_device()
     make_deterministic()
-    keep_freed_memory()
+    tune_malloc()
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = precision_of(config, device)
     with torch.no_grad(), autocast(precision, device):
@@ -191,16 +191,16 @@ def costs(
             model.eval()(images)
     finish(device)
     began = time.perf_counter()
-    measure_cost(model, batch, precision, run_seconds)
+    measure_latency(model, batch, precision, run_seconds)
     report(seconds=time.perf_counter() - began)
 
 
 @app.command()
 def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
     """Images a second from files, decoded and resized by worker processes."""
-    from crackdet.data.decode import decoders
+    from crackdet.data.decode import num_decoders
 
-    workers = decoders(None)
+    workers = num_decoders(None)
     loader = DataLoader(
         Photographs(photographs, size), batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=True
     )
@@ -218,21 +218,21 @@ def gathering(
 ) -> None:
     """Images a second as crackdet's training gets them, from the second run on."""
     from crackdet.config.composing import compose
-    from crackdet.data.batches import cut, hold, load, shuffled
+    from crackdet.data.batches import cache_on_gpu, iter_batches, make_batches, shuffled_indices
     from crackdet.data.dataset import load_splits
-    from crackdet.training.memory import keep_freed_memory
+    from crackdet.training.memory import tune_malloc
 
     places = [f"data.root={photographs}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
     config = compose(["data=folder", f"data.image_size={size}", *places])
     device = chosen_device()
-    keep_freed_memory()
+    tune_malloc()
     images = load_splits(config.data, config.runtime)["train"]
-    hold(images, device)
+    cache_on_gpu(images, device)
     count, epoch, began = 0, 0, 0.0
     while epoch < 2 or time.perf_counter() - began < seconds:
         if epoch == 1:
             began, count = time.perf_counter(), 0
-        for loaded in load(images, cut(shuffled(len(images), 0, epoch), batch), device, None):
+        for loaded in iter_batches(images, make_batches(shuffled_indices(len(images), 0, epoch), batch), device, None):
             count += len(loaded.labels)
         finish(device)
         epoch += 1

@@ -26,24 +26,24 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from benchmarks.stores import no_flush
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.core.files import write_csv
-from crackdet.running.command_cache import SINGLE, Meaning, Memo
+from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
 from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.proposer import Asker
-from crackdet.sweep.search.pruning import Board, Terms
-from crackdet.sweep.search.reservations import Bookings
+from crackdet.sweep.search.proposer import Proposer
+from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
+from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import Planner, build_space
-from crackdet.sweep.search.study_sync import StudyView
-from crackdet.sweep.selection import Excluded
-from crackdet.watch.monitor import Board as Watched
+from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.study_sync import StudySync
+from crackdet.sweep.selection import ExcludeFilter
+from crackdet.watch.monitor import StoreMonitor as Watched
 
 SIZES = (100, 1000, 10_000, 100_000)
 INSIDE = 100  # runs that lie inside the space of the search
@@ -105,7 +105,9 @@ def claims(store: RunStore) -> Iterator[Callable[[], None]]:
         store.remove(store.run(f"custom-{number:012x}"))
 
 
-def measure(folder: Path, number: int, context: HydraContext, planner: Planner, places: list[str]) -> dict[str, float]:
+def measure(
+    folder: Path, number: int, context: HydraContext, planner: JobFactory, places: list[str]
+) -> dict[str, float]:
     """Seconds of each action over a store of so many runs."""
     store = RunStore(folder / "runs")
     space = build_space([*places, *SPACE], {}, context, planner)
@@ -119,13 +121,13 @@ def measure(folder: Path, number: int, context: HydraContext, planner: Planner, 
     found["skip"] = skip(store, known)
 
     began = time.perf_counter()
-    history, view = History(store, space, OBJECTIVES), StudyView(OBJECTIVES)
-    asker = Asker(view, history, planner, Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0}), OBJECTIVES)
+    history, view = History(store, space, OBJECTIVES), StudySync(OBJECTIVES)
+    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0}), OBJECTIVES)
     history.refresh()
     view.update(history)
     assert len(history.measured()) == min(number, INSIDE)
     found["begin to search"] = time.perf_counter() - began
-    with Bookings(store) as bookings:
+    with Reservations(store) as bookings:
 
         def ask() -> None:
             with bookings.asking():
@@ -144,13 +146,13 @@ def measure(folder: Path, number: int, context: HydraContext, planner: Planner, 
         ask()  # the first imports torch and draws the images
         with no_flush():
             found["ask"] = time_of(ask, 10)
-    board = Board(Terms(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
+    board = HistoryPruner(PruningSpec(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
     own, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
     board.judge(own, rows)
     found["ask the pruner"] = time_of(lambda: board.judge(own, rows), 10)
     time.sleep(2.5)  # until the folders' times of change are old enough to be believed
-    found["summary, without its index file"] = time_of(lambda: summarise(store.root), 1)
-    found["summary"] = time_of(lambda: summarise(store.root), 3)
+    found["summary, without its index file"] = time_of(lambda: summarize(store.root), 1)
+    found["summary"] = time_of(lambda: summarize(store.root), 3)
     watched = Watched(store.root)
     began = time.perf_counter()
     while watched.look() or watched.unread:
@@ -163,10 +165,12 @@ def measure(folder: Path, number: int, context: HydraContext, planner: Planner, 
 def skip(store: RunStore, known: Sequence[Identity]) -> float:
     """To recognise one finished run by its command line, among as many that are remembered."""
 
-    def memo() -> Memo:
-        return Memo([CONF], f"{SINGLE} config", store.root.parent / "memo")
+    def memo() -> CommandCache:
+        return CommandCache([CONF], f"{SINGLE} config", store.root.parent / "memo")
 
-    meanings = [Meaning([f"seed={i}"], store.run(identity.run_id), identity.digest) for i, identity in enumerate(known)]
+    meanings = [
+        CacheEntry([f"seed={i}"], store.run(identity.run_id), identity.digest) for i, identity in enumerate(known)
+    ]
     writing = memo()
     writing._began += 60  # as if nothing had been changed lately
     writing.remember(meanings)
@@ -179,13 +183,13 @@ def skip(store: RunStore, known: Sequence[Identity]) -> float:
 
 
 @contextmanager
-def in_hydra(places: list[str]) -> Iterator[tuple[HydraContext, Planner]]:
+def in_hydra(places: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         config = loader.load_configuration("config", places, run_mode=RunMode.MULTIRUN)
-        yield context, Planner(context, config, Excluded(None))
+        yield context, JobFactory(context, config, ExcludeFilter(None))
 
 
 def exponent(seconds: Mapping[int, float]) -> float:

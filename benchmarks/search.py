@@ -33,8 +33,8 @@ from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.run_store import Failure, Run, RunStore
-from crackdet.sweep.search.space_builder import Planner
-from crackdet.sweep.selection import Excluded
+from crackdet.sweep.search.space_builder import JobFactory
+from crackdet.sweep.selection import ExcludeFilter
 
 ROOT = Path(__file__).parent.parent
 SPACE = [
@@ -44,8 +44,8 @@ SPACE = [
 ]
 FIXED = [
     "data.num_images=1600", "data.image_size=32", "data.valid_fraction=0.5",
-    "trainer.max_epochs=12", "trainer.patience=12", "runtime.device=cpu", "runtime.threads=1",
-    "runtime.keep_weights=none", "runtime.keep_state_mib=0",
+    "trainer.max_epochs=12", "trainer.patience=12", "runtime.device=cpu", "runtime.num_threads=1",
+    "runtime.keep_weights=none", "runtime.keep_resume_mib=0",
 ]  # fmt: skip
 TRIALS = 60
 OURS = "hydra/sweeper=crackdet_optuna"
@@ -63,7 +63,7 @@ DRAWN = ("TPE, Hyperband", "TPE, successive halving", "TPE, median", "random, no
 class Replay:
     """A launcher that reads what training would give from the grid's runs; `curve` has epochs and the best so far."""
 
-    def __init__(self, grid: RunStore, planner: Planner, config: DictConfig) -> None:
+    def __init__(self, grid: RunStore, planner: JobFactory, config: DictConfig) -> None:
         self._grid, self._planner, self._config = grid, planner, config
         self.curve: list[tuple[int, float]] = [(0, 0.0)]
 
@@ -123,7 +123,7 @@ def search(method: Sequence[str], seed: int, trials: int, grid: RunStore, contex
         sweeper: Any = Plugins.instance().instantiate_sweeper(
             config=config, hydra_context=context, task_function=lambda _: None
         )
-        replay = Replay(grid, Planner(context, config, Excluded(None)), config)
+        replay = Replay(grid, JobFactory(context, config, ExcludeFilter(None)), config)
         for each in (sweeper, getattr(sweeper, "sweeper", sweeper)):  # hydra-optuna-sweeper's is inside
             each.launcher = replay
         Path(folder, "sweep").mkdir()

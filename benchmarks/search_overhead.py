@@ -25,12 +25,12 @@ from crackdet.core.files import write_csv, write_json
 from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.proposer import Asker
-from crackdet.sweep.search.pruning import Board, Terms
+from crackdet.sweep.search.proposer import Proposer
+from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import Planner, build_space
-from crackdet.sweep.search.study_sync import StudyView
-from crackdet.sweep.selection import Excluded
+from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.study_sync import StudySync
+from crackdet.sweep.selection import ExcludeFilter
 
 SPACE = [
     "model.conv_out=[16,32],[32,64],[64,128],[16,32,64]",
@@ -64,7 +64,7 @@ def main() -> None:
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        planner = Planner(context, config, Excluded(None))
+        planner = JobFactory(context, config, ExcludeFilter(None))
         space = build_space([*overrides, *SPACE], {}, context, planner)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for _ in range(arguments.runs):
@@ -73,9 +73,9 @@ def main() -> None:
 
         began = time.perf_counter()
         objectives = [Objective("accuracy", "maximize")]
-        history, view = History(store, space, objectives), StudyView(objectives)
+        history, view = History(store, space, objectives), StudySync(objectives)
         sampler = Sampler({"_target_": f"optuna.samplers.{arguments.sampler}", "seed": 0})
-        asker = Asker(view, history, planner, sampler, objectives)
+        asker = Proposer(view, history, planner, sampler, objectives)
         history.refresh()
         view.update(history)
         assert len(history.measured()) == arguments.runs
@@ -99,7 +99,7 @@ def main() -> None:
         spent = sorted(spent[1:])  # the first imports torch
         print(f"a trial: median {1000 * spent[len(spent) // 2]:.1f} ms, largest {1000 * spent[-1]:.1f} ms")
 
-        board = Board(Terms(space, objectives[0], EPOCHS), store, MEDIAN)
+        board = HistoryPruner(PruningSpec(space, objectives[0], EPOCHS), store, MEDIAN)
         own, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
         began = time.perf_counter()
         board.judge(own, rows)

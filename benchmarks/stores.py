@@ -89,7 +89,7 @@ def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
 def fill(store: Path, number: int) -> None:
     """A store of so many finished runs of the default network, that differ by width, learning rate and seed."""
     from crackdet.config.composing import compose
-    from crackdet.running.job import plan
+    from crackdet.running.job import make_job
 
     base = to_dict(compose([f"runtime.store={store}"]))
     fingerprints: dict[str, str] = {}
@@ -104,6 +104,6 @@ def fill(store: Path, number: int) -> None:
                 "optimizer": {**base["optimizer"], "learning_rate": rate},
             }
             overrides = [f"seed={index}", f"model.linear_features={width}", f"optimizer.learning_rate={rate}"]
-            yield plan(tree, overrides, fingerprints)
+            yield make_job(tree, overrides, fingerprints)
 
     finish(jobs())

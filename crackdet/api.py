@@ -50,9 +50,9 @@ def load_runs(store: str | Path = "outputs/runs") -> "Summary":
     Raises:
         UserError: where there is no such folder.
     """
-    from crackdet.analysis.ranking import summarise
+    from crackdet.analysis.ranking import summarize
 
-    return summarise(Path(store))
+    return summarize(Path(store))
 
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> "LoadedRun":

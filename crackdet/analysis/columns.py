@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.filters import value_of
-from crackdet.analysis.rows import Entry, gather
+from crackdet.analysis.rows import RunRow, group_by_settings
 from crackdet.store.pointing import NUMBERS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "av
 @dataclass(frozen=True)
 class Column:
     title: str
-    text: Callable[[Entry], str]
+    text: Callable[[RunRow], str]
     right: bool = True  # aligned
 
 
@@ -59,7 +59,7 @@ def figure(key: str) -> Column:
     """A column of a figure or a setting; empty where a run does not have it."""
     form = FORMATS.get(key, value_text)
 
-    def text(entry: Entry) -> str:
+    def text(entry: RunRow) -> str:
         value = value_of(entry, key)
         return "" if value is None else form(value)
 
@@ -69,7 +69,7 @@ def figure(key: str) -> Column:
 def of_decision(decision: "Decision") -> dict[str, Column]:
     """The columns that a decision adds."""
 
-    def interval(entry: Entry) -> str:
+    def interval(entry: RunRow) -> str:
         low, high = decision.standing(entry).interval
         return f"{low:.4f}-{high:.4f}"
 
@@ -80,7 +80,7 @@ def of_decision(decision: "Decision") -> dict[str, Column]:
     }
 
 
-def verdict(decision: "Decision", entry: Entry) -> str:
+def verdict(decision: "Decision", entry: RunRow) -> str:
     """`best`, `take`, or `equal` where chance does not tell the run from the best."""
     words = ["best"] if entry.id == decision.best.id else []
     if decision.takes(entry):
@@ -90,7 +90,7 @@ def verdict(decision: "Decision", entry: Entry) -> str:
     return "equal" if decision.standing(entry).equivalent else ""
 
 
-def describe(entry: Entry, keys: Sequence[str]) -> str:
+def describe(entry: RunRow, keys: Sequence[str]) -> str:
     """What sets a run apart: `conv_out=[64,128] seed=1`."""
     keys = [key for key in keys if key != "model.name"]  # the run id says it
     short = {key: key.rpartition(".")[2].strip("_") for key in keys}  # `source` and `weights` of those we know besides
@@ -100,11 +100,11 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     )
 
 
-def telling(ranking: Sequence[Entry], keys: Sequence[str]) -> dict[str, list[str]]:
+def distinguishing_keys(ranking: Sequence[RunRow], keys: Sequence[str]) -> dict[str, list[str]]:
     """For each network's name the keys that tell its runs apart: what all runs of a network share, its name says."""
     asked = [key for key in keys if key.startswith("model.")]
     values: dict[str, dict[str, set[str]]] = {}
-    for settings, places in gather(ranking, asked):
+    for settings, places in group_by_settings(ranking, asked):
         for name in {ranking[place].id.rpartition("-")[0] for place in places}:
             own = values.setdefault(name, {key: set() for key in asked})
             for key, value in zip(asked, settings, strict=True):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crackdet.analysis import replicates
 from crackdet.analysis.replicates import Sample
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, count, one_by_one, unpack
 from crackdet.metrics.numpy_metrics import Bools, Floats, call_scores, roc_scores
 from crackdet.store.run_store import Run
@@ -48,10 +48,10 @@ def read_predictions(run: Run) -> Predictions | None:
 
 
 @dataclass
-class Evidence:
+class CorrectnessMatrix:
     """The runs of one ranking, all on the same images; the first ones are looked at first where not all can be."""
 
-    ranking: Sequence[Entry]
+    ranking: Sequence[RunRow]
 
     @cached_property
     def images(self) -> int:

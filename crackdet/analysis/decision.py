@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crackdet.analysis import replicates
-from crackdet.analysis.correctness import MOST_READ, Evidence, read_predictions
-from crackdet.analysis.rows import Entry, deciding, differing, gather
+from crackdet.analysis.correctness import MOST_READ, CorrectnessMatrix, read_predictions
+from crackdet.analysis.rows import RunRow, config_keys, differing_keys, group_by_settings
 from crackdet.core.bitmask import count
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Floats, Threshold, roc_scores, threshold_for_recall
-from crackdet.metrics.statistics import ALPHA, Gap, Interval
+from crackdet.metrics.statistics import ALPHA, Difference, Interval
 
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")
@@ -36,15 +36,15 @@ ALWAYS_ALIKE: Mapping[str, Callable[[float], float]] = {
 }
 
 
-class Standing(NamedTuple):
+class RankedRun(NamedTuple):
     """One run in its ranking."""
 
-    entry: Entry
+    entry: RunRow
     value: float  # of the ranking metric
     interval: Interval
     p_value: float | None  # that it is as good as the best, corrected; None for the best, and where nothing tells
     equivalent: bool  # cannot be told from the best
-    gap: Gap | None  # by how much it is behind the best; None where nothing tells
+    gap: Difference | None  # by how much it is behind the best; None where nothing tells
 
     @property
     def close(self) -> bool:
@@ -56,14 +56,14 @@ class Standing(NamedTuple):
 class Combination:
     """The runs that differ by their seed only."""
 
-    entries: Sequence[Entry]  # by rank
+    entries: Sequence[RunRow]  # by rank
     settings: Mapping[str, Any]  # in which combinations differ, by dotted key
     mean: float  # of the ranking metric
     deviation: float | None  # standard deviation between the runs; None of a single one
     interval: Interval  # of the mean: runs and images both vary
     p_value: float | None  # that it is as good as the best combination, corrected
     equivalent: bool  # cannot be told from the best combination
-    gap: Gap | None  # by how much it is behind the best combination; None for that, and where nothing tells
+    gap: Difference | None  # by how much it is behind the best combination; None for that, and where nothing tells
 
     @property
     def flops(self) -> float:
@@ -82,29 +82,29 @@ class Decision:
     metric: str
     images: int  # validation images
     groups: int | None  # of images; None where each stands alone
-    standings: Sequence[Standing]  # every run, by rank
+    standings: Sequence[RankedRun]  # every run, by rank
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # whether some settings were trained from several seeds: combinations were compared, too
-    recommended: Entry  # the cheapest of what may stand for the best; the best itself where that has not learned
+    recommended: RunRow  # the cheapest of what may stand for the best; the best itself where that has not learned
     alike: int  # networks that nothing tells from the best, itself among them: by themselves or by their combinations
     luck: float  # by how much the best of as many equally good networks is expected to look too good
     compared: int  # combinations that were compared; the others stand behind them
-    differing: Sequence[str]  # the settings in which the runs differ, the seed among them
+    differing_keys: Sequence[str]  # the settings in which the runs differ, the seed among them
     baseline: float | None  # the metric of one and the same answer for every image; None where that says nothing
     learned: bool  # whether what the best says of the images is shown to have to do with cracks
 
     @property
-    def best(self) -> Entry:
+    def best(self) -> RunRow:
         """The run that leads the ranking."""
         return self.standings[0].entry
 
     @property
-    def equivalent(self) -> list[Standing]:
+    def equivalent(self) -> list[RankedRun]:
         """The runs that cannot be told from the best, itself among them."""
         return [standing for standing in self.standings if standing.equivalent]
 
     @property
-    def cheaper(self) -> list[Standing]:
+    def cheaper(self) -> list[RankedRun]:
         """Those of them that need clearly less computing than the best."""
         return [standing for standing in self.equivalent if saves(standing.entry, self.best)]
 
@@ -113,11 +113,11 @@ class Decision:
         """How many runs could not be compared with the best."""
         return sum(standing.p_value is None for standing in self.standings[1:])
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, entry: RunRow) -> bool:
         """Whether this run is the one to take."""
         return self.learned and entry.id == self.recommended.id
 
-    def gap(self, entry: Entry) -> Gap | None:
+    def gap(self, entry: RunRow) -> Difference | None:
         """By how much a run, or its combination where that may be worse, is behind the best."""
         gaps = [one for one in (self.standing(entry).gap, self.combination(entry).gap) if one is not None]
         return max(gaps, key=lambda gap: (not statistics.negligible(gap), gap.high), default=None)
@@ -126,10 +126,10 @@ class Decision:
     def equivalent_combinations(self) -> list[Combination]:
         return [combination for combination in self.combinations if combination.equivalent]
 
-    def standing(self, entry: Entry) -> Standing:
+    def standing(self, entry: RunRow) -> RankedRun:
         return self._by_id[entry.id]
 
-    def combination(self, entry: Entry) -> Combination:
+    def combination(self, entry: RunRow) -> Combination:
         """The one that a run belongs to."""
         return next(one for one in self.combinations if any(other.id == entry.id for other in one.entries))
 
@@ -147,7 +147,7 @@ class Decision:
 
         return notes(self)
 
-    def threshold(self, recall: float, entry: Entry | None = None) -> Threshold | None:
+    def threshold(self, recall: float, entry: RunRow | None = None) -> Threshold | None:
         """Where the recommended run (or another) finds so many of the cracks; None where its predictions are gone."""
         predictions = read_predictions((entry or self.recommended).run)
         if predictions is None or not predictions.labels.any() or predictions.labels.all():
@@ -155,31 +155,33 @@ class Decision:
         return threshold_for_recall(predictions.logits, predictions.labels, recall)
 
     @cached_property
-    def _by_id(self) -> dict[str, Standing]:
+    def _by_id(self) -> dict[str, RankedRun]:
         return {standing.entry.id: standing for standing in self.standings}
 
 
-def flops(entry: Entry) -> float:
+def flops(entry: RunRow) -> float:
     """Of the feature extractor for one image: what the kept part costs."""
     given = entry.result.get("feature_flops")
     return UNKNOWN_COST if given is None else float(given)
 
 
-def saves(entry: Entry, other: Entry) -> bool:
+def saves(entry: RunRow, other: RunRow) -> bool:
     """Whether a run needs clearly less computing than another."""
     return flops(entry) <= SAVING * flops(other) < UNKNOWN_COST and flops(other) > 0
 
 
-def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | None:
+def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision | None:
     """The decision of runs ranked by a metric, the best first; None where results do not name their images."""
-    evidence = Evidence(ranking)
+    evidence = CorrectnessMatrix(ranking)
     if not evidence.images:
         return None
     values = np.array([entry.value(metric) for entry in ranking])
     standings = _standings(evidence, metric, values)
-    keys = differing(ranking)
-    apart = deciding(ranking, keys)
-    gathered = [(places, dict(zip(apart, settings, strict=True))) for settings, places in gather(ranking, apart)]
+    keys = differing_keys(ranking)
+    apart = config_keys(ranking, keys)
+    gathered = [
+        (places, dict(zip(apart, settings, strict=True))) for settings, places in group_by_settings(ranking, apart)
+    ]
     replicated = any(len(places) > 1 for places, _ in gathered)
     if replicated:
         combinations = _compared(evidence, metric, values, gathered)
@@ -207,13 +209,13 @@ def decide(ranking: Sequence[Entry], metric: str = "accuracy") -> Decision | Non
         alike=len(alike),
         luck=_luck(evidence, metric, alike),
         compared=sum(one.p_value is not None for one in combinations) + 1,
-        differing=keys,
+        differing_keys=keys,
         baseline=_baseline(evidence, metric),
         learned=learned,
     )
 
 
-def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing]:
+def _standings(evidence: CorrectnessMatrix, metric: str, values: Floats) -> list[RankedRun]:
     by_calls = metric == "accuracy" or (metric == "recall" and evidence.shared is not None)
     if by_calls and evidence.groups is None:
         p_values, number, gaps = _mcnemar(evidence, values, metric)
@@ -227,10 +229,12 @@ def _standings(evidence: Evidence, metric: str, values: Floats) -> list[Standing
     chances = [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)]
     intervals = map(Interval, low.tolist(), high.tolist())
     columns = (evidence.ranking, values.tolist(), intervals, chances, equivalent.tolist(), gaps)
-    return [Standing(*row) for row in zip(*columns, strict=True)]
+    return [RankedRun(*row) for row in zip(*columns, strict=True)]
 
 
-def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats, Sequence[Gap | None]]:
+def _mcnemar(
+    evidence: CorrectnessMatrix, values: Floats, metric: str
+) -> tuple[Floats, Floats, Sequence[Difference | None]]:
     """P-values against the first, not corrected, on how many images the metric is a share of, and the gaps."""
     counted = np.ones(evidence.images, bool)
     if metric == "recall" and evidence.shared is not None:
@@ -250,14 +254,16 @@ def _mcnemar(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, F
     return p_values, np.full(len(values), number), statistics.paired_gaps(only_best, only_other, number)
 
 
-def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats, Floats, Sequence[Gap | None]]:
+def _influence(
+    evidence: CorrectnessMatrix, values: Floats, metric: str
+) -> tuple[Floats, Floats, Sequence[Difference | None]]:
     """The same where the metric is no share of single images: by the influence of each on it, and Student's t.
 
     The number is that of independent images, or groups, that would say as much of the metric.
     """
     groups = evidence.groups_of(metric)
     p_values, number = np.full(len(values), np.nan), np.full(len(values), float(evidence.draws))
-    gaps: list[Gap | None] = [None] * len(values)
+    gaps: list[Difference | None] = [None] * len(values)
     first = evidence.sample([0], metric)
     for place in range(len(values)):
         own = evidence.sample([place], metric) if place else first
@@ -269,7 +275,7 @@ def _influence(evidence: Evidence, values: Floats, metric: str) -> tuple[Floats,
     return p_values, number, gaps
 
 
-def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
+def _alone(standing: RankedRun, settings: Mapping[str, Any]) -> Combination:
     """A combination of one run, of which nothing more is known."""
     return Combination(
         [standing.entry],
@@ -284,7 +290,7 @@ def _alone(standing: Standing, settings: Mapping[str, Any]) -> Combination:
 
 
 def _compared(
-    evidence: Evidence, metric: str, values: Floats, gathered: Sequence[tuple[list[int], dict[str, Any]]]
+    evidence: CorrectnessMatrix, metric: str, values: Floats, gathered: Sequence[tuple[list[int], dict[str, Any]]]
 ) -> list[Combination]:
     """The combinations by falling mean, the first of them compared with the best."""
     ranking, groups = evidence.ranking, evidence.groups_of(metric)
@@ -297,7 +303,7 @@ def _compared(
     samples = [None if one is None else next(spread) for one in samples]
     first = samples[0]
     p_values = np.full(len(ordered), np.nan)
-    gaps: list[Gap | None] = [None] * len(ordered)
+    gaps: list[Difference | None] = [None] * len(ordered)
     for place, one in enumerate(samples):
         if place and one is not None and first is not None:
             p_values[place], gaps[place] = replicates.compare(one, first, groups)
@@ -321,7 +327,7 @@ def _compared(
     return found
 
 
-def _learned(evidence: Evidence, metric: str) -> bool:
+def _learned(evidence: CorrectnessMatrix, metric: str) -> bool:
     """Whether the first one's calls, or for the ROC-AUC its scores, are told from chance, being the best of so many."""
     shared, right = evidence.shared, evidence.right(0)
     if shared is None or right is None:
@@ -334,7 +340,7 @@ def _learned(evidence: Evidence, metric: str) -> bool:
         # calls are scores of two values, whose ROC-AUC is 0.5 as well where they have nothing to do with cracks
         own = replicates.sample(roc_scores(called.astype(float), labels)[None])
     hits = int((labels & called).sum())
-    by_images = statistics.independence(hits, int(called.sum()), cracks, number)
+    by_images = statistics.fisher_exact(hits, int(called.sum()), cracks, number)
     if own is None:
         p_value = by_images
     elif groups is not None:
@@ -342,19 +348,19 @@ def _learned(evidence: Evidence, metric: str) -> bool:
     elif own.scores.var() > 0:
         p_value = statistics.student_above(own.mean - CHANCE, own.scores.var() / number, number - 1)
     elif own.mean > CHANCE:  # without one mistake, whatever the threshold
-        p_value = statistics.independence(cracks, cracks, cracks, number)
+        p_value = statistics.fisher_exact(cracks, cracks, cracks, number)
     else:
         p_value = 1.0
     return p_value * len(evidence.ranking) < ALPHA
 
 
-def _baseline(evidence: Evidence, metric: str) -> float | None:
+def _baseline(evidence: CorrectnessMatrix, metric: str) -> float | None:
     if evidence.shared is None or metric not in ALWAYS_ALIKE:
         return None
     return ALWAYS_ALIKE[metric](float(evidence.shared.labels.mean()))
 
 
-def _luck(evidence: Evidence, metric: str, places: Sequence[int]) -> float:
+def _luck(evidence: CorrectnessMatrix, metric: str, places: Sequence[int]) -> float:
     """The expected maximum of the chance errors of these runs, from the images on which they differ from the first."""
     first = evidence.sample([0], metric)
     others = [one for place in places[1:MOST_READ] if (one := evidence.sample([place], metric)) is not None]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.analysis.rows import Entry, differing
+from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.pointing import NUMBERS
 
@@ -84,14 +84,14 @@ def to_pandas(summary: "Summary") -> "pandas.DataFrame":
 
 def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without lists, and with the settings in which the runs differ."""
-    keys = differing(summary.entries)
+    keys = differing_keys(summary.entries)
     return [
         {**row, "overrides": " ".join(row["overrides"]), **{key: entry.setting(key) for key in keys}}
         for row, entry in zip(plain, summary.entries, strict=True)
     ]
 
 
-def _row(entry: Entry, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
+def _row(entry: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
     result, weights = entry.result, entry.run.weights_file
     return {
         "rank": rank,
@@ -106,7 +106,7 @@ def _row(entry: Entry, rank: int | None, decision: "Decision | None") -> dict[st
     }
 
 
-def _standing(entry: Entry, decision: "Decision | None") -> dict[str, Any]:
+def _standing(entry: RunRow, decision: "Decision | None") -> dict[str, Any]:
     if decision is None:
         return dict.fromkeys(("low", "high", "p_value", "equivalent", "recommended"))
     standing = decision.standing(entry)

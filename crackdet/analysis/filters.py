@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.config.messages import nearest
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import NUMBERS
@@ -26,7 +26,7 @@ class Condition:
     sign: str
     value: str
 
-    def holds(self, entry: Entry) -> bool:
+    def holds(self, entry: RunRow) -> bool:
         own = value_of(entry, self.key)
         if own is None:
             return self.sign == "!=" and self.value != "null"
@@ -36,7 +36,7 @@ class Condition:
         return OPERATORS[self.sign](_plain(own), _plain(self.value))
 
 
-def parse_filters(texts: Iterable[str], entries: Sequence[Entry]) -> list[Condition]:
+def parse_filters(texts: Iterable[str], entries: Sequence[RunRow]) -> list[Condition]:
     """Conditions, whose keys are written out where the last part of a dotted one was enough to know it.
 
     Raises:
@@ -55,7 +55,7 @@ def parse_filters(texts: Iterable[str], entries: Sequence[Entry]) -> list[Condit
     return found
 
 
-def value_of(entry: Entry, key: str) -> Any:
+def value_of(entry: RunRow, key: str) -> Any:
     """What a run has under a key: id, status, a figure of its result, or a setting by its dotted key."""
     if key in OWN:
         return entry.id if key == "id" else str(entry.status)
@@ -65,7 +65,7 @@ def value_of(entry: Entry, key: str) -> Any:
     return entry.setting(key) if found is None else found
 
 
-def full_key(key: str, entries: Sequence[Entry], option: str) -> str:
+def full_key(key: str, entries: Sequence[RunRow], option: str) -> str:
     """`conv_out` as `model.conv_out`.
 
     Raises:
@@ -82,7 +82,7 @@ def full_key(key: str, entries: Sequence[Entry], option: str) -> str:
     return matches[0]
 
 
-def known_keys(entries: Sequence[Entry]) -> list[str]:
+def known_keys(entries: Sequence[RunRow]) -> list[str]:
     """The figures and settings of these runs."""
     keys = dict.fromkeys(OWN)
     shapes: set[tuple[str, ...]] = set()

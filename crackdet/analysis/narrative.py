@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
-    from crackdet.metrics.statistics import Gap, Interval
+    from crackdet.metrics.statistics import Difference, Interval
 
 NAMES = {
     "accuracy": "share of photographs judged rightly",
@@ -36,7 +36,7 @@ def sentences(decision: "Decision") -> tuple[str, str]:
     return fitting(first, best.entry), fitting(_advice(decision), best.entry)
 
 
-def fitting(text: str, entry: Entry) -> str:
+def fitting(text: str, entry: RunRow) -> str:
     """The text with what the images of a run are called, where they are no photographs."""
     return text.replace("photograph", "drawing") if entry.setting("data.name") == "synthetic" else text
 
@@ -126,7 +126,7 @@ def _cheaper(number: int) -> str:
     return f"{number} cheaper ones" if number > 1 else "a cheaper one"
 
 
-def _least(gaps: Sequence["Gap"]) -> str:
+def _least(gaps: Sequence["Difference"]) -> str:
     least = _points(min(gap.value for gap in gaps))
     return f"{least} or more" if len(gaps) > 1 else least
 
@@ -148,7 +148,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"
 
 
-def _cost(best: Entry, chosen: Entry) -> str:
+def _cost(best: RunRow, chosen: RunRow) -> str:
     before, after = (float(entry.result.get("feature_flops") or 0) for entry in (best, chosen))
     if not before or not after:
         return "what it costs to run is not known"
@@ -199,7 +199,7 @@ def notes(decision: "Decision") -> list[str]:
         said.append(f"Only the first {decision.compared} combinations were compared with the best.")
     if not decision.recommended.run.weights_file.exists():
         said.append(
-            f"The weights of {decision.recommended.id} have been removed; runtime.rerun=true with its settings trains "
+            f"The weights of {decision.recommended.id} have been removed; runtime.retrain=true with its settings trains "
             "it again."
         )
     if unknown := decision.uncompared:

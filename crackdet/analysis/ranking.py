@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
-from crackdet.core.garbage_collector import without_collector
+from crackdet.core.garbage_collector import gc_disabled
 from crackdet.store.index import read_results
 from crackdet.store.run_store import Run, RunStore, Status
 from crackdet.store.sweep_record import RECORD, SweepRecord
@@ -20,26 +20,24 @@ if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
     from crackdet.analysis.tables import View
 
-__all__ = ["Entry", "Summary", "merit", "pick", "summarise"]
-
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # what runs can be ranked by: the larger, the better
 
 
 @dataclass(frozen=True)
-class Summary(Sequence[Entry]):
+class Summary(Sequence[RunRow]):
     """Runs, the best first; within each set of validation images, since others cannot be compared."""
 
     store: Path
-    rankings: Sequence[Sequence[Entry]]  # finished runs by falling accuracy, one ranking a validation set
-    unranked: Sequence[Entry]
+    rankings: Sequence[Sequence[RunRow]]  # finished runs by falling accuracy, one ranking a validation set
+    unranked: Sequence[RunRow]
     metric: str = "accuracy"  # that the runs are ranked by
 
     @cached_property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[RunRow]:
         return [*(entry for ranking in self.rankings for entry in ranking), *self.unranked]
 
     @property
-    def best(self) -> Entry | None:
+    def best(self) -> RunRow | None:
         """The max-accuracy run; of several sets of validation images, on the largest."""
         return self.rankings[0][0] if self.rankings else None
 
@@ -61,7 +59,7 @@ class Summary(Sequence[Entry]):
     def __getitem__(self, index: Any) -> Any:
         return self.entries[index]
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[RunRow]:
         return iter(self.entries)
 
     def show(self, view: "View | None" = None) -> None:
@@ -97,7 +95,7 @@ class Summary(Sequence[Entry]):
         write(self, directory)
 
 
-def pick(text: str, store: RunStore) -> Run:
+def resolve_run(text: str, store: RunStore) -> Run:
     """The run that a user means: by its id or the beginning of it, `best`, or `best:FOLDER` of a sweep.
 
     Raises:
@@ -106,7 +104,7 @@ def pick(text: str, store: RunStore) -> Run:
     word, _, folder = text.partition(":")
     if word != "best":
         return store.find(text)
-    rankings = summarise(Path(folder) if folder else store.root).rankings
+    rankings = summarize(Path(folder) if folder else store.root).rankings
     if not rankings:
         raise UserError(f"{text}: no run in {folder or store.root} is finished")
     if len(rankings) > 1:
@@ -116,7 +114,7 @@ def pick(text: str, store: RunStore) -> Run:
     return rankings[0][0].run
 
 
-def summarise(path: Path, metric: str = "accuracy") -> Summary:
+def summarize(path: Path, metric: str = "accuracy") -> Summary:
     """The runs of a sweep's folder or of a run store, ranked by a metric of `METRICS`.
 
     Raises:
@@ -129,18 +127,18 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
     if not overrides and not path.is_dir():
         raise UserError(f"{path}: there is no such run store or sweep folder")
     store = RunStore((record.store() or path) if overrides else path)
-    with without_collector():
+    with gc_disabled():
         runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
         known = read_results(runs)
         entries = [
-            Entry(run, Status.FINISHED if run.id in known else run.status(), overrides.get(run.id), known.get(run.id))
+            RunRow(run, Status.FINISHED if run.id in known else run.status(), overrides.get(run.id), known.get(run.id))
             for run in runs
         ]
     if not entries and any(not item.name.startswith(".") for item in path.iterdir()):
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store, or the folder of a sweep{newest}")
-    finished: dict[str, list[Entry]] = defaultdict(list)
+    finished: dict[str, list[RunRow]] = defaultdict(list)
     for entry in entries:
         if entry.status is Status.FINISHED:
             finished[str(entry.result.get("valid_digest"))].append(entry)
@@ -148,10 +146,10 @@ def summarise(path: Path, metric: str = "accuracy") -> Summary:
         finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
     )
     for ranking in rankings:
-        ranking.sort(key=lambda entry: merit(entry, metric))
+        ranking.sort(key=lambda entry: sort_key(entry, metric))
     return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED], metric)
 
 
-def merit(entry: Entry, metric: str = "accuracy") -> tuple[float, float, float, str]:
+def sort_key(entry: RunRow, metric: str = "accuracy") -> tuple[float, float, float, str]:
     """Falling accuracy, or another metric; a tie goes to the cheaper feature extractor, then to the smaller loss."""
     return (-entry.value(metric), entry.result.get("feature_flops") or 0, float(entry.result["loss"]), entry.id)

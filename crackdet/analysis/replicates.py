@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.metrics import statistics
-from crackdet.metrics.statistics import Gap, Interval
+from crackdet.metrics.statistics import Difference, Interval
 
 FEW_GROUPS = 10  # with mistakes, from which it hardly shows how much groups differ
 ROUNDING = 1e-9  # less than a sum of scores can differ by
@@ -108,7 +108,7 @@ def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray
     return max(found, least)
 
 
-def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Gap]]:
+def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Difference]]:
     """Each of the other combinations against the first, p-values corrected for their number."""
     first, *others = share_spread(samples)
     compared = [compare(other, first, groups) for other in others]
@@ -116,7 +116,7 @@ def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -
     return [(p_value, gap) for p_value, (_, gap) in zip(corrected, compared, strict=True)]
 
 
-def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Gap]:
+def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Difference]:
     """The two-sided p-value that two combinations are equally good, by Welch's test, and how far `one` is behind.
 
     Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It

@@ -8,7 +8,7 @@ from typing import Any
 
 from crackdet.config.schema import PATHS, flatten
 from crackdet.core.errors import UserError
-from crackdet.store.pointing import pointing_numbers
+from crackdet.store.pointing import read_pointing
 from crackdet.store.run_store import Run, Status
 
 KNOWN = ("data.fingerprint", "model._source_", "model._weights_")  # of settings: what the identity knows besides
@@ -16,7 +16,7 @@ TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in th
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunRow:
     """One run, as a summary shows it; what is only shown is read when it is."""
 
     run: Run
@@ -52,7 +52,7 @@ class Entry:
     @cached_property
     def pointing(self) -> Mapping[str, float]:
         """What `crackdet pointing` found of a finished run; empty where it has not been asked."""
-        return pointing_numbers(self.run) if self.status is Status.FINISHED else {}
+        return read_pointing(self.run) if self.status is Status.FINISHED else {}
 
     @cached_property
     def overrides(self) -> Sequence[str]:
@@ -92,7 +92,7 @@ def _setting(tree: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def gather(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
+def group_by_settings(entries: Iterable[RunRow], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
     """The runs that agree in some settings, given by their dotted keys: what these are, and the places of the runs.
 
     A setting that a run does not have is None.
@@ -109,7 +109,7 @@ def gather(entries: Iterable[Entry], keys: Sequence[str]) -> list[tuple[tuple[An
     return [(values, sorted(places)) for values, places in found.values()]
 
 
-def differing(entries: Iterable[Entry]) -> list[str]:
+def differing_keys(entries: Iterable[RunRow]) -> list[str]:
     """The settings in which runs differ, as dotted keys in the order of the configuration.
 
     What the identity knows besides is left out where they say it.
@@ -119,7 +119,7 @@ def differing(entries: Iterable[Entry]) -> list[str]:
     return [key for key in keys if key not in KNOWN or not _is_said(key, keys, having)]
 
 
-def deciding(entries: Sequence[Entry], keys: Sequence[str]) -> list[str]:
+def config_keys(entries: Sequence[RunRow], keys: Sequence[str]) -> list[str]:
     """Those of the keys in which runs differ that make them other combinations: neither the seed nor a place.
 
     Where something lies decides nothing, what it is does, which may then have to be said.
@@ -130,10 +130,10 @@ def deciding(entries: Sequence[Entry], keys: Sequence[str]) -> list[str]:
     return found
 
 
-def _is_said(known: str, keys: Sequence[str], entries: Sequence[Entry]) -> bool:
+def _is_said(known: str, keys: Sequence[str], entries: Sequence[RunRow]) -> bool:
     """Whether other settings of its group say it too."""
     others = [key for key in keys if key.partition(".")[0] == known.partition(".")[0] and key not in KNOWN]
-    return len(gather(entries, others)) == len(gather(entries, [*others, known]))
+    return len(group_by_settings(entries, others)) == len(group_by_settings(entries, [*others, known]))
 
 
 def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

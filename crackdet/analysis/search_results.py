@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from crackdet.analysis.tables import console, value_text
-from crackdet.core.console import plain
+from crackdet.core.console import escape_markup
 from crackdet.core.files import read_json
 
 FILE = "search.json"  # in a sweep's folder
@@ -28,17 +28,17 @@ def show_search(directory: Path) -> None:
         table = Table("runs", "what was suggested", *names, title="Pareto front", title_justify="left")
         for trial in best:
             values = (f"{value:.4g}" for value in trial["values"])
-            table.add_row(plain(" ".join(trial["runs"])), plain(_suggested(trial["params"])), *values)
+            table.add_row(escape_markup(" ".join(trial["runs"])), escape_markup(_suggested(trial["params"])), *values)
         out.print(table)
     elif best and len(content["seeds"]) > 1:
         out.print(
             f"best mean {objectives[0]['name']} over {len(content['seeds'])} seeds {best[0]['values'][0]:.4f}: "
-            f"{plain(_suggested(best[0]['params']))}",
+            f"{escape_markup(_suggested(best[0]['params']))}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
     for name, shares in content["importance"].items():
         if shares:
-            listed = ", ".join(f"{plain(key)} {share:.0%}" for key, share in shares.items())
+            listed = ", ".join(f"{escape_markup(key)} {share:.0%}" for key, share in shares.items())
             out.print(f"share of the variance of {name} that a parameter explains alone: {listed}", highlight=False)
 
 

@@ -8,19 +8,28 @@ from rich import get_console
 from rich.console import Console
 from rich.table import Table
 
-from crackdet.analysis.columns import TITLES, Column, chance_text, describe, figure, of_decision, telling, value_text
+from crackdet.analysis.columns import (
+    TITLES,
+    Column,
+    chance_text,
+    describe,
+    distinguishing_keys,
+    figure,
+    of_decision,
+    value_text,
+)
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
 from crackdet.analysis.narrative import fitting
-from crackdet.analysis.rows import Entry, differing
+from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.config.messages import nearest
-from crackdet.core.console import plain
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 from crackdet.store.run_store import Run
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
     from crackdet.analysis.ranking import Summary
-    from crackdet.analysis.test_split import Tested
+    from crackdet.analysis.test_split import TestResult
 
 __all__ = ["View", "console", "describe", "show", "value_text"]
 
@@ -80,20 +89,20 @@ def show(summary: "Summary", view: View | None = None) -> None:
         weights = "" if best.run.weights_file.exists() else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
         out.print(
-            f"{value}: {best.id}, {plain(best.run.weights_file)}{weights}",
+            f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
     for entry in summary.entries:
         if entry.result.get("repaired"):
-            _line(out, f"repaired {entry.id}: {plain(entry.result['repaired'])}")
+            _line(out, f"repaired {entry.id}: {escape_markup(entry.result['repaired'])}")
     unranked = [entry for entry in summary.unranked if all(condition.holds(entry) for condition in conditions)]
-    keys = differing(summary.entries) if unranked else []
+    keys = differing_keys(summary.entries) if unranked else []
     for entry in unranked:
-        reason = f": {plain(entry.reason)}" if entry.reason else ""
-        settings = plain(describe(entry, keys) or " ".join(entry.overrides))
+        reason = f": {escape_markup(entry.reason)}" if entry.reason else ""
+        settings = escape_markup(describe(entry, keys) or " ".join(entry.overrides))
         _line(out, f"{entry.status} {entry.id} ({settings}){reason}")
     if not summary.entries:
-        _line(out, f"no runs in {plain(summary.store)}")
+        _line(out, f"no runs in {escape_markup(summary.store)}")
 
 
 def show_threshold(decision: "Decision", recall: float) -> None:
@@ -111,7 +120,7 @@ def show_threshold(decision: "Decision", recall: float) -> None:
     _line(console(), fitting(said, entry))
 
 
-def show_test(run: Run, tested: "Tested") -> None:
+def show_test(run: Run, tested: "TestResult") -> None:
     """The winner's accuracy on the test split."""
     low, high = tested.interval
     _line(
@@ -129,17 +138,17 @@ def _show_decision(out: Console, decision: "Decision") -> None:
     if decision.replicated:
         out.print(_combinations(decision, out.width < NARROW))
     for sentence in decision.sentences:
-        out.print(plain(sentence), highlight=False, style="bold")
+        out.print(escape_markup(sentence), highlight=False, style="bold")
     for note in decision.notes:
-        out.print(f"- {plain(note)}", highlight=False)
+        out.print(f"- {escape_markup(note)}", highlight=False)
 
 
 def _columns(
-    summary: "Summary", decision: "Decision | None", ranking: Sequence[Entry], view: View, width: int
+    summary: "Summary", decision: "Decision | None", ranking: Sequence[RunRow], view: View, width: int
 ) -> Mapping[str, Column]:
     """Those that were asked for, or the usual ones that the width has room for, what decides first."""
     more = of_decision(decision) if decision else {}
-    keys = telling(ranking, decision.differing if decision else differing(ranking))
+    keys = distinguishing_keys(ranking, decision.differing_keys if decision else differing_keys(ranking))
     cut = DIGITS if width < NARROW else 0  # the beginning of an id is enough for every command
     start = {
         "run": Column("run", lambda entry: entry.id[: len(entry.id) - cut], right=False),
@@ -169,7 +178,7 @@ def _columns(
     return chosen
 
 
-def _known(name: str, entries: Sequence[Entry], special: list[str]) -> str:
+def _known(name: str, entries: Sequence[RunRow], special: list[str]) -> str:
     try:
         return full_key(name, entries, "--columns")
     except UserError as error:
@@ -178,7 +187,7 @@ def _known(name: str, entries: Sequence[Entry], special: list[str]) -> str:
         raise UserError(f"--columns {name}: no such column{nearest(name, [*special, *known_keys(entries)])}") from None
 
 
-def _sorted(rows: list[Entry], sort: str | None) -> list[Entry]:
+def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:
     """By a key, the better end first; runs without it last.
 
     Raises:
@@ -196,7 +205,7 @@ def _sorted(rows: list[Entry], sort: str | None) -> list[Entry]:
     return having + [entry for entry in rows if value_of(entry, key) is None]
 
 
-def _table(rows: Sequence[Entry], ranks: Mapping[str, int], columns: Mapping[str, Column], title: str | None) -> Table:
+def _table(rows: Sequence[RunRow], ranks: Mapping[str, int], columns: Mapping[str, Column], title: str | None) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("", justify="right", no_wrap=True)
     for name, column in columns.items():
@@ -205,7 +214,7 @@ def _table(rows: Sequence[Entry], ranks: Mapping[str, int], columns: Mapping[str
         else:
             table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for entry in rows:
-        table.add_row(str(ranks[entry.id]), *(plain(column.text(entry)) for column in columns.values()))
+        table.add_row(str(ranks[entry.id]), *(escape_markup(column.text(entry)) for column in columns.values()))
     return table
 
 
@@ -218,7 +227,9 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
     for title in ("mean",) if narrow else ("mean", "sd", "95 % interval", "p"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    keys = telling([one.entries[0] for one in decision.combinations], list(decision.combinations[0].settings))
+    keys = distinguishing_keys(
+        [one.entries[0] for one in decision.combinations], list(decision.combinations[0].settings)
+    )
     for place, one in enumerate(decision.combinations[:TOP]):
         name = one.entries[0].id.rpartition("-")[0]
         words = ["best"] if place == 0 else ["equal"] if one.equivalent else []
@@ -230,6 +241,8 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
             f"{one.interval.low:.4f}-{one.interval.high:.4f}",
             chance_text(one.p_value),
         ]
-        what = plain(describe(one.entries[0], keys[name]))
-        table.add_row(str(len(one.entries)), plain(name), what, *figures[: 1 if narrow else None], ", ".join(words))
+        what = escape_markup(describe(one.entries[0], keys[name]))
+        table.add_row(
+            str(len(one.entries)), escape_markup(name), what, *figures[: 1 if narrow else None], ", ".join(words)
+        )
     return table

@@ -7,7 +7,7 @@ for long if other runs were tried on it too.
 from dataclasses import asdict, dataclass
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_signed_json, write_signed_json
+from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Interval
 from crackdet.store.run_store import Run
@@ -16,7 +16,7 @@ FILE = "test.json"  # in the run's directory
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestResult:
     """The accuracy of a run on the test split."""
 
     accuracy: float
@@ -30,25 +30,25 @@ class Tested:
         return Interval(float(low), float(high))
 
 
-def recorded(run: Run) -> Tested | None:
+def read_test_result(run: Run) -> TestResult | None:
     """What was found before; None where the run was never tested, or has been trained anew since."""
-    content = read_signed_json(run.directory / FILE)
+    content = read_checksummed_json(run.directory / FILE)
     if not content or content.get("digest") != _digest(run):
         return None
-    return Tested(
+    return TestResult(
         float(content["accuracy"]), int(content["images"]), str(content["digest"]), content.get("photographs")
     )
 
 
-def record(run: Run, accuracy: float, images: int, photographs: str | None) -> Tested:
+def write_test_result(run: Run, accuracy: float, images: int, photographs: str | None) -> TestResult:
     """Keeps what an evaluation of the published weights found.
 
     Raises:
         UserError: where the run is not finished.
     """
-    found = Tested(accuracy, images, _digest(run), photographs)
+    found = TestResult(accuracy, images, _digest(run), photographs)
     with run.claim():
-        write_signed_json(run.directory / FILE, asdict(found))
+        write_checksummed_json(run.directory / FILE, asdict(found))
     return found
 
 

@@ -46,7 +46,7 @@ class Description:
     accuracy: float  # of the run, on its validation images
     valid_images: int
     initial_weights: str | None  # name or digest; None: random
-    licence: str  # of the initial weights
+    license: str  # of the initial weights
     weights_sha256: str
     made_with: dict[str, str]  # versions by package
     source_sha256: str | None = None  # of the code of a network of the user's own

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from crackdet.backbone.description import WEIGHTS, Description
-from crackdet.backbone.extraction import check_share, cut, examine
+from crackdet.backbone.extraction import check_share, extract_body, probe_maps
 from crackdet.backbone.formats import check_onnx, write_copies
 from crackdet.backbone.network import Backbone
 from crackdet.backbone.readme import readme
@@ -21,7 +21,7 @@ from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest, read_json, write_text
 from crackdet.inference.loaded_run import stored_config
-from crackdet.models import factory
+from crackdet.models import classifier, factory
 from crackdet.store.run_store import Run
 
 TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not name the network
@@ -32,7 +32,7 @@ def export(
 ) -> Description:
     """Writes the backbone of a finished run into a new folder, whole or not at all.
 
-    `licence` is that of the initial weights, where they came from a file of the user's.
+    `license_of` is that of the initial weights, where they came from a file of the user's.
 
     Raises:
         UserError: where the run is not finished or has no weights, the network is none that a detector can use, the
@@ -42,7 +42,7 @@ def export(
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
-        extractor, mean, std = factory.restore_features(config.model, run.check_weights())
+        extractor, mean, std = factory.load_trained_features(config.model, run.check_weights())
         description, body = _describe(run, config, extractor.eval(), licence)
         description = replace(description, mean=mean or description.mean, std=std or description.std)
         state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
@@ -61,12 +61,12 @@ def export(
 def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | None) -> tuple[Description, nn.Module]:
     """The description, still without normalisation, digest and copies; and the module that makes the maps."""
     model, result = config.model, run.result or {}
-    stages = factory.stages(extractor, config.data.image_size)
+    stages = classifier.stages(extractor, config.data.image_size)
     if not stages:
         raise UserError(f"{run.id}: {model.name} gives no map of any resolution, which is what a detector uses")
-    body = cut(extractor, stages)
+    body = extract_body(extractor, stages)
     check_share(body, extractor, config.data.image_size, model.name)
-    maps, smallest = examine(body, stages, model.name)
+    maps, smallest = probe_maps(body, stages, model.name)
     known = read_json(run.identity_file).get("model", {})
     initial = known.get("weights")
     description = Description(
@@ -80,7 +80,7 @@ def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | Non
         accuracy=float(result["accuracy"]),
         valid_images=int(result["valid_images"]),
         initial_weights=initial,
-        licence=licence or factory.licence(model, initial),
+        license=licence or factory.license_of(model, initial),
         weights_sha256="",
         source_sha256=known.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},

@@ -12,13 +12,13 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from crackdet.backbone.description import Map
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Stage
-from crackdet.models.flops import Shapes
+from crackdet.models.flops import MetaFlopCounter
 
 PROBE = (192, 320)  # pixels, height and width: a detector's images are neither square nor of the training's size
 LEAST_SHARE = 0.5  # of the feature extractor's operations
 
 
-def cut(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
+def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
     """The module that gives a map for each stage, by its number ("0" is the finest), and computes nothing else.
 
     Raises:
@@ -41,12 +41,12 @@ def in_order(maps: Mapping[str, Tensor]) -> list[Tensor]:
     return [maps[str(number)] for number in range(len(maps))]
 
 
-def oriented(found: Tensor, stage: Map) -> Tensor:
+def to_nchw(found: Tensor, stage: Map) -> Tensor:
     """A map as (N, C, H, W), whatever order of dimensions its module has."""
     return found.permute(0, 3, 1, 2) if stage.channels_last else found
 
 
-def examine(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[Map], int]:
+def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[Map], int]:
     """The order of dimensions of each map, and the smallest image in pixels a side that gives them all.
 
     Raises:
@@ -65,7 +65,7 @@ def examine(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[M
         if tensor.ndim != 4 or stage.channels not in (tensor.shape[1], tensor.shape[3]):
             raise UserError(f"{name}: {stage.name} gives {tuple(tensor.shape)}, no map of {stage.channels} channels")
         one = Map(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
-        height, width = oriented(tensor, one).shape[2:]
+        height, width = to_nchw(tensor, one).shape[2:]
         stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)
         if not 0.7 < stride / stage.stride < 1.4:  # a map of few cells grows by whole ones
             raise UserError(f"{name}: {stage.name} gives maps of stride {stride:.3g}, which should be {stage.stride}")
@@ -119,7 +119,7 @@ def _maps(body: nn.Module, height: int, width: int) -> list[Tensor]:
 
 def _operations(module: nn.Module, side: int) -> int:
     module = copy.deepcopy(module).eval().to("meta")
-    counted = Shapes()
+    counted = MetaFlopCounter()
     with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), counted:
         module(torch.empty(1, 3, side, side, device="meta"))
     return counted.flops

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
-from crackdet.backbone.extraction import cut, freeze
+from crackdet.backbone.extraction import extract_body, freeze
 from crackdet.backbone.network import Backbone, with_frozen_batchnorm
 from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
 from crackdet.config.parsing import parse_model
@@ -37,7 +37,7 @@ def load(
                 "say trust=True where you know it"
             )
         check_source(target, description.source_sha256, str(folder / WEIGHTS))
-    body = cut(factory.feature_extractor(parse_model(description.architecture)), description.stages)
+    body = extract_body(factory.feature_extractor(parse_model(description.architecture)), description.stages)
     if not untrained:
         file = folder / WEIGHTS
         state = weight_files.read(file, "weights")

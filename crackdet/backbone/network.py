@@ -11,7 +11,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms.v2.functional import resize
 
 from crackdet.backbone.description import Description
-from crackdet.backbone.extraction import in_order, oriented
+from crackdet.backbone.extraction import in_order, to_nchw
 from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
 from crackdet.core.errors import UserError
 
@@ -86,7 +86,7 @@ class Backbone(nn.Module):
         `images` (N, 3, H, W) are in [0, 1] and not yet normalised.
         """
         found = in_order(self.body((images - self.own_mean) / self.own_std))
-        return {stage.name: oriented(tensor, stage) for stage, tensor in zip(self.stages, found, strict=True)}
+        return {stage.name: to_nchw(tensor, stage) for stage, tensor in zip(self.stages, found, strict=True)}
 
     def anchors(self, smallest: float = 32.0) -> AnchorGenerator:
         """Anchors for the maps of `forward`, for `rpn_anchor_generator` of a detector.

@@ -49,5 +49,5 @@ def readme(description: Description, folder: str) -> str:
         description=DESCRIPTION,
         copies=copies,
         initial=description.initial_weights or "none",
-        licence=description.licence,
+        license=description.license,
     )

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from crackdet.cli.common import STORE, RunName, Store, command, open_store
-from crackdet.core.console import plain
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
 
@@ -19,10 +19,10 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Deletes a run with its weights and its result."""
-    from crackdet.analysis.ranking import pick
+    from crackdet.analysis.ranking import resolve_run
 
     where = open_store(store)
-    found = pick(run, where)
+    found = resolve_run(run, where)
     if yes or typer.confirm(f"delete {found.directory}?"):
         where.remove(found)
         print(f"deleted {found.id}")
@@ -43,7 +43,7 @@ def clean(
     items = removable(open_store(store), keep_weights)
     table = Table("file", "why", "MiB")
     for item in items:
-        table.add_row(plain(item.path), item.why, f"{item.size / 2**20:.1f}")
+        table.add_row(escape_markup(item.path), item.why, f"{item.size / 2**20:.1f}")
     console().print(table)
     sizes = {item.path: item.size for item in items}
     if yes:
@@ -73,7 +73,9 @@ def cache(
     table = Table("file", "images", "pixels a side", "MiB", "unused for")
     for one in sets:
         images, side = ("cannot be read", "") if one.images is None else (f"{one.images}", f"{one.image_size}")
-        table.add_row(plain(one.file.name), images, side, f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days")
+        table.add_row(
+            escape_markup(one.file.name), images, side, f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days"
+        )
     console().print(table)
     which = "of decoded images" if unused is None else f"not used for {unused} days"
     total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"

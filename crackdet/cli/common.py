@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crackdet.core.console import harmless, has_bar
+from crackdet.core.console import has_bar, sanitize
 from crackdet.core.errors import UserError
 from crackdet.store.run_store import Run, RunStore
 
@@ -29,7 +29,7 @@ class _OnStandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not has_bar(record):
-            print(harmless(self.format(record)), file=sys.stderr)
+            print(sanitize(self.format(record)), file=sys.stderr)
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise  # whoever read the output has had enough: typer knows
         except (UserError, OSError, ValueError) as error:
-            print(f"error: {harmless(error)}", file=sys.stderr)
+            print(f"error: {sanitize(error)}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return app.command()(guarded)
@@ -65,9 +65,9 @@ def chosen(name: str, store: Path) -> Run:
     Raises:
         UserError: where none or several are meant.
     """
-    from crackdet.analysis.ranking import pick
+    from crackdet.analysis.ranking import resolve_run
 
-    return pick(name, open_store(store))
+    return resolve_run(name, open_store(store))
 
 
 def open_store(path: Path) -> RunStore:

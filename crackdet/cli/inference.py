@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crackdet.cli.common import STORE, Device, Force, RunName, Store, chosen, command
-from crackdet.core.console import harmless, progress_on_stderr
+from crackdet.core.console import progress_on_stderr, sanitize
 from crackdet.core.errors import UserError
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="A probability above it is called a crack.")]
@@ -41,7 +41,7 @@ def evaluate(
     taken = list({run.directory: run for run in (chosen(name, store) for name in names)}.values())
     from crackdet.analysis.tables import console
     from crackdet.data.splits import SPLITS
-    from crackdet.inference.evaluation import ALL, METRICS, check_overrides, judge, parse_choice
+    from crackdet.inference.evaluation import ALL, METRICS, check_overrides, evaluate, parse_choice
     from crackdet.inference.files import refuse_existing, row_format, row_writer
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inference.tables import judgement_table
@@ -65,12 +65,12 @@ def evaluate(
     judgements = []
     while runs:
         loaded = runs.pop(0)  # and let go of, with its weights
-        judgements += [judge(loaded, choice, split, device) for choice in sets]
+        judgements += [evaluate(loaded, choice, split, device) for choice in sets]
     for judgement in judgements:
         if judgement.trained_with and split != "train":
             print(
                 f"note: {judgement.run} was trained with {judgement.trained_with} of the {judgement.images} images "
-                f"of {harmless(judgement.tested_on)}",
+                f"of {sanitize(judgement.tested_on)}",
                 file=sys.stderr,
             )
     if len(judgements) == 1:
@@ -133,7 +133,7 @@ def scan(
 ) -> None:
     """Slides a classifier over a large photograph: an overlay of probabilities, and boxes of where they are high."""
     taken = chosen(run, store)
-    from crackdet.core.files import replacing, write_json
+    from crackdet.core.files import atomic_write, write_json
     from crackdet.data.decode import BadImage, open_rgb
     from crackdet.inference.files import refuse_existing
     from crackdet.inference.loaded_run import LoadedRun
@@ -158,12 +158,12 @@ def scan(
     regions = find_regions(heat, threshold)
     info = {"run": loaded.id, "tile": str(size), "overlap": overlap, "threshold": threshold}
     caption = f"{loaded.id}   {len(regions)} regions above {threshold:g}   tiles of {size}"
-    with replacing(overlay) as temporary:
+    with atomic_write(overlay) as temporary:
         draw_overlay(pixels, heat, regions, caption).save(temporary, "PNG")
     write_json(boxes, to_coco(regions, str(photograph), *pixels.size, info))
     print(f"tiles of {size} pixels ({size.reason}), seen at {loaded.config.data.image_size} pixels a side")
     print(f"{heat.tiles} tiles in {heat.seconds:.1f} s ({heat.tiles / heat.seconds:.0f} tiles/s)")
-    print(f"{len(regions)} regions above {threshold:g}: {harmless(overlay)}, {harmless(boxes)}")
+    print(f"{len(regions)} regions above {threshold:g}: {sanitize(overlay)}, {sanitize(boxes)}")
 
 
 @command

@@ -32,7 +32,7 @@ def inspect(
     taken = chosen(run, store)
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inspection.loaded_network import choose_pictures, open_subject, settings_among
-    from crackdet.inspection.render import describe, draw_map, look
+    from crackdet.inspection.render import describe, draw_map, render
 
     subject = open_subject(LoadedRun(taken, trust), device)
     pictures, measured_on = choose_pictures(subject, images or [])
@@ -45,7 +45,7 @@ def inspect(
     options = [word for option, (value, usual) in typed.items() if value != usual for word in (option, str(value))]
     options += ["--trust"] if trust else []
     command = ["crackdet", "inspect", subject.run.id, *options, *settings_among(images or [])]
-    for statistics in look(subject, pictures, measured_on, folder, top, command):
+    for statistics in render(subject, pictures, measured_on, folder, top, command):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")
 

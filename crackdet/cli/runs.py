@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from crackdet.cli.common import STORE, RunName, Store, chosen, command, open_store
-from crackdet.core.console import plain
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
 By = Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")]
@@ -28,11 +28,11 @@ def summary(
     trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
 ) -> None:
     """The runs of a sweep or of a store, the best first, and which to take."""
-    from crackdet.analysis.ranking import summarise
+    from crackdet.analysis.ranking import summarize
     from crackdet.analysis.search_results import show_search
     from crackdet.analysis.tables import View, show_test, show_threshold
-    from crackdet.analysis.test_split import recorded
-    from crackdet.core.garbage_collector import without_collector
+    from crackdet.analysis.test_split import read_test_result
+    from crackdet.core.garbage_collector import gc_disabled
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
@@ -40,8 +40,8 @@ def summary(
         from crackdet.inference.evaluation import evaluate_test
     names = [name.strip() for name in columns.split(",")] if columns else []
     missing: list[str] = []
-    with without_collector():
-        found = summarise(folder, by)
+    with gc_disabled():
+        found = summarize(folder, by)
         found.show(View(top, sort, names, filters or []))
         for decision in found.decisions:
             if decision is not None and recall is not None:
@@ -49,7 +49,7 @@ def summary(
             if decision is not None:
                 winner = decision.best.run
                 try:
-                    if tested := evaluate_test(winner, trust) if test else recorded(winner):
+                    if tested := evaluate_test(winner, trust) if test else read_test_result(winner):
                         show_test(winner, tested)
                 except UserError as error:
                     missing.append(f"--test: {winner.id}: {error}")
@@ -76,16 +76,16 @@ def report(
 @command
 def runs(store: Store = STORE) -> None:
     """All runs of the store, with their status."""
-    from crackdet.analysis.rows import Entry, differing
+    from crackdet.analysis.rows import RunRow, differing_keys
     from crackdet.analysis.tables import console, describe
 
-    entries = [Entry(run, run.status()) for run in open_store(store).runs()]
-    keys = differing(entries)
+    entries = [RunRow(run, run.status()) for run in open_store(store).runs()]
+    keys = differing_keys(entries)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for entry in entries:
         accuracy = f"{entry.accuracy:.4f}" if entry.result else ""
         epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.run.history) or "")
-        table.add_row(entry.id, str(entry.status), accuracy, epochs, plain(describe(entry, keys)))
+        table.add_row(entry.id, str(entry.status), accuracy, epochs, escape_markup(describe(entry, keys)))
     console().print(table)
 
 
@@ -109,9 +109,9 @@ def show(run: RunName, store: Store = STORE) -> None:
 
     found = chosen(run, store)
     out = console()
-    out.print(f"{found.id}: {found.status()} in {plain(found.directory)}", highlight=False, soft_wrap=True)
+    out.print(f"{found.id}: {found.status()} in {escape_markup(found.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
-        out.print(plain(found.failure.get("reason")), highlight=False, soft_wrap=True)
+        out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (
         ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings", "identity")}),
         ("configuration", flatten(found.config)),
@@ -120,7 +120,7 @@ def show(run: RunName, store: Store = STORE) -> None:
         if values:
             table = Table(title, "", box=None)
             for key, value in values.items():
-                table.add_row(plain(key), plain(value))
+                table.add_row(escape_markup(key), escape_markup(value))
             out.print(table)
     if found.history:
         names = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
@@ -136,4 +136,4 @@ def _short(text: str | None) -> str:
     try:
         return f"{float(text):.4g}"
     except ValueError:
-        return plain(text)
+        return escape_markup(text)

@@ -11,8 +11,8 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain
-from crackdet.core.console import refuse
+from crackdet.config.composing import explain_hydra_error
+from crackdet.core.console import exit_with_error
 from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finish_all
@@ -36,18 +36,18 @@ def start(hydra_main: Callable[[], Any]) -> None:
         hydra_main()
     except UserError as error:
         finish_all(1)
-        refuse(str(error))
+        exit_with_error(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         finish_all(1)
-        refuse(explain(error))
+        exit_with_error(explain_hydra_error(error))
     except RuntimeError as error:
         if missing := NO_LAUNCHER.search(str(error)):
             name = missing.group(1)
-            refuse(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' brings it")
+            exit_with_error(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' brings it")
         raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's own, of trainer=5
-            refuse(f"a group takes the name of one of its options, as in model=custom ({error})")
+            exit_with_error(f"a group takes the name of one of its options, as in model=custom ({error})")
         finish_all(1)  # of a search in which every trial failed
         raise
     except RunFailed:  # of Hydra's basic sweeper, which stops at the first
@@ -61,7 +61,7 @@ def start(hydra_main: Callable[[], Any]) -> None:
             raise
         finish_all(1)
         place = error.filename or "the folder of Hydra's logs"
-        refuse(f"{place}: cannot be written ({error.strerror}); make room, or give another hydra.run.dir")
+        exit_with_error(f"{place}: cannot be written ({error.strerror}); make room, or give another hydra.run.dir")
     except Interrupted as stop:
         finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None

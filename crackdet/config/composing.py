@@ -29,10 +29,10 @@ def compose(overrides: Sequence[str]) -> Config:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return parse(hydra_compose("config", list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from None
+        raise UserError(explain_hydra_error(error)) from None
 
 
-def explain(error: BaseException) -> str:
+def explain_hydra_error(error: BaseException) -> str:
     """What Hydra or OmegaConf complain of, with the key, the value and what is allowed."""
     text = str(error).strip()
     if isinstance(error, OverrideParseException):

@@ -30,7 +30,7 @@ def setting(default: Any = NO_DEFAULT, **allowed: Any) -> Any:
     return field(default=default, metadata=allowed)
 
 
-MOST_SEED = 2**63 - 1  # that every generator takes
+MAX_SEED = 2**63 - 1  # that every generator takes
 
 # --- model: the network -------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Augmentation:
 
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    right_angles: bool = False  # a turn by 0, 90, 180 or 270 degrees
+    rotate90: bool = False  # a turn by 0, 90, 180 or 270 degrees
     rotation: float = setting(0.0, at_least=0, at_most=180)  # degrees, drawn from [-rotation, rotation]
     brightness: float = setting(0.0, at_least=0, at_most=1)  # factor drawn from [1 - x, 1 + x]
     contrast: float = setting(0.0, at_least=0, at_most=1)  # likewise
@@ -99,7 +99,7 @@ class Data:
     max_images: int | None = setting(None, at_least=4)  # a stratified subset of so many; null: all
     valid_fraction: float = setting(0.2, above=0, below=1)  # drawn where the data has no valid split itself
     test_fraction: float = setting(0.0, at_least=0, below=1)  # held out beside it; 0: none
-    split_seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # of the split and of the subset
+    split_seed: int = setting(0, at_least=0, at_most=MAX_SEED)  # of the split and of the subset
     on_bad_image: str = setting("error", choices=("error", "skip"))  # unreadable or truncated files
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -111,7 +111,7 @@ class SyntheticData(Data):
     crack_fraction: float = setting(0.5, above=0, below=1)
     hard_negatives: float = setting(0.5, at_least=0, at_most=1)  # share of negatives with something crack-like
     difficulty: float = setting(0.4, at_least=0, at_most=1)  # 0: wide dark cracks; 1: hairlines and clutter
-    seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # of the drawing; replicates (`seed`) see the same images
+    seed: int = setting(0, at_least=0, at_most=MAX_SEED)  # of the drawing; replicates (`seed`) see the same images
 
 
 @dataclass
@@ -130,8 +130,8 @@ class FolderData(Data):
 
 
 @dataclass
-class ArticleData(Data):
-    name: str = setting("article", choices=("article",))
+class FilenameLabelsData(Data):
+    name: str = setting("filename_labels", choices=("filename_labels",))
     root: str = setting(MISSING, path=True)  # holds train/images and valid/images
     image_size: int = setting(224, at_least=1)
     negative_mark: str = setting("noncrack", length=(1, None))  # in a file name: there is no crack
@@ -189,7 +189,7 @@ class Cosine(Scheduler):
 @dataclass
 class Step(Scheduler):
     name: str = setting("step", choices=("step",))
-    step_epochs: int = setting(10, at_least=1)
+    step_size: int = setting(10, at_least=1)
     gamma: float = setting(0.1, above=0, at_most=1)
 
 
@@ -207,13 +207,13 @@ class Plateau(Scheduler):
 class Trainer:
     max_epochs: int = setting(25, at_least=1)
     batch_size: int = setting(32, at_least=1)  # images
-    accumulate_batches: int = setting(1, at_least=1)  # batches to one optimizer step
+    accumulate_grad_batches: int = setting(1, at_least=1)  # batches to one optimizer step
     patience: int = setting(7, at_least=1)  # epochs without a better monitor until training stops
     monitor: str = setting("valid_loss", choices=tuple(MONITORS))  # chooses the best epoch
     min_delta: float = setting(0.0, at_least=0)  # what counts as better
     precision: str = setting("auto", choices=("auto", "fp32", "bf16"))
     compile: bool = False  # by torch.compile: a minute at the start of a run
-    clip_norm: float | None = setting(None, above=0)  # of the gradient; null: no clipping
+    gradient_clip_norm: float | None = setting(None, above=0)  # of the gradient; null: no clipping
     pos_weight: float | None = setting(None, above=0)  # weight of the crack class in the loss
 
 
@@ -226,15 +226,15 @@ class Runtime:
     cache_gib: float = setting(16.0, at_least=0)  # larger sets are streamed from their files
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     num_workers: int | None = setting(None, at_least=0)  # that decode images; null: one a core, up to 8
-    threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice, divided by workers
+    num_threads: int | None = setting(None, at_least=1)  # of torch on the CPU; null: torch's choice, divided by workers
     cuda_graphs: bool | None = None  # a GPU's batches recorded and replayed; null: for all but networks of one's own
-    workers: int = setting(1, at_least=1)  # processes that train the runs of a sweep side by side, one GPU each
+    parallel_runs: int = setting(1, at_least=1)  # processes that train the runs of a sweep side by side, one GPU each
     checkpoint_minutes: float = setting(5.0, at_least=0)  # between two saves of the resume state
-    keep_state_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer
+    keep_resume_mib: float = setting(512.0, at_least=0)  # a finished run's state, kept to be trained longer
     keep_weights: str = setting("all", pattern="all|none|best:[1-9][0-9]*")  # of finished runs
     wait_for_others: bool = False  # let a sweep end only when runs in other processes have ended
-    retry_failed: int = setting(3, at_least=0)  # attempts at a run that fails; those that came further do not count
-    rerun: bool = False  # train finished runs again
+    max_attempts: int = setting(3, at_least=0)  # attempts at a run that fails; those that came further do not count
+    retrain: bool = False  # train finished runs again
 
 
 @dataclass
@@ -260,7 +260,7 @@ class Tracker:
 class Sweep:
     """Which runs a sweep consists of, and in what order."""
 
-    plan: bool = False  # print the table of runs, train nothing
+    dry_run: bool = False  # print the table of runs, train nothing
     zip: list[Any] = setting([])  # keys whose values go together; or several lists of keys
     exclude: str | None = None  # an expression over dotted keys: where it is true, there is no run
     order: str = setting("cheapest", choices=("cheapest", "given"))
@@ -269,7 +269,7 @@ class Sweep:
 
 @dataclass
 class Seeded:
-    seed: int = setting(0, at_least=0, at_most=MOST_SEED)  # initial weights, order of the images, augmentation
+    seed: int = setting(0, at_least=0, at_most=MAX_SEED)  # initial weights, order of the images, augmentation
 
 
 @dataclass
@@ -302,7 +302,7 @@ class Schema(Seeded):
 
 GROUPS: dict[str, dict[str, type]] = {
     "model": {"custom": CustomModel, "resnext50": ResNeXt50Model, "torchvision": TorchvisionModel},
-    "data": {"synthetic": SyntheticData, "folder": FolderData, "article": ArticleData},
+    "data": {"synthetic": SyntheticData, "folder": FolderData, "filename_labels": FilenameLabelsData},
     "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
     "scheduler": {"constant": Constant, "cosine": Cosine, "step": Step, "plateau": Plateau},
     "trainer": {"default": Trainer},
@@ -318,8 +318,8 @@ PATHS = {  # settings that say where something lies, by their dotted keys
     if item.metadata.get("path")
 }
 TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "mlflow": MLflow}
-YOUNGER = ("sweep",)  # groups that configurations stored by earlier versions do not have
-FORMER = {"tracker": ("name",)}  # settings that only they have
+OPTIONAL_GROUPS = ("sweep",)  # groups that configurations stored by earlier versions do not have
+REMOVED_KEYS = {"tracker": ("name",)}  # settings that only they have
 
 
 def to_dict(config: Config) -> dict[str, Any]:

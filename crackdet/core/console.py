@@ -26,14 +26,14 @@ from rich.progress import (
 
 log = logging.getLogger("crackdet")
 
-REFUSED = 2  # exit status
+EXIT_USAGE = 2  # exit status
 ON_BAR = {"on_bar": True}
-PULSE = 30.0  # seconds from one line to the next, where there is no bar
+LOG_INTERVAL = 30.0  # seconds from one line to the next, where there is no bar
 WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
 
 
 @dataclass(frozen=True)
-class Drawing:
+class BarState:
     """What a bar looks like now."""
 
     number: int  # tells the bars of a process apart
@@ -44,7 +44,7 @@ class Drawing:
 
 
 _shared: Progress | None = None
-_elsewhere: Callable[[Drawing], None] | None = None  # where this process's bars are drawn instead
+_elsewhere: Callable[[BarState], None] | None = None  # where this process's bars are drawn instead
 _numbers = itertools.count()
 
 
@@ -65,20 +65,20 @@ def has_bar(record: logging.LogRecord) -> bool:
     return getattr(record, "on_bar", False) and get_console().is_terminal
 
 
-def harmless(text: object) -> str:
+def sanitize(text: object) -> str:
     """Text from a file without the control characters that could command a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def plain(text: object) -> str:
+def escape_markup(text: object) -> str:
     """Text from a file for rich: harmless, and none of it taken for markup."""
-    return escape(harmless(text))
+    return escape(sanitize(text))
 
 
-def refuse(message: str) -> NoReturn:
+def exit_with_error(message: str) -> NoReturn:
     """Ends the process with the status of a command that was refused, and a message why."""
-    print(f"error: {harmless(message)}", file=sys.stderr)
-    raise SystemExit(REFUSED)
+    print(f"error: {sanitize(message)}", file=sys.stderr)
+    raise SystemExit(EXIT_USAGE)
 
 
 def progress_on_stderr() -> None:
@@ -86,13 +86,13 @@ def progress_on_stderr() -> None:
     reconfigure(stderr=True)
 
 
-class Board:
+class BarDisplay:
     """Bars on the terminal of this process, its own and those of others; draws nothing where there is no terminal."""
 
     def __init__(self) -> None:
         self._tasks: dict[int, TaskID] = {}
 
-    def draw(self, drawing: Drawing) -> None:
+    def draw(self, drawing: BarState) -> None:
         if _shared is None:
             return
         if drawing.gone:
@@ -116,9 +116,9 @@ class Board:
 class Bar:
     """One progress bar."""
 
-    def __init__(self, drawing: Drawing, draw: Callable[[Drawing], None], told: bool) -> None:
+    def __init__(self, drawing: BarState, draw: Callable[[BarState], None], told: bool) -> None:
         self._drawing, self._draw = drawing, draw
-        self._pulse = time.monotonic() + PULSE if told else float("inf")
+        self._pulse = time.monotonic() + LOG_INTERVAL if told else float("inf")
         draw(drawing)
 
     def advance(self, steps: int = 1, description: str | None = None) -> None:
@@ -126,14 +126,14 @@ class Bar:
         self._drawing = replace(now, done=now.done + steps, description=description or now.description)
         self._draw(self._drawing)
         if time.monotonic() > self._pulse:
-            self._pulse = time.monotonic() + PULSE
+            self._pulse = time.monotonic() + LOG_INTERVAL
             log.info("%s: %d of %d", self._drawing.description, self._drawing.done, now.total, extra=ON_BAR)
 
     def close(self) -> None:
         self._draw(replace(self._drawing, gone=True))
 
 
-def draw_elsewhere(draw: Callable[[Drawing], None]) -> None:
+def set_bar_sink(draw: Callable[[BarState], None]) -> None:
     """From now on the bars of this process are drawn by another."""
     global _elsewhere
     _elsewhere = draw
@@ -159,7 +159,7 @@ def bar(description: str, total: int, done: int = 0, told: bool = False) -> Iter
             speed_estimate_period=WEEK,
         )
         _shared.start()
-    shown = Bar(Drawing(next(_numbers), description, total, done), _elsewhere or Board().draw, told)
+    shown = Bar(BarState(next(_numbers), description, total, done), _elsewhere or BarDisplay().draw, told)
     try:
         yield shown
     finally:

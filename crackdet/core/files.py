@@ -20,7 +20,7 @@ SETTLED = 2.0  # seconds: what was changed later than so long before a look may 
 
 
 @contextmanager
-def replacing(path: Path, size: int = 0) -> Iterator[Path]:
+def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
     """A neighbour to write, which takes the place of `path` when the block ends well and vanishes when not.
 
     `size` is about how many bytes will be written; it is for the message, where they do not fit.
@@ -57,7 +57,7 @@ def free_bytes(folder: Path) -> int:
 
 def write_text(path: Path, text: str) -> None:
     content = text.encode(errors="surrogateescape")  # names of files are bytes, whatever they should be
-    with replacing(path, len(content)) as temporary:
+    with atomic_write(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
 
@@ -74,14 +74,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_signed_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_checksummed_json(path: Path, content: Mapping[str, Any]) -> None:
     """A JSON object that ends with the SHA-256 of its own text as `checksum`."""
     text = json.dumps(content, indent=2, allow_nan=False).removesuffix("\n}")
     write_text(path, f'{text}{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
 
 
-def read_signed_json(path: Path) -> dict[str, Any]:
-    """What `write_signed_json` wrote, without the checksum; empty where the file is missing or was changed."""
+def read_checksummed_json(path: Path) -> dict[str, Any]:
+    """What `write_checksummed_json` wrote, without the checksum; empty where the file is missing or was changed."""
     try:
         raw = path.read_bytes()
         text, _, checksum = raw.rpartition(SIGNATURE.encode())

@@ -16,7 +16,7 @@ except ImportError:  # on Windows
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2.0  # seconds without a word
+NOTICE_AFTER = 2.0  # seconds without a word
 
 
 def lock(path: Path) -> FileLock:
@@ -54,7 +54,7 @@ def _is_held_exclusively(asked: FileLock) -> bool:
 
 
 @contextmanager
-def waited_for(path: Path, why: str) -> Iterator[None]:
+def lock_with_notice(path: Path, why: str) -> Iterator[None]:
     """Holds the lock of a file for the time of a block; where that takes longer it is said that, and why, it waits.
 
     Raises:
@@ -63,7 +63,7 @@ def waited_for(path: Path, why: str) -> Iterator[None]:
     own = lock(path)
     try:
         try:
-            own.acquire(timeout=PATIENCE)
+            own.acquire(timeout=NOTICE_AFTER)
         except Timeout:
             log.info("waiting: %s", why)
             own.acquire()

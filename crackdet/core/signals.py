@@ -21,7 +21,7 @@ class Interrupted(BaseException):
 _once = False
 
 
-def listen_once() -> None:
+def ignore_repeated_signals() -> None:
     """From now on further signals to stop are not heard in this process."""
     global _once
     _once = True
@@ -38,7 +38,7 @@ class StopRequest:
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
+def catch_signals() -> Iterator[StopRequest]:
     """Turns SIGINT and SIGTERM into a request for the time of a block."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only there can signals be received

@@ -21,20 +21,20 @@ def is_active(settings: Augmentation) -> bool:
     return any(vars(settings).values())
 
 
-def draw(num_images: int, seed: int, epoch: int) -> Tensor:
+def sample_params(num_images: int, seed: int, epoch: int) -> Tensor:
     """Uniform numbers in [0, 1), (num_images, COLUMNS): row i belongs to image i in this epoch."""
     generator = np.random.Generator(np.random.Philox(key=(seed << 32) + epoch))
     return torch.from_numpy(generator.random((num_images, COLUMNS), dtype=np.float32))
 
 
 def augment(images: Tensor, numbers: Tensor, settings: Augmentation) -> Tensor:
-    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `draw`, (N, COLUMNS)."""
+    """Changed copies of a batch of images, (N, 3, S, S) in [0, 1], by their rows of `sample_params`, (N, COLUMNS)."""
     flip_h, flip_v, turn, angle, bright, contrast, saturate, hue = numbers.unbind(1)
     if settings.horizontal_flip:
         images = _where(flip_h < 0.5, images.flip(3), images)
     if settings.vertical_flip:
         images = _where(flip_v < 0.5, images.flip(2), images)
-    if settings.right_angles:
+    if settings.rotate90:
         quarter = (turn * 4).long()
         turned = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
         images = turned[quarter, torch.arange(len(images), device=images.device)]

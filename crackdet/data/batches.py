@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crackdet.data.dataset import ImageSet
+from crackdet.data.dataset import ImageDataset
 from crackdet.data.streaming import stream
 
 GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
-_held: dict[tuple[Path | None, frozenset[str], torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
+_gpu_cache: dict[tuple[Path | None, frozenset[str], torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Batch:
         return to_input(self.pixels)
 
 
-def shuffled(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def shuffled_indices(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the training images in one epoch."""
     generator = np.random.Generator(np.random.Philox(key=(1 << 96) + (seed << 32) + epoch))
     return generator.permutation(num_images)
 
 
-def cut(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+def make_batches(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
     """The order cut into batches; a single image left over joins the last batch, as BatchNorm needs two."""
     pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if batch_size > 1 and len(pieces) > 1 and len(pieces[-1]) == 1:
@@ -44,8 +44,8 @@ def cut(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
     return pieces
 
 
-def load(
-    images: ImageSet, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
+def iter_batches(
+    images: ImageDataset, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
 ) -> Iterator[Batch]:
     """The batches, one after the other, on the device; from its own memory where the whole set has room there."""
     if not batches:
@@ -53,11 +53,11 @@ def load(
     sizes = [len(indices) for indices in batches]
     order = torch.from_numpy(np.concatenate(batches))
     # all at once: for each batch a GPU would have to be handed three small things more
-    indices = torch.split(move(order, device), sizes)
-    labels = torch.split(move(torch.from_numpy(images.labels).float()[order], device), sizes)
+    indices = torch.split(to_device(order, device), sizes)
+    labels = torch.split(to_device(torch.from_numpy(images.labels).float()[order], device), sizes)
     pixels: Iterator[Tensor]
     if images.pixels.file is None:
-        pixels = (move(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
+        pixels = (to_device(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
     else:
         pixels = _gathered(images, order, sizes, device)
     for of_batch in zip(pixels, labels, indices, strict=True):
@@ -69,27 +69,27 @@ def to_input(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _gathered(images: ImageSet, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
+def _gathered(images: ImageDataset, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
     assert images.pixels.file is not None, "decoded"
     rows = torch.from_numpy(images.rows)[order]
-    resident = _held.get(_key(images, device))
+    resident = _gpu_cache.get(_key(images, device))
     if resident is not None:
-        for batch in torch.split(move(rows, device), sizes):
+        for batch in torch.split(to_device(rows, device), sizes):
             yield resident.index_select(0, batch)
     else:
         pixels = _mapped(images)
         for batch in torch.split(rows, sizes):
-            yield move(pixels.index_select(0, batch), device)
+            yield to_device(pixels.index_select(0, batch), device)
 
 
-def _mapped(images: ImageSet) -> Tensor:
+def _mapped(images: ImageDataset) -> Tensor:
     """All pixels, in pages that are shared: to be read only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(images.pixels.array)
 
 
-def hold(images: ImageSet, device: torch.device) -> None:
+def cache_on_gpu(images: ImageDataset, device: torch.device) -> None:
     """Takes all pixels into the GPU's memory, for this run and the next ones on the same images.
 
     They stay out where they would take more than a share of what is free, which training needs. What earlier runs of
@@ -98,22 +98,22 @@ def hold(images: ImageSet, device: torch.device) -> None:
     if device.type != "cuda":
         return
     key = _key(images, torch.empty(0, device=device).device)  # with its number
-    if key not in _held:
-        _held.clear()
+    if key not in _gpu_cache:
+        _gpu_cache.clear()
     gc.collect()  # a run that failed hangs together in circles
     torch.cuda.empty_cache()
-    if images.pixels.file is not None and key not in _held:
+    if images.pixels.file is not None and key not in _gpu_cache:
         free, _ = torch.cuda.mem_get_info(device)
         if images.pixels.array.nbytes <= GPU_SHARE * free:
-            _held[key] = _mapped(images).to(device)
+            _gpu_cache[key] = _mapped(images).to(device)
 
 
-def _key(images: ImageSet, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
+def _key(images: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
     """What decides the pixels: a file's name says which photographs, but not which of them could be read."""
     return images.pixels.file, frozenset(images.pixels.bad), device
 
 
-def move(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on the device, without waiting for what the device is doing."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -27,10 +27,10 @@ from crackdet.config.schema import Runtime
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json
-from crackdet.core.locks import waited_for
+from crackdet.core.locks import lock_with_notice
 from crackdet.data import cache_index, decode
 from crackdet.data.cache_gc import mark_used
-from crackdet.data.sources import Photograph, Source
+from crackdet.data.sources import ImageRecord, Source
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ WORTH_WORKERS = 512  # images: below, starting processes costs more than it save
 
 
 @dataclass(frozen=True)
-class DecodedPhotographs:
+class DecodedImages:
     """Pixels of a set of photographs, from the cache or, where the set is too large for it, from their files."""
 
     source: Source
@@ -55,7 +55,7 @@ class DecodedPhotographs:
         assert self.opened is not None, "streamed photographs have no array"
         return self.opened
 
-    def read(self, photograph: Photograph) -> NDArray[np.uint8]:
+    def read(self, photograph: ImageRecord) -> NDArray[np.uint8]:
         """One photograph, (size, size, 3): the same pixels from the cache as from its file."""
         if self.file is not None:
             pixels: NDArray[np.uint8] = self.array[self.rows[photograph.digest]]
@@ -63,9 +63,7 @@ class DecodedPhotographs:
         return self.source.read(photograph, self.image_size)
 
 
-def decode_all(
-    source: Source, photographs: Sequence[Photograph], image_size: int, runtime: Runtime
-) -> DecodedPhotographs:
+def decode_all(source: Source, photographs: Sequence[ImageRecord], image_size: int, runtime: Runtime) -> DecodedImages:
     """Every photograph decoded, now or at an earlier call; what cannot be read is listed in `bad`.
 
     Raises:
@@ -90,24 +88,24 @@ def decode_all(
             "%d images of %d pixels a side are %.1f GiB decoded, over runtime.cache_gib=%g: streaming them from "
             "their files", len(digests), image_size, size / 2**30, runtime.cache_gib
         )  # fmt: skip
-    workers = decode.decoders(runtime.num_workers)
+    workers = decode.num_decoders(runtime.num_workers)
     try:
         current = _current(source, unique, target, notes, shape)
         if current is None:
             folder.mkdir(parents=True, exist_ok=True)
-            with waited_for(folder / f"{name}.lock", "another process decodes these images"):
+            with lock_with_notice(folder / f"{name}.lock", "another process decodes these images"):
                 current = _current(source, unique, target, notes, shape)  # another process may have built it meanwhile
                 current = current or _build(source, items, image_size, target, notes, workers)
     except OSError as error:
         if streamed:  # nothing has to be written
             bad = _decode_missing(source, list(items.values()), image_size, None, rows, workers)
-            return DecodedPhotographs(source, image_size, None, rows, bad)
+            return DecodedImages(source, image_size, None, rows, bad)
         raise UserError(
             f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
             f"{size / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to do without"
         ) from None
     mark_used(notes)
-    return DecodedPhotographs(source, image_size, target, rows, *current)
+    return DecodedImages(source, image_size, target, rows, *current)
 
 
 Current = tuple[dict[str, str], NDArray[np.uint8] | None]  # what is bad, and the array of what is not
@@ -115,7 +113,7 @@ Current = tuple[dict[str, str], NDArray[np.uint8] | None]  # what is bad, and th
 
 def _current(
     source: Source,
-    photographs: Mapping[str, Photograph],
+    photographs: Mapping[str, ImageRecord],
     target: Path | None,
     notes: Path,
     shape: tuple[int, int, int, int],
@@ -136,7 +134,7 @@ def _current(
 
 def _build(
     source: Source,
-    photographs: Mapping[str, Photograph],
+    photographs: Mapping[str, ImageRecord],
     image_size: int,
     target: Path | None,
     notes: Path,
@@ -183,7 +181,7 @@ def _build(
 
 def _decode_missing(
     source: Source,
-    photographs: Sequence[Photograph],
+    photographs: Sequence[ImageRecord],
     image_size: int,
     file: Path | None,
     rows: Mapping[str, int],
@@ -211,7 +209,7 @@ def _decode_missing(
             # spawned, not forked: a forked child would inherit locks and threads
             spawn = multiprocessing.get_context("spawn")
             others = set(multiprocessing.active_children())
-            pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.end_with_parent)
+            pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=decode.exit_with_parent)
             try:
                 for future in [pool.submit(_decode_chunk, *task) for task in left]:
                     end(future.result())
@@ -248,7 +246,7 @@ def _reserve(file: Path, shape: tuple[int, ...]) -> None:
 
 
 def _decode_chunk(
-    source: Source, photographs: Sequence[Photograph], image_size: int, file: Path | None, rows: Sequence[int]
+    source: Source, photographs: Sequence[ImageRecord], image_size: int, file: Path | None, rows: Sequence[int]
 ) -> dict[str, str]:
     """Why photographs cannot be read, by digest; the pixels of the others go into these rows of an array."""
     array = None if file is None else np.load(file, mmap_mode="r+")

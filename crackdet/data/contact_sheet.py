@@ -3,13 +3,13 @@
 import numpy as np
 from PIL import Image
 
-from crackdet.data.dataset import ImageSet
+from crackdet.data.dataset import ImageDataset
 
 COLUMNS, ROWS = 12, 4  # of each class
 GAP = 2  # pixels
 
 
-def contact_sheet(images: ImageSet) -> Image.Image:
+def contact_sheet(images: ImageDataset) -> Image.Image:
     """The first images of each class, drawn at random but always the same."""
     size = images.pixels.image_size
     step = size + GAP

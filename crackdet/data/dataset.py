@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
-from crackdet.core.garbage_collector import without_collector
-from crackdet.data.cache import DecodedPhotographs, decode_all
-from crackdet.data.sources import Photograph, fingerprint, open_source
-from crackdet.data.splits import check_classes, remarks, split
+from crackdet.core.garbage_collector import gc_disabled
+from crackdet.data.cache import DecodedImages, decode_all
+from crackdet.data.sources import ImageRecord, fingerprint, open_source
+from crackdet.data.splits import check_classes, leakage_warnings, split
 
-__all__ = ["ImageSet", "data_fingerprint", "image_digest", "load_splits"]
+__all__ = ["ImageDataset", "data_fingerprint", "image_digest", "load_splits"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class ImageDataset:
     """The photographs of one split, with their pixels."""
 
-    photographs: Sequence[Photograph]
-    pixels: DecodedPhotographs
+    photographs: Sequence[ImageRecord]
+    pixels: DecodedImages
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -56,18 +56,18 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
     Raises:
         UserError: where the data cannot be listed.
     """
-    with without_collector():
+    with gc_disabled():
         return fingerprint(open_source(data, Path(runtime.cache).expanduser()).photographs())
 
 
-def image_digest(photographs: Sequence[Photograph]) -> str:
+def image_digest(photographs: Sequence[ImageRecord]) -> str:
     """Which photographs these are, with their labels: runs are compared only on the same ones."""
     return hashlib.sha256(json.dumps([(one.digest, one.crack) for one in photographs]).encode()).hexdigest()
 
 
 def load_splits(
     data: Data, runtime: Runtime, expected: str | None = None, most_named: int | None = 20
-) -> dict[str, ImageSet]:
+) -> dict[str, ImageDataset]:
     """The train, valid and test images, decoded; `expected` is the fingerprint that the data had before.
 
     Of images that cannot be read the first `most_named` are, or all of them.
@@ -76,7 +76,7 @@ def load_splits(
         UserError: where the data cannot be listed, split or read, or is not what was expected.
     """
     source = open_source(data, Path(runtime.cache).expanduser())
-    with without_collector():
+    with gc_disabled():
         photographs = source.photographs()
         if expected not in (None, fingerprint(photographs)):
             raise UserError("data: the photographs have changed since the command began; give it again")
@@ -98,26 +98,26 @@ def load_splits(
         _warn_once(f"data: {what} and are left out:\n{names}")
         splits = {name: [p for p in members if p.digest not in pixels.bad] for name, members in splits.items()}
         check_classes(splits)
-    return {name: ImageSet(members, pixels) for name, members in splits.items()}
+    return {name: ImageDataset(members, pixels) for name, members in splits.items()}
 
 
 @dataclass(frozen=True)
 class _Drawn:
     """Splits of photographs, and what is doubtful of them."""
 
-    photographs: list[Photograph]
+    photographs: list[ImageRecord]
     settings: str
-    splits: dict[str, list[Photograph]]
+    splits: dict[str, list[ImageRecord]]
     said: list[str]
 
 
 _last: _Drawn | None = None
 
 
-def _split(photographs: list[Photograph], data: Data) -> tuple[dict[str, list[Photograph]], list[str]]:
+def _split(photographs: list[ImageRecord], data: Data) -> tuple[dict[str, list[ImageRecord]], list[str]]:
     """Splits and remarks; those of the last call are remembered, since each run of a sweep asks for them."""
     global _last
     if _last is None or _last.settings != repr(data) or _last.photographs != photographs:
         splits = split(photographs, data)
-        _last = _Drawn(photographs, repr(data), splits, remarks(splits))
+        _last = _Drawn(photographs, repr(data), splits, leakage_warnings(splits))
     return _last.splits, _last.said

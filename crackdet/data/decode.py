@@ -15,7 +15,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from crackdet.core.machine import cores
+from crackdet.core.machine import num_cores
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # The first is raised when this module gives other pixels of the same file; a new Pillow brings new decoders.
@@ -45,12 +45,12 @@ class BadImage(Exception):
     """A file that is not a readable image; the message says why."""
 
 
-def decoders(num_workers: int | None) -> int:
+def num_decoders(num_workers: int | None) -> int:
     """How many processes or threads decode: as many as wished, else one a core up to a number."""
-    return min(cores(), MOST_DECODERS) if num_workers is None else max(num_workers, 1)
+    return min(num_cores(), MOST_DECODERS) if num_workers is None else max(num_workers, 1)
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """In a process that decodes: from now on it ends with the one that started it, however that ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -71,7 +71,7 @@ def decode(file: Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
     Raises:
         BadImage: where the file is truncated, unreadable or no image.
     """
-    return squashed(open_rgb(file), image_size)
+    return resize_square(open_rgb(file), image_size)
 
 
 def open_rgb(file: Path | BinaryIO | Image.Image) -> Image.Image:
@@ -87,7 +87,7 @@ def open_rgb(file: Path | BinaryIO | Image.Image) -> Image.Image:
         return rgb
 
 
-def squashed(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
+def resize_square(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
     """The pixels (image_size, image_size, 3) of an RGB image, whatever its proportions."""
     return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from crackdet.core.console import bar
 from crackdet.core.files import file_digest, write_text
-from crackdet.core.locks import waited_for
+from crackdet.core.locks import lock_with_notice
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def _read_missing(digests: dict[str, str], stamps: Mapping[str, list[int]], memo
     with ExitStack() as held:
         with suppress(OSError):  # of a cache that cannot be written, which is said below
             memory.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(waited_for(memory.with_suffix(".lock"), "another process reads these files"))
+            held.enter_context(lock_with_notice(memory.with_suffix(".lock"), "another process reads these files"))
             digests |= _known(memory, stamps)  # by that other
         known = set(digests)
         try:

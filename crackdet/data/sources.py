@@ -19,7 +19,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import ArticleData, Data, FolderData, SyntheticData
+from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData
 from crackdet.core.errors import UserError
 from crackdet.data import synthetic
 from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
@@ -36,7 +36,7 @@ SPLIT_FOLDERS = {
 }
 
 
-class Photograph(NamedTuple):
+class ImageRecord(NamedTuple):
     """One image of a source, of which there are many. Those with the same digest have the same pixels."""
 
     name: str  # path relative to the root, or what stands for it
@@ -62,21 +62,21 @@ class Source(Protocol):
     def left_out(self) -> Sequence[str]:
         """Places whose images `photographs` has passed over."""
 
-    def photographs(self) -> list[Photograph]:
+    def photographs(self) -> list[ImageRecord]:
         """All of them, in canonical order.
 
         Raises:
             UserError: where there are none, or not of both classes.
         """
 
-    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+    def read(self, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         """The pixels, (image_size, image_size, 3) RGB.
 
         Raises:
             BadImage: where they cannot be read.
         """
 
-    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+    def mask(self, photograph: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Where its crack is, (image_size, image_size); None where the source does not know.
 
         Raises:
@@ -91,12 +91,12 @@ def open_source(data: Data, cache: Path) -> Source:
             return SyntheticSource(data)
         case FolderData():
             return FolderSource(data, cache)
-        case ArticleData():
+        case FilenameLabelsData():
             return ArticleSource(data, cache)
     raise TypeError(f"no source for {type(data).__name__}")
 
 
-def fingerprint(photographs: list[Photograph]) -> str:
+def fingerprint(photographs: list[ImageRecord]) -> str:
     """SHA-256 of what the photographs are, whatever they are called; the test split stays outside."""
     content = [photograph.order for photograph in photographs if photograph.split != "test"]
     return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
@@ -111,13 +111,13 @@ class SyntheticSource:
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
 
-    def photographs(self) -> list[Photograph]:
+    def photographs(self) -> list[ImageRecord]:
         data = self.data
         what = (
             f"{synthetic.GENERATOR_VERSION},{data.seed},{data.crack_fraction},{data.hard_negatives},{data.difficulty}"
         )
         drawn = [
-            Photograph(
+            ImageRecord(
                 name=f"synthetic-{index:06d}",
                 crack=synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction),
                 digest=f"synthetic:{what}:{index:06d}",
@@ -126,13 +126,13 @@ class SyntheticSource:
         ]
         return checked(drawn, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
 
-    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+    def read(self, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         return self.draw(photograph, image_size).image
 
-    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_]:
+    def mask(self, photograph: ImageRecord, image_size: int) -> NDArray[np.bool_]:
         return self.draw(photograph, image_size).mask
 
-    def draw(self, photograph: Photograph, image_size: int) -> synthetic.Drawing:
+    def draw(self, photograph: ImageRecord, image_size: int) -> synthetic.Drawing:
         """The drawing with the mask of its crack."""
         return synthetic.draw(
             int(photograph.name.rpartition("-")[2]),
@@ -168,12 +168,12 @@ class _Files:
             found += [start + name for name in names]
         return sorted(found)
 
-    def with_digests(self, found: Sequence[Photograph]) -> list[Photograph]:
+    def with_digests(self, found: Sequence[ImageRecord]) -> list[ImageRecord]:
         start = (self.root.absolute() / "_").as_posix()[:-1]
         digests = file_digests([start + photograph.name for photograph in found], self.cache)
         return [photograph._replace(digest=digests[start + photograph.name]) for photograph in found]
 
-    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+    def read(self, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         try:
             content = (self.root / photograph.name).read_bytes()
         except OSError as error:
@@ -184,7 +184,7 @@ class _Files:
             raise BadImage("has been changed since the images were listed; give the same command again")
         return decode(io.BytesIO(content), image_size)
 
-    def mask_at(self, place: Path, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+    def mask_at(self, place: Path, photograph: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """The photograph's mask, called `place` with the ending of any image format; None where there is none."""
         path = next((p for ending in EXTENSIONS if (p := place.with_suffix(ending)).is_file()), None)
         if path is None:
@@ -211,11 +211,11 @@ class FolderSource(_Files):
                 )
             self.meaning[_plain(name)] = True
 
-    def photographs(self) -> list[Photograph]:
+    def photographs(self) -> list[ImageRecord]:
         folders = _folders(self.root)
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
         self.read_from, self.passed = [], [path for path in folders if path not in splits] if splits else []
-        found: list[Photograph] = []
+        found: list[ImageRecord] = []
         for folder, split in splits.items() if splits else {self.root: None}.items():
             found += self._read_classes(folder, split)
         if not splits:
@@ -231,7 +231,7 @@ class FolderSource(_Files):
             found = [photograph._replace(group=groups[normalize("NFC", photograph.name)]) for photograph in found]
         return checked(self.with_digests(found), f"data.root={self.data.root}")
 
-    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+    def mask(self, photograph: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         if self.data.masks is None:
             return None
         folder = self.root / Path(self.data.masks).expanduser()
@@ -239,7 +239,7 @@ class FolderSource(_Files):
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
         return self.mask_at(folder / photograph.name, photograph, image_size)
 
-    def _read_classes(self, folder: Path, split: str | None) -> Iterator[Photograph]:
+    def _read_classes(self, folder: Path, split: str | None) -> Iterator[ImageRecord]:
         folders = _folders(folder)
         classes = [path for path in folders if _plain(path.name) in self.meaning]
         self.read_from += classes
@@ -260,7 +260,7 @@ class FolderSource(_Files):
             if not images:
                 raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
             crack = self.meaning[_plain(path.name)]
-            yield from (Photograph(name, crack, "", split) for name in images)
+            yield from (ImageRecord(name, crack, "", split) for name in images)
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -270,7 +270,7 @@ class FolderSource(_Files):
         itself = [f"{path if path == self.root else path.relative_to(self.root).as_posix()} itself" for path in loose]
         return [*itself, *(path.relative_to(self.root).as_posix() for path in folders)]
 
-    def _with_inner_splits(self, found: list[Photograph]) -> list[Photograph]:
+    def _with_inner_splits(self, found: list[ImageRecord]) -> list[ImageRecord]:
         """The photographs with the splits that folders in the class folders say: all of them do, or none."""
         said = [SPLIT_FOLDERS.get(one.name.split("/")[1].lower()) for one in found]
         if None in said and any(said):
@@ -324,24 +324,24 @@ class ArticleSource(_Files):
 
     left_out = ()
 
-    def __init__(self, data: ArticleData, cache: Path) -> None:
+    def __init__(self, data: FilenameLabelsData, cache: Path) -> None:
         super().__init__(data.root, cache)
         self.data = data
 
-    def photographs(self) -> list[Photograph]:
-        found: list[Photograph] = []
+    def photographs(self) -> list[ImageRecord]:
+        found: list[ImageRecord] = []
         for split in ("train", "valid", "test"):
             folder = self.root / split / "images"
             if not folder.is_dir():
                 if split == "train":
-                    raise UserError(f"data.root={self.data.root}: {folder} is missing; data=article needs it")
+                    raise UserError(f"data.root={self.data.root}: {folder} is missing; data=filename_labels needs it")
                 continue
             for name in self.images(folder):
                 crack = self.data.negative_mark not in name.rpartition("/")[2]
-                found.append(Photograph(name, crack, "", split))
+                found.append(ImageRecord(name, crack, "", split))
         return checked(self.with_digests(found), f"data.root={self.data.root}")
 
-    def mask(self, photograph: Photograph, image_size: int) -> NDArray[np.bool_] | None:
+    def mask(self, photograph: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         if self.data.masks is None:
             return None
         split, _images, *inside = Path(photograph.name).parts
@@ -376,7 +376,7 @@ def is_image(name: str) -> bool:
     return bool(stem) and stem[0] != "." and f"{dot}{ending}".lower() in EXTENSIONS
 
 
-def checked(photographs: list[Photograph], where: str) -> list[Photograph]:
+def checked(photographs: list[ImageRecord], where: str) -> list[ImageRecord]:
     """The photographs in canonical order.
 
     Raises:

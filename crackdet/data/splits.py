@@ -12,19 +12,19 @@ import numpy as np
 
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
-from crackdet.data.sources import Photograph
+from crackdet.data.sources import ImageRecord
 
 SPLITS = ("train", "valid", "test")
 
 
-def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photograph]]:
+def split(photographs: Sequence[ImageRecord], data: Data) -> dict[str, list[ImageRecord]]:
     """Train, valid and test photographs, each in canonical order.
 
     Raises:
         UserError: where a split would lack one of the two classes.
     """
-    given: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
-    undecided: list[Photograph] = []
+    given: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
+    undecided: list[ImageRecord] = []
     for photograph in photographs:
         (undecided if photograph.split is None else given[photograph.split]).append(photograph)
     own_test = given.pop("test")  # outside the fingerprint, so it must not decide what is trained on
@@ -39,7 +39,7 @@ def split(photographs: Sequence[Photograph], data: Data) -> dict[str, list[Photo
     return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in splits.items()}
 
 
-def remarks(splits: Mapping[str, Sequence[Photograph]]) -> list[str]:
+def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
     """What is doubtful of splits, a sentence each: labels that disagree, and what two given ones have in common."""
     said = []
     everything = [photograph for name in SPLITS for photograph in splits[name]]
@@ -73,7 +73,7 @@ def no_split(name: str) -> UserError:
     )
 
 
-def check_classes(splits: Mapping[str, Sequence[Photograph]]) -> None:
+def check_classes(splits: Mapping[str, Sequence[ImageRecord]]) -> None:
     """There may be no test split; the others need both classes.
 
     Raises:
@@ -88,7 +88,7 @@ def check_classes(splits: Mapping[str, Sequence[Photograph]]) -> None:
                 )
 
 
-def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: Data) -> dict[str, list[Photograph]]:
+def _draw(photographs: Sequence[ImageRecord], fractions: dict[str, float], data: Data) -> dict[str, list[ImageRecord]]:
     """Groups in random order; one goes to a split while at least half of its images are still wanted there."""
     units = _units(photographs)
     totals = _by_class(photographs)
@@ -96,7 +96,7 @@ def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: 
         name: {crack: round(fraction * count) for crack, count in totals.items()}
         for name, fraction in fractions.items()
     }
-    result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    result: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
     order = np.random.default_rng([data.split_seed, 0]).permutation(len(units))
     for index in order:
         unit = units[index]
@@ -112,7 +112,7 @@ def _draw(photographs: Sequence[Photograph], fractions: dict[str, float], data: 
     return result
 
 
-def _units(photographs: Sequence[Photograph]) -> list[list[Photograph]]:
+def _units(photographs: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
     """What must stay together: copies, groups, and groups that share a copy."""
     parents: dict[str, str] = {}
 
@@ -125,13 +125,13 @@ def _units(photographs: Sequence[Photograph]) -> list[list[Photograph]]:
     for photograph in photographs:
         if photograph.group:
             parents[root(photograph.digest)] = root(f"group {photograph.group}")
-    units: dict[str, list[Photograph]] = defaultdict(list)
+    units: dict[str, list[ImageRecord]] = defaultdict(list)
     for photograph in photographs:
         units[root(photograph.digest)].append(photograph)
     return list(units.values())
 
 
-def _subset(given: dict[str, list[Photograph]], max_images: int, data: Data) -> dict[str, list[Photograph]]:
+def _subset(given: dict[str, list[ImageRecord]], max_images: int, data: Data) -> dict[str, list[ImageRecord]]:
     """So many images in all, with the proportions of splits and classes; a larger subset holds the smaller."""
     cells = {
         (name, crack): [photograph for photograph in members if photograph.crack is crack]
@@ -142,12 +142,12 @@ def _subset(given: dict[str, list[Photograph]], max_images: int, data: Data) -> 
     # largest remainders would take an image away here and there as max_images grows.
     places = [(place / len(members), cell) for cell, members in cells.items() for place in range(len(members))]
     quota = Counter(cell for _, cell in sorted(places, key=lambda place: place[0])[:max_images])
-    result: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    result: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
     for number, ((name, crack), members) in enumerate(cells.items()):
         order = np.random.default_rng([data.split_seed, 1, number]).permutation(len(members))
         result[name] += [members[i] for i in order[: quota[name, crack]]]
     return result
 
 
-def _by_class(photographs: Sequence[Photograph]) -> dict[bool, int]:
+def _by_class(photographs: Sequence[ImageRecord]) -> dict[bool, int]:
     return {crack: sum(photograph.crack is crack for photograph in photographs) for crack in (False, True)}

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import RunFailed
-from crackdet.data.dataset import ImageSet
-from crackdet.data.decode import BadImage, decoders, end_with_parent
-from crackdet.data.sources import Photograph, Source
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.decode import BadImage, exit_with_parent, num_decoders
+from crackdet.data.sources import ImageRecord, Source
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ _died: set[int] = set()  # numbers of processes that could not be had, or were k
 Pixels = NDArray[np.uint8]  # (N, S, S, 3)
 
 
-def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: int | None) -> Iterator[Pixels]:
+def stream(images: ImageDataset, batches: Sequence[NDArray[np.int64]], num_workers: int | None) -> Iterator[Pixels]:
     """The pixels of each batch, in order; decoded by threads, or where there are many cores by processes.
 
     Raises:
         RunFailed: where an image can no longer be read.
     """
-    number = decoders(num_workers)
+    number = num_decoders(num_workers)
     if number <= MOST_THREADS or len(batches) < number or number in _died:
         yield from _by_threads(images, batches, number)
         return
@@ -53,7 +53,7 @@ def stream(images: ImageSet, batches: Sequence[NDArray[np.int64]], num_workers: 
         yield from _by_threads(images, batches[done:], number)
 
 
-def _by_threads(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
+def _by_threads(images: ImageDataset, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
     """Pillow frees Python's lock as it decodes, so that a few processes would only add their start and copies."""
     source, size = images.pixels.source, images.pixels.image_size
     pending: deque[list[Future[Pixels]]] = deque()
@@ -66,7 +66,7 @@ def _by_threads(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: 
             yield np.concatenate([future.result() for future in pending.popleft()])
 
 
-def _by_processes(images: ImageSet, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
+def _by_processes(images: ImageDataset, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
     """Pixels come through a file in memory: through the pool's own pipe they would come at half the rate."""
     source, size = images.pixels.source, images.pixels.image_size
     image_bytes, largest = size * size * 3, max(map(len, batches))
@@ -140,11 +140,16 @@ def _serve() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    end_with_parent()
+    exit_with_parent()
 
 
 def _write(
-    path: str, identity: tuple[int, int], place: int, source: Source, image_size: int, photographs: Sequence[Photograph]
+    path: str,
+    identity: tuple[int, int],
+    place: int,
+    source: Source,
+    image_size: int,
+    photographs: Sequence[ImageRecord],
 ) -> None:
     pixels = _read(source, image_size, photographs)
     with Path(path).open("r+b") as file:
@@ -153,7 +158,7 @@ def _write(
             file.write(pixels.data)
 
 
-def _read(source: Source, image_size: int, photographs: Sequence[Photograph]) -> Pixels:
+def _read(source: Source, image_size: int, photographs: Sequence[ImageRecord]) -> Pixels:
     pixels = []
     for photograph in photographs:
         try:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from crackdet.analysis.test_split import Tested, record, recorded
+from crackdet.analysis.test_split import TestResult, read_test_result, write_test_result
 from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, SyntheticData
-from crackdet.core.console import harmless
+from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
-from crackdet.data.dataset import ImageSet, image_digest, load_splits
-from crackdet.data.sources import Photograph, open_source
+from crackdet.data.dataset import ImageDataset, image_digest, load_splits
+from crackdet.data.sources import ImageRecord, open_source
 from crackdet.data.splits import SPLITS, no_split, split
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, measure
@@ -31,7 +31,7 @@ OWN_CODE = "_target_"  # among the settings of a network that is somebody's own:
 
 
 @dataclass(frozen=True)
-class ImageChoice:
+class EvalSet:
     """Images to be judged on: what makes them of a run's own data, or a data source of its own (`data=...`)."""
 
     name: str
@@ -39,7 +39,7 @@ class ImageChoice:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """A run on a test set."""
 
     run: str
@@ -52,7 +52,7 @@ class Judgement:
 
     def __str__(self) -> str:
         values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(self.metrics).items())
-        return f"{self.run} on {self.images} images ({harmless(self.tested_on)}), {self.split} split: {values}"
+        return f"{self.run} on {self.images} images ({sanitize(self.tested_on)}), {self.split} split: {values}"
 
     def row(self) -> dict[str, Any]:
         """Plain values, as they are written."""
@@ -60,7 +60,7 @@ class Judgement:
         return {**values, **asdict(self.metrics)}
 
 
-def parse_choice(text: str) -> ImageChoice:
+def parse_choice(text: str) -> EvalSet:
     """`own`, overrides as for train.py, or `NAME: OVERRIDES`.
 
     Raises:
@@ -71,7 +71,7 @@ def parse_choice(text: str) -> ImageChoice:
     overrides = [] if rest.strip() == "own" else shlex.split(rest)
     check_overrides(overrides)
     own = [override for override in overrides if not override.startswith("runtime.")]
-    return ImageChoice(name or " ".join(own) or "own", overrides)
+    return EvalSet(name or " ".join(own) or "own", overrides)
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
             )
 
 
-def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str = "auto") -> Judgement:
+def evaluate(run: LoadedRun, choice: EvalSet, part: str = "valid", device: str = "auto") -> Evaluation:
     """The measures of a run's published weights on a split of a test set, or on `all` of them.
 
     Raises:
@@ -98,21 +98,21 @@ def judge(run: LoadedRun, choice: ImageChoice, part: str = "valid", device: str 
         logits = predict(classifier.model, images, classifier.batch_size, classifier.number_format, workers)
     metrics = measure(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
     with_them = _trained_with(config, images)
-    return Judgement(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
+    return Evaluation(run.id, describe_data(config), choice.name, part, len(images), with_them, metrics)
 
 
-def evaluate_test(run: Run, trust: bool = False) -> Tested:
+def evaluate_test(run: Run, trust: bool = False) -> TestResult:
     """A run on its own test split: as recorded, or evaluated and recorded now, where the split is another since.
 
     Raises:
         UserError: where the run has no weights, or the data no test split.
     """
-    found = recorded(run)
+    found = read_test_result(run)
     photographs = None if OWN_CODE in run.config.get("model", {}) and not trust else _test_photographs(run)
     if found and (found.photographs in (None, photographs) or photographs is None):
         return found
-    judged = judge(LoadedRun(run, trust), parse_choice("own"), "test")
-    return record(run, judged.metrics.accuracy, judged.images, photographs)
+    judged = evaluate(LoadedRun(run, trust), parse_choice("own"), "test")
+    return write_test_result(run, judged.metrics.accuracy, judged.images, photographs)
 
 
 def _test_photographs(run: Run) -> str | None:
@@ -147,7 +147,7 @@ def describe_data(config: Config) -> str:
     return "drawn" if isinstance(data, SyntheticData) else Path(data.root).name  # type: ignore[attr-defined]
 
 
-def _part(splits: dict[str, ImageSet], part: str) -> ImageSet:
+def _part(splits: dict[str, ImageDataset], part: str) -> ImageDataset:
     names = SPLITS if part == ALL else (part,)
     photographs = [photograph for name in names for photograph in splits[name].photographs]
     if not photographs:
@@ -155,13 +155,13 @@ def _part(splits: dict[str, ImageSet], part: str) -> ImageSet:
     return replace(splits["train"], photographs=photographs)
 
 
-def _trained_with(config: Config, images: ImageSet) -> int:
+def _trained_with(config: Config, images: ImageDataset) -> int:
     """How many of the images the run was trained with; none where its photographs are not there to be compared."""
     known = {photograph.digest for photograph in _listed(config, "train")}
     return sum(photograph.digest in known for photograph in images.photographs)
 
 
-def _listed(config: Config, part: str) -> list[Photograph]:
+def _listed(config: Config, part: str) -> list[ImageRecord]:
     """The photographs of a split of the run's own data, not decoded; none where they are not there."""
     try:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())

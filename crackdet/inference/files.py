@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import replacing
+from crackdet.core.files import atomic_write
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources import images_below, is_image
 
@@ -86,7 +86,7 @@ def row_writer(output: Path | None, kind: RowFormat, columns: Sequence[str]) -> 
         sys.stdout.flush()
         return
     with (
-        replacing(output) as temporary,
+        atomic_write(output) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield _writer(file, kind, columns)

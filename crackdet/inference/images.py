@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.data.decode import BadImage, open_rgb, squashed
+from crackdet.data.decode import BadImage, open_rgb, resize_square
 
 Item = TypeVar("Item")
 
@@ -31,7 +31,7 @@ def to_pixels(picture: object, image_size: int) -> NDArray[np.uint8]:
         picture = Path(picture)
     elif not isinstance(picture, Image.Image):
         picture = _from_array(picture)
-    return squashed(open_rgb(picture), image_size)
+    return resize_square(open_rgb(picture), image_size)
 
 
 def each(pictures: object) -> Iterable[object]:

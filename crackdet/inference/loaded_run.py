@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from crackdet.inference.predictor import Predictor
-    from crackdet.models.factory import Classifier
+    from crackdet.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LoadedRun:
         from crackdet.training.device import find_device
 
         where = find_device(str(device), "device=")
-        model = factory.restore(self.config, self.run.check_weights())
+        model = factory.load_trained(self.config, self.run.check_weights())
         return model.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
@@ -147,12 +147,12 @@ class LoadedRun:
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> LoadedRun:
     """As `crackdet.load_run`."""
-    from crackdet.analysis.ranking import pick
+    from crackdet.analysis.ranking import resolve_run
 
     root = Path(store)
     if not root.is_dir():
         raise UserError(f"store {root}: there is no such folder; train.py makes it (runtime.store)")
-    return LoadedRun(pick(name, RunStore(root)), trust)
+    return LoadedRun(resolve_run(name, RunStore(root)), trust)
 
 
 def check_finished(run: Run) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from crackdet.inference.regions import Region
-from crackdet.inference.scanning import Heat
+from crackdet.inference.scanning import Heatmap
 
 SIDE = 2000  # pixels: the overlay's longer side at most
 STRENGTH = 0.6  # opacity at probability 1
@@ -15,7 +15,7 @@ COLOURS = ((255, 230, 80), (255, 140, 0), (214, 0, 60))  # at probability 0, 0.5
 BOX = (0, 200, 255)
 
 
-def draw_overlay(photograph: Image.Image, heat: Heat, regions: Sequence[Region], caption: str) -> Image.Image:
+def draw_overlay(photograph: Image.Image, heat: Heatmap, regions: Sequence[Region], caption: str) -> Image.Image:
     """The photograph, made smaller where it is large, with everything that was found."""
     scale = min(1.0, SIDE / max(photograph.size))
     width, height = (max(1, round(side * scale)) for side in photograph.size)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from crackdet.core.console import bar, harmless
+from crackdet.core.console import bar, sanitize
 from crackdet.data.decode import BadImage
 from crackdet.inference.files import RowFormat, row_writer
 from crackdet.inference.predictor import Predictor
@@ -31,7 +31,7 @@ class Outcome:
         )
         if self.bad:
             text += f"; {len(self.bad)} could not be read:"
-        return "\n".join([text, *(f"  {harmless(path)}: {harmless(reason)}" for path, reason in self.bad.items())])
+        return "\n".join([text, *(f"  {sanitize(path)}: {sanitize(reason)}" for path, reason in self.bad.items())])
 
 
 def predict_files(

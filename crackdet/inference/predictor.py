@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crackdet.data.batches import move, to_input
+from crackdet.data.batches import to_device, to_input
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import Item, read_ahead, to_pixels
-from crackdet.models.factory import Classifier
+from crackdet.models.classifier import Classifier
 from crackdet.training.device import autocast, deterministic
 
 TOGETHER = 16  # batches for which weights are converted to the number format once
@@ -31,7 +31,7 @@ class Predictor:
         found = [torch.empty(0)]
         with deterministic(), autocast(self.number_format, device):
             for pixels in batches:
-                found.append(self.model(to_input(move(torch.from_numpy(pixels), device))).float().cpu())
+                found.append(self.model(to_input(to_device(torch.from_numpy(pixels), device))).float().cpu())
         return torch.cat(found).numpy()
 
     def each(self, items: Iterable[Item]) -> Iterator[tuple[Item, float | BadImage]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crackdet.inference.scanning import Heat
+from crackdet.inference.scanning import Heatmap
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Region:
     score: float  # the highest probability in it
 
 
-def find_regions(heat: Heat, threshold: float) -> list[Region]:
+def find_regions(heat: Heatmap, threshold: float) -> list[Region]:
     """The regions above the threshold, the surest first."""
     from scipy import ndimage
 

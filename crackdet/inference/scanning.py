@@ -15,7 +15,7 @@ from PIL import Image
 from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
-from crackdet.data.decode import BadImage, squashed
+from crackdet.data.decode import BadImage, resize_square
 from crackdet.data.sources import open_source
 from crackdet.inference.images import read_ahead
 from crackdet.inference.predictor import Predictor
@@ -39,7 +39,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Heat:
+class Heatmap:
     """Probabilities of a crack over a photograph: in each cell the mean of all tiles that lie over its middle.
 
     Cells are as large as the step from one tile to the next, and even: the edges of tiles would cut slivers.
@@ -92,7 +92,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
     return Tile(width, height, "as the photographs of its training")
 
 
-def scan(predictor: Predictor, photograph: Image.Image, tile: Tile, overlap: float) -> Heat:
+def scan(predictor: Predictor, photograph: Image.Image, tile: Tile, overlap: float) -> Heatmap:
     """The probabilities over an RGB photograph; neighbouring tiles share `overlap` of their sides, at least.
 
     Memory does not grow with the number of tiles: they are cut, resized and judged batch after batch.
@@ -111,7 +111,7 @@ def scan(predictor: Predictor, photograph: Image.Image, tile: Tile, overlap: flo
     with bar("scanning", len(boxes), told=True) as progress:
 
         def batches() -> Iterator[NDArray[np.uint8]]:
-            cut = read_ahead(boxes, predictor.batch_size, lambda box: squashed(photograph.crop(box), size))
+            cut = read_ahead(boxes, predictor.batch_size, lambda box: resize_square(photograph.crop(box), size))
             for batch in cut:
                 yield np.stack([pixels for _, pixels in batch if not isinstance(pixels, BadImage)])
                 progress.advance(len(batch))
@@ -128,12 +128,12 @@ def places(length: int, tile: int, overlap: float) -> list[int]:
 
 def _averaged(
     size: tuple[int, int], lefts: list[int], tops: list[int], tile: Tile, values: NDArray[np.float64], seconds: float
-) -> Heat:
+) -> Heatmap:
     width, height = size
     x_edges, y_edges = _even(width, lefts), _even(height, tops)
     over_x, over_y = _lie_over(x_edges, lefts, tile.width), _lie_over(y_edges, tops, tile.height)
     total = over_y @ values.reshape(len(tops), len(lefts)) @ over_x.T
-    return Heat(x_edges, y_edges, total / np.outer(over_y.sum(1), over_x.sum(1)), len(values), seconds)
+    return Heatmap(x_edges, y_edges, total / np.outer(over_y.sum(1), over_x.sum(1)), len(values), seconds)
 
 
 def _even(length: int, starts: list[int]) -> NDArray[np.int64]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
+from crackdet.models.classifier import Classifier
 from crackdet.models.custom import CustomFeatures
-from crackdet.models.factory import Classifier
 
 FEWEST_CELLS = 4  # on a side of a map: less than that points nowhere
 
@@ -48,7 +48,7 @@ def last_layer(model: Classifier) -> Layer:
     """
     size = model.image_size
     stages = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
-    maps = record(model, stages, torch.zeros(1, 3, size, size, device=next(model.parameters()).device), turn=False)
+    maps = capture(model, stages, torch.zeros(1, 3, size, size, device=next(model.parameters()).device), turn=False)
     for stage in reversed(stages):
         if stage.name in maps and min(maps[stage.name].shape[2:]) >= FEWEST_CELLS:
             return stage
@@ -59,7 +59,7 @@ def last_layer(model: Classifier) -> Layer:
 
 
 @torch.no_grad()
-def record(model: Classifier, layers: Sequence[Layer], images: Tensor, turn: bool = True) -> dict[str, Tensor]:
+def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, turn: bool = True) -> dict[str, Tensor]:
     """The maps (N, C, H, W) of each layer, by its name, for images (N, 3, S, S) in [0, 1].
 
     Maps with channels last, as Swin has them, are turned, or left out. Hooks are used rather than tracing, which a

@@ -13,14 +13,14 @@ from torch import Tensor
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.core.files import read_csv
-from crackdet.data.dataset import ImageSet, load_splits
+from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import Photograph
+from crackdet.data.sources import ImageRecord
 from crackdet.data.splits import no_split
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inference.images import to_pixels
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.models.factory import Classifier
+from crackdet.models.classifier import Classifier
 from crackdet.store.run_store import Run
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Subject:
+class LoadedNetwork:
     """A run's network, on its device and in evaluation mode."""
 
     run: Run
@@ -63,17 +63,17 @@ class Subject:
         return [float(p) for p in torch.cat(parts)] if parts else []
 
 
-def open_subject(loaded: LoadedRun, device: str = "auto") -> Subject:
+def open_subject(loaded: LoadedRun, device: str = "auto") -> LoadedNetwork:
     """The network of a finished run with its published weights, on a device of this machine.
 
     Raises:
         UserError: where the run is not finished, its weights are gone, its class was not vouched for, or there is no
             such device.
     """
-    return Subject(loaded.run, loaded.config, loaded.model(device))
+    return LoadedNetwork(loaded.run, loaded.config, loaded.model(device))
 
 
-def load_split(subject: Subject, split: str, elsewhere: Config | None = None) -> ImageSet:
+def load_split(subject: LoadedNetwork, split: str, elsewhere: Config | None = None) -> ImageDataset:
     """A split of the run's own data, or of that of another configuration, at the size the network takes.
 
     Raises:
@@ -86,12 +86,12 @@ def load_split(subject: Subject, split: str, elsewhere: Config | None = None) ->
     return images
 
 
-def pictures_of(images: ImageSet, photographs: Sequence[Photograph]) -> list[Picture]:
+def pictures_of(images: ImageDataset, photographs: Sequence[ImageRecord]) -> list[Picture]:
     """Photographs of a set, with their masks where the source has them."""
     return [Picture(p.name, images.pixels.read(p), p.crack, mask_of(images, p)) for p in photographs]
 
 
-def mask_of(images: ImageSet, photograph: Photograph) -> NDArray[np.bool_] | None:
+def mask_of(images: ImageDataset, photograph: ImageRecord) -> NDArray[np.bool_] | None:
     """Where the crack is, (S, S), if the source knows.
 
     A mask without any crack pixel says nothing of where a crack is, so a cracked photograph has none then.
@@ -105,7 +105,7 @@ def settings_among(words: Sequence[str]) -> list[str]:
     return [word for word in words if "=" in word and not Path(word).is_file()]
 
 
-def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Picture], list[Picture]]:
+def choose_pictures(subject: LoadedNetwork, words: Sequence[str]) -> tuple[list[Picture], list[Picture]]:
     """The pictures that a user asks for, and those to measure the maps on.
 
     Words are files, names of validation images, or settings of the run's data; without an image those that say
@@ -118,7 +118,7 @@ def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Pictur
     names = [word for word in words if word not in settings]
     files = [name for name in names if Path(name).is_file()]
     check_overrides(settings)
-    images: ImageSet | None = None
+    images: ImageDataset | None = None
     try:
         images = load_split(subject, "valid", other_data(subject.run, settings) if settings else None)
     except UserError as error:
@@ -133,7 +133,7 @@ def choose_pictures(subject: Subject, words: Sequence[str]) -> tuple[list[Pictur
     return pictures or pictures_of(images, telling(subject.run, images)), measured_on
 
 
-def _picture(subject: Subject, name: str, images: ImageSet | None) -> Picture:
+def _picture(subject: LoadedNetwork, name: str, images: ImageDataset | None) -> Picture:
     photographs = {photograph.name: photograph for photograph in images.photographs} if images else {}
     if images is not None and name in photographs:
         return pictures_of(images, [photographs[name]])[0]
@@ -145,14 +145,14 @@ def _picture(subject: Subject, name: str, images: ImageSet | None) -> Picture:
         raise UserError(f"{name}: cannot be read ({error})") from None
 
 
-def evenly(items: Sequence[Photograph], number: int) -> list[Photograph]:
+def evenly(items: Sequence[ImageRecord], number: int) -> list[ImageRecord]:
     """So many of the items, evenly spaced."""
     if len(items) <= number:
         return list(items)
     return [items[i * len(items) // number] for i in range(number)]
 
 
-def telling(run: Run, images: ImageSet) -> list[Photograph]:
+def telling(run: Run, images: ImageDataset) -> list[ImageRecord]:
     """Validation images that say most about a run: a crack and a surface it is sure of, and its worst mistakes.
 
     Where it makes none, those it is least sure of.

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from crackdet.inspection.layers import Layer, record
-from crackdet.inspection.loaded_network import Picture, Subject
+from crackdet.inspection.layers import Layer, capture
+from crackdet.inspection.loaded_network import LoadedNetwork, Picture
 from crackdet.metrics.torch_metrics import roc_auc
 
 CELLS = 50_000  # of each map, drawn from all images: more change the third decimal
@@ -57,7 +57,7 @@ class MapStatistics:
         return np.asarray(np.clip((values - self.usual[number]) / (reach or 1.0), 0.0, 1.0), dtype=np.float32)
 
 
-def measure_maps(subject: Subject, layers: Sequence[Layer], pictures: Sequence[Picture]) -> list[MapStatistics]:
+def measure_maps(subject: LoadedNetwork, layers: Sequence[Layer], pictures: Sequence[Picture]) -> list[MapStatistics]:
     """The statistics of each layer over the pictures."""
     masked = any(p.mask is not None and p.mask.any() for p in pictures)
     kinds = {p.crack for p in pictures} - {None}
@@ -67,7 +67,7 @@ def measure_maps(subject: Subject, layers: Sequence[Layer], pictures: Sequence[P
     samples: dict[str, list[_Sample]] = {layer.name: [] for layer in layers}
     shares: dict[tuple[int, ...], float] = {}  # of the cells on cracks, the same in all batches
     for batch in _batches(pictures):
-        for name, maps in record(subject.model, layers, subject.tensor(batch)).items():
+        for name, maps in capture(subject.model, layers, subject.tensor(batch)).items():
             grid = tuple(maps.shape[2:])
             if grid not in shares:
                 shares[grid] = min(1.0, CELLS / max(1, int(_on_crack(pictures, grid).sum())))

@@ -23,12 +23,12 @@ from torch.nn.functional import max_pool2d
 
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
-from crackdet.data.dataset import ImageSet, image_digest
-from crackdet.data.sources import Photograph
+from crackdet.data.dataset import ImageDataset, image_digest
+from crackdet.data.sources import ImageRecord
 from crackdet.inference.evaluation import check_overrides, other_data
-from crackdet.inspection.loaded_network import Picture, Subject, evenly, load_split, mask_of
+from crackdet.inspection.loaded_network import LoadedNetwork, Picture, evenly, load_split, mask_of
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
-from crackdet.store.pointing import pointing_numbers, write_pointing
+from crackdet.store.pointing import read_pointing, write_pointing
 from crackdet.training.device import deterministic
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Shares:
+class PointingScores:
     """Means over images, each 0 to 1."""
 
     pointing: float  # images whose strongest point is a hit
@@ -51,13 +51,13 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Game:
+class PointingResult:
     """What the pointing game gave."""
 
     cracks: int  # images with a crack and a mask: the others take no part
     tolerance: int  # pixels
-    by_method: dict[str, Shares]
-    chance: Shares  # of a random point, and of a random order
+    by_method: dict[str, PointingScores]
+    chance: PointingScores  # of a random point, and of a random order
     blank: float  # images whose mean colour alone is called a crack
     luck: Sequence[float]  # probability of at least 0, 1, 2 ... hits by a random point in each image
 
@@ -77,7 +77,7 @@ class Game:
         }
 
 
-def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> list[str]:
+def point(subject: LoadedNetwork, overrides: Sequence[str], split: str, most: int) -> list[str]:
     """Plays the pointing game on at most so many cracks of a split, and says what came of it.
 
     On validation images of the run itself the numbers are left with the run, for summaries.
@@ -113,7 +113,7 @@ def point(subject: Subject, overrides: Sequence[str], split: str, most: int) -> 
     return lines
 
 
-def _with_masks(images: ImageSet, cracks: Sequence[Photograph], most: int) -> list[Picture]:
+def _with_masks(images: ImageDataset, cracks: Sequence[ImageRecord], most: int) -> list[Picture]:
     """At most so many that have a mask, evenly spaced where all have one."""
     first = evenly(cracks, most)
     others = sorted(set(cracks) - set(first), key=lambda photograph: photograph.digest)  # neighbours may be alike
@@ -126,9 +126,9 @@ def _with_masks(images: ImageSet, cracks: Sequence[Photograph], most: int) -> li
     return found
 
 
-def _recorded(subject: Subject, game: Game, is_sample: bool) -> list[str]:
+def _recorded(subject: LoadedNetwork, game: PointingResult, is_sample: bool) -> list[str]:
     """Leaves the game with its run, unless it is a sample and one of more images is there; what is to be said of it."""
-    known = pointing_numbers(subject.run).get("pointing_images", 0)
+    known = read_pointing(subject.run).get("pointing_images", 0)
     if is_sample and known > game.cracks:
         return [f"the run keeps what {known:.0f} images have given"]
     try:
@@ -138,12 +138,12 @@ def _recorded(subject: Subject, game: Game, is_sample: bool) -> list[str]:
     return []
 
 
-def _shares(shares: Shares) -> str:
+def _shares(shares: PointingScores) -> str:
     return f"pointing {shares.pointing:.3f}, overlap {shares.overlap:.3f}"
 
 
 @deterministic()
-def play(subject: Subject, pictures: Sequence[Picture]) -> Game:
+def play(subject: LoadedNetwork, pictures: Sequence[Picture]) -> PointingResult:
     """The pointing game over the pictures that have a crack and its mask.
 
     Raises:
@@ -170,14 +170,16 @@ def play(subject: Subject, pictures: Sequence[Picture]) -> Game:
                     played[name].append((hits(saliency, targets[place]), overlap(saliency, masks[place])))
             progress.advance(len(images))
     by_chance = np.array([target.mean() for target in targets])
-    return Game(
+    return PointingResult(
         len(pictures),
         reach,
         {
-            name: Shares(float(np.mean([hit for hit, _ in pairs])), float(np.mean([share for _, share in pairs])))
+            name: PointingScores(
+                float(np.mean([hit for hit, _ in pairs])), float(np.mean([share for _, share in pairs]))
+            )
             for name, pairs in played.items()
         },
-        Shares(float(by_chance.mean()), float(np.mean([mask.mean() for mask in masks]))),
+        PointingScores(float(by_chance.mean()), float(np.mean([mask.mean() for mask in masks]))),
         blank / len(pictures),
         luck(by_chance.tolist()),
     )
@@ -192,7 +194,7 @@ def luck(chances: Sequence[float]) -> list[float]:
 
 
 @torch.no_grad()
-def blank_cracks(subject: Subject, images: Tensor) -> int:
+def blank_cracks(subject: LoadedNetwork, images: Tensor) -> int:
     """How many of the images (N, 3, S, S) are called a crack when nothing is left of them but their mean colour."""
     return int((subject.model(mean_colour(images)) > 0).sum())
 

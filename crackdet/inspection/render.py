@@ -11,15 +11,15 @@ from PIL import Image
 
 from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
-from crackdet.core.files import replacing
+from crackdet.core.files import atomic_write
 from crackdet.inspection.drawing import TILE, grid, outlined, overlay, photograph, pointed
-from crackdet.inspection.layers import Layer, layers_of, record
-from crackdet.inspection.loaded_network import Picture, Subject
+from crackdet.inspection.layers import Layer, capture, layers_of
+from crackdet.inspection.loaded_network import LoadedNetwork, Picture
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
 from crackdet.inspection.page import PictureReport, Report, StageReport, Tile, write_page
 from crackdet.inspection.pointing import tolerance, widened
 from crackdet.inspection.saliency import METHODS, TITLES, strongest_point
-from crackdet.store.pointing import pointing_numbers
+from crackdet.store.pointing import read_pointing
 from crackdet.training.device import deterministic
 
 COLUMNS = 6
@@ -62,7 +62,7 @@ class MapName:
 
 @deterministic()
 def draw_map(
-    subject: Subject, name: str, pictures: Sequence[Picture], measured_on: Sequence[Picture], output: Path
+    subject: LoadedNetwork, name: str, pictures: Sequence[Picture], measured_on: Sequence[Picture], output: Path
 ) -> tuple[Path, str]:
     """One map over each picture, beside the photograph: a PNG file, and what is known of the map.
 
@@ -76,7 +76,7 @@ def draw_map(
     what = f"{name}: {_score(statistics, wanted.number)}"
     tiles = []
     for picture in pictures:
-        maps = record(subject.model, [layer], subject.tensor([picture]))[layer.name]
+        maps = capture(subject.model, [layer], subject.tensor([picture]))[layer.name]
         values = maps[0, wanted.number].float().cpu().numpy()
         intensity = statistics.intensity(values, wanted.number)
         tiles.append((Path(picture.name).name, _with_mask(photograph(picture.pixels, ALONE), picture)))
@@ -87,8 +87,8 @@ def draw_map(
 
 
 @deterministic()
-def look(
-    subject: Subject,
+def render(
+    subject: LoadedNetwork,
     pictures: Sequence[Picture],
     measured_on: Sequence[Picture],
     output: Path,
@@ -108,7 +108,7 @@ def look(
         stem = f"{number}-{Path(picture.name).stem}"
         saliency = _saliency(subject, picture, notes)
         _save(grid([(tile.caption, tile.image) for tile in saliency], 3, picture.name), output / f"{stem}-saliency.png")
-        maps = record(subject.model, layers, subject.tensor([picture]))
+        maps = capture(subject.model, layers, subject.tensor([picture]))
         shown = {}
         for found in statistics:
             values = maps[found.layer.name][0].float().cpu().numpy()
@@ -148,7 +148,7 @@ def _tiles(
     ]
 
 
-def _saliency(subject: Subject, picture: Picture, notes: list[str]) -> list[Tile]:
+def _saliency(subject: LoadedNetwork, picture: Picture, notes: list[str]) -> list[Tile]:
     """The photograph, and over it where the evidence for a crack lies."""
     tiles = [Tile(_with_mask(photograph(picture.pixels, TILE), picture), "photograph")]
     size = picture.pixels.shape[0]
@@ -204,7 +204,7 @@ def _verdict(picture: Picture, chance: float) -> str:
     return f"{'With' if picture.crack else 'Without'} a crack. {said} That is {right}."
 
 
-def _settings(subject: Subject) -> str:
+def _settings(subject: LoadedNetwork) -> str:
     result = subject.run.result or {}
     model = {k: v for k, v in flatten(subject.run.config.get("model", {})).items() if v}
     data = subject.config.data
@@ -214,9 +214,9 @@ def _settings(subject: Subject) -> str:
     )
 
 
-def _notes(subject: Subject) -> list[str]:
+def _notes(subject: LoadedNetwork) -> list[str]:
     """What the pointing game has said of the run."""
-    numbers = pointing_numbers(subject.run)
+    numbers = read_pointing(subject.run)
     if "pointing" not in numbers:
         return []
     return [
@@ -228,5 +228,5 @@ def _notes(subject: Subject) -> list[str]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         image.save(temporary, "PNG", optimize=True)

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from crackdet.inspection.layers import last_layer
-from crackdet.models.factory import Classifier
+from crackdet.models.classifier import Classifier
 
 STEPS = 32  # of the path from the baseline: the attributions then add up to the logit's change within a few percent
 BLUR = 0.015  # of a side: single pixels of a gradient are noise

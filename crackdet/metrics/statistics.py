@@ -76,7 +76,7 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     return p_values
 
 
-def independence(hits: int, called: int, cracks: int, number: int) -> float:
+def fisher_exact(hits: int, called: int, cracks: int, number: int) -> float:
     """The p-value of so many cracks or more among the images called cracks, if calls had nothing to do with cracks.
 
     Of `number` images `called` are called cracks and `cracks` are; `hits` are both (Fisher's exact test, one-sided:
@@ -93,7 +93,7 @@ def independence(hits: int, called: int, cracks: int, number: int) -> float:
     return float(min(np.exp(likely).sum(), 1.0))
 
 
-class Gap(NamedTuple):
+class Difference(NamedTuple):
     """By how much one network is behind another, judged on the same images."""
 
     value: float  # difference of the metric
@@ -102,12 +102,12 @@ class Gap(NamedTuple):
     high: float
 
 
-def negligible(gap: Gap | None) -> bool:
+def negligible(gap: Difference | None) -> bool:
     """Whether a network so far behind may be taken where it is cheaper, also where that was not measured."""
     return gap is None or not (behind(gap) or gap.high > VAGUE)
 
 
-def behind(gap: Gap) -> bool:
+def behind(gap: Difference) -> bool:
     """Whether a network did worse by more than one standard error.
 
     Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3.
@@ -115,7 +115,7 @@ def behind(gap: Gap) -> bool:
     return gap.value > max(gap.error, SMALL)
 
 
-def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Gap]:
+def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Difference]:
     """By how much each second network's share of so many images is behind the first's.
 
     From the images that only one of the two gets right, with two more shared out among the four cells: without, the
@@ -126,14 +126,14 @@ def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> l
     error = np.sqrt(apart + 1 - lost * centre) / (number + 2)
     reach = special.ndtri((1 + LEVEL) / 2) * error
     columns = (lost / max(number, 1), error, centre - reach, centre + reach)
-    return list(map(Gap, *(column.tolist() for column in columns)))
+    return list(map(Difference, *(column.tolist() for column in columns)))
 
 
-def gap(difference: float, variance: float, freedom: float) -> Gap:
+def gap(difference: float, variance: float, freedom: float) -> Difference:
     """The same of a difference whose variance was estimated with so many degrees of freedom, by Student's t."""
     error = float(np.sqrt(variance))
     reach = float(special.stdtrit(max(freedom, 1), (1 + LEVEL) / 2)) * error
-    return Gap(difference, error, difference - reach, difference + reach)
+    return Difference(difference, error, difference - reach, difference + reach)
 
 
 def student(difference: float, variance: float, freedom: float) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
 
-UNKNOWN_LICENCE = "not known: of the file that training started from"
+UNKNOWN_LICENSE = "not known: of the file that training started from"
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class InitialWeights:
     std: list[float] | None = None
 
 
-class Family(Protocol):
+class Architecture(Protocol):
     """A network as published, and the feature extractor it becomes."""
 
-    def whole(self) -> nn.Module:
+    def full_model(self) -> nn.Module:
         """The network with random weights, as its published weights know it."""
 
     def features(self, whole: nn.Module) -> nn.Module:
@@ -41,11 +41,11 @@ class Family(Protocol):
     def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
         """Weights that the user has as a file, with the normalisation where the file is known."""
 
-    def licence(self, weights: str) -> str:
+    def license(self, weights: str) -> str:
         """What is known of the licence of weights, given by their published name or as sha256:DIGEST."""
 
 
-class OwnFamily:
+class PlainArchitecture:
     """What networks have in common that are their own feature extractor and have no published weights."""
 
     name = ""
@@ -65,8 +65,8 @@ class OwnFamily:
     def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
         return InitialWeights(state)
 
-    def licence(self, weights: str) -> str:
-        return UNKNOWN_LICENCE
+    def license(self, weights: str) -> str:
+        return UNKNOWN_LICENSE
 
     def _none(self, weights: str) -> str:
         return (

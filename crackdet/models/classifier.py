@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
-from crackdet.models.flops import Shapes
-from crackdet.models.linear import WideLinear
+from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.linear import ChunkedLinear
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ
@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.feature_extractor = feature_extractor
         self.classifier = nn.Sequential(
-            WideLinear(feature_dimension, linear_features),
+            ChunkedLinear(feature_dimension, linear_features),
             nn.ReLU(),
             nn.Linear(linear_features, linear_features),
             nn.ReLU(),
@@ -172,7 +172,7 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     images = torch.empty(2, 3, image_size, image_size, device="meta")
     try:
-        with torch.no_grad(), Shapes():
+        with torch.no_grad(), MetaFlopCounter():
             features = feature_extractor.eval()(images)
     except Exception as error:  # a user's network may raise anything
         return error

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from crackdet.config.schema import CustomModel
-from crackdet.models.architecture import OwnFamily
+from crackdet.models.architecture import PlainArchitecture
 from crackdet.models.classifier import Stage
 
 
@@ -26,10 +26,10 @@ class CustomFeatures(nn.Sequential):
         return [Stage(str(3 * i + 2), channels, 2 ** (i + 1)) for i, channels in enumerate(self.conv_out)]
 
 
-class CustomFamily(OwnFamily):
+class CustomArchitecture(PlainArchitecture):
     def __init__(self, model: CustomModel) -> None:
         self.name = model.name
         self.conv_out = model.conv_out
 
-    def whole(self) -> nn.Module:
+    def full_model(self) -> nn.Module:
         return CustomFeatures(self.conv_out)

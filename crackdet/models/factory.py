@@ -14,27 +14,10 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 from crackdet.core.errors import UserError
 from crackdet.models import weights as weight_files
-from crackdet.models.architecture import Family, InitialWeights
-from crackdet.models.classifier import Classifier, Stage, feature_dimension, stages
-from crackdet.models.flops import Shapes
+from crackdet.models.architecture import Architecture, InitialWeights
+from crackdet.models.classifier import Classifier, feature_dimension
+from crackdet.models.flops import MetaFlopCounter
 from crackdet.store.identity import is_weights_file
-
-__all__ = [
-    "Classifier",
-    "Stage",
-    "blueprint",
-    "build",
-    "check",
-    "check_weights",
-    "default_weights",
-    "depthwise_share",
-    "feature_extractor",
-    "feature_flops",
-    "licence",
-    "restore",
-    "restore_features",
-    "stages",
-]
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +34,22 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
         config = parse(config)
     dimension = check(config)
     torch.manual_seed(config.seed)
-    family = _family(config.model)
-    extractor, mean, std = _with_weights(config.model, family, family.whole())
+    family = _architecture(config.model)
+    extractor, mean, std = _with_weights(config.model, family, family.full_model())
     return _classifier(config, extractor, dimension, mean, std)
 
 
-def blueprint(config: Config) -> Classifier:
+def build_on_meta(config: Config) -> Classifier:
     """The classifier of a configuration on the meta device: without memory for its weights.
 
     Raises:
         UserError: as `check`.
     """
     with torch.device("meta"):
-        return _classifier(config, _blueprint(config.model), check(config))
+        return _classifier(config, _extractor_on_meta(config.model), check(config))
 
 
-def restore(config: Config, file: Path) -> Classifier:
+def load_trained(config: Config, file: Path) -> Classifier:
     """The trained classifier of a run: its network with the weights that were published.
 
     Raises:
@@ -83,25 +66,25 @@ def feature_extractor(model: Model) -> nn.Module:
     Raises:
         UserError: where there is no such network.
     """
-    family = _family(model)
-    return family.features(family.whole())
+    family = _architecture(model)
+    return family.features(family.full_model())
 
 
-def restore_features(model: Model, file: Path) -> tuple[nn.Module, list[float] | None, list[float] | None]:
+def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[float] | None, list[float] | None]:
     """The trained feature extractor of a run without its linear layers, and mean and std of the pixels it expects.
 
     Raises:
         UserError: where the file is missing, damaged, or of another network.
     """
-    family = _family(model)
-    return _with_weights(replace(model, weights=str(file)), family, family.whole())
+    family = _architecture(model)
+    return _with_weights(replace(model, weights=str(file)), family, family.full_model())
 
 
-def licence(model: Model, weights: str | None) -> str:
+def license_of(model: Model, weights: str | None) -> str:
     """What is known of the licence of initial weights, given as an identity names them: exact name or digest."""
     if weights is None:
         return "random initial weights"
-    return _family(model).licence(weights)
+    return _architecture(model).license(weights)
 
 
 def check(config: Config) -> int:
@@ -112,8 +95,8 @@ def check(config: Config) -> int:
     """
     model = config.model
     if model.weights is not None and not is_weights_file(model.weights):
-        _family(model).check_published(model.weights)
-    return feature_dimension(_blueprint(model), config.data.image_size, model.name)
+        _architecture(model).check_published(model.weights)
+    return feature_dimension(_extractor_on_meta(model), config.data.image_size, model.name)
 
 
 def default_weights(model: Model) -> str:
@@ -122,7 +105,7 @@ def default_weights(model: Model) -> str:
     Raises:
         UserError: where the network has no published weights.
     """
-    return _family(model).default_weights()
+    return _architecture(model).default_weights()
 
 
 def check_weights(config: Config) -> None:
@@ -132,13 +115,13 @@ def check_weights(config: Config) -> None:
         UserError: as `build`.
     """
     check(config)
-    family = _family(config.model)
+    family = _architecture(config.model)
     _with_weights(config.model, family, _on_meta(family))
 
 
 def feature_flops(config: Config) -> int:
     """Floating-point operations of the feature extractor for one image; what a detector pays for it."""
-    return _flops(_blueprint(config.model), config.data.image_size)
+    return _flops(_extractor_on_meta(config.model), config.data.image_size)
 
 
 def depthwise_share(config: Config) -> float:
@@ -150,7 +133,7 @@ def depthwise_share(config: Config) -> float:
         assert isinstance(convolution, nn.Conv2d)
         depthwise += 2 * output.numel() * convolution.kernel_size[0] * convolution.kernel_size[1]
 
-    extractor = _blueprint(config.model)
+    extractor = _extractor_on_meta(config.model)
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_hook(count)
@@ -159,7 +142,7 @@ def depthwise_share(config: Config) -> float:
 
 
 def _flops(extractor: nn.Module, size: int) -> int:
-    counted = Shapes()
+    counted = MetaFlopCounter()
     with torch.no_grad(), counted:
         extractor.eval()(torch.empty(1, 3, size, size, device="meta"))
     return counted.flops
@@ -185,40 +168,40 @@ def _classifier(
     )
 
 
-def _blueprint(model: Model) -> nn.Module:
+def _extractor_on_meta(model: Model) -> nn.Module:
     """The feature extractor without memory for its weights."""
-    family = _family(model)
+    family = _architecture(model)
     return family.features(_on_meta(family))
 
 
-def _on_meta(family: Family) -> nn.Module:
+def _on_meta(family: Architecture) -> nn.Module:
     try:
         with torch.device("meta"):
-            return family.whole()
+            return family.full_model()
     except (RuntimeError, UserError):  # a constructor that looks into tensors, as RegNet's does for its widths
         with torch.random.fork_rng(devices=[]):
-            return family.whole().to("meta")
+            return family.full_model().to("meta")
 
 
-def _family(model: Model) -> Family:
+def _architecture(model: Model) -> Architecture:
     """Each family is imported where it is needed: torchvision takes seconds."""
     if isinstance(model, CustomModel):
-        from crackdet.models.custom import CustomFamily
+        from crackdet.models.custom import CustomArchitecture
 
-        return CustomFamily(model)
+        return CustomArchitecture(model)
     if isinstance(model, UserModel):
-        from crackdet.models.user import UserFamily
+        from crackdet.models.user import UserArchitecture
 
-        return UserFamily(model)
-    from crackdet.models.torchvision import TorchvisionFamily
+        return UserArchitecture(model)
+    from crackdet.models.torchvision import TorchvisionArchitecture
 
     if isinstance(model, ResNeXt50Model):
-        return TorchvisionFamily("resnext50_32x4d", keep_last_layer=True)
-    return TorchvisionFamily(model.name)
+        return TorchvisionArchitecture("resnext50_32x4d", keep_last_layer=True)
+    return TorchvisionArchitecture(model.name)
 
 
 def _with_weights(
-    model: Model, family: Family, whole: nn.Module
+    model: Model, family: Architecture, whole: nn.Module
 ) -> tuple[nn.Module, list[float] | None, list[float] | None]:
     """The feature extractor, and the normalisation that belongs to its weights."""
     if model.weights is None:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 aten = torch.ops.aten
 
 
-class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MetaFlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within its block all gives what it gives without; counts as `torch.utils.flop_counter.FlopCounterMode` does."""
 
     supports_higher_order_operators = True

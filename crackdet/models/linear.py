@@ -11,7 +11,7 @@ WIDE = 2**22  # weights: below, there is nothing to gain
 BLOCK = 2**22  # weights that are converted at once
 
 
-class WideLinear(nn.Linear):
+class ChunkedLinear(nn.Linear):
     """`nn.Linear`, which trains in bf16 on a CPU with less memory.
 
     There its weights are converted to bf16 block by block, forward and backward, and their gradient comes block by
@@ -46,7 +46,9 @@ class _InBlocks(torch.autograd.Function):
     """What autocast makes of `linear`, by blocks of input features, whose sums are added up in float32."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, layer: WideLinear) -> Tensor:
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, layer: ChunkedLinear
+    ) -> Tensor:
         low_input = input.to(dtype)
         ctx.save_for_backward(low_input, weight)
         ctx.input_dtype, ctx.layer = input.dtype, layer

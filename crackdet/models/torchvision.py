@@ -12,14 +12,14 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 from crackdet.config.messages import nearest
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
-from crackdet.models.architecture import UNKNOWN_LICENCE, InitialWeights
+from crackdet.models.architecture import UNKNOWN_LICENSE, InitialWeights
 
 NUM_CLASSES = 1000  # of ImageNet
 TRANSFORMING = ("googlenet", "inception_v3")  # with published weights they turn [0, 1] into [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the network that only its own training needs
 
 
-class TorchvisionFamily:
+class TorchvisionArchitecture:
     """A network by its name in torchvision; its last layer is kept as in the article, or cut off.
 
     Raises:
@@ -33,7 +33,7 @@ class TorchvisionFamily:
         self.name = name
         self.keep_last_layer = keep_last_layer
 
-    def whole(self) -> nn.Module:
+    def full_model(self) -> nn.Module:
         options: dict[str, Any] = {}
         if self.name in TRANSFORMING:
             options = {"aux_logits": False, "init_weights": True}
@@ -75,12 +75,12 @@ class TorchvisionFamily:
         """
         return self._with_normalisation(state, self._of_digest(file_digest(file)))
 
-    def licence(self, weights: str) -> str:
+    def license(self, weights: str) -> str:
         chosen = self._of_digest(weights.removeprefix("sha256:"))
         if chosen is None and weights in get_model_weights(self.name).__members__:
             chosen = self._published(weights)
         if chosen is None:
-            return UNKNOWN_LICENCE
+            return UNKNOWN_LICENSE
         stated = chosen.meta.get("license")
         return f"{stated} ({chosen})" if stated else f"torchvision states none for {chosen}; its code is BSD-3-Clause"
 

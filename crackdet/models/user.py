@@ -5,15 +5,15 @@ from torch import nn
 from crackdet.config.parsing import locate
 from crackdet.config.schema import UserModel
 from crackdet.core.errors import UserError
-from crackdet.models.architecture import OwnFamily
+from crackdet.models.architecture import PlainArchitecture
 
 
-class UserFamily(OwnFamily):
+class UserArchitecture(PlainArchitecture):
     def __init__(self, model: UserModel) -> None:
         self.name = model.name
         self.model = model
 
-    def whole(self) -> nn.Module:
+    def full_model(self) -> nn.Module:
         try:
             network = locate(self.model.target)(**self.model.arguments)
         except Exception as error:  # a user's network may raise anything

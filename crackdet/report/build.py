@@ -10,15 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.ranking import Summary, summarise
-from crackdet.analysis.rows import Entry
-from crackdet.core.console import harmless
+from crackdet.analysis.ranking import Summary, summarize
+from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.core.files import write_text
 from crackdet.report.formatting import NOTHING, count, duration, milliseconds, percent, short
 
 if TYPE_CHECKING:
     from crackdet.report.reproduction import Recipe
-    from crackdet.report.section import Part
+    from crackdet.report.section import Section
 
 FILE = "report.html"
 MOST_PARTS = 4  # rankings that are told in full
@@ -43,7 +43,7 @@ class Page:
     written: str
     version: str
     notes: Sequence[str]
-    parts: "Sequence[Part]"
+    parts: "Sequence[Section]"
     failures: Sequence[Failure]
     failure_notes: Sequence[str]
     recipes: "Sequence[Recipe]"
@@ -57,7 +57,7 @@ def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy")
         UserError: where there is no such folder, or nothing is ranked by such a metric.
         WriteFailed: where the file cannot be written.
     """
-    summary = summarise(folder, metric)
+    summary = summarize(folder, metric)
     target = folder / FILE if to is None else to
     write_text(target, render(compose(summary, folder)))
     return target
@@ -85,7 +85,7 @@ def compose(summary: Summary, folder: Path) -> Page:
     return Page(
         title=_title(summary),
         counts=_counts(summary),
-        where=harmless(folder),
+        where=sanitize(folder),
         written=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
         version=version("crackdet"),
         notes=_notes(summary),
@@ -154,7 +154,7 @@ def _title(summary: Summary) -> str:
     if not names:
         return "No finished run yet"
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return harmless(f"Crack classifiers: {listed}")
+    return sanitize(f"Crack classifiers: {listed}")
 
 
 def _counts(summary: Summary) -> str:
@@ -174,21 +174,21 @@ def _notes(summary: Summary) -> list[str]:
     if left := summary.rankings[MOST_PARTS:]:
         notes.append(f"{len(left)} smaller sets with {sum(map(len, left)):,} runs are left out here.")
     notes += [
-        f"Repaired: {entry.id}, {harmless(entry.result['repaired'])}"
+        f"Repaired: {entry.id}, {sanitize(entry.result['repaired'])}"
         for entry in summary.entries if entry.result.get("repaired")
     ]  # fmt: skip
     return notes
 
 
-def _failures(unranked: Sequence[Entry]) -> list[Failure]:
-    from crackdet.report.run_table import telling
+def _failures(unranked: Sequence[RunRow]) -> list[Failure]:
+    from crackdet.report.run_table import distinguishing_keys
     from crackdet.report.section import describe
 
     shown = unranked[:MOST_FAILURES]
-    keys = telling(shown)
+    keys = distinguishing_keys(shown)
     return [
         Failure(
-            entry.id, str(entry.status), describe(entry, keys), len(entry.run.history), harmless(entry.reason)
+            entry.id, str(entry.status), describe(entry, keys), len(entry.run.history), sanitize(entry.reason)
         )
         for entry in shown
     ]  # fmt: skip

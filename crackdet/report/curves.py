@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crackdet.analysis.rows import Entry
-from crackdet.report.subsample import thin
+from crackdet.analysis.rows import RunRow
+from crackdet.report.subsample import subsample
 
 MOST = 60  # runs
 
@@ -32,11 +32,11 @@ class Curve:
         return found
 
 
-def learning_curves(ranking: Sequence[Entry], names: Mapping[str, str], colours: int) -> list[Curve]:
+def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str], colours: int) -> list[Curve]:
     """Curves of the runs that are drawn: the grey ones first, to lie below; `names` is of each run's combination."""
     best = list(dict.fromkeys(names[entry.id] for entry in ranking))[:colours]
     curves = []
-    for entry in thin(ranking, MOST):
+    for entry in subsample(ranking, MOST):
         name = names[entry.id]
         group = best.index(name) if name in best else None
         curves.append(Curve(entry.id, name if group is not None else "others", group, entry.run.history))

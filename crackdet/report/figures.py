@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from crackdet.analysis.rows import Entry
-from crackdet.core.console import harmless
+from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.report.curves import Curve
 from crackdet.report.formatting import text
 from crackdet.report.run_table import Measure
@@ -58,7 +58,7 @@ BEST = Kind("the highest", "star", 17, COLOURS[1])
 
 def plain(value: object) -> str:
     """Text for Plotly, which takes some HTML."""
-    return html.escape(harmless(value), quote=False)
+    return html.escape(sanitize(value), quote=False)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -70,7 +70,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def cost_figure(runs: Sequence[tuple[Entry, Kind]], by: Measure, cost: Cost, labels: Mapping[str, str]) -> go.Figure:
+def cost_figure(runs: Sequence[tuple[RunRow, Kind]], by: Measure, cost: Cost, labels: Mapping[str, str]) -> go.Figure:
     """A measure against a cost; `labels` say what sets each run apart. The front is that of all `runs`."""
     figure = go.Figure()
     values = [float(entry.result[cost.name]) for entry, _ in runs]
@@ -128,7 +128,7 @@ def curve_colour(curve: Curve) -> str:
     return GREY if curve.group is None else COLOURS[curve.group]
 
 
-def parallel_figure(entries: Sequence[Entry], by: Measure, names: Mapping[str, str]) -> go.Figure:
+def parallel_figure(entries: Sequence[RunRow], by: Measure, names: Mapping[str, str]) -> go.Figure:
     """One line a run through its settings (`names`: keys and what to call them) to what it is ranked by."""
     reached = [entry.value(by.name) for entry in entries]
     dimensions = [_dimension(name, [entry.settings.get(key) for entry in entries]) for key, name in names.items()]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crackdet.core.console import harmless
+from crackdet.core.console import sanitize
 
 THIN = "\N{NARROW NO-BREAK SPACE}"  # between thousands, and before a unit
 NOTHING = "\N{EN DASH}"  # where there is no value
@@ -57,7 +57,7 @@ def text(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return harmless(value_text(value))
+    return sanitize(value_text(value))
 
 
 def short_names(keys: list[str]) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crackdet.analysis.rows import Entry
-from crackdet.core.console import harmless
+from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.report.formatting import percent
 from crackdet.report.predictions import Predictions, disagreements, hardest, read_predictions
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
 
 MOST = 24  # images in a gallery
-JURY = 7  # runs that are asked where they disagree
+TOP_RUNS = 7  # runs that are asked where they disagree
 NAMES = {True: "crack", False: "no crack"}
 
 
@@ -34,10 +34,10 @@ class Gallery:
     notes: Sequence[str]
 
 
-class Gallerist:
+class GalleryBuilder:
     """Makes the galleries of one ranking; a photograph that is in both is read once."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: RunRow) -> None:
         self.entry = entry
         self._thumbnails = Thumbnails(entry.run)
 
@@ -64,7 +64,7 @@ class Gallerist:
             *_gone(pictures),
         )
 
-    def divided(self, jury: Sequence[Entry]) -> Gallery | None:
+    def divided(self, jury: Sequence[RunRow]) -> Gallery | None:
         """The images on which runs disagree; None where fewer than two can be asked."""
         asked = [(entry, found) for entry in jury if (found := read_predictions(entry.run)) is not None]
         asked = [(entry, found) for entry, found in asked if found.digests == asked[0][1].digests]
@@ -93,9 +93,9 @@ class Gallerist:
     def _picture(self, predictions: Predictions, place: int, verdict: str, lines: Sequence[str]) -> Picture:
         name, digest = predictions.names[place], predictions.digests[place]
         try:
-            return Picture(harmless(name), verdict, lines, self._thumbnails.uri(name, digest))
+            return Picture(sanitize(name), verdict, lines, self._thumbnails.uri(name, digest))
         except NoThumbnail as reason:
-            return Picture(harmless(name), verdict, lines, None, harmless(reason))
+            return Picture(sanitize(name), verdict, lines, None, sanitize(reason))
 
 
 def _gone(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequence[str]]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from crackdet.analysis.rows import Entry
-from crackdet.core.console import harmless
+from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.core.files import read_json
 
 CONFIGURATION = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # options of Hydra
@@ -21,7 +21,7 @@ class Recipe:
     facts: Sequence[tuple[str, str]]
 
 
-def recipe(title: str, entry: Entry) -> Recipe:
+def recipe(title: str, entry: RunRow) -> Recipe:
     """How the run of an entry is trained again; what its files do not say is left out."""
     provenance = entry.run.provenance
     facts = {
@@ -37,17 +37,17 @@ def recipe(title: str, entry: Entry) -> Recipe:
     }
     command = shlex.join(["python", "train.py", *_flags(provenance.get("command")), *entry.overrides])
     return Recipe(
-        title, entry.id, harmless(command), [(name, harmless(value)) for name, value in facts.items() if value]
+        title, entry.id, sanitize(command), [(name, sanitize(value)) for name, value in facts.items() if value]
     )
 
 
-def sweep_command(entry: Entry) -> str | None:
+def sweep_command(entry: RunRow) -> str | None:
     """The command line of the sweep that first trained a run; None where it was no sweep, or is not known."""
     command = entry.run.provenance.get("command")
     if not isinstance(command, str):
         return None
     words = _words(command)
-    return harmless(f"python {command}") if "-m" in words or "--multirun" in words else None
+    return sanitize(f"python {command}") if "-m" in words or "--multirun" in words else None
 
 
 def _words(command: Any) -> list[str]:
@@ -84,7 +84,7 @@ def _commit(git: Any) -> str | None:
     return str(git["commit"]) + (", with changes that are not committed" if git.get("modified") else "")
 
 
-def _device(entry: Entry, provenance: dict[str, Any]) -> str | None:
+def _device(entry: RunRow, provenance: dict[str, Any]) -> str | None:
     device = provenance.get("device") or entry.result.get("device")
     if not device:
         return None
@@ -101,17 +101,17 @@ def _versions(versions: Any) -> str | None:
     return ", ".join(f"{name} {number}" for name, number in versions.items() if number)
 
 
-def _data(entry: Entry) -> str | None:
+def _data(entry: RunRow) -> str | None:
     data = entry.run.config.get("data", {})
     return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
 
 
-def _images(entry: Entry) -> str | None:
+def _images(entry: RunRow) -> str | None:
     number, digest = entry.result.get("valid_images"), entry.result.get("valid_digest")
     return f"{number}, digest {digest}" if number else None
 
 
-def _weights(entry: Entry) -> str:
+def _weights(entry: RunRow) -> str:
     digest = entry.run.weights_digest
     there = "" if entry.run.weights_file.exists() else " (removed)"
     return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digest}" if digest else "")

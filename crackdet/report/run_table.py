@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from crackdet.analysis.decision import Decision
-from crackdet.analysis.rows import Entry, differing, gather
+from crackdet.analysis.rows import RunRow, differing_keys, group_by_settings
 from crackdet.report.formatting import NOTHING, count, duration, milliseconds, percent, short, short_names, span, text
-from crackdet.report.subsample import thin
+from crackdet.report.subsample import subsample
 
 MOST = 1000  # rows: a browser sorts them at once, and summary.csv has all
 
@@ -87,25 +87,25 @@ def measure_of(metric: str) -> Measure:
     return next(measure for measure in MEASURES if measure.name == metric)
 
 
-def telling(entries: Sequence[Entry]) -> list[str]:
+def distinguishing_keys(entries: Sequence[RunRow]) -> list[str]:
     """The settings in which runs differ, the seed last, less those of the network that follow from its name."""
-    keys = sorted(differing(entries), key=lambda key: (key == "seed", key != "model.name"))
+    keys = sorted(differing_keys(entries), key=lambda key: (key == "seed", key != "model.name"))
     if "model.name" not in keys:
         return keys
-    names = len(gather(entries, ["model.name"]))
+    names = len(group_by_settings(entries, ["model.name"]))
 
     def tells(key: str) -> bool:
         is_own = key != "model.name" and key.startswith("model.")
-        return not is_own or len(gather(entries, ["model.name", key])) > names
+        return not is_own or len(group_by_settings(entries, ["model.name", key])) > names
 
     return [key for key in keys if tells(key)]
 
 
-def run_table(ranking: Sequence[Entry], by: Measure, decision: Decision | None, also: Sequence[Entry]) -> Table:
+def run_table(ranking: Sequence[RunRow], by: Measure, decision: Decision | None, also: Sequence[RunRow]) -> Table:
     """The best runs of a ranking `by` a measure, an even choice of the others, and those of `also`."""
-    keys = telling(ranking)
+    keys = distinguishing_keys(ranking)
     names = short_names(keys)
-    chosen = {entry.id for entry in [*thin(ranking, MOST), *also]}
+    chosen = {entry.id for entry in [*subsample(ranking, MOST), *also]}
     others = [one for one in MEASURES if one != by and any(entry.result.get(one.name) is not None for entry in ranking)]
     columns = [
         Column("rank", f"by validation {by.title}; a tie goes to the cheaper feature extractor", "number"),
@@ -128,7 +128,7 @@ def run_table(ranking: Sequence[Entry], by: Measure, decision: Decision | None, 
     return Table(columns, rows, notes)
 
 
-def tags(entry: Entry, decision: Decision | None) -> list[tuple[str, str]]:
+def tags(entry: RunRow, decision: Decision | None) -> list[tuple[str, str]]:
     """What the decision says of a run: (class, words)."""
     if decision is None:
         return []
@@ -143,7 +143,12 @@ def tags(entry: Entry, decision: Decision | None) -> list[tuple[str, str]]:
 
 
 def _row(
-    rank: int, entry: Entry, names: Mapping[str, str], by: Measure, others: Sequence[Measure], decision: Decision | None
+    rank: int,
+    entry: RunRow,
+    names: Mapping[str, str],
+    by: Measure,
+    others: Sequence[Measure],
+    decision: Decision | None,
 ) -> Row:
     settings = {name: entry.setting(key) for key, name in names.items()}
     told = tags(entry, decision)
@@ -163,7 +168,7 @@ def _row(
     return Row(entry.id, told[0][0] if told else "", " ".join(words).lower(), cells)
 
 
-def _measured(entry: Entry, measure: Measure) -> Markup:
+def _measured(entry: RunRow, measure: Measure) -> Markup:
     value = entry.result.get(measure.name)
     return _cell(NOTHING if value is None else measure.show(value), value, measure.name, measure.css)
 

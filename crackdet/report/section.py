@@ -8,15 +8,15 @@ import plotly.graph_objects as go
 
 from crackdet.analysis.decision import Combination, Decision
 from crackdet.analysis.importance import FEWEST, importances
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.report import figures
 from crackdet.report.curves import Curve, learning_curves
 from crackdet.report.figures import BEST, CHEAP, COSTS, EQUAL, OTHER, Kind, pareto
 from crackdet.report.formatting import duration, milliseconds, percent, short, short_names, span, text
-from crackdet.report.galleries import JURY, Gallerist, Gallery
+from crackdet.report.galleries import TOP_RUNS, Gallery, GalleryBuilder
 from crackdet.report.predictions import Confusion, confusion, read_predictions
-from crackdet.report.run_table import Measure, Table, measure_of, run_table, telling
-from crackdet.report.subsample import said, thin
+from crackdet.report.run_table import Measure, Table, distinguishing_keys, measure_of, run_table
+from crackdet.report.subsample import caption, subsample
 
 MOST_POINTS = 2000  # in a figure of costs
 MOST_LINES = 500  # through parallel coordinates
@@ -65,7 +65,7 @@ class Matrix:
 
 
 @dataclass
-class Part:
+class Section:
     id: str
     heading: str
     by: Measure  # what the runs are ranked by
@@ -101,10 +101,10 @@ class Part:
         return [*self.costs, *self.curves, *self.drivers]
 
 
-def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision | None) -> Part:
+def build(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision | None) -> Section:
     """All that the page says of a ranking by a metric."""
     name, by = f"part{number}", measure_of(metric)
-    keys = telling(ranking)
+    keys = distinguishing_keys(ranking)
     labels = {entry.id: describe(entry, keys) for entry in ranking}
     without_seed = {entry.id: describe(entry, [key for key in keys if key != "seed"]) for entry in ranking}
     chosen = decision.recommended if decision else ranking[0]
@@ -112,10 +112,10 @@ def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision
     curves = learning_curves(ranking, without_seed, len(figures.COLOURS))
     costs, fronts = _costs(name, ranking, by, decision, labels)
     predictions = {entry.id: read_predictions(entry.run) for _, _, entry in heads}
-    gallerist = Gallerist(chosen)
+    gallerist = GalleryBuilder(chosen)
     shares = _importance(ranking, by, keys)
     images = ranking[0].result.get("valid_images")
-    return Part(
+    return Section(
         id=name,
         heading=f"On {images} validation images ({str(ranking[0].result.get('valid_digest'))[:8]})",
         by=by,
@@ -126,7 +126,7 @@ def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision
         combinations=_combinations(decision, without_seed),
         devices=_devices(ranking),
         costs=costs,
-        figure_notes=[note for note in (said(min(len(ranking), MOST_POINTS), len(ranking)),) if note],
+        figure_notes=[note for note in (caption(min(len(ranking), MOST_POINTS), len(ranking)),) if note],
         curves=_curves(name, curves, len(ranking)),
         curve_legend=list({curve.name: (figures.curve_colour(curve), curve.name) for curve in curves}.values()),
         drivers=_drivers(name, ranking, by, keys),
@@ -138,11 +138,11 @@ def build(number: int, ranking: Sequence[Entry], metric: str, decision: Decision
             Matrix(title, entry.id, confusion(found)) for title, _, entry in heads if (found := predictions[entry.id])
         ],
         hardest=gallerist.hardest(predictions[chosen.id]),
-        divided=gallerist.divided(ranking[:JURY]),
+        divided=gallerist.divided(ranking[:TOP_RUNS]),
     )
 
 
-def describe(entry: Entry, keys: Sequence[str]) -> str:
+def describe(entry: RunRow, keys: Sequence[str]) -> str:
     """What sets a run apart: `custom conv_out=[64,128] seed=1`."""
     names = short_names(list(keys))
     words = [f"{names[key]}={text(value)}" for key in keys if (value := entry.setting(key)) is not None]
@@ -150,14 +150,14 @@ def describe(entry: Entry, keys: Sequence[str]) -> str:
     return " ".join(named) or str(entry.setting("model.name"))
 
 
-def _heads(best: Entry, chosen: Entry, by: Measure, learned: bool) -> list[tuple[str, str, Entry]]:
+def _heads(best: RunRow, chosen: RunRow, by: Measure, learned: bool) -> list[tuple[str, str, RunRow]]:
     highest = f"Highest {by.title}"
     if best.id == chosen.id:
         return [(f"{highest}, and recommended" if learned else highest, "best", best)]
     return [(highest, "best", best), ("Recommended", "cheap", chosen)]
 
 
-def _card(title: str, css: str, entry: Entry, label: str, by: Measure, decision: Decision | None) -> Card:
+def _card(title: str, css: str, entry: RunRow, label: str, by: Measure, decision: Decision | None) -> Card:
     result = entry.result
     interval = ""
     if decision:
@@ -185,7 +185,7 @@ def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]
     return [row(one) for one in decision.combinations[:MOST_COMBINATIONS]]
 
 
-def _devices(ranking: Sequence[Entry]) -> str:
+def _devices(ranking: Sequence[RunRow]) -> str:
     names = {str(entry.result.get("gpu") or entry.result.get("device")) for entry in ranking}
     kinds = sorted(MEASURED_ON.get(name, name) for name in names)
     if len(kinds) > 1:
@@ -194,8 +194,8 @@ def _devices(ranking: Sequence[Entry]) -> str:
 
 
 def _costs(
-    name: str, ranking: Sequence[Entry], by: Measure, decision: Decision | None, labels: dict[str, str]
-) -> tuple[list[Drawing], list[Entry]]:
+    name: str, ranking: Sequence[RunRow], by: Measure, decision: Decision | None, labels: dict[str, str]
+) -> tuple[list[Drawing], list[RunRow]]:
     """The figures, and the runs on their fronts."""
     drawings, fronts = [], {}
     for cost in COSTS:
@@ -205,7 +205,7 @@ def _costs(
         front = [having[i] for i in pareto([(float(e.result[cost.name]), e.value(by.name)) for e in having])]
         fronts.update({entry.id: entry for entry in front})
         always = {entry.id for entry in front} | ({decision.recommended.id} if decision else set())
-        drawn = {entry.id for entry in thin(having, MOST_POINTS)} | always
+        drawn = {entry.id for entry in subsample(having, MOST_POINTS)} | always
         runs = [(entry, _kind(entry, ranking[0], decision)) for entry in having if entry.id in drawn]
         cheapest = front[0]
         number = f"{len(having):,} run{'s' * (len(having) > 1)}"
@@ -218,7 +218,7 @@ def _costs(
     return drawings, list(fronts.values())
 
 
-def _kind(entry: Entry, best: Entry, decision: Decision | None) -> Kind:
+def _kind(entry: RunRow, best: RunRow, decision: Decision | None) -> Kind:
     if entry.id == best.id:
         return BEST
     if decision and decision.takes(entry):
@@ -230,25 +230,25 @@ def _curves(name: str, curves: Sequence[Curve], total: int) -> list[Drawing]:
     found = []
     for column, title, share in (("accuracy", "Accuracy by epoch", True), ("loss", "Loss by epoch", False)):
         figure = figures.curves_figure(curves, column, column, share)
-        alt = f"The histories of {len(curves)} runs. {said(len(curves), total)}".strip()
+        alt = f"The histories of {len(curves)} runs. {caption(len(curves), total)}".strip()
         found.append(Drawing(f"{name}-curves-{column}", title, alt, figure))
     return found
 
 
-def _drivers(name: str, ranking: Sequence[Entry], by: Measure, keys: Sequence[str]) -> list[Drawing]:
+def _drivers(name: str, ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> list[Drawing]:
     if not keys or len(ranking) < 2:
         return []
-    shown = thin(ranking, MOST_LINES)
+    shown = subsample(ranking, MOST_LINES)
     alt = (
         f"Each line is a run, from its settings on the left to its {by.title} on the right; colour runs "
         f"from orange, the lowest, to blue, the highest. Drag along an axis to pick out runs. "
-        f"{said(len(shown), len(ranking))}"
+        f"{caption(len(shown), len(ranking))}"
     )
     figure = figures.parallel_figure(shown, by, short_names(list(keys)))
     return [Drawing(f"{name}-parallel", f"Settings and {by.title}, run by run", alt.strip(), figure)]
 
 
-def _importance(ranking: Sequence[Entry], by: Measure, keys: Sequence[str]) -> dict[str, float]:
+def _importance(ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> dict[str, float]:
     """The share of the variance of the measure that each setting explains alone."""
     names = short_names(list(keys))
     trials = [

@@ -6,7 +6,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def thin(ranked: Sequence[Item], most: int) -> list[Item]:
+def subsample(ranked: Sequence[Item], most: int) -> list[Item]:
     """At most `most` of the items, in their order: the first half of them as they are, the others evenly spaced."""
     if len(ranked) <= most:
         return list(ranked)
@@ -15,7 +15,7 @@ def thin(ranked: Sequence[Item], most: int) -> list[Item]:
     return [*ranked[:first], *(rest[place * len(rest) // wanted] for place in range(wanted))]
 
 
-def said(shown: int, total: int, what: str = "runs") -> str:
+def caption(shown: int, total: int, what: str = "runs") -> str:
     """What a caption says of it; empty where all are shown."""
     if shown >= total:
         return ""

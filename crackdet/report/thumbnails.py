@@ -12,7 +12,7 @@ from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import Photograph, Source, open_source
+from crackdet.data.sources import ImageRecord, Source, open_source
 from crackdet.store.run_store import Run
 
 SIDE = 144  # pixels
@@ -37,7 +37,7 @@ class Thumbnails:
             NoThumbnail: where it is not there any more, or is another than the run was judged on.
         """
         if (name, digest) not in self._made:
-            self._made[name, digest] = self._draw(Photograph(name, False, digest))
+            self._made[name, digest] = self._draw(ImageRecord(name, False, digest))
         return self._made[name, digest]
 
     @cached_property
@@ -54,7 +54,7 @@ class Thumbnails:
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 
-    def _draw(self, photograph: Photograph) -> str:
+    def _draw(self, photograph: ImageRecord) -> str:
         root = getattr(self._source, "root", None)
         if root is not None:
             _check(root, photograph)
@@ -67,7 +67,7 @@ class Thumbnails:
         return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _check(root: Path, photograph: Photograph) -> None:
+def _check(root: Path, photograph: ImageRecord) -> None:
     """That the file is inside the folder, and what the run was judged on."""
     path = root / photograph.name
     if Path(photograph.name).is_absolute() or ".." in Path(photograph.name).parts:

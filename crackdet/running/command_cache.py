@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import ArticleData, Config, FolderData, UserModel
+from crackdet.config.schema import Config, FilenameLabelsData, FolderData, UserModel
 from crackdet.core.files import SETTLED
 from crackdet.store.code_digest import source_files
 from crackdet.store.identity import is_weights_file
@@ -46,7 +46,7 @@ class Stamp:
 
 
 @dataclass
-class Memo:
+class CommandCache:
     """What the overrides of one command line have meant so far, in the current folder, with this code.
 
     `folders` are those that hold the configuration; `kind` tells single runs from jobs of a sweep, whose
@@ -60,7 +60,7 @@ class Memo:
     _stamps: dict[str, Stamp] = field(default_factory=dict)
     _read: dict[Path, dict[str, str]] = field(default_factory=dict)
 
-    def recall(self, overrides: Sequence[str]) -> Run | None:
+    def get(self, overrides: Sequence[str]) -> Run | None:
         """The finished run that these overrides mean; None where that is not known.
 
         Raises:
@@ -79,14 +79,14 @@ class Memo:
         except (ValueError, KeyError, TypeError, AttributeError):  # of a damaged line
             return None
 
-    def remember(self, meanings: Iterable["Meaning"]) -> None:
+    def put(self, meanings: Iterable["CacheEntry"]) -> None:
         """Notes what overrides mean; where that cannot be written, the next command composes again."""
         lines: dict[str, str] = {}
         for meaning in meanings:
             stamps = {path: self._stamp(path) for path in meaning.reads}
             # what was changed while the configuration was read may have been read before or after
             settled = all(stamp.newest < self._began - SETTLED for stamp in stamps.values())
-            if meaning.lasts and settled and not self._defaults_resolve:
+            if meaning.cacheable and settled and not self._defaults_resolve:
                 entry = {
                     "run": meaning.run.id,
                     "store": str(meaning.run.root),
@@ -161,14 +161,14 @@ class Memo:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class CacheEntry:
     """What overrides have been found to mean, and all that was read to find it."""
 
     overrides: Sequence[str]
     run: Run
     identity: str
     reads: Sequence[str] = ()  # files and folders beside the configuration's own
-    lasts: bool = True  # false: the environment or the clock had a say
+    cacheable: bool = True  # false: the environment or the clock had a say
 
 
 def config_folders(sources: Iterable[Any]) -> list[Path]:
@@ -183,10 +183,10 @@ def config_folders(sources: Iterable[Any]) -> list[Path]:
     return folders
 
 
-def what_it_read(config: Config) -> list[str]:
+def dependencies(config: Config) -> list[str]:
     """The files and folders that a configuration names and its identity depends on."""
     reads: list[Path] = []
-    if isinstance(config.data, FolderData | ArticleData):
+    if isinstance(config.data, FolderData | FilenameLabelsData):
         reads.append(Path(config.data.root).expanduser())
         if isinstance(config.data, FolderData) and config.data.groups is not None:
             reads.append(reads[0] / config.data.manifest)
@@ -200,7 +200,7 @@ def what_it_read(config: Config) -> list[str]:
     return [str(path.absolute()) for path in reads]
 
 
-def lasts(composed: "DictConfig | Mapping[str, Any]") -> bool:
+def is_cacheable(composed: "DictConfig | Mapping[str, Any]") -> bool:
     """Whether the same overrides will compose the same tomorrow: nothing of it from the environment or the clock."""
     from omegaconf import DictConfig, OmegaConf
 

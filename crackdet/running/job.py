@@ -18,22 +18,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, flatten, to_dict
-from crackdet.core.console import refuse
+from crackdet.core.console import exit_with_error
 from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
-from crackdet.data.dataset import ImageSet, data_fingerprint
-from crackdet.running.command_cache import SINGLE, Meaning, Memo, config_folders, lasts, what_it_read
+from crackdet.data.dataset import ImageDataset, data_fingerprint
+from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache, config_folders, dependencies, is_cacheable
 from crackdet.running.skip import finished_line
 from crackdet.store.garbage import remove, spare_weights
-from crackdet.store.identity import LEFT_OUT, Identity, identify
+from crackdet.store.identity import NON_IDENTITY, Identity, identify
 from crackdet.store.run_store import AlreadyRunning, Failure, Run, RunStore, Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.tracking.trackers import Subject, Trackers
+from crackdet.tracking.trackers import TrackedRun, Trackers
 
 log = logging.getLogger(__name__)
 
 SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
 NO_PRUNER = "optuna.pruners.NopPruner"
-Judge = Callable[[Sequence[Mapping[str, Any]]], str | None]  # history so far -> why the run is not worth going on with
+PruneCheck = Callable[
+    [Sequence[Mapping[str, Any]]], str | None
+]  # history so far -> why the run is not worth going on with
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,15 @@ class Job:
         Raises:
             StoreError: where the run directory is of another configuration.
         """
-        return not self.config.runtime.rerun and self.run.is_finished(self.identity.digest)
+        return not self.config.runtime.retrain and self.run.is_finished(self.identity.digest)
 
-    def meaning(self, composed: DictConfig | Mapping[str, Any]) -> Meaning:
+    def meaning(self, composed: DictConfig | Mapping[str, Any]) -> CacheEntry:
         """What is to be remembered of the overrides that composed this job."""
-        lasting = lasts(composed) and not self.config.runtime.rerun
-        return Meaning(self.overrides, self.run, self.identity.digest, what_it_read(self.config), lasting)
+        lasting = is_cacheable(composed) and not self.config.runtime.retrain
+        return CacheEntry(self.overrides, self.run, self.identity.digest, dependencies(self.config), lasting)
 
 
-def plan(
+def make_job(
     composed: DictConfig | Mapping[str, Any], overrides: list[str], fingerprints: dict[str, str] | None = None
 ) -> Job:
     """The run that a composed configuration means; `fingerprints` remembers data from call to call.
@@ -77,7 +79,7 @@ def plan(
     return Job(config, identity, run, overrides)
 
 
-def execute(job: Job, judge: Judge | None = None) -> float | None:
+def execute(job: Job, judge: PruneCheck | None = None) -> float | None:
     """Trains the run unless it is finished; gives its validation accuracy.
 
     None where another process has the run, or where `judge`, asked after each epoch, gave a reason to prune it.
@@ -92,9 +94,9 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
     if job.is_finished():
         return _already_finished(run)
     _refuse_hopeless(job)
-    from crackdet.running.train_run import prepare  # imports torch: seconds
+    from crackdet.running.train_run import load_data  # imports torch: seconds
 
-    sets = prepare(job.config, job.identity)
+    sets = load_data(job.config, job.identity)
     try:
         with run.claim():
             if job.is_finished():  # by another process, a moment ago
@@ -103,7 +105,7 @@ def execute(job: Job, judge: Judge | None = None) -> float | None:
                 log.info("%s has been pruned by another process", run.id)
                 return None
             damage = run.damage(thorough=True)
-            if job.config.runtime.rerun and (run.result_file.exists() or run.failure.get("kind") == Failure.HOPELESS):
+            if job.config.runtime.retrain and (run.result_file.exists() or run.failure.get("kind") == Failure.HOPELESS):
                 _check_room(job)
                 run.clear()
             elif damage is not None:
@@ -136,17 +138,17 @@ def run_job(composed: DictConfig) -> float | None:
     single = hydra.mode == RunMode.RUN
     try:
         if single:
-            memo = Memo(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
-            memo.recall(overrides)  # the state of the files before they are asked
-            job = plan(composed, overrides)
-            memo.remember([job.meaning(composed)])
+            memo = CommandCache(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
+            memo.get(overrides)  # the state of the files before they are asked
+            job = make_job(composed, overrides)
+            memo.put([job.meaning(composed)])
         else:
-            job = replace(plan(composed, overrides), sweep=hydra.sweep.dir)
+            job = replace(make_job(composed, overrides), sweep=hydra.sweep.dir)
             SweepRecord(Path(hydra.sweep.dir)).add(job.run, overrides)
         return execute(job, None if single else _judge(hydra, job))
     except UserError as error:
         if single:
-            refuse(str(error))
+            exit_with_error(str(error))
         raise
     except RunFailed as error:
         if single:
@@ -155,7 +157,7 @@ def run_job(composed: DictConfig) -> float | None:
         raise
 
 
-def _judge(hydra: HydraConf, job: Job) -> Judge | None:
+def _judge(hydra: HydraConf, job: Job) -> PruneCheck | None:
     """Who decides, where the job is a trial of a search that prunes."""
     if hydra.sweeper._target_ != SEARCH or job.is_finished():
         return None
@@ -168,10 +170,10 @@ def _judge(hydra: HydraConf, job: Job) -> Judge | None:
     return judge_of(Path(hydra.sweep.dir), settings, job.run)
 
 
-def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge | None) -> float | None:
+def _train(job: Job, sets: dict[str, ImageDataset], damage: str | None, judge: PruneCheck | None) -> float | None:
     from crackdet.core.signals import Interrupted
     from crackdet.running.train_run import train_run
-    from crackdet.training.device import is_lost
+    from crackdet.training.device import gpu_is_unusable
 
     run = job.run
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
@@ -192,7 +194,7 @@ def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge
     except Exception as error:
         failed = _failed(run, error)
         trackers.end(Status.FAILED)
-        if is_lost():
+        if gpu_is_unusable():
             raise DeviceLost(f"{failed}; the GPU does not answer any more, start again") from error
         raise failed from error
     trackers.end(Status.FINISHED, result)
@@ -202,9 +204,9 @@ def _train(job: Job, sets: dict[str, ImageSet], damage: str | None, judge: Judge
     return float(result["accuracy"])
 
 
-def _subject(job: Job) -> Subject:
-    settings = {group: value for group, value in to_dict(job.config).items() if group not in LEFT_OUT}
-    return Subject(job.run, flatten(settings), job.overrides, job.sweep)
+def _subject(job: Job) -> TrackedRun:
+    settings = {group: value for group, value in to_dict(job.config).items() if group not in NON_IDENTITY}
+    return TrackedRun(job.run, flatten(settings), job.overrides, job.sweep)
 
 
 def _failed(run: Run, error: Exception) -> RunFailed:
@@ -230,10 +232,10 @@ def _failed(run: Run, error: Exception) -> RunFailed:
 
 def _refuse_hopeless(job: Job) -> None:
     """Raises RunFailed where a run has failed so often, or in such a way, that it is not tried again."""
-    if not job.config.runtime.rerun and _is_given_up(job):
+    if not job.config.runtime.retrain and _is_given_up(job):
         raise RunFailed(
             f"{job.run.id} is not tried again after {job.run.attempts} attempts: {job.run.failure.get('reason')}; "
-            "runtime.rerun=true does, and so does a larger runtime.retry_failed where it is no NaN"
+            "runtime.retrain=true does, and so does a larger runtime.max_attempts where it is no NaN"
         )
 
 
@@ -242,7 +244,7 @@ def _is_given_up(job: Job) -> bool:
     failure = job.run.failure
     if not failure or failure.get("kind") in (Failure.REFUSED, Failure.PRUNED):
         return False
-    return failure.get("kind") == Failure.HOPELESS or job.run.attempts >= job.config.runtime.retry_failed
+    return failure.get("kind") == Failure.HOPELESS or job.run.attempts >= job.config.runtime.max_attempts
 
 
 def _already_finished(run: Run) -> float:

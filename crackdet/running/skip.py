@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crackdet.core.errors import StoreError
-from crackdet.running.command_cache import SINGLE, Memo
+from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.run_store import Run
 
 HYDRAS = re.compile(r"[+~]*hydra[./@=]")
@@ -22,7 +22,7 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
         return False
     overrides, folders = parsed
     try:
-        run = Memo([conf, *folders], f"{SINGLE} config").recall(overrides)
+        run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
     except StoreError:  # told by the long way
         return False
     if run is None:

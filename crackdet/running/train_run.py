@@ -14,23 +14,31 @@ from safetensors.torch import save_file
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.bitmask import pack
 from crackdet.core.errors import Pruned, UserError, WriteFailed
-from crackdet.core.files import replacing, write_csv, write_json, write_text
-from crackdet.core.signals import listening
-from crackdet.data.batches import hold
-from crackdet.data.dataset import ImageSet, image_digest, load_splits
-from crackdet.data.sources import Photograph
+from crackdet.core.files import atomic_write, write_csv, write_json, write_text
+from crackdet.core.signals import catch_signals
+from crackdet.data.batches import cache_on_gpu
+from crackdet.data.dataset import ImageDataset, image_digest, load_splits
+from crackdet.data.sources import ImageRecord
 from crackdet.metrics.torch_metrics import measure_scores
-from crackdet.models.factory import Classifier, build, check_weights, feature_flops
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build, check_weights, feature_flops
 from crackdet.store import provenance
-from crackdet.store.identity import LEFT_OUT, Identity
+from crackdet.store.identity import NON_IDENTITY, Identity
 from crackdet.store.run_store import Run, RunStore
 from crackdet.tracking.trackers import check_trackers
-from crackdet.training.cuda_graphs import records
-from crackdet.training.device import choose_device, compiles, gpu_name, make_deterministic, precision_of, same_threads
-from crackdet.training.latency import measure_cost
+from crackdet.training.cuda_graphs import use_cuda_graphs
+from crackdet.training.device import (
+    choose_device,
+    compiles,
+    gpu_name,
+    make_deterministic,
+    precision_of,
+    preserve_num_threads,
+)
+from crackdet.training.latency import measure_latency
 from crackdet.training.loop import train
-from crackdet.training.memory import PeakMemory, give_back_freed_memory, keep_freed_memory
-from crackdet.training.optimizers import build_optimizer, build_scheduler, knows_its_length
+from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
+from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
 from crackdet.training.resources import check_resources, estimate
 from crackdet.training.state import Checkpointer, Progress, TrainingState
 
@@ -40,7 +48,7 @@ RESULT_SCHEMA = 1
 DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
-def check(config: Config) -> None:
+def validate(config: Config) -> None:
     """Looks at everything but the images that can be wrong before training.
 
     Raises:
@@ -52,13 +60,13 @@ def check(config: Config) -> None:
     check_trackers(config.tracker)
 
 
-def prepare(config: Config, identity: Identity) -> dict[str, ImageSet]:
+def load_data(config: Config, identity: Identity) -> dict[str, ImageDataset]:
     """The images, decoded, of a configuration that can be used.
 
     Raises:
-        UserError: as `check`, or for data that cannot be used, or is no longer what the identity says.
+        UserError: as `validate`, or for data that cannot be used, or is no longer what the identity says.
     """
-    check(config)
+    validate(config)
     splits = load_splits(config.data, config.runtime, str(identity.content["fingerprint"]))
     if config.data.test_fraction and not splits["test"]:
         raise UserError(
@@ -83,7 +91,7 @@ def train_run(
     run: Run,
     config: Config,
     identity: Identity,
-    sets: dict[str, ImageSet],
+    sets: dict[str, ImageDataset],
     overrides: list[str],
     repaired: str | None = None,
     judge: Callable[[Sequence[Mapping[str, Any]]], str | None] | None = None,
@@ -102,13 +110,13 @@ def train_run(
         Pruned: where `judge` gave a reason, which is the message; the state is saved as below.
         Interrupted: where the process was asked to stop; the state is saved and the next call goes on from it.
     """
-    with listening() as request, same_threads():
+    with catch_signals() as request, preserve_num_threads():
         device = choose_device(config.runtime)
         make_deterministic()
         if device.type == "cpu":
-            give_back_freed_memory()
-            keep_freed_memory()
-        hold(sets["train"], device)
+            trim_malloc()
+            tune_malloc()
+        cache_on_gpu(sets["train"], device)
         memory = PeakMemory(device)
         precision = precision_of(config, device)
         needs = estimate(config, precision)
@@ -140,7 +148,7 @@ def train_run(
             sets["train"],
             sets["valid"],
             precision,
-            records(config, device, needs),
+            use_cuda_graphs(config, device, needs),
             checkpointer,
             on_epoch,
         )
@@ -202,7 +210,7 @@ def _resume(state: TrainingState, run: Run, config: Config, identity: Identity) 
 
 def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
     """The last state of the longest finished run that differs by a smaller `trainer.max_epochs` only."""
-    if knows_its_length(config) or config.runtime.rerun:
+    if depends_on_max_epochs(config) or config.runtime.retrain:
         return None
     store = RunStore(run.root)
     content = json.loads(identity.canonical)
@@ -218,7 +226,7 @@ def _costs(config: Config, state: TrainingState, precision: str, memory: PeakMem
     """What using the network costs, and what training it took of memory."""
     peak, model = memory.mib(), state.model
     assert isinstance(model, Classifier)
-    times = asdict(measure_cost(model, config.trainer.batch_size, precision, state.progress.seconds))
+    times = asdict(measure_latency(model, config.trainer.batch_size, precision, state.progress.seconds))
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values()) / 2**20
     costs = {**times, "peak_memory_mib": peak, "weights_mib": weights}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}
@@ -229,14 +237,14 @@ def _publish(
     config: Config,
     identity: Identity,
     state: TrainingState,
-    sets: dict[str, ImageSet],
+    sets: dict[str, ImageDataset],
     remarks: Mapping[str, str | float | None],
 ) -> dict[str, Any]:
     """Writes what the run has become, `result.json` last."""
     progress, model = state.progress, state.model
     assert isinstance(model, Classifier)
     best = progress.best
-    with replacing(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
+    with atomic_write(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(best.weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": best.epoch})})
@@ -262,14 +270,14 @@ def _publish(
         "valid_digest": image_digest(valid),
         "right": pack(((best.logits > 0) == labels).numpy()),
         **remarks,
-        "settings": {group: value for group, value in to_dict(config).items() if group not in LEFT_OUT},
+        "settings": {group: value for group, value in to_dict(config).items() if group not in NON_IDENTITY},
     }
     _keep_state(run, config, state)
     run.publish(result)
     return result
 
 
-def _predictions(photographs: Sequence[Photograph], logits: Sequence[float]) -> list[dict[str, Any]]:
+def _predictions(photographs: Sequence[ImageRecord], logits: Sequence[float]) -> list[dict[str, Any]]:
     grouped = any(photograph.group for photograph in photographs)
     return [
         {
@@ -285,13 +293,13 @@ def _predictions(photographs: Sequence[Photograph], logits: Sequence[float]) -> 
 
 def _keep_state(run: Run, config: Config, state: TrainingState) -> None:
     """The last state stays, unless it is too large, so that the run can be trained for more epochs."""
-    size, most = state.size() / 2**20, config.runtime.keep_state_mib
-    if knows_its_length(config):
+    size, most = state.size() / 2**20, config.runtime.keep_resume_mib
+    if depends_on_max_epochs(config):
         run.state_file.unlink(missing_ok=True)
     elif size > most:
         run.state_file.unlink(missing_ok=True)
         log.info(
-            "more epochs would begin anew: its state of %d MiB is not kept, being over runtime.keep_state_mib=%g",
+            "more epochs would begin anew: its state of %d MiB is not kept, being over runtime.keep_resume_mib=%g",
             size, most,
         )  # fmt: skip
     else:

@@ -23,7 +23,7 @@ INSTALLED = ("site-packages", "dist-packages")
 NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 
-def source_digest(target: str) -> str:
+def code_digest(target: str) -> str:
     """SHA-256 of the source of a user's class: other code is another network.
 
     Of one file it is that of the file; of several it follows from the names of the modules and their digests.
@@ -73,7 +73,7 @@ def check_source(target: str, digest: str | None, what: str) -> None:
     if digest is None:
         return
     _, file = _definition(target)
-    if digest not in (source_digest(target), file_digest(file)):
+    if digest not in (code_digest(target), file_digest(file)):
         raise UserError(
             f"{what}: {file}, or what it imports, is not the code that its weights were trained with, and would make "
             "another network of them; bring that code back, or train again"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.core.errors import StoreError
 from crackdet.store.run_store import AlreadyRunning, Run, RunStore, Status
 
@@ -35,7 +35,7 @@ def spare_weights(store: RunStore, keep_weights: str, among: Collection[str] | N
     if keep_weights == "all":
         return []
     keep = 0 if keep_weights == "none" else int(keep_weights.partition(":")[2])
-    summary = summarise(store.root)
+    summary = summarize(store.root)
     decisions = summary.decisions if keep else []
     recommended = {decision.recommended.id for decision in decisions if decision is not None}
     return [

@@ -17,10 +17,10 @@ from typing import Any
 from crackdet.config.schema import PATHS, Config, UserModel, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
-from crackdet.store.code_digest import source_digest
+from crackdet.store.code_digest import code_digest
 
 SCHEMA = 1  # raised by hand when the meaning of a setting changes
-LEFT_OUT = ("runtime", "tracker", "sweep", "hydra")
+NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")
 WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
@@ -61,14 +61,14 @@ def identify(config: Config, fingerprint: str) -> Identity:
     Raises:
         UserError: where the model names weights that are neither torchvision's nor a readable file.
     """
-    tree = {key: value for key, value in to_dict(config).items() if key not in LEFT_OUT}
+    tree = {key: value for key, value in to_dict(config).items() if key not in NON_IDENTITY}
     for place in PATHS:
         group, _, name = place.partition(".")
         tree.get(group, {}).pop(name, None)
     tree["model"]["weights"] = _exact_weights(config)
     tree["trainer"]["compile"] = config.trainer.compile or None  # not compiled, as runs were before there was a choice
     if isinstance(config.model, UserModel):
-        tree["model"]["_source_"] = source_digest(config.model.target)
+        tree["model"]["_source_"] = code_digest(config.model.target)
     content = {"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)}
     if isinstance(config.model, UserModel):
         content["model"] |= config.model.arguments  # a null that a class is given need not be its default

@@ -18,7 +18,7 @@ NUMBERS = {  # column of a summary -> where it stands in the file
 }
 
 
-def pointing_numbers(run: Run) -> dict[str, float]:
+def read_pointing(run: Run) -> dict[str, float]:
     """The shares of 0 to 1 that `crackdet pointing` left with a run; empty where it did not look at these weights.
 
     `pointing`, `overlap`: of Grad-CAM; with `_ig`: of integrated gradients; with `_chance`: of a random guess.

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from crackdet.core.machine import cores, processor
+from crackdet.core.machine import cpu_name, num_cores
 
 PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
@@ -26,8 +26,8 @@ def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "platform": platform.platform(),
         "host": platform.node(),
-        "processor": processor(),
-        "cores": cores(),
+        "processor": cpu_name(),
+        "cores": num_cores(),
         "device": device,
         "gpu": gpu,
         "threads": threads,

@@ -20,9 +20,16 @@ from typing import Any
 from filelock import Timeout
 
 from crackdet.core.errors import StoreError, UserError
-from crackdet.core.files import file_digest, read_csv, read_json, read_signed_json, write_json, write_signed_json
+from crackdet.core.files import (
+    file_digest,
+    read_checksummed_json,
+    read_csv,
+    read_json,
+    write_checksummed_json,
+    write_json,
+)
 from crackdet.core.locks import is_held, lock
-from crackdet.store.identity import LEFT_OUT, Identity
+from crackdet.store.identity import NON_IDENTITY, Identity
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +128,7 @@ class Run:
     @cached_property
     def result(self) -> dict[str, Any] | None:
         """The content of `result.json`; None where it is absent or invalid."""
-        content = read_signed_json(self.result_file)
+        content = read_checksummed_json(self.result_file)
         if content.get("id") != self.id:
             return None
         return content if all(_is(content.get(k), kind) for k, kind in RESULT_FIELDS.items()) else None
@@ -133,7 +140,7 @@ class Run:
             self.weights_file,
         )  # fmt: skip
         content = {"id": self.id, **result, "files": [_stamp(path) for path in files if path.exists()]}
-        write_signed_json(self.result_file, content)
+        write_checksummed_json(self.result_file, content)
         self.failure_file.unlink(missing_ok=True)
         self._forget()
 
@@ -187,7 +194,7 @@ class Run:
         """
         published = self.weights_digest
         if not self.weights_file.exists() or published is None:
-            raise StoreError(f"{self.weights_file}: has been removed; runtime.rerun=true trains the run again")
+            raise StoreError(f"{self.weights_file}: has been removed; runtime.retrain=true trains the run again")
         if file_digest(self.weights_file) != published:
             raise StoreError(
                 f"{self.weights_file}: is damaged, its content is not what was published; "
@@ -215,7 +222,7 @@ class Run:
         (`model._weights_`): the settings may say the same of others.
         """
         settings = (self.result or {}).get("settings")
-        settings = settings or {group: value for group, value in self.config.items() if group not in LEFT_OUT}
+        settings = settings or {group: value for group, value in self.config.items() if group not in NON_IDENTITY}
         content = read_json(self.identity_file)
         model = content.get("model", {})
         digest = re.match("sha256:(.{12})", str(model.get("weights")))

@@ -8,7 +8,7 @@ from crackdet.store.run_store import RUN_ID, Run, RunStore
 SETTLED = 2.0  # seconds: what was changed later than so long before may change again unnoticed
 
 
-class Listing:
+class StoreWatcher:
     """Names each run of a store once."""
 
     def __init__(self, store: RunStore) -> None:

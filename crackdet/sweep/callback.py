@@ -6,7 +6,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from crackdet.core.console import refuse
+from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 
@@ -17,19 +17,21 @@ unfinished: list[tuple[Path, bool]] = []
 class SummaryCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_folder(config)
-        if config.sweep.get("plan"):
-            refuse("sweep.plan=true: lists the runs of a sweep; give -m, or leave it out to train this run")
+        if config.sweep.get("dry_run"):
+            exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or leave it out to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_folder(config)
         if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
-            for key in ("plan", "zip", "exclude"):
+            for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
-                    refuse(f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna")
+                    exit_with_error(
+                        f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna"
+                    )
             try:
                 SweepRecord(Path(config.hydra.sweep.dir)).make(Path(config.runtime.store).expanduser())
             except UserError as error:
-                refuse(str(error))
+                exit_with_error(str(error))
             unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -38,7 +40,7 @@ class SummaryCallback(Callback):
 
 def _check_folder(config: DictConfig) -> None:
     if config.hydra.job.chdir:
-        refuse(
+        exit_with_error(
             "hydra.job.chdir=true: must be false; run store, data and cache lie where the command is given, "
             "and each job would look for its own"
         )
@@ -50,9 +52,9 @@ def finish_all(status: int = 0) -> None:
     Raises:
         SystemExit: with `status` where that is not 0, or with 1 where a run failed.
     """
-    from crackdet.sweep.finalize import finish
+    from crackdet.sweep.finalize import finalize
 
     while unfinished:
         directory, report = unfinished.pop()
         if SweepRecord(directory).runs():
-            finish(directory, status, report)
+            finalize(directory, status, report)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 Tree = dict[str, Any]
 
 
-class Composer:
+class CachedComposer:
     """Composes jobs of one sweep, given Hydra's loader and the sweep's own configuration."""
 
     def __init__(self, loader: ConfigLoader, sweep_config: DictConfig) -> None:

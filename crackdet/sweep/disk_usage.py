@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Left:
+class DiskUsage:
     """Bytes, about, that runs leave when they are finished."""
 
     weights: int
@@ -27,14 +27,14 @@ class Left:
         return self.weights + self.states
 
 
-def left_on_disk(configs: Iterable[Config]) -> Left:
+def estimate_disk_usage(configs: Iterable[Config]) -> DiskUsage:
     """What the runs of these configurations leave at most.
 
     Raises:
         UserError: where a network cannot be built.
     """
-    from crackdet.models.factory import blueprint
-    from crackdet.training.resources import kept_state, weight_sizes
+    from crackdet.models.factory import build_on_meta
+    from crackdet.training.resources import resume_state_bytes, weight_sizes
 
     known: dict[str, tuple[int, int]] = {}
     weights, states, keep, sets = [], 0, "all", set()
@@ -43,16 +43,16 @@ def left_on_disk(configs: Iterable[Config]) -> Left:
         sets.add(repr(config.data))
         key = repr((config.model, config.data.image_size))
         if key not in known:
-            known[key] = weight_sizes(blueprint(config))
+            known[key] = weight_sizes(build_on_meta(config))
         weights.append(known[key][0])
-        states += kept_state(config, *known[key])
+        states += resume_state_bytes(config, *known[key])
     kept = {"all": len(weights), "none": 0}.get(keep)
     if kept is None:  # best:N of each set of images, and the one to take
         kept = (int(keep.partition(":")[2]) + 1) * len(sets)
-    return Left(sum(sorted(weights, reverse=True)[:kept]), states)
+    return DiskUsage(sum(sorted(weights, reverse=True)[:kept]), states)
 
 
-def describe(left: Left) -> str:
+def describe(left: DiskUsage) -> str:
     """`12.3 GiB on disk, 9.2 GiB of them to be trained longer from`."""
     states = f", {show(left.states)} of them to be trained longer from" if left.states else ""
     return f"{show(left.total)} on disk{states}"
@@ -67,16 +67,16 @@ def warn_of_room(jobs: Sequence[Job]) -> None:
     """Says so where the runs of a sweep will not find room for all that they leave."""
     if not jobs:
         return
-    store, left = jobs[0].run.root, left_on_disk(job.config for job in jobs)
+    store, left = jobs[0].run.root, estimate_disk_usage(job.config for job in jobs)
     if left.total > (free := free_bytes(store)):
         log.warning(
-            "careful: these runs leave up to %s, and %s are free in %s; runtime.keep_state_mib=0 and "
+            "careful: these runs leave up to %s, and %s are free in %s; runtime.keep_resume_mib=0 and "
             "runtime.keep_weights=best:3 leave less",
             describe(left), show(free), store,
         )  # fmt: skip
 
 
-def tell_states(runs: Iterable[Run]) -> None:
+def log_checkpoint_usage(runs: Iterable[Run]) -> None:
     """Says how much the states of finished runs take, where that is much."""
     files = [run.state_file for run in runs]
     size = sum(file.stat().st_size for file in files if file.exists())

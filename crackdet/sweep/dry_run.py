@@ -1,4 +1,4 @@
-"""`sweep.plan=true`: what a sweep would do, as a table; nothing is trained. Imports torch."""
+"""`sweep.dry_run=true`: what a sweep would do, as a table; nothing is trained. Imports torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from crackdet.analysis.rows import Entry, differing
+from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.analysis.tables import console, describe
 from crackdet.config.schema import Config, to_dict
-from crackdet.core.console import plain
+from crackdet.core.console import escape_markup
 from crackdet.core.files import free_bytes
-from crackdet.models.factory import blueprint
+from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
-from crackdet.store.identity import LEFT_OUT
+from crackdet.store.identity import NON_IDENTITY
 from crackdet.store.run_store import RunStore, Status
 from crackdet.sweep.disk_usage import describe as describe_left
-from crackdet.sweep.disk_usage import left_on_disk, show
-from crackdet.sweep.estimates import Costs, Pace
+from crackdet.sweep.disk_usage import estimate_disk_usage, show
+from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, precision_of
 from crackdet.training.resources import MIB, estimate
 
@@ -31,7 +31,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Planned(Entry):
+class Planned(RunRow):
     """A run that need not have begun, described by its configuration."""
 
     config: Config | None = None
@@ -39,10 +39,10 @@ class Planned(Entry):
     @property
     def tree(self) -> Mapping[str, Any]:
         assert self.config is not None
-        return {group: value for group, value in to_dict(self.config).items() if group not in LEFT_OUT}
+        return {group: value for group, value in to_dict(self.config).items() if group not in NON_IDENTITY}
 
 
-def preview(jobs: Sequence[Job], costs: Costs) -> None:
+def dry_run(jobs: Sequence[Job], costs: FlopEstimator) -> None:
     """Prints the runs with status, size and expected time.
 
     Raises:
@@ -53,9 +53,9 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
-    pace = Pace((run.result for run in store.runs() if run.result), device.type)
+    pace = TimeEstimator((run.result for run in store.runs() if run.result), device.type)
     entries = [Planned(job.run, job.run.status(), job.overrides, config=job.config) for job in jobs]
-    keys = differing(entries)
+    keys = differing_keys(entries)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -74,7 +74,7 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
             total, known = total + (seconds or 0.0), known and seconds is not None
         table.add_row(
             entry.id,
-            plain(describe(entry, keys)),
+            escape_markup(describe(entry, keys)),
             _status(entry, job, done_with),
             *sizes.shown(job.config),
             "" if done_with else _duration(seconds),
@@ -84,7 +84,9 @@ def preview(jobs: Sequence[Job], costs: Costs) -> None:
     console().print(f"{len(jobs)} runs, {finished} of them finished, {len(todo)} to train{expected}", highlight=False)
     if todo:
         free = show(free_bytes(store.root))
-        console().print(f"they leave up to {describe_left(left_on_disk(todo))}; {free} are free", highlight=False)
+        console().print(
+            f"they leave up to {describe_left(estimate_disk_usage(todo))}; {free} are free", highlight=False
+        )
 
 
 class Sizes:
@@ -98,11 +100,11 @@ class Sizes:
         key = repr((config.model, config.data.image_size, config.trainer, config.optimizer))
         if key not in self._known:
             memory = estimate(config, precision_of(config, self._device)).memory
-            self._known[key] = f"{blueprint(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+            self._known[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
         return self._known[key]
 
 
-def _status(entry: Entry, job: Job, done_with: bool) -> str:
+def _status(entry: RunRow, job: Job, done_with: bool) -> str:
     word = WORDS.get(entry.status, str(entry.status))
     epochs = len(job.run.history)
     if entry.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:

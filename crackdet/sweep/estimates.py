@@ -15,7 +15,7 @@ from crackdet.running.job import Job
 FORWARD, TRAINING = 1, 3  # forward passes: the backward pass computes two products where the forward computes one
 
 
-class Costs:
+class FlopEstimator:
     """Operations of runs; networks and data that runs have in common are looked at once."""
 
     def __init__(self) -> None:
@@ -53,12 +53,12 @@ class Costs:
         return self.per_image(config) * self.images(config) * config.trainer.max_epochs
 
 
-def cheapest_first(jobs: Sequence[Job], costs: Costs) -> list[Job]:
+def cheapest_first(jobs: Sequence[Job], costs: FlopEstimator) -> list[Job]:
     """By rising cost, so that something is learnt early; jobs that cost the same keep their order."""
     return sorted(jobs, key=lambda job: costs.total(job.config))
 
 
-class Pace:
+class TimeEstimator:
     """Seconds of an epoch, by the finished runs on this kind of device: of the same network, else by operations."""
 
     def __init__(self, results: Iterable[Mapping[str, Any]], device: str) -> None:
@@ -77,7 +77,7 @@ class Pace:
             )  # fmt: skip
             self._seconds_per_operation.append(seconds / operations)
 
-    def epoch_seconds(self, config: Config, costs: Costs) -> float | None:
+    def epoch_seconds(self, config: Config, costs: FlopEstimator) -> float | None:
         """None where there is no run to judge by."""
         alike = self._alike.get(_network(to_dict(config)))
         if alike:

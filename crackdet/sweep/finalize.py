@@ -3,25 +3,25 @@
 import logging
 from pathlib import Path
 
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.analysis.search_results import show_search
 from crackdet.core.errors import WriteFailed
 from crackdet.store.run_store import Status
-from crackdet.sweep.disk_usage import tell_states
+from crackdet.sweep.disk_usage import log_checkpoint_usage
 
 log = logging.getLogger(__name__)
 
 
-def finish(directory: Path, status: int = 0, report: bool = False) -> None:
+def finalize(directory: Path, status: int = 0, report: bool = False) -> None:
     """Prints and writes the summary of a sweep, and where it is wanted the report.
 
     Raises:
         SystemExit: with `status` where that is not 0, else with 1 where a run failed.
     """
-    summary = summarise(directory)
+    summary = summarize(directory)
     summary.show()
     show_search(directory)
-    tell_states(entry.run for ranking in summary.rankings for entry in ranking)
+    log_checkpoint_usage(entry.run for ranking in summary.rankings for entry in ranking)
     try:
         summary.write(directory)
     except WriteFailed as error:  # a full disk

@@ -18,21 +18,21 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain
+from crackdet.config.composing import explain_hydra_error
 from crackdet.config.parsing import parse_runtime, parse_sweep
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
-from crackdet.running.command_cache import JOB, Meaning, Memo, config_folders
-from crackdet.running.job import Job, plan
+from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
+from crackdet.running.job import Job, make_job
 from crackdet.store.run_store import Run, Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.sweep.composition import Composer
+from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.disk_usage import warn_of_room
-from crackdet.sweep.execution.executor import Crew, exit_status, launch
-from crackdet.sweep.execution.factory import hire
-from crackdet.sweep.execution.worker import Orders
-from crackdet.sweep.finalize import finish
-from crackdet.sweep.selection import Excluded, axes, is_of_sweep, ordered, show_plan
+from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
+from crackdet.sweep.execution.factory import create_executor
+from crackdet.sweep.execution.worker import SweepContext
+from crackdet.sweep.finalize import finalize
+from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting, order_jobs, show_plan, zip_axes
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def expand(
         settings: dict[str, list[str]] = {}
         for override in [*overrides, *point]:
             key = override.get_key_element()
-            if is_of_sweep(override):
+            if is_sweep_setting(override):
                 continue  # of the sweep as a whole
             if not override.is_sweep_override():
                 settings[key] = [f"{key}={override.get_value_element_as_str()}"]
@@ -76,7 +76,7 @@ def expand(
                     "an interval is for a search: hydra/sweeper=crackdet_optuna"
                 )
         combinations += [
-            list(itertools.chain(*combination)) for combination in itertools.product(*axes(settings, paired))
+            list(itertools.chain(*combination)) for combination in itertools.product(*zip_axes(settings, paired))
         ]
     return combinations
 
@@ -101,8 +101,8 @@ def sweep(
         settings.zip,
     )
     directory = Path(config.hydra.sweep.dir)
-    jobs = plan_all(combinations, context, config, Excluded(settings.exclude), remembering=not settings.plan)
-    if settings.plan:
+    jobs = plan_all(combinations, context, config, ExcludeFilter(settings.exclude), remembering=not settings.dry_run)
+    if settings.dry_run:
         show_plan([job for job in jobs if isinstance(job, Job)], settings.order)
         return
     if not jobs:
@@ -118,22 +118,22 @@ def sweep(
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
     status = train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0
-    finish(directory, status, settings.report and bool(todo))  # nothing new was trained: nothing new to report
+    finalize(directory, status, settings.report and bool(todo))  # nothing new was trained: nothing new to report
 
 
 def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
-    """Checks the jobs, trains them and, where that is wished, waits for those of others; a status as `launch`.
+    """Checks the jobs, trains them and, where that is wished, waits for those of others; a status as `run_jobs`.
 
     Raises:
         UserError: where one cannot be trained; then none was.
     """
     runtime = parse_runtime(config)
-    crew = hire(launcher, runtime, Orders(Path(config.hydra.sweep.dir)), most=len(todo))
+    crew = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), most=len(todo))
     try:
         with crew:
             check_all(todo)
             warn_of_room(todo)
-            status = launch(ordered(todo, order), total, crew)
+            status = run_jobs(order_jobs(todo, order), total, crew)
             others = [job for job in todo if job.run.anew().status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:
                 log.info("waiting for %d runs in other processes", len(others))
@@ -147,45 +147,45 @@ def plan_all(
     combinations: Sequence[list[str]],
     context: HydraContext,
     config: DictConfig,
-    excluded: Excluded,
+    excluded: ExcludeFilter,
     remembering: bool = True,
 ) -> list[Job | Finished]:
     """The run of each combination that is not excluded, each run once.
 
     Those that are known to be finished are not composed again, unless there is more to ask of them.
     """
-    composer = Composer(context.config_loader, config)
+    composer = CachedComposer(context.config_loader, config)
     hydra = config.hydra
-    memo = Memo(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    memo = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
     jobs: dict[str, Job | Finished] = {}
-    meanings: list[Meaning] = []
+    meanings: list[CacheEntry] = []
     problems: list[str] = []
     fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
     for overrides in combinations:
         try:
-            if remembering and not excluded.asks and (known := memo.recall(overrides)):
+            if remembering and not excluded.asks and (known := memo.get(overrides)):
                 jobs.setdefault(known.id, Finished(known, overrides))
                 continue
             composed = composer.compose(overrides)
             if excluded(composed):
                 continue
-            job = plan(composed, overrides, fingerprints)
+            job = make_job(composed, overrides, fingerprints)
             meanings.append(job.meaning(composed))
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:
-            problems.append(f"{' '.join(overrides)}\n    {explain(error)}")
+            problems.append(f"{' '.join(overrides)}\n    {explain_hydra_error(error)}")
         else:
             jobs.setdefault(job.run.id, job)
     _refuse(problems, len(combinations))
     excluded.finish()
-    memo.remember(meanings)
+    memo.put(meanings)
     return list(jobs.values())
 
 
 def check_all(jobs: Sequence[Job]) -> None:
     """Builds every network without computing, and reads the data, before the first run begins."""
-    from crackdet.running.train_run import check, prepare  # imports torch: seconds
+    from crackdet.running.train_run import load_data, validate  # imports torch: seconds
 
     read: set[str] = set()  # data that was found good
     problems: dict[str, list[str]] = {}
@@ -196,9 +196,9 @@ def check_all(jobs: Sequence[Job]) -> None:
         config = same[0].config
         try:
             if (data := repr(config.data)) in read:
-                check(config)
+                validate(config)
             else:
-                prepare(config, same[0].identity)
+                load_data(config, same[0].identity)
                 read.add(data)
         except UserError as error:
             problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)
@@ -206,13 +206,13 @@ def check_all(jobs: Sequence[Job]) -> None:
     _refuse(listed, len(jobs), sum(map(len, problems.values())))
 
 
-def wait(jobs: Sequence[Job], crew: Crew) -> int:
-    """Waits for runs that other processes hold, and trains those whose process dies; a status as `launch`."""
+def wait(jobs: Sequence[Job], crew: Executor) -> int:
+    """Waits for runs that other processes hold, and trains those whose process dies; a status as `run_jobs`."""
     left, status = list(jobs), 0
     while left:
         crew.idle(POLL)
         orphaned = [job for job in left if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
-        status = max(status, launch(orphaned, len(orphaned), crew))
+        status = max(status, run_jobs(orphaned, len(orphaned), crew))
         if status >= 128:  # stopped
             return status
         tried = {job.run.id for job in orphaned}

@@ -14,7 +14,7 @@ from crackdet.running.job import Job
 from crackdet.sweep.expression import Expression
 
 
-def is_of_sweep(override: Override) -> bool:
+def is_sweep_setting(override: Override) -> bool:
     """Whether it sets something in the `sweep` group, which is of the sweep and not of its runs.
 
     Raises:
@@ -27,7 +27,7 @@ def is_of_sweep(override: Override) -> bool:
     return True
 
 
-def axes(settings: Mapping[str, Sequence[str]], paired: Sequence[Any]) -> list[list[tuple[str, ...]]]:
+def zip_axes(settings: Mapping[str, Sequence[str]], paired: Sequence[Any]) -> list[list[tuple[str, ...]]]:
     """What a grid is the product of: the overrides of each key, and of each list of paired keys together.
 
     Raises:
@@ -61,7 +61,7 @@ def axes(settings: Mapping[str, Sequence[str]], paired: Sequence[Any]) -> list[l
     return found
 
 
-class Excluded:
+class ExcludeFilter:
     """Whether `sweep.exclude` leaves a composed configuration out; also one that could not be trained."""
 
     def __init__(self, text: str | None) -> None:
@@ -82,13 +82,13 @@ class Excluded:
             raise UserError(f"sweep.exclude: {missing[0]} is a setting of none of the runs; mistyped?")
 
 
-def ordered(jobs: Sequence[Job], order: str) -> list[Job]:
+def order_jobs(jobs: Sequence[Job], order: str) -> list[Job]:
     """The cheapest first, or as given."""
     if order == "given" or len(jobs) < 2:
         return list(jobs)
-    from crackdet.sweep.estimates import Costs, cheapest_first  # imports torch: seconds
+    from crackdet.sweep.estimates import FlopEstimator, cheapest_first  # imports torch: seconds
 
-    return cheapest_first(jobs, Costs())
+    return cheapest_first(jobs, FlopEstimator())
 
 
 def show_plan(jobs: Sequence[Job], order: str) -> None:
@@ -97,7 +97,7 @@ def show_plan(jobs: Sequence[Job], order: str) -> None:
     Raises:
         UserError: where a network cannot be built.
     """
-    from crackdet.sweep.dry_run import preview
-    from crackdet.sweep.estimates import Costs  # imports torch: seconds
+    from crackdet.sweep.dry_run import dry_run
+    from crackdet.sweep.estimates import FlopEstimator  # imports torch: seconds
 
-    preview(ordered(jobs, order), Costs())
+    dry_run(order_jobs(jobs, order), FlopEstimator())

@@ -26,7 +26,7 @@ from crackdet.config.schema import MLflow  # noqa: E402
 from crackdet.core.files import read_json, write_json  # noqa: E402
 from crackdet.core.locks import lock  # noqa: E402
 from crackdet.store.run_store import Status  # noqa: E402
-from crackdet.tracking.trackers import History, Subject  # noqa: E402
+from crackdet.tracking.trackers import History, TrackedRun  # noqa: E402
 
 SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"
@@ -35,7 +35,7 @@ LONGEST = 500  # characters of a parameter that every MLflow server takes
 NOISY = ("alembic", "mlflow", "urllib3")  # they tell of upgrades and retries what one warning says
 
 
-def open_tracker(settings: MLflow, subject: Subject) -> "Recorder":
+def open_tracker(settings: MLflow, subject: TrackedRun) -> "Recorder":
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     return Recorder(settings, subject)
@@ -47,7 +47,7 @@ class Recorder:
     Others may train the same run in stores of their own and tell it to the same server.
     """
 
-    def __init__(self, settings: MLflow, subject: Subject) -> None:
+    def __init__(self, settings: MLflow, subject: TrackedRun) -> None:
         self._subject = subject
         with _making(settings.uri):
             self._client = MlflowClient(settings.uri)

@@ -9,17 +9,17 @@ from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
 from crackdet.store.run_store import Status
-from crackdet.tracking.trackers import RESULTS, History, Subject
+from crackdet.tracking.trackers import RESULTS, History, TrackedRun
 
 
-def open_tracker(settings: TensorBoard, subject: Subject) -> "Writer":
+def open_tracker(settings: TensorBoard, subject: TrackedRun) -> "Writer":
     return Writer(settings, subject)
 
 
 class Writer:
     """Writes the whole course anew when a run goes on: what was written before is purged, as TensorBoard calls it."""
 
-    def __init__(self, settings: TensorBoard, subject: Subject) -> None:
+    def __init__(self, settings: TensorBoard, subject: TrackedRun) -> None:
         self._subject = subject
         self._written = 0
         folder = Path(settings.folder).expanduser() / subject.run.id
@@ -63,7 +63,7 @@ class Writer:
         self._writer.flush()
 
 
-def _chosen(subject: Subject) -> dict[str, Any]:
+def _chosen(subject: TrackedRun) -> dict[str, Any]:
     """The settings that were chosen: TensorBoard's table, which shows a few columns only, would begin with the rest."""
     keys = {override.partition("=")[0].lstrip("+~") for override in subject.overrides}
     groups = {"model.name", "seed", *(f"{key}.name" for key in keys)}  # model=resnext50 chooses a model.name

@@ -29,7 +29,7 @@ RESULTS = (  # of result.json: what is told at the end, beside the course of eac
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrackedRun:
     """The run that is told of."""
 
     run: Run
@@ -64,7 +64,7 @@ def check_trackers(settings: Settings) -> None:
 class Trackers:
     """All trackers of a run; none of them can stop it."""
 
-    def __init__(self, settings: Settings, subject: Subject) -> None:
+    def __init__(self, settings: Settings, subject: TrackedRun) -> None:
         """Begins the run in each tracker that is asked for, or goes on with it."""
         self._subject = subject
         self._wished = {name: own for name in MODULES if (own := getattr(settings, name)) is not None}

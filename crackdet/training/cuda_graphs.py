@@ -14,19 +14,19 @@ from torch import Tensor, optim
 
 from crackdet.config.schema import Config, UserModel
 from crackdet.core.errors import RunFailed
-from crackdet.training.resources import Needs
+from crackdet.training.resources import ResourceEstimate
 
 ROOM = 2  # times a run's needs: beside the graph, a last batch that is smaller has memory of its own
 
 
-def records(config: Config, device: torch.device, needs: Needs) -> bool:
+def use_cuda_graphs(config: Config, device: torch.device, needs: ResourceEstimate) -> bool:
     """Whether a run's batches are recorded.
 
     On a GPU with room for it, where each batch is a step, and where the network is known to do nothing but compute on
     tensors: one of the user's own may wait for the GPU, or count its calls in Python, unless `runtime.cuda_graphs`
     says that it does not.
     """
-    if device.type != "cuda" or config.trainer.accumulate_batches > 1:
+    if device.type != "cuda" or config.trainer.accumulate_grad_batches > 1:
         return False
     wished = config.runtime.cuda_graphs
     if wished is None:
@@ -41,7 +41,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 
 
 @contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
+def capture_stream(device: torch.device) -> Iterator[None]:
     """A stream for all work of a block, recorded or not: the usual one cannot be recorded.
 
     It is the same for all runs of the process, since cuBLAS takes 64 MiB for each that it works in, for good.
@@ -55,13 +55,13 @@ def own_stream(device: torch.device) -> Iterator[None]:
         usual.wait_stream(own)
 
 
-class Recorded:
+class GraphedStep:
     """A function of batches, called as it is for the first and recorded at the second of the usual size.
 
     It may read and write tensors that stay where they are, such as weights. Its first input has a row for each image;
     those that are no tensors are always the same. Batches of another size go through the function itself. Where it
     makes steps of an optimizer, the graph holds the learning rate as it was then, and is recorded anew when that has
-    changed. All calls are within one block of `own_stream`.
+    changed. All calls are within one block of `capture_stream`.
     """
 
     def __init__(

@@ -36,8 +36,8 @@ def choose_device(runtime: Runtime) -> torch.device:
     Raises:
         UserError: where this machine has no such device.
     """
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
+    if runtime.num_threads is not None:
+        torch.set_num_threads(runtime.num_threads)
     return find_device(runtime.device, "runtime.device=")
 
 
@@ -71,7 +71,7 @@ def gpu_name(device: torch.device) -> str | None:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
-def is_lost() -> bool:
+def gpu_is_unusable() -> bool:
     """Whether the GPU of this process has failed for good, as after an illegal access to its memory."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
@@ -83,7 +83,7 @@ def is_lost() -> bool:
 
 
 @contextmanager
-def same_threads() -> Iterator[None]:
+def preserve_num_threads() -> Iterator[None]:
     """Leaves torch with as many threads as it had: a run that goes on takes those that it began with, for itself."""
     before = torch.get_num_threads()
     try:

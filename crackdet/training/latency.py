@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from crackdet.models.factory import Classifier
+from crackdet.models.classifier import Classifier
 from crackdet.training.device import autocast
 
 SHARE = 0.005  # of the run's time for each measure: beside the first calls, the two of them stay at 1 %
@@ -17,7 +17,7 @@ FEWEST, PATIENCE = 7, 0.05  # calls, since one may have to wait for other work o
 
 
 @dataclass(frozen=True)
-class Cost:
+class InferenceCost:
     """Medians. `latency_ms` is for one image, `throughput` in images a second for batches as in training.
 
     The feature extractor's own are beside the whole classifier's, since it is what a detector keeps.
@@ -29,7 +29,7 @@ class Cost:
     feature_throughput: float
 
 
-def measure_cost(model: Classifier, batch_size: int, precision: str, seconds: float) -> Cost:
+def measure_latency(model: Classifier, batch_size: int, precision: str, seconds: float) -> InferenceCost:
     """Times inference in the number format of training; `seconds` is what the run took, of which it takes little."""
     device = next(model.parameters()).device
     budget = min(max(SHARE * seconds, SHORTEST), LONGEST)
@@ -52,7 +52,7 @@ def measure_cost(model: Classifier, batch_size: int, precision: str, seconds: fl
 
     one, own_one = median_times(1)
     batch, own_batch = median_times(batch_size)
-    return Cost(
+    return InferenceCost(
         latency_ms=1000 * one,
         throughput=batch_size / batch,
         feature_latency_ms=1000 * own_one,

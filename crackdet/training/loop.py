@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from crackdet.config.schema import Config
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.errors import NotFinite
-from crackdet.data.augmentation import augment, draw, is_active
-from crackdet.data.batches import cut, load, move, shuffled, to_input
-from crackdet.data.dataset import ImageSet
+from crackdet.data.augmentation import augment, is_active, sample_params
+from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_device, to_input
+from crackdet.data.dataset import ImageDataset
 from crackdet.metrics.torch_metrics import Metrics, measure
-from crackdet.training.cuda_graphs import Recorded, own_stream
+from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
-from crackdet.training.memory import give_back_freed_memory
+from crackdet.training.memory import trim_malloc
 from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class Sums:
 def train(
     state: TrainingState,
     config: Config,
-    train_set: ImageSet,
-    valid_set: ImageSet,
+    train_set: ImageDataset,
+    valid_set: ImageDataset,
     precision: str,
     recorded: bool,
     checkpointer: Checkpointer,
@@ -67,9 +67,9 @@ def train(
     learn: OfBatch = partial(learn_batch, state, config, precision, sums)
     judge: OfBatch = partial(judge_batch, state.model, precision)
     if recorded:
-        learn = Recorded(learn, trainer.batch_size, state.optimizer)
-        judge = Recorded(judge, trainer.batch_size)
-    stream = own_stream(device) if recorded else nullcontext()
+        learn = GraphedStep(learn, trainer.batch_size, state.optimizer)
+        judge = GraphedStep(judge, trainer.batch_size)
+    stream = capture_stream(device) if recorded else nullcontext()
     with (
         stream,
         warnings.catch_warnings(),
@@ -98,14 +98,14 @@ def train(
 
 
 def train_epoch(
-    state: TrainingState, config: Config, images: ImageSet, learn: OfBatch, sums: Sums, checkpointer: Checkpointer
+    state: TrainingState, config: Config, images: ImageDataset, learn: OfBatch, sums: Sums, checkpointer: Checkpointer
 ) -> None:
     """The rest of the epoch that `state.progress` stands in; `learn` adds to `sums`."""
     trainer, progress, optimizer, device = config.trainer, state.progress, state.optimizer, sums.loss.device
-    batches = cut(shuffled(len(images), config.seed, progress.epoch), trainer.batch_size)
+    batches = make_batches(shuffled_indices(len(images), config.seed, progress.epoch), trainer.batch_size)
     numbers = None
     if is_active(config.data.augmentation):
-        numbers = move(draw(len(images), config.seed, progress.epoch), device)
+        numbers = to_device(sample_params(len(images), config.seed, progress.epoch), device)
     sums.loss.fill_(progress.loss_sum)
     sums.correct.fill_(progress.correct)
     began, seconds_before = time.monotonic(), progress.epoch_seconds
@@ -117,10 +117,10 @@ def train_epoch(
 
     state.model.train()
     optimizer.zero_grad()
-    todo = load(images, batches[progress.batch :], device, config.runtime.num_workers)
+    todo = iter_batches(images, batches[progress.batch :], device, config.runtime.num_workers)
     for number, batch in enumerate(todo, progress.batch):
-        first = number - number % trainer.accumulate_batches
-        step = batches[first : first + trainer.accumulate_batches]
+        first = number - number % trainer.accumulate_grad_batches
+        step = batches[first : first + trainer.accumulate_grad_batches]
         ends_step = number + 1 - first == len(step)
         drawn = None if numbers is None else numbers[batch.indices]
         learn(batch.pixels, batch.labels, drawn, sum(map(len, step)), ends_step)
@@ -133,7 +133,7 @@ def train_epoch(
                 f"at learning rate {optimizer.param_groups[0]['lr']:g}"
             )
         if progress.epoch == 1 and first == 0 and ends_step:
-            give_back_freed_memory()  # the optimizer's state has come to lie in holes between what was freed
+            trim_malloc()  # the optimizer's state has come to lie in holes between what was freed
         if due and ends_step and not last:
             record(number + 1)
             checkpointer.save()
@@ -169,8 +169,8 @@ def learn_batch(
     sums.loss.add_(loss.detach())
     sums.correct.add_(((logits > 0) == (labels > 0.5)).sum())
     if ends_step:
-        if trainer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), trainer.clip_norm)
+        if trainer.gradient_clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trainer.gradient_clip_norm)
         optimizer.step()
         optimizer.zero_grad()
     return ()
@@ -185,7 +185,7 @@ def judge_batch(model: nn.Module, precision: str, pixels: Tensor) -> tuple[Tenso
 @torch.no_grad()
 def predict(
     model: nn.Module,
-    images: ImageSet,
+    images: ImageDataset,
     batch_size: int,
     precision: str,
     num_workers: int | None,
@@ -198,7 +198,9 @@ def predict(
     model.eval()
     logits = []
     with autocast(precision, device):  # around all batches: weights are converted once
-        for batch in load(images, cut(torch.arange(len(images)).numpy(), batch_size), device, num_workers):
+        for batch in iter_batches(
+            images, make_batches(torch.arange(len(images)).numpy(), batch_size), device, num_workers
+        ):
             logits.append(judge(batch.pixels)[0].float())
             if checkpointer is not None and checkpointer.asked_to_stop:
                 checkpointer.save()
@@ -235,7 +237,7 @@ def finish_epoch(
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
         if came_to_stay:
-            give_back_freed_memory()
+            trim_malloc()
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(monitored)
     else:

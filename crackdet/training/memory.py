@@ -22,7 +22,7 @@ PROCESS = Path("/proc/self")
 FORGET_PEAK = "5"  # for clear_refs, see proc(5)
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Makes glibc keep what is freed, for the rest of the process; elsewhere it does nothing."""
     if libc := _glibc():
         libc.mallopt(M_MXFAST, 0)
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TOP_PAD, TOP_PAD)
 
 
-def give_back_freed_memory() -> None:
+def trim_malloc() -> None:
     """Returns to the kernel what was kept, such as that of a larger run before this one.
 
     Or once something large has come to stay: the next step lays out its memory anew around it, and would not use the

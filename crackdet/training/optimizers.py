@@ -45,13 +45,13 @@ def build_scheduler(
             lowest = config.optimizer.learning_rate * cosine.final_fraction
             return lr_scheduler.CosineAnnealingLR(optimizer, config.trainer.max_epochs, eta_min=lowest)
         case Step() as step:
-            return lr_scheduler.StepLR(optimizer, step.step_epochs, step.gamma)
+            return lr_scheduler.StepLR(optimizer, step.step_size, step.gamma)
         case Plateau() as plateau:
             mode = MONITORS[config.trainer.monitor]
             return lr_scheduler.ReduceLROnPlateau(optimizer, mode, plateau.factor, plateau.patience)
     return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
 
 
-def knows_its_length(config: Config) -> bool:
+def depends_on_max_epochs(config: Config) -> bool:
     """Whether the schedule depends on `max_epochs`, so that a longer training differs from its first epoch on."""
     return isinstance(config.scheduler, Cosine)

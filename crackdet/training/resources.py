@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from crackdet.config.schema import SGD, Config
 from crackdet.core.errors import RunFailed, WriteFailed
 from crackdet.core.files import free_bytes
-from crackdet.models.factory import blueprint
-from crackdet.models.flops import Shapes
+from crackdet.models.factory import build_on_meta
+from crackdet.models.flops import MetaFlopCounter
 from crackdet.store.run_store import Run
-from crackdet.training.optimizers import knows_its_length
+from crackdet.training.optimizers import depends_on_max_epochs
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Needs:
+class ResourceEstimate:
     """Bytes, about: what stays in memory through a training step."""
 
     weights: int
@@ -42,12 +42,12 @@ class Needs:
         return f"{self.memory / MIB:.0f} MiB ({', '.join(parts)})"
 
 
-def estimate(config: Config, precision: str) -> Needs:
+def estimate(config: Config, precision: str) -> ResourceEstimate:
     """The needs of a configuration, counted on a network without memory.
 
     Activations are what autograd saves of one batch, by its saved-tensor hooks.
     """
-    model = blueprint(config)
+    model = build_on_meta(config)
     size, batch = config.data.image_size, config.trainer.batch_size
     own = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
     saved: dict[int, Tensor] = {}
@@ -57,13 +57,13 @@ def estimate(config: Config, precision: str) -> Needs:
             saved[tensor.untyped_storage()._cdata] = tensor  # held, so that no other takes its place
         return tensor
 
-    with Shapes(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with MetaFlopCounter(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(torch.empty(batch, 3, size, size, device="meta"))
     low = precision == "bf16"  # which halves numbers, but not the places that pooling took its maxima from
     sizes = [(tensor.untyped_storage().nbytes(), tensor.is_floating_point()) for tensor in saved.values()]
     activations = sum(size // 2 if low and real else size for size, real in sizes)
     weights, gradients = weight_sizes(model)
-    return Needs(weights, gradients, _slots(config) * gradients, activations, weights)
+    return ResourceEstimate(weights, gradients, _slots(config) * gradients, activations, weights)
 
 
 def weight_sizes(model: nn.Module) -> tuple[int, int]:
@@ -72,10 +72,10 @@ def weight_sizes(model: nn.Module) -> tuple[int, int]:
     return whole, sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
 
 
-def kept_state(config: Config, weights: int, trained: int) -> int:
+def resume_state_bytes(config: Config, weights: int, trained: int) -> int:
     """Bytes of the state that a finished run leaves, from which it can be trained longer; 0 where it leaves none."""
     state = 2 * weights + _slots(config) * trained  # the last weights and the best ones
-    return 0 if knows_its_length(config) or state > config.runtime.keep_state_mib * MIB else state
+    return 0 if depends_on_max_epochs(config) or state > config.runtime.keep_resume_mib * MIB else state
 
 
 def _slots(config: Config) -> int:
@@ -83,7 +83,7 @@ def _slots(config: Config) -> int:
     return int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
 
 
-def check_resources(needs: Needs, device: torch.device, run: Run) -> None:
+def check_resources(needs: ResourceEstimate, device: torch.device, run: Run) -> None:
     """Refuses a run that cannot go well; what it has saved already needs no room again.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from crackdet.config.schema import MONITORS, Trainer
-from crackdet.core.files import replacing
+from crackdet.core.files import atomic_write
 from crackdet.core.signals import StopRequest
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class TrainingState:
             "device_rng": self._device_rng(),
             "threads": torch.get_num_threads(),
         }
-        with replacing(path, self.size()) as temporary:
+        with atomic_write(path, self.size()) as temporary:
             torch.save(content, temporary)
 
     def load(self, path: Path, run_id: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.live import Live
 
 from crackdet.analysis.tables import console
-from crackdet.watch.monitor import Board
+from crackdet.watch.monitor import StoreMonitor
 from crackdet.watch.screen import Screen, report
 
 __all__ = ["watch"]
@@ -24,7 +24,7 @@ def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
     Raises:
         UserError: where there is no such folder.
     """
-    board = Board(folder)
+    board = StoreMonitor(folder)
     out = console()
     with suppress(OSError, AttributeError):  # Windows has no such thing
         os.nice(10)  # the runs that are watched come first
@@ -43,7 +43,7 @@ def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _live(board: Board, every: float) -> None:
+def _live(board: StoreMonitor, every: float) -> None:
     screen, out = Screen(board), console()
     board.look(FIRST_LOOK)
     with Live(screen.draw(out.height), console=out, auto_refresh=False) as live:
@@ -53,7 +53,7 @@ def _live(board: Board, every: float) -> None:
             board.look(every * SHARE)
 
 
-def _lines(board: Board, every: float) -> None:
+def _lines(board: StoreMonitor, every: float) -> None:
     while board.look() or board.unread:
         pass
     console().print(Screen(board).draw())

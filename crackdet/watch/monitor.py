@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from crackdet.analysis.ranking import merit
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.ranking import sort_key
+from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLED
 from crackdet.core.locks import is_held
 from crackdet.store.run_store import Run, RunStore, Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.watch.progress import NO_COURSE, Course, course_of
+from crackdet.watch.progress import NO_COURSE, RunProgress, course_of
 
 IN_TURN = 1000  # finished runs that a look asks for changes
 
@@ -29,7 +29,7 @@ Stamp = tuple[int, int, int]  # time of change of a run directory; time and size
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunSnapshot:
     """One run as it was when it was read last."""
 
     id: str
@@ -37,9 +37,9 @@ class Seen:
     stamp: Stamp = (0, 0, 0)
     accuracy: float | None = None  # of a finished run
     reason: str = ""  # why it failed, or was pruned
-    merit: tuple[float, float, float, str] | None = None  # of a finished run: the least is the best
+    sort_key: tuple[float, float, float, str] | None = None  # of a finished run: the least is the best
     images: tuple[int, str] = (0, "")  # that it was validated on: how many, and which
-    course: Course = NO_COURSE  # of a run that is not finished
+    course: RunProgress = NO_COURSE  # of a run that is not finished
     read: float = 0.0  # when, in seconds of the epoch
 
     @property
@@ -61,7 +61,7 @@ class Seen:
         return stamp == self.stamp and self.read - self.changed > SETTLED
 
 
-class Board:
+class StoreMonitor:
     """The runs of a run store, or those of a sweep where the folder is one."""
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +69,7 @@ class Board:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such run store or sweep folder; train.py makes it")
         self.folder = folder
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, RunSnapshot] = {}
         self._record = SweepRecord(folder)
         self._given: dict[str, list[str]] = {}  # the runs of a sweep, with their overrides
         self._common: set[str] = set()  # overrides that all of them have
@@ -79,7 +79,7 @@ class Board:
         self._new: deque[str] = deque()
         self._results: deque[str] = deque()  # new ones that have a result: they are read after the others
         self._turn: Iterator[str] = iter(())
-        self._best: Seen | None = None
+        self._best: RunSnapshot | None = None
 
     @property
     def is_sweep(self) -> bool:
@@ -91,32 +91,32 @@ class Board:
         return len(self._new) + len(self._results)
 
     @property
-    def best(self) -> Seen | None:
+    def best(self) -> RunSnapshot | None:
         """The max-accuracy run, as `crackdet summary` names it."""
         if self._best is None:
-            rankings: dict[tuple[int, str], list[Seen]] = defaultdict(list)
+            rankings: dict[tuple[int, str], list[RunSnapshot]] = defaultdict(list)
             for seen in self.seen.values():
-                if seen.merit is not None:
+                if seen.sort_key is not None:
                     rankings[seen.images].append(seen)
             if rankings:
                 _, largest = max(rankings.items(), key=lambda item: (item[0][0], len(item[1])))
-                self._best = min(largest, key=lambda seen: seen.merit or ())
+                self._best = min(largest, key=lambda seen: seen.sort_key or ())
         return self._best
 
     def count(self) -> Counter[Status]:
         return Counter(seen.status for seen in self.seen.values())
 
-    def entry(self, seen: Seen) -> Entry:
+    def entry(self, seen: RunSnapshot) -> RunRow:
         """For what is not kept of a run, such as its settings."""
-        return Entry(Run(self._store, seen.id), seen.status, self._given.get(seen.id))
+        return RunRow(Run(self._store, seen.id), seen.status, self._given.get(seen.id))
 
-    def given(self, seen: Seen) -> list[str]:
+    def given(self, seen: RunSnapshot) -> list[str]:
         """The overrides that the sweep does not give to all of its runs; without a sweep, those of the command."""
         if not self.is_sweep:
             return list(self.entry(seen).overrides)
         return [override for override in self._given.get(seen.id, []) if override not in self._common]
 
-    def look(self, seconds: float = 1.0) -> list[Seen]:
+    def look(self, seconds: float = 1.0) -> list[RunSnapshot]:
         """Brings the board up to date; gives the runs that are not as they were.
 
         What cannot be read within so many seconds is left for the next time.
@@ -168,7 +168,7 @@ class Board:
             self._turn = iter([run_id for run_id in self.seen if run_id not in self._open])
         yield from turn
 
-    def _read(self, run_id: str) -> Seen | None:
+    def _read(self, run_id: str) -> RunSnapshot | None:
         """The run where it is not as it was; None where it is."""
         run, known = Run(self._store, run_id), self.seen.get(run_id)
         stamp = _stamp(run)
@@ -211,12 +211,12 @@ def _stamp(run: Run) -> Stamp:
     return directory, history.st_mtime_ns, history.st_size
 
 
-def _read(run: Run, stamp: Stamp) -> Seen:
+def _read(run: Run, stamp: Stamp) -> RunSnapshot:
     read = time.time()
     status = run.status()
     if status is Status.FINISHED:
         result = run.result or {}
         images = int(result.get("valid_images", 0)), str(result.get("valid_digest"))
-        place = merit(Entry(run, status))
-        return Seen(run.id, status, stamp, float(result["accuracy"]), merit=place, images=images, read=read)
-    return Seen(run.id, status, stamp, reason=Entry(run, status).reason, course=course_of(run), read=read)
+        place = sort_key(RunRow(run, status))
+        return RunSnapshot(run.id, status, stamp, float(result["accuracy"]), sort_key=place, images=images, read=read)
+    return RunSnapshot(run.id, status, stamp, reason=RunRow(run, status).reason, course=course_of(run), read=read)

@@ -12,7 +12,7 @@ RECENT = 5  # epochs, whose seconds foretell those to come
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RunProgress:
     """What `history.csv` says of a run, and what its configuration says of the end."""
 
     epochs: int = 0  # done
@@ -28,24 +28,24 @@ class Course:
         return max(0.0, (self.max_epochs - self.epochs) * self.epoch_seconds - max(0.0, since))
 
 
-NO_COURSE = Course()
+NO_COURSE = RunProgress()
 
 
-def course_of(run: Run) -> Course:
+def course_of(run: Run) -> RunProgress:
     """The course of a run; of files that say nothing, none."""
     trainer = run.config.get("trainer")
     trainer = trainer if isinstance(trainer, Mapping) else {}
     max_epochs = trainer.get("max_epochs")
     rows = run.history
     if not rows:
-        return Course(max_epochs=max_epochs if isinstance(max_epochs, int) else 0)
+        return RunProgress(max_epochs=max_epochs if isinstance(max_epochs, int) else 0)
     monitor = trainer.get("monitor")
     monitor = monitor if isinstance(monitor, str) and monitor in MONITORS else "valid_loss"
     ranked = [(value, row) for row in rows if (value := _number(row, monitor)) is not None]
     choose = max if MONITORS[monitor] == "max" else min
     best = choose(ranked, key=lambda pair: pair[0])[1] if ranked else {}  # of equals the first, as training does
     seconds = [value for row in rows[-RECENT:] if (value := _number(row, "seconds")) is not None]
-    return Course(
+    return RunProgress(
         len(rows),
         max_epochs if isinstance(max_epochs, int) else 0,
         _number(rows[-1], "valid_accuracy"),

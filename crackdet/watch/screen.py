@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crackdet.analysis.rows import Entry, differing
+from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.analysis.tables import describe
-from crackdet.core.console import harmless
+from crackdet.core.console import sanitize
 from crackdet.store.run_store import Status
-from crackdet.watch.monitor import Board, Seen
+from crackdet.watch.monitor import RunSnapshot, StoreMonitor
 
 STYLES = {
     Status.RUNNING: "cyan",
@@ -31,9 +31,9 @@ FEW = 5  # rows of what has ended lately, and of what is to come, where there is
 class Screen:
     """Draws a board; settings of runs, which it does not keep, are read once for those that are shown."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: StoreMonitor) -> None:
         self._board = board
-        self._entries: dict[Seen, Entry] = {}
+        self._entries: dict[RunSnapshot, RunRow] = {}
 
     def draw(self, height: int | None = None) -> Group:
         """Everything within so many lines; None: as many as there are runs at work."""
@@ -64,7 +64,7 @@ class Screen:
             parts += ["", self._coming(coming, len(todo), words)]
         return Group(*parts)
 
-    def _running(self, runs: Sequence[Seen], words: dict[str, str]) -> Table:
+    def _running(self, runs: Sequence[RunSnapshot], words: dict[str, str]) -> Table:
         rows = []
         for seen in runs:
             course = seen.course
@@ -73,34 +73,34 @@ class Screen:
             rows.append([Text(seen.id, "cyan"), *map(Text, figures), Text(words[seen.id])])
         return _table(("running", "epoch", "accuracy", "best", "left", "what differs"), rows)
 
-    def _ended(self, runs: Sequence[Seen], words: dict[str, str]) -> Table:
+    def _ended(self, runs: Sequence[RunSnapshot], words: dict[str, str]) -> Table:
         rows = []
         for seen in runs:
             accuracy = figure(seen.accuracy if seen.accuracy is not None else seen.course.best)
-            told = harmless(seen.reason).replace("\n", " ") or words[seen.id]
+            told = sanitize(seen.reason).replace("\n", " ") or words[seen.id]
             status = Text(seen.status, STYLES[seen.status])
             rows.append([Text(seen.id), Text(when(seen.changed)), status, Text(accuracy), Text(told)])
         return _table(("ended", "when", "status", "accuracy", "why, or what differs"), rows)
 
-    def _coming(self, runs: Sequence[Seen], number: int, words: dict[str, str]) -> Table:
+    def _coming(self, runs: Sequence[RunSnapshot], number: int, words: dict[str, str]) -> Table:
         title = "what differs" if len(runs) == number else f"what differs (next {len(runs)} of {number})"
         return _table(("to do", title), [[Text(seen.id, "dim"), Text(words[seen.id], "dim")] for seen in runs])
 
-    def _words(self, runs: Iterable[Seen]) -> dict[str, str]:
+    def _words(self, runs: Iterable[RunSnapshot]) -> dict[str, str]:
         """What sets each of the runs that are shown apart from the others."""
         self._entries = {seen: self._entries.get(seen) or self._board.entry(seen) for seen in runs}
-        keys = differing(self._entries.values())
+        keys = differing_keys(self._entries.values())
         return {
-            seen.id: harmless(describe(entry, keys) or " ".join(map(_short, self._board.given(seen))))
+            seen.id: sanitize(describe(entry, keys) or " ".join(map(_short, self._board.given(seen))))
             for seen, entry in self._entries.items()
         }
 
 
 def headline(folder: Path) -> Text:
-    return _line(f"{harmless(folder)}  {time.strftime('%H:%M:%S')}", "bold")
+    return _line(f"{sanitize(folder)}  {time.strftime('%H:%M:%S')}", "bold")
 
 
-def counts(board: Board) -> Text:
+def counts(board: StoreMonitor) -> Text:
     """`2 running, 14 finished, 6 to do`."""
     number = board.count()
     parts = [
@@ -116,7 +116,7 @@ def counts(board: Board) -> Text:
     return text
 
 
-def report(seen: Seen) -> str:
+def report(seen: RunSnapshot) -> str:
     """A line about a run that has changed."""
     course = seen.course
     line = f"{time.strftime('%H:%M:%S')} {seen.status} {seen.id}"
@@ -125,10 +125,10 @@ def report(seen: Seen) -> str:
     if seen.status is Status.RUNNING and course.epochs:
         rest = left(course.seconds_left(time.time() - seen.told))
         return f"{line}: epoch {epochs(seen)}, accuracy {figure(course.accuracy)}{f', {rest} left' if rest else ''}"
-    return f"{line}: {harmless(seen.reason)}" if seen.reason else line
+    return f"{line}: {sanitize(seen.reason)}" if seen.reason else line
 
 
-def epochs(seen: Seen) -> str:
+def epochs(seen: RunSnapshot) -> str:
     course = seen.course
     return f"{course.epochs}/{course.max_epochs}" if course.max_epochs else str(course.epochs or "")
 

@@ -118,9 +118,9 @@ class OptunaSweeper(CrackdetSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from crackdet.sweep.search.loop import search  # imports optuna: half a second
-        from crackdet.sweep.search.search_config import Settings
+        from crackdet.sweep.search.search_config import SearchConfig
 
-        return search(self.overrides(arguments), Settings(**self.settings), *self.job_context, self.launcher)
+        return search(self.overrides(arguments), SearchConfig(**self.settings), *self.job_context, self.launcher)
 
 
 def _plain(value: Any) -> Any:

@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 import crackdet
 from crackdet.analysis import correctness
 from crackdet.analysis.decision import Decision
-from crackdet.analysis.ranking import summarise
-from crackdet.analysis.rows import differing
+from crackdet.analysis.ranking import summarize
+from crackdet.analysis.rows import differing_keys
 from crackdet.report.build import write_report
 from crackdet.store.run_store import Run
 from tests.analysis.runs import Bools, Floats, drawn, publish
@@ -23,7 +23,7 @@ LABELS = np.arange(300) % 2 == 0
 
 
 def decided(store: Path, metric: str = "accuracy") -> Decision:
-    decision = summarise(store, metric).decision
+    decision = summarize(store, metric).decision
     assert decision is not None
     return decision
 
@@ -226,7 +226,7 @@ def test_runs_on_other_images_have_a_decision_of_their_own(tmp_path: Path) -> No
     ladder(tmp_path)
     others = np.arange(200) % 4 == 0
     publish(tmp_path, others, drawn(others, 9, 1), width=9)
-    found = summarise(tmp_path)
+    found = summarize(tmp_path)
     assert [decision and decision.images for decision in found.decisions] == [300, 200]
     assert found.decision is found.decisions[0] and len(found.decision.standings) == 6
 
@@ -304,7 +304,7 @@ def test_networks_that_have_learned_nothing_are_not_recommended(tmp_path: Path, 
     for width in range(30):
         publish(tmp_path, LABELS, np.random.default_rng(width).normal(size=300), 30 - width, width=width)
     publish(tmp_path, LABELS, np.full(300, 1.0), 1, width=30)  # it finds every crack
-    summary = summarise(tmp_path, metric)
+    summary = summarize(tmp_path, metric)
     decision = decided(tmp_path, metric)
     assert not decision.learned and decision.recommended.id == decision.best.id
     assert decision.sentences[1].startswith("Take none yet") and "being the best of 31" in decision.sentences[1]
@@ -386,7 +386,7 @@ def test_replicates_are_runs_on_the_same_photographs_wherever_these_lie(tmp_path
         publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 1), seed=seed, root=f"folder {seed}")
         publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 9), seed=seed, fingerprint="1" * 64)
     decision = decided(tmp_path)
-    assert decision.differing == ["seed", "data.root"], "which says it as well, and is what a user gave"
+    assert decision.differing_keys == ["seed", "data.root"], "which says it as well, and is what a user gave"
     assert [len(one.entries) for one in decision.combinations] == [2, 2]
     assert {one.settings["data.fingerprint"] for one in decision.combinations} == {"0" * 12, "1" * 12}
 
@@ -394,12 +394,12 @@ def test_replicates_are_runs_on_the_same_photographs_wherever_these_lie(tmp_path
 def test_what_other_settings_say_of_the_photographs_is_not_said_again(tmp_path: Path) -> None:
     for place in range(3):
         publish(tmp_path, LABELS, drawn(LABELS, 2, place + 1), width=place)
-    entries = list(summarise(tmp_path))
-    assert differing(entries) == ["model.width"]
+    entries = list(summarize(tmp_path))
+    assert differing_keys(entries) == ["model.width"]
     for entry in entries:  # as synthetic ones are said by their settings
         tree = entry.run.settings["data"]
         tree |= {"seed": entry.setting("model.width"), "fingerprint": f"of {entry.setting('model.width')}"}
-    assert differing(entries) == ["model.width", "data.seed"]
+    assert differing_keys(entries) == ["model.width", "data.seed"]
 
 
 def test_drawn_images_are_not_called_photographs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from crackdet.cli.main import app
 from crackdet.config.composing import compose
-from crackdet.core.files import read_signed_json, write_signed_json
+from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.store.run_store import RunStore
 from tests.analysis.runs import drawn, publish
 from tests.running.test_train_run import Configure, train
@@ -110,9 +110,11 @@ def test_the_winner_is_tested_again_on_other_photographs(places: list[str], phot
     assert "on 16 images" in summary(run.root, "--test")
     next((photographs / "test").rglob("*.png")).unlink()
     assert "on 15 images" in summary(run.root, "--test")
-    content = read_signed_json(run.directory / "test.json")
+    content = read_checksummed_json(run.directory / "test.json")
     del content["photographs"]
-    write_signed_json(run.directory / "test.json", {**content, "images": 7})  # as before it was told which they were
+    write_checksummed_json(
+        run.directory / "test.json", {**content, "images": 7}
+    )  # as before it was told which they were
     assert "on 7 images" in summary(run.root, "--test")
     shutil.rmtree(photographs)
     assert "on 7 images" in summary(run.root, "--test"), "where they are gone it is believed"

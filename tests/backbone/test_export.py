@@ -78,7 +78,7 @@ def assert_copies_agree(folder: Path) -> None:
 
 def test_the_description_says_where_the_weights_come_from(publish: Publish, tmp_path: Path) -> None:
     run = publish(*MOBILENET)
-    export(run, tmp_path / "backbone", licence="CC0-1.0")
+    export(run, tmp_path / "backbone", license="CC0-1.0")
     content = json.loads((tmp_path / "backbone" / "backbone.json").read_text())
     assert content["run"] == run.id and content["accuracy"] == 0.75 and content["image_size"] == 32
     assert content["architecture"] == {"name": "mobilenet_v3_small"}
@@ -96,7 +96,7 @@ def test_a_run_without_weights_or_result_is_refused_and_leaves_no_folder(publish
     run.weights_file.write_bytes(b"other")
     assert "is damaged" in refusal(lambda: export(run, folder))
     run.weights_file.unlink()
-    assert "has been removed; runtime.rerun=true trains the run again" in refusal(lambda: export(run, folder))
+    assert "has been removed; runtime.retrain=true trains the run again" in refusal(lambda: export(run, folder))
     run.result_file.unlink()
     assert "not finished" in refusal(lambda: export(run.anew(), folder))
     assert {path.name for path in tmp_path.iterdir()} == {run.id}
@@ -241,7 +241,7 @@ def test_the_weights_of_ones_own_network_are_not_given_to_other_code(
 ) -> None:
     run = own("ChannelsLast")
     export(run, tmp_path / "backbone", trust=True)
-    monkeypatch.setattr("crackdet.store.code_digest.source_digest", lambda _: "that of edited code")
+    monkeypatch.setattr("crackdet.store.code_digest.code_digest", lambda _: "that of edited code")
     for action in (
         lambda: export(run, tmp_path / "another", trust=True),
         lambda: LoadedRun(run, trust=True).model("cpu"),

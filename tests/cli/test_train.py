@@ -89,7 +89,7 @@ def test_what_the_environment_decides_is_asked_again(
 
 
 def test_rerun_trains_a_finished_run_again(command: Command) -> None:
-    first, again = command(), command("runtime.rerun=true")
+    first, again = command(), command("runtime.retrain=true")
     line = re.compile(r"finished custom-.*")
     assert line.search(again.stdout) and "epoch 1/2" in again.stdout
     assert line.findall(first.stdout) == line.findall(again.stdout)
@@ -112,7 +112,7 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
             "hydra.run.dir=/dev/null/logs",
             "/dev/null/logs: cannot be written (Not a directory); make room, or give another",
         ),
-        ("sweep.plan=true", "sweep.plan=true: lists the runs of a sweep; give -m"),
+        ("sweep.dry_run=true", "sweep.dry_run=true: lists the runs of a sweep; give -m"),
     ],
 )
 def test_a_wrong_value_is_one_message_and_nothing_is_trained(

@@ -28,7 +28,7 @@ from crackdet.config.schema import (
 from crackdet.core.errors import UserError
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
-ROOT = {"folder": ["data.root=photographs"], "article": ["data.root=photographs"]}
+ROOT = {"folder": ["data.root=photographs"], "filename_labels": ["data.root=photographs"]}
 
 
 def refusal(*overrides: str) -> str:
@@ -65,7 +65,7 @@ def refusal(*overrides: str) -> str:
         (["model=customs"], "model=customs: no such option; there are custom, resnext50, torchvision"),
         (["data/augmentation=flip"], "data/augmentation=flip: no such option; there are flips, full, none"),
         (["data=folder"], "data.root: missing; give it as in data.root=VALUE"),
-        (["data=article"], "data.root: missing; give it as in data.root=VALUE"),
+        (["data=filename_labels"], "data.root: missing; give it as in data.root=VALUE"),
         (["~scheduler"], "scheduler: missing; one of constant, cosine, step, plateau is needed"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_stored_configuration_is_read_as_strictly_as_a_typed_one(key: str, val
 
 
 def test_an_empty_text_is_refused_where_there_has_to_be_one() -> None:
-    message = refusal("data=article", "data.root=photographs", "data.negative_mark=''")
+    message = refusal("data=filename_labels", "data.root=photographs", "data.negative_mark=''")
     assert message == "data.negative_mark=: must be text, not empty"
 
 
@@ -134,14 +134,14 @@ def test_an_empty_text_is_refused_where_there_has_to_be_one() -> None:
 
 
 def test_numbers_become_what_the_schema_says_whatever_their_form() -> None:
-    config = compose(["optimizer.learning_rate=1e-3", "optimizer.weight_decay=1", "trainer.clip_norm=2"])
+    config = compose(["optimizer.learning_rate=1e-3", "optimizer.weight_decay=1", "trainer.gradient_clip_norm=2"])
     assert config.optimizer.learning_rate == 0.001
-    assert (type(config.optimizer.weight_decay), type(config.trainer.clip_norm)) == (float, float)
+    assert (type(config.optimizer.weight_decay), type(config.trainer.gradient_clip_norm)) == (float, float)
 
 
 def test_augmentation_is_chosen_as_a_group_of_its_own() -> None:
     chosen = compose(["data/augmentation=flips", "data.augmentation.rotation=10"]).data.augmentation
-    assert chosen == Augmentation(horizontal_flip=True, vertical_flip=True, right_angles=True, rotation=10.0)
+    assert chosen == Augmentation(horizontal_flip=True, vertical_flip=True, rotate90=True, rotation=10.0)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

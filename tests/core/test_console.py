@@ -9,7 +9,7 @@ import pytest
 
 from crackdet.core import console, locks
 from crackdet.core.console import bar
-from crackdet.core.locks import waited_for
+from crackdet.core.locks import lock_with_notice
 
 
 def test_who_waits_for_another_process_says_so(
@@ -17,14 +17,14 @@ def test_who_waits_for_another_process_says_so(
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
     caplog.set_level(logging.INFO)
-    with waited_for(tmp_path / "lock", "nobody else has it"):
+    with lock_with_notice(tmp_path / "lock", "nobody else has it"):
         pass
     assert not caplog.text
     with (tmp_path / "lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         timer = threading.Timer(0.5, lambda: fcntl.flock(other, fcntl.LOCK_UN))
         timer.start()
-        with waited_for(tmp_path / "lock", "another reads"):
+        with lock_with_notice(tmp_path / "lock", "another reads"):
             assert "waiting: another reads" in caplog.text
         timer.join()
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from crackdet.config.schema import Augmentation
-from crackdet.data.augmentation import COLUMNS, augment, draw, is_active
+from crackdet.data.augmentation import COLUMNS, augment, is_active, sample_params
 
 FLIP_H, FLIP_V, TURN, ANGLE, BRIGHT, CONTRAST, SATURATE, HUE = range(COLUMNS)
 EVERYTHING = Augmentation(
     horizontal_flip=True,
     vertical_flip=True,
-    right_angles=True,
+    rotate90=True,
     rotation=30,
     brightness=0.3,
     contrast=0.3,
@@ -40,7 +40,7 @@ def numbers(column: int, *values: float) -> Tensor:
 def test_there_is_none_by_default() -> None:
     images = pictures(3)
     assert not is_active(Augmentation())
-    assert torch.equal(augment(images, draw(3, 0, 0), Augmentation()), images)
+    assert torch.equal(augment(images, sample_params(3, 0, 0), Augmentation()), images)
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -51,7 +51,7 @@ def test_each_setting_makes_it_active(name: str) -> None:
 @pytest.mark.parametrize("name", EACH)
 def test_each_setting_changes_images_of_one_batch_differently(name: str) -> None:
     images = pictures(1).expand(24, -1, -1, -1)
-    changed = augment(images, draw(24, 0, 1), EACH[name])
+    changed = augment(images, sample_params(24, 0, 1), EACH[name])
     assert len({tuple(image.flatten().tolist()) for image in changed}) > 1
 
 
@@ -59,7 +59,7 @@ def test_each_setting_changes_images_of_one_batch_differently(name: str) -> None
 def test_the_given_images_stay_as_they_are(name: str) -> None:
     images = pictures(8)
     before = images.clone()
-    augment(images, draw(8, 0, 0), EACH[name])
+    augment(images, sample_params(8, 0, 0), EACH[name])
     assert torch.equal(images, before)
 
 
@@ -75,7 +75,7 @@ def test_the_change_of_an_image_depends_neither_on_its_batch_nor_on_the_order(
     name: str, order: list[int], batch_size: int, seed: int, epoch: int
 ) -> None:
     choice = EACH.get(name, EVERYTHING)
-    images, rows = pictures(9), draw(9, seed, epoch)
+    images, rows = pictures(9), sample_params(9, seed, epoch)
     together = augment(images, rows, choice)
     for start in range(0, 9, batch_size):
         places = torch.tensor(order[start : start + batch_size])
@@ -85,22 +85,22 @@ def test_the_change_of_an_image_depends_neither_on_its_batch_nor_on_the_order(
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**40), epoch=st.integers(0, 1000))
 def test_each_seed_and_epoch_draws_other_numbers(seed: int, epoch: int) -> None:
-    rows = draw(5, seed, epoch)
-    assert torch.equal(rows, draw(5, seed, epoch))
-    assert not torch.equal(rows, draw(5, seed, epoch + 1))
-    assert not torch.equal(rows, draw(5, seed + 1, epoch))
+    rows = sample_params(5, seed, epoch)
+    assert torch.equal(rows, sample_params(5, seed, epoch))
+    assert not torch.equal(rows, sample_params(5, seed, epoch + 1))
+    assert not torch.equal(rows, sample_params(5, seed + 1, epoch))
 
 
 def test_seed_and_epoch_are_not_interchangeable() -> None:
-    assert not torch.equal(draw(5, 0, 1), draw(5, 1, 0))
+    assert not torch.equal(sample_params(5, 0, 1), sample_params(5, 1, 0))
 
 
 def test_the_numbers_of_an_image_do_not_depend_on_how_many_there_are() -> None:
-    assert torch.equal(draw(5, 0, 0), draw(50, 0, 0)[:5])
+    assert torch.equal(sample_params(5, 0, 0), sample_params(50, 0, 0)[:5])
 
 
 def test_the_drawn_numbers_are_uniform() -> None:
-    rows = draw(4000, 0, 0)
+    rows = sample_params(4000, 0, 0)
     assert rows.shape == (4000, COLUMNS)
     assert rows.min() >= 0
     assert rows.max() < 1
@@ -118,9 +118,9 @@ def test_flips_are_those_of_torchvision() -> None:
     assert torch.equal(down[1], images[1])
 
 
-def test_right_angles_are_those_of_torchvision() -> None:
+def test_rotate90_are_those_of_torchvision() -> None:
     images = pictures(1).expand(4, -1, -1, -1)
-    turned = augment(images, numbers(TURN, 0.0, 0.3, 0.6, 0.9999999), Augmentation(right_angles=True))
+    turned = augment(images, numbers(TURN, 0.0, 0.3, 0.6, 0.9999999), Augmentation(rotate90=True))
     for image, degrees in zip(turned, (0, 90, 180, 270), strict=True):
         assert torch.equal(image, functional.rotate(images[0], degrees))
 
@@ -156,7 +156,7 @@ def test_colours_are_those_of_torchvision(number: float) -> None:
 @given(seed=st.integers(0, 2**40))
 def test_changed_images_stay_between_black_and_white(seed: int) -> None:
     extreme = Augmentation(rotation=180, brightness=1, contrast=1, saturation=1, hue=0.5)
-    changed = augment(pictures(6), draw(6, seed, 0), extreme)
+    changed = augment(pictures(6), sample_params(6, seed, 0), extreme)
     assert changed.min() >= 0
     assert changed.max() <= 1
 

@@ -13,8 +13,8 @@ from torchvision.transforms import functional
 
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import RunFailed
-from crackdet.data.batches import Batch, cut, load, shuffled
-from crackdet.data.dataset import ImageSet, load_splits
+from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices
+from crackdet.data.dataset import ImageDataset, load_splits
 from tests.data.pictures import fill, picture
 
 SIZE = 12
@@ -23,25 +23,25 @@ COUNTS = {"train/crack": 8, "train/noncrack": 8, "valid/crack": 1, "valid/noncra
 
 
 @pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+def cached(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """Sixteen images of `COUNTS`, from the cache."""
     folder = tmp_path_factory.mktemp("batches")
     return load_train(fill(folder / "data", COUNTS), Runtime(cache=str(folder / "cache")))
 
 
 @pytest.fixture(scope="module")
-def streamed(cached: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+def streamed(cached: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """The same images, from their files."""
     root = cached.pixels.source.root  # type: ignore[attr-defined]
     return load_train(root, Runtime(cache=str(tmp_path_factory.mktemp("streamed")), cache_gib=0))
 
 
-def load_train(root: Path, runtime: Runtime) -> ImageSet:
+def load_train(root: Path, runtime: Runtime) -> ImageDataset:
     return load_splits(FolderData(root=str(root), image_size=SIZE), runtime)["train"]
 
 
-def batches_of(images: ImageSet, batch_size: int, num_workers: int | None = 2) -> list[Batch]:
-    return list(load(images, cut(shuffled(len(images), 0, 0), batch_size), CPU, num_workers))
+def batches_of(images: ImageDataset, batch_size: int, num_workers: int | None = 2) -> list[Batch]:
+    return list(iter_batches(images, make_batches(shuffled_indices(len(images), 0, 0), batch_size), CPU, num_workers))
 
 
 # --- order --------------------------------------------------------------------------------------------
@@ -50,23 +50,23 @@ def batches_of(images: ImageSet, batch_size: int, num_workers: int | None = 2) -
 @settings(max_examples=30, deadline=None)
 @given(count=st.integers(1, 200), seed=st.integers(0, 2**40), epoch=st.integers(0, 1000))
 def test_each_epoch_has_every_image_once(count: int, seed: int, epoch: int) -> None:
-    assert sorted(shuffled(count, seed, epoch)) == list(range(count))
+    assert sorted(shuffled_indices(count, seed, epoch)) == list(range(count))
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**40), epoch=st.integers(0, 1000))
 def test_the_order_depends_on_seed_and_epoch_only(seed: int, epoch: int) -> None:
-    order = shuffled(100, seed, epoch).tolist()
+    order = shuffled_indices(100, seed, epoch).tolist()
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    shuffled(100, seed, epoch + 1)
-    assert shuffled(100, seed, epoch).tolist() == order
-    assert shuffled(100, seed, epoch + 1).tolist() != order
-    assert shuffled(100, seed + 1, epoch).tolist() != order
+    shuffled_indices(100, seed, epoch + 1)
+    assert shuffled_indices(100, seed, epoch).tolist() == order
+    assert shuffled_indices(100, seed, epoch + 1).tolist() != order
+    assert shuffled_indices(100, seed + 1, epoch).tolist() != order
 
 
 def test_seed_and_epoch_are_not_interchangeable() -> None:
-    assert shuffled(100, 0, 1).tolist() != shuffled(100, 1, 0).tolist()
+    assert shuffled_indices(100, 0, 1).tolist() != shuffled_indices(100, 1, 0).tolist()
 
 
 # --- cut ----------------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def test_seed_and_epoch_are_not_interchangeable() -> None:
 @settings(max_examples=200, deadline=None)
 @given(count=st.integers(1, 200), batch_size=st.integers(1, 64))
 def test_the_order_is_cut_without_loss_and_without_a_single_image_left(count: int, batch_size: int) -> None:
-    order = shuffled(count, 0, 0)
-    pieces = cut(order, batch_size)
+    order = shuffled_indices(count, 0, 0)
+    pieces = make_batches(order, batch_size)
     assert np.concatenate(pieces).tolist() == order.tolist()
     assert all(len(piece) == batch_size for piece in pieces[:-1])
     if batch_size > 1 and count > 1:
@@ -84,11 +84,11 @@ def test_the_order_is_cut_without_loss_and_without_a_single_image_left(count: in
 
 
 def test_one_image_is_one_batch() -> None:
-    assert [piece.tolist() for piece in cut(np.array([0]), 8)] == [[0]]
+    assert [piece.tolist() for piece in make_batches(np.array([0]), 8)] == [[0]]
 
 
 def test_a_batch_size_of_one_is_honoured() -> None:
-    assert [piece.tolist() for piece in cut(np.array([2, 0, 1]), 1)] == [[2], [0], [1]]
+    assert [piece.tolist() for piece in make_batches(np.array([2, 0, 1]), 1)] == [[2], [0], [1]]
 
 
 # --- tensors ------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_a_batch_size_of_one_is_honoured() -> None:
 
 @pytest.mark.parametrize("way", ["cached", "streamed"])
 def test_batches_hold_the_images_they_name(way: str, request: pytest.FixtureRequest) -> None:
-    images: ImageSet = request.getfixturevalue(way)
+    images: ImageDataset = request.getfixturevalue(way)
     assert (images.pixels.file is None) == (way == "streamed")
     seen = []
     for batch in batches_of(images, batch_size=3):
@@ -114,7 +114,7 @@ def test_batches_hold_the_images_they_name(way: str, request: pytest.FixtureRequ
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 16])
 @pytest.mark.parametrize("num_workers", [None, 0, 1, 4, 5])
 def test_cache_and_files_give_the_same_tensors(
-    batch_size: int, num_workers: int | None, cached: ImageSet, streamed: ImageSet
+    batch_size: int, num_workers: int | None, cached: ImageDataset, streamed: ImageDataset
 ) -> None:
     for one, other in zip(batches_of(cached, batch_size), batches_of(streamed, batch_size, num_workers), strict=True):
         assert torch.equal(one.images, other.images)
@@ -122,9 +122,9 @@ def test_cache_and_files_give_the_same_tensors(
         assert torch.equal(one.indices, other.indices)
 
 
-def test_batches_come_in_the_given_order(streamed: ImageSet) -> None:
+def test_batches_come_in_the_given_order(streamed: ImageDataset) -> None:
     order = [np.array([5, 1]), np.array([3]), np.array([0, 15, 7])]
-    assert [batch.indices.tolist() for batch in load(streamed, order, CPU, 2)] == [[5, 1], [3], [0, 15, 7]]
+    assert [batch.indices.tolist() for batch in iter_batches(streamed, order, CPU, 2)] == [[5, 1], [3], [0, 15, 7]]
 
 
 @pytest.mark.parametrize("num_workers", [2, 5])
@@ -135,7 +135,7 @@ def test_an_image_that_vanishes_is_named(num_workers: int, tmp_path: Path) -> No
         batches_of(images, 3, num_workers)
 
 
-def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: ImageSet) -> None:
+def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: ImageDataset) -> None:
     batch = batches_of(cached, 16)[0]
     assert batch.images.shape == (16, 3, SIZE, SIZE)
     assert batch.images.dtype == batch.labels.dtype == torch.float32
@@ -143,19 +143,19 @@ def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: Imag
     assert 0 <= batch.images.min() < 0.1 < 0.9 < batch.images.max() <= 1
 
 
-def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageSet) -> None:
+def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageDataset) -> None:
     before = batches_of(cached, 16)[0].images.clone()
     batches_of(cached, 16)[0].images.zero_()
     assert torch.equal(batches_of(cached, 16)[0].images, before)
 
 
-def test_copies_among_the_images_are_loaded_each(cached: ImageSet) -> None:
+def test_copies_among_the_images_are_loaded_each(cached: ImageDataset) -> None:
     first = cached.photographs[0]
     doubled = replace(cached, photographs=[*cached.photographs, first._replace(name="copy")])
-    (batch,) = load(doubled, [np.array([0, 16])], CPU, None)
+    (batch,) = iter_batches(doubled, [np.array([0, 16])], CPU, None)
     assert torch.equal(batch.images[0], batch.images[1])
 
 
-def test_no_batches_are_no_batches(cached: ImageSet, streamed: ImageSet) -> None:
-    assert list(load(cached, [], CPU, None)) == []
-    assert list(load(streamed, [], CPU, None)) == []
+def test_no_batches_are_no_batches(cached: ImageDataset, streamed: ImageDataset) -> None:
+    assert list(iter_batches(cached, [], CPU, None)) == []
+    assert list(iter_batches(streamed, [], CPU, None)) == []

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import UserError
 from crackdet.data import cache
-from crackdet.data.cache import WORTH_WORKERS, DecodedPhotographs, decode_all
+from crackdet.data.cache import WORTH_WORKERS, DecodedImages, decode_all
 from crackdet.data.dataset import load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import Photograph, open_source
+from crackdet.data.sources import ImageRecord, open_source
 from tests.data.pictures import fill, save
 from tests.processes import children, running, until
 
@@ -35,10 +35,10 @@ class Counted:
     seconds: float = 0  # to read one
     bad: tuple[str, ...] = ()
 
-    def photographs(self) -> list[Photograph]:
-        return [Photograph(f"{number}.png", number % 2 == 0, f"{number:04d}") for number in range(8)]
+    def photographs(self) -> list[ImageRecord]:
+        return [ImageRecord(f"{number}.png", number % 2 == 0, f"{number:04d}") for number in range(8)]
 
-    def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+    def read(self, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         with self.log.open("a") as file:
             file.write(f"{photograph.digest} {os.getpid()}\n")
         time.sleep(self.seconds)
@@ -67,18 +67,18 @@ def source(tmp_path: Path) -> Counted:
     return Counted(tmp_path / "readings")
 
 
-Decode = Callable[..., DecodedPhotographs]
+Decode = Callable[..., DecodedImages]
 
 
 @pytest.fixture
 def decoded(source: Counted, runtime: Runtime) -> Decode:
-    def decode(changed: Counted = source, **settings: object) -> DecodedPhotographs:
+    def decode(changed: Counted = source, **settings: object) -> DecodedImages:
         return decode_all(changed, changed.photographs(), SIZE, replace(runtime, **settings))  # type: ignore[arg-type]
 
     return decode
 
 
-def assert_right(decoded: DecodedPhotographs) -> None:
+def assert_right(decoded: DecodedImages) -> None:
     for photograph in decoded.source.photographs():
         assert np.array_equal(decoded.read(photograph), pixels_of(photograph.digest, SIZE))
 
@@ -137,7 +137,7 @@ def test_copies_are_decoded_once(source: Counted, runtime: Runtime) -> None:
 
 def test_worker_processes_decode_the_same(tmp_path: Path) -> None:
     source = Counted(tmp_path / "readings", bad=("0007", "0300"))
-    photographs = [Photograph(f"{number}", True, f"{number:04d}") for number in range(WORTH_WORKERS + 10)]
+    photographs = [ImageRecord(f"{number}", True, f"{number:04d}") for number in range(WORTH_WORKERS + 10)]
     alone, together = (
         decode_all(source, photographs, 2, Runtime(cache=str(tmp_path / f"cache{workers}"), num_workers=workers))
         for workers in (0, 2)
@@ -210,7 +210,7 @@ def half_way(tmp_path: Path, decoded: Decode, monkeypatch: pytest.MonkeyPatch) -
     """Decoding that was interrupted after four images of eight, and in the sixth."""
 
     class Interrupted(Counted):
-        def read(self, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+        def read(self, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
             if photograph.digest == "0005":
                 raise KeyboardInterrupt
             return super().read(photograph, image_size)
@@ -334,7 +334,7 @@ def test_the_room_on_the_disk_is_taken_before_anything_is_decoded(
 ) -> None:
     taken = []
 
-    def look(self: Counted, photograph: Photograph, image_size: int) -> NDArray[np.uint8]:
+    def look(self: Counted, photograph: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         (array,) = Path(runtime.cache).glob("pixels/.*.npy.tmp")
         taken.append(array.stat().st_blocks * 512 >= array.stat().st_size)
         return pixels_of(photograph.digest, image_size)

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.data.contact_sheet import contact_sheet
-from crackdet.data.dataset import ImageSet, load_splits
+from crackdet.data.dataset import ImageDataset, load_splits
 from tests.data.pictures import fill
 
 SIZE = 12
 
 
-def train(tmp_path: Path, cracks: int, others: int) -> ImageSet:
+def train(tmp_path: Path, cracks: int, others: int) -> ImageDataset:
     counts = {"train/crack": cracks, "train/noncrack": others, "valid/crack": 1, "valid/noncrack": 1}
     data = FolderData(root=str(fill(tmp_path / "data", counts)), image_size=SIZE)
     return load_splits(data, Runtime(cache=str(tmp_path / "cache")))["train"]

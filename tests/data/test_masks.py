@@ -65,7 +65,7 @@ def test_masks_in_the_layout_of_the_article(tmp_path: Path, cache: Path) -> None
             (tmp_path / split / "images").mkdir(parents=True, exist_ok=True)
             Image.fromarray(LINE * 100 + 20 * number).save(tmp_path / split / "images" / f"{kind}.jpg")
     _save_mask(tmp_path / "valid" / "masks" / "crack.png")
-    config = compose(["data=article", f"data.root={tmp_path}"])
+    config = compose(["data=filename_labels", f"data.root={tmp_path}"])
     found = {p.name: open_source(config.data, cache).mask(p, 40) for p in _photographs(config, cache)}
     assert [name for name, mask in found.items() if mask is not None] == ["valid/images/crack.jpg"]
 

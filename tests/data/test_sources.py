@@ -9,14 +9,14 @@ from unicodedata import normalize
 
 import pytest
 
-from crackdet.config.schema import ArticleData, Data, FolderData, Runtime, SyntheticData
+from crackdet.config.schema import Data, FilenameLabelsData, FolderData, Runtime, SyntheticData
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.data.decode import EXTENSIONS
-from crackdet.data.sources import Photograph, open_source
+from crackdet.data.sources import ImageRecord, open_source
 from tests.data.pictures import fill, picture, save
 
-Listing = Callable[[Data], list[Photograph]]
+Listing = Callable[[Data], list[ImageRecord]]
 Print = Callable[[Data], str]
 
 
@@ -49,7 +49,7 @@ def names(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
 
 
-def found(photographs: list[Photograph]) -> dict[str, tuple[bool, str | None]]:
+def found(photographs: list[ImageRecord]) -> dict[str, tuple[bool, str | None]]:
     return {photograph.name: (photograph.crack, photograph.split) for photograph in photographs}
 
 
@@ -200,7 +200,7 @@ def test_the_article_layout_is_labelled_by_file_names(tmp_path: Path, listing: L
     for number, name in enumerate(["valid/images/CFD_3.jpg", "valid/images/a-noncrack-4.jpg"], start=2):
         save(tmp_path / "data" / name, number)
     save(tmp_path / "data" / "train" / "masks" / "Rissbilder_2.jpg", 9)
-    assert found(listing(ArticleData(root=str(tmp_path / "data")))) == {
+    assert found(listing(FilenameLabelsData(root=str(tmp_path / "data")))) == {
         "train/images/noncrack_1.jpg": (False, "train"),
         "train/images/Rissbilder_2.jpg": (True, "train"),
         "valid/images/CFD_3.jpg": (True, "valid"),
@@ -212,14 +212,14 @@ def test_the_article_layout_may_have_a_test_split(tmp_path: Path, listing: Listi
     for number, split in enumerate(["train", "valid", "test"]):
         save(tmp_path / "data" / split / "images" / "crack.jpg", number)
         save(tmp_path / "data" / split / "images" / "noncrack.jpg", number + 10)
-    photographs = listing(ArticleData(root=str(tmp_path / "data")))
+    photographs = listing(FilenameLabelsData(root=str(tmp_path / "data")))
     assert [photograph.split for photograph in photographs].count("test") == 2
 
 
 def test_the_negative_mark_can_be_given(tmp_path: Path, listing: Listing) -> None:
     save(tmp_path / "data" / "train" / "images" / "sound_1.jpg", 1)
     save(tmp_path / "data" / "train" / "images" / "noncrack_2.jpg", 2)
-    photographs = listing(ArticleData(root=str(tmp_path / "data"), negative_mark="sound"))
+    photographs = listing(FilenameLabelsData(root=str(tmp_path / "data"), negative_mark="sound"))
     assert found(photographs) == {
         "train/images/sound_1.jpg": (False, "train"),
         "train/images/noncrack_2.jpg": (True, "train"),
@@ -229,14 +229,14 @@ def test_the_negative_mark_can_be_given(tmp_path: Path, listing: Listing) -> Non
 def test_the_article_layout_without_train_is_refused(tmp_path: Path, listing: Listing) -> None:
     fill(tmp_path / "data", {"crack": 1, "noncrack": 1})
     with pytest.raises(UserError, match=r"data\.root=.*train.images is missing"):
-        listing(ArticleData(root=str(tmp_path / "data")))
+        listing(FilenameLabelsData(root=str(tmp_path / "data")))
 
 
 # --- what is refused ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [FolderData, ArticleData])
-def test_a_missing_folder_is_refused(kind: type[FolderData] | type[ArticleData], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [FolderData, FilenameLabelsData])
+def test_a_missing_folder_is_refused(kind: type[FolderData] | type[FilenameLabelsData], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.root=.*nowhere: there is no such folder"):
         open_source(kind(root=str(tmp_path / "nowhere")), tmp_path / "cache")
 
@@ -423,7 +423,7 @@ def test_both_layouts_of_the_same_images_have_one_fingerprint(tmp_path: Path, pr
         target = tmp_path / "article" / {"val": "valid"}.get(split, split) / "images" / f"{kind}{path.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    assert print_of(folder(tmp_path / "folder")) == print_of(ArticleData(root=str(tmp_path / "article")))
+    assert print_of(folder(tmp_path / "folder")) == print_of(FilenameLabelsData(root=str(tmp_path / "article")))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
-from crackdet.data.sources import Photograph, open_source
-from crackdet.data.splits import SPLITS, remarks, split
+from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.splits import SPLITS, leakage_warnings, split
 from tests.data.pictures import fill
 
 METU = Path(__file__).parents[3] / "shared" / "data" / "metu4000"
@@ -29,28 +29,28 @@ def data(**settings: Any) -> FolderData:
     return replace(FolderData(root="unused"), **settings)
 
 
-def photographs(cracks: int, others: int, part: str | None = None) -> list[Photograph]:
+def photographs(cracks: int, others: int, part: str | None = None) -> list[ImageRecord]:
     prefix = part or ""
     listed = [
-        Photograph(f"{prefix}{number}", number < cracks, f"{prefix}{number:064x}", part)
+        ImageRecord(f"{prefix}{number}", number < cracks, f"{prefix}{number:064x}", part)
         for number in range(cracks + others)
     ]
     return in_order(listed)
 
 
-def in_order(listed: Sequence[Photograph]) -> list[Photograph]:
+def in_order(listed: Sequence[ImageRecord]) -> list[ImageRecord]:
     return sorted(listed, key=lambda photograph: photograph.order)
 
 
-def sizes(splits: dict[str, list[Photograph]]) -> dict[tuple[str, bool], int]:
+def sizes(splits: dict[str, list[ImageRecord]]) -> dict[tuple[str, bool], int]:
     return Counter((name, photograph.crack) for name, members in splits.items() for photograph in members)
 
 
-def names(members: Sequence[Photograph]) -> set[str]:
+def names(members: Sequence[ImageRecord]) -> set[str]:
     return {photograph.name for photograph in members}
 
 
-def assert_disjoint_and_complete(splits: dict[str, list[Photograph]], listed: Sequence[Photograph]) -> None:
+def assert_disjoint_and_complete(splits: dict[str, list[ImageRecord]], listed: Sequence[ImageRecord]) -> None:
     everything = [photograph.name for members in splits.values() for photograph in members]
     assert sorted(everything) == sorted(photograph.name for photograph in listed)
 
@@ -105,7 +105,7 @@ def test_groups_and_copies_stay_together(
     grouping: list[int], copied: list[tuple[int, int]], valid: float, test: float, seed: int
 ) -> None:
     listed = [
-        Photograph(str(number), number % 2 == 0, f"{number:064x}", group=str(group) if group else None)
+        ImageRecord(str(number), number % 2 == 0, f"{number:064x}", group=str(group) if group else None)
         for number, group in enumerate(grouping)
     ]
     for number, original in copied:
@@ -130,7 +130,7 @@ def test_the_fractions_are_kept_to_within_half_a_group(
     per_group: int, groups: int, valid: float, test: float, seed: int
 ) -> None:
     listed = [
-        Photograph(f"{crack}{number}", crack, f"{crack}{number}", group=f"{crack}{number // per_group}")
+        ImageRecord(f"{crack}{number}", crack, f"{crack}{number}", group=f"{crack}{number // per_group}")
         for crack in (False, True)
         for number in range(per_group * groups)
     ]
@@ -172,24 +172,24 @@ def test_a_split_of_one_class_is_refused(part: str) -> None:
 
 def test_what_given_splits_share_is_told() -> None:
     train, valid, test = (photographs(5, 5, name) for name in SPLITS)
-    assert remarks({"train": train, "valid": valid, "test": test}) == []
+    assert leakage_warnings({"train": train, "valid": valid, "test": test}) == []
     copied = [*valid, train[0]._replace(split="valid", name="again.jpg")]
-    (remark,) = remarks({"train": train, "valid": copied, "test": test})
+    (remark,) = leakage_warnings({"train": train, "valid": copied, "test": test})
     assert remark.startswith("data: 1 of 11 valid photographs are copies of some in train, such as again.jpg")
     one, other = ([photograph._replace(group="wall") for photograph in members] for members in (train, test))
-    (remark,) = remarks({"train": one, "valid": valid, "test": other})
+    (remark,) = leakage_warnings({"train": one, "valid": valid, "test": other})
     assert remark.startswith("data: 10 of 10 test photographs are of groups that are also in train")
     blank = {
         name: [one._replace(group="") for one in members]
         for name, members in zip(SPLITS, (train, valid, test), strict=True)
     }
-    assert remarks(blank) == []
+    assert leakage_warnings(blank) == []
 
 
 def test_copies_with_other_labels_are_told() -> None:
     listed = photographs(5, 5)
     other = next(one for one in listed if one.crack)
-    (remark,) = remarks({"train": [*listed, other._replace(crack=False)], "valid": [], "test": []})
+    (remark,) = leakage_warnings({"train": [*listed, other._replace(crack=False)], "valid": [], "test": []})
     assert remark.startswith("data: 2 photographs are there with a crack and, as copies, without one, such as ")
 
 
@@ -208,7 +208,7 @@ def test_a_subset_is_exact_and_the_larger_holds_the_smaller(
         if sizes_ is None
         else sorted(sizes_.draw(st.lists(st.integers(6, cracks + others), min_size=2, max_size=5)))
     )
-    smaller: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    smaller: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
     whole = split(listed, data(test_fraction=test, split_seed=seed))
     for size in chosen:
         subset = split(listed, data(test_fraction=test, split_seed=seed, max_images=size))

@@ -17,7 +17,7 @@ from PIL import Image
 from crackdet.config.composing import compose
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.data import streaming
-from crackdet.data.batches import cut, load, shuffled
+from crackdet.data.batches import iter_batches, make_batches, shuffled_indices
 from crackdet.data.dataset import load_splits
 from tests.conftest import TINY
 from tests.data.pictures import fill
@@ -36,9 +36,9 @@ def test_batches_come_though_a_process_that_decodes_is_killed(
     monkeypatch.setattr(streaming, "_died", set())
     config = compose([*TINY, f"runtime.cache={tmp_path}", "runtime.cache_gib=0"])
     images = load_splits(config.data, config.runtime)["train"]
-    order = cut(shuffled(len(images), 0, 0), 2) * 10  # many more than are decoded in advance
-    expected = list(load(images, order, CPU, 1))
-    loading = load(images, order, CPU, DECODERS)
+    order = make_batches(shuffled_indices(len(images), 0, 0), 2) * 10  # many more than are decoded in advance
+    expected = list(iter_batches(images, order, CPU, 1))
+    loading = iter_batches(images, order, CPU, DECODERS)
     batches = [next(loading)]
     decoders = [process for process in multiprocessing.active_children() if isinstance(process, streaming._Decoder)]
     decoders[0].kill()
@@ -57,12 +57,12 @@ def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> N
     names = [photograph.name for photograph in images.photographs]
     slow = next(index for index, name in enumerate(names) if name == "crack/0.png")
     others = [index for index in range(len(images)) if index != slow][: DECODERS + 1]
-    expected = list(load(images, [np.array([index]) for index in others], CPU, 1))
-    left = load(images, [np.array([index]) for index in [others[0], slow, *others[1:]]], CPU, DECODERS)
+    expected = list(iter_batches(images, [np.array([index]) for index in others], CPU, 1))
+    left = iter_batches(images, [np.array([index]) for index in [others[0], slow, *others[1:]]], CPU, DECODERS)
     next(left)
     left.close()  # type: ignore[attr-defined]
     ours = []
-    for batch in load(images, [np.array([index]) for index in others], CPU, DECODERS):
+    for batch in iter_batches(images, [np.array([index]) for index in others], CPU, DECODERS):
         time.sleep(0 if ours else 1)  # until the large one has been decoded
         ours.append(batch)
     for batch, theirs in zip(ours, expected, strict=True):
@@ -72,9 +72,9 @@ def test_a_stream_that_is_left_does_not_write_into_the_next(tmp_path: Path) -> N
 def test_streams_side_by_side_do_not_mix(tmp_path: Path) -> None:
     config = compose([*TINY, f"runtime.cache={tmp_path}", "runtime.cache_gib=0"])
     images = load_splits(config.data, config.runtime)["train"]
-    orders = [cut(shuffled(len(images), 0, epoch), 2) for epoch in range(2)]
-    expected = zip(*(load(images, order, CPU, 1) for order in orders), strict=True)
-    streams = zip(*(load(images, order, CPU, DECODERS) for order in orders), strict=True)
+    orders = [make_batches(shuffled_indices(len(images), 0, epoch), 2) for epoch in range(2)]
+    expected = zip(*(iter_batches(images, order, CPU, 1) for order in orders), strict=True)
+    streams = zip(*(iter_batches(images, order, CPU, DECODERS) for order in orders), strict=True)
     for ours, theirs in zip(streams, expected, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert torch.equal(one.pixels, other.pixels)

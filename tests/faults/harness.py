@@ -38,12 +38,12 @@ from tests.conftest import MEASURED
 TINY = [
     "model.conv_out=[4,8]", "model.linear_features=16", "data.num_images=48", "data.image_size=32",
     "trainer.batch_size=8", "trainer.max_epochs=3", "optimizer.learning_rate=1e-3", "data/augmentation=flips",
-    "runtime.device=cpu", "runtime.threads=1", "runtime.checkpoint_minutes=0", "runtime.retry_failed=100000",
+    "runtime.device=cpu", "runtime.num_threads=1", "runtime.checkpoint_minutes=0", "runtime.max_attempts=100000",
 ]  # fmt: skip
 TIMES = (*MEASURED, "repaired")
 SETTINGS = (
-    ["trainer.accumulate_batches=2", "scheduler=step", "scheduler.step_epochs=1"],
-    ["optimizer=sgd", "scheduler=plateau", "trainer.clip_norm=1.0", "trainer.monitor=valid_accuracy"],
+    ["trainer.accumulate_grad_batches=2", "scheduler=step", "scheduler.step_size=1"],
+    ["optimizer=sgd", "scheduler=plateau", "trainer.gradient_clip_norm=1.0", "trainer.monitor=valid_accuracy"],
     ["optimizer=adamw", "scheduler=cosine", "trainer.patience=1"],
 )
 

@@ -169,9 +169,9 @@ def test_looking_at_a_run_does_not_import_torch(drawn: LoadedRun, store: Path) -
 @given(st.integers(0, 50), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
 def test_batches_are_those_of_training(number: int, size: int) -> None:
-    from crackdet.data.batches import cut
+    from crackdet.data.batches import make_batches
 
-    assert list(batched(range(number), size)) == [piece.tolist() for piece in cut(np.arange(number), size)]
+    assert list(batched(range(number), size)) == [piece.tolist() for piece in make_batches(np.arange(number), size)]
 
 
 def test_the_configuration_can_be_read_as_composed(drawn: LoadedRun) -> None:

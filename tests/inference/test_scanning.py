@@ -15,13 +15,13 @@ from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import find_regions, to_coco
-from crackdet.inference.scanning import Heat, Tile, choose_tile, places, scan
+from crackdet.inference.scanning import Heatmap, Tile, choose_tile, places, scan
 
 
-def heat_of(probability: list[list[float]], cell: int = 10) -> Heat:
+def heat_of(probability: list[list[float]], cell: int = 10) -> Heatmap:
     values = np.array(probability)
     rows, columns = values.shape
-    return Heat(np.arange(columns + 1) * cell, np.arange(rows + 1) * cell, values, values.size, 1.0)
+    return Heatmap(np.arange(columns + 1) * cell, np.arange(rows + 1) * cell, values, values.size, 1.0)
 
 
 @given(st.integers(1, 300), st.integers(0, 2000), st.floats(0, 0.95))

@@ -11,16 +11,17 @@ from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection import maps
-from crackdet.inspection.layers import Layer, layers_of, record
-from crackdet.inspection.loaded_network import Picture, Subject, load_split, open_subject, pictures_of
+from crackdet.inspection.layers import Layer, capture, layers_of
+from crackdet.inspection.loaded_network import LoadedNetwork, Picture, load_split, open_subject, pictures_of
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
-from crackdet.models.factory import Classifier, build
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build
 
 DARK, BRIGHT, DEAD = 0, 1, 2  # maps of the first convolution in `known`
 
 
 @pytest.fixture(scope="module")
-def known(clean: LoadedRun) -> Subject:
+def known(clean: LoadedRun) -> LoadedNetwork:
     """The clean run's network, with three maps whose meaning is known."""
     subject = open_subject(clean)
     convolution = subject.model.feature_extractor.get_submodule("0")
@@ -33,12 +34,12 @@ def known(clean: LoadedRun) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def pictures(known: Subject) -> list[Picture]:
+def pictures(known: LoadedNetwork) -> list[Picture]:
     images = load_split(known, "valid")
     return pictures_of(images, images.photographs)
 
 
-def first(subject: Subject, pictures: list[Picture]) -> MapStatistics:
+def first(subject: LoadedNetwork, pictures: list[Picture]) -> MapStatistics:
     return measure_maps(subject, layers_of(subject.model)[:1], pictures)[0]
 
 
@@ -48,7 +49,7 @@ def area(positive: np.ndarray, negative: np.ndarray) -> float:
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 
 
-def test_a_crack_of_a_pixel_among_many_images_is_scored(known: Subject, pictures: list[Picture]) -> None:
+def test_a_crack_of_a_pixel_among_many_images_is_scored(known: LoadedNetwork, pictures: list[Picture]) -> None:
     sound = [p for p in pictures if not p.crack]
     cracked = next(p for p in pictures if p.crack)
     mask = np.zeros(cracked.pixels.shape[:2], dtype=bool)
@@ -62,7 +63,7 @@ def test_a_crack_of_a_pixel_among_many_images_is_scored(known: Subject, pictures
 
 
 def test_cracks_count_alike_in_whatever_batch_they_are(
-    known: Subject, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+    known: LoadedNetwork, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maps, "CELLS", 4000)
     cracked, sound = ([p for p in pictures if p.crack is crack][:9] for crack in (True, False))
@@ -74,7 +75,7 @@ def test_cracks_count_alike_in_whatever_batch_they_are(
 
 
 def test_a_map_is_scored_by_how_often_a_crack_pixel_gets_the_stronger_answer(
-    known: Subject, pictures: list[Picture]
+    known: LoadedNetwork, pictures: list[Picture]
 ) -> None:
     few = [next(p for p in pictures if p.crack), next(p for p in pictures if not p.crack)]
     darkness = np.concatenate([1 - picture.pixels.mean(2).ravel() / 255 for picture in few])
@@ -86,26 +87,28 @@ def test_a_map_is_scored_by_how_often_a_crack_pixel_gets_the_stronger_answer(
     assert found.score[[DARK, BRIGHT]] == pytest.approx([expected, expected], abs=1e-3)
 
 
-def test_a_map_that_a_crack_makes_weaker_is_as_good_and_says_so(known: Subject, pictures: list[Picture]) -> None:
+def test_a_map_that_a_crack_makes_weaker_is_as_good_and_says_so(known: LoadedNetwork, pictures: list[Picture]) -> None:
     found = first(known, pictures)
     assert found.rises[DARK]
     assert not found.rises[BRIGHT]
     assert {DARK, BRIGHT} <= set(found.strongest()[:4])
     crack = next(p for p in pictures if p.crack)
-    maps = record(known.model, [found.layer], known.tensor([crack]))[found.layer.name][0].numpy()
+    maps = capture(known.model, [found.layer], known.tensor([crack]))[found.layer.name][0].numpy()
     for number in (DARK, BRIGHT):
         shown = found.intensity(maps[number], number)
         assert shown[crack.mask].mean() > 2 * shown[~crack.mask].mean()
 
 
-def test_dead_maps_are_counted_and_not_shown(known: Subject, pictures: list[Picture]) -> None:
+def test_dead_maps_are_counted_and_not_shown(known: LoadedNetwork, pictures: list[Picture]) -> None:
     found = first(known, pictures)
     assert found.dead[DEAD]
     assert not found.dead[[DARK, BRIGHT]].any()
     assert DEAD not in found.strongest()
 
 
-def test_without_masks_images_are_told_apart_by_their_strongest_answer(known: Subject, pictures: list[Picture]) -> None:
+def test_without_masks_images_are_told_apart_by_their_strongest_answer(
+    known: LoadedNetwork, pictures: list[Picture]
+) -> None:
     unmasked = [Picture(p.name, p.pixels, p.crack) for p in pictures]
     found = first(known, unmasked)
     darkest = np.array([1 - p.pixels.mean(2).min() / 255 for p in unmasked])
@@ -114,7 +117,7 @@ def test_without_masks_images_are_told_apart_by_their_strongest_answer(known: Su
     assert found.score[DARK] == pytest.approx(area(darkest[cracked], darkest[~cracked]), abs=1e-3)
 
 
-def test_where_nothing_is_known_of_cracks_maps_are_ordered_by_how_much_they_vary(known: Subject) -> None:
+def test_where_nothing_is_known_of_cracks_maps_are_ordered_by_how_much_they_vary(known: LoadedNetwork) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     found = first(known, [Picture("somebody's", pixels)])
     assert found.basis is Basis.SPREAD
@@ -125,7 +128,7 @@ def test_where_nothing_is_known_of_cracks_maps_are_ordered_by_how_much_they_vary
 def test_stages_of_torchvision_give_maps_channel_by_channel(name: str) -> None:
     model = build(compose(["model=torchvision", f"model.name={name}", "model.weights=null", "data.image_size=64"]))
     layers = layers_of(model.eval())
-    maps = record(model, layers, torch.rand(2, 3, 64, 64))
+    maps = capture(model, layers, torch.rand(2, 3, 64, 64))
     sides = [maps[layer.name].shape[2] for layer in layers if layer.name in maps]
     assert [maps[layer.name].shape[:2] for layer in layers] == [(2, layer.channels) for layer in layers]
     assert sides == sorted(sides, reverse=True)
@@ -133,7 +136,7 @@ def test_stages_of_torchvision_give_maps_channel_by_channel(name: str) -> None:
 
 def test_what_comes_next_in_place_does_not_change_a_recorded_map() -> None:
     model = build(compose(["model=torchvision", "model.name=resnet18", "model.weights=null", "data.image_size=64"]))
-    maps = record(model.eval(), [Layer("bn1", "bn1", 64)], torch.rand(1, 3, 64, 64))
+    maps = capture(model.eval(), [Layer("bn1", "bn1", 64)], torch.rand(1, 3, 64, 64))
     assert maps["bn1"].min() < 0
 
 

@@ -19,15 +19,15 @@ from crackdet.analysis.filters import Condition, known_keys
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection.loaded_network import load_split, open_subject, pictures_of
-from crackdet.inspection.pointing import Game, hits, luck, overlap, play, point, tolerance, widened
-from crackdet.store.pointing import NUMBERS, pointing_numbers
+from crackdet.inspection.pointing import PointingResult, hits, luck, overlap, play, point, tolerance, widened
+from crackdet.store.pointing import NUMBERS, read_pointing
 from crackdet.store.run_store import Status
 from tests.inspection.conftest import trained
 
 MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
 
 
-def game(run: LoadedRun) -> Game:
+def game(run: LoadedRun) -> PointingResult:
     subject = open_subject(run)
     images = load_split(subject, "valid")
     return play(subject, pictures_of(images, images.photographs))
@@ -56,7 +56,7 @@ def test_a_network_that_goes_by_a_mark_on_everything_else_is_found_out(unmarked:
 
 def test_the_numbers_stay_with_the_run_and_leave_its_result_valid(clean: LoadedRun) -> None:
     assert any("Grad-CAM" in line for line in point(open_subject(clean), [], "valid", most=200))
-    numbers, played = pointing_numbers(clean.run), game(clean)
+    numbers, played = read_pointing(clean.run), game(clean)
     assert numbers["pointing"] == played.by_method["grad_cam"].pointing
     assert numbers["overlap_ig"] == played.by_method["integrated_gradients"].overlap
     assert numbers["blank"] == played.blank
@@ -67,7 +67,7 @@ def test_summaries_hold_the_numbers_where_there_are_any(clean: LoadedRun, store:
     point(open_subject(clean), [], "valid", most=200)
     silent = trained(sets / "clean", store, cache, "data.masks=masks", "trainer.max_epochs=1")
     rows = {row["id"]: row for row in crackdet.load_runs(store).rows()}
-    assert {name: rows[clean.id][name] for name in NUMBERS} == pointing_numbers(clean.run)
+    assert {name: rows[clean.id][name] for name in NUMBERS} == read_pointing(clean.run)
     assert rows[silent.id]["pointing"] is None
     entry = next(entry for entry in crackdet.load_runs(store) if entry.id == clean.id)
     assert Condition("pointing", ">", "0.5").holds(entry)
@@ -78,7 +78,7 @@ def test_numbers_of_other_weights_are_not_believed(marked: LoadedRun) -> None:
     point(open_subject(marked), [], "valid", most=200)
     content = json.loads(marked.run.pointing_file.read_text())
     marked.run.pointing_file.write_text(json.dumps({**content, "weights": "0" * 64}))
-    assert pointing_numbers(marked.run) == {}
+    assert read_pointing(marked.run) == {}
 
 
 def test_numbers_of_other_images_are_told_but_not_kept(unmarked: LoadedRun, sets: Path) -> None:
@@ -92,7 +92,7 @@ def test_without_masks_the_game_is_refused_until_they_are_named(sets: Path, tmp_
     with pytest.raises(UserError, match=r"needs masks .* data\.masks=FOLDER"):
         point(open_subject(run), [], "valid", most=200)
     point(open_subject(run), ["data.masks=masks"], "valid", most=200)
-    assert "pointing" in pointing_numbers(run.run)  # masks are no other images
+    assert "pointing" in read_pointing(run.run)  # masks are no other images
 
 
 def test_images_with_masks_are_found_among_many_without(clean: LoadedRun, sets: Path, tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_images_with_masks_are_found_among_many_without(clean: LoadedRun, sets: 
 
 def test_a_quick_look_leaves_what_more_images_have_given(clean: LoadedRun) -> None:
     point(open_subject(clean), [], "valid", most=200)
-    numbers = pointing_numbers(clean.run)
+    numbers = read_pointing(clean.run)
     lines = point(open_subject(clean), [], "valid", most=1)
     assert "too few images to tell" in lines[-2]
     assert f"keeps what {numbers['pointing_images']:.0f} images" in lines[-1]
-    assert pointing_numbers(clean.run) == numbers
+    assert read_pointing(clean.run) == numbers
 
 
 def test_numbers_that_cannot_be_left_with_the_run_are_told_all_the_same(

@@ -17,7 +17,8 @@ from crackdet.inspection.saliency import (
     raw_integrated_gradients,
     strongest_point,
 )  # fmt: skip
-from crackdet.models.factory import Classifier, build
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build
 
 
 @pytest.fixture(scope="module")

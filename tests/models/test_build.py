@@ -16,7 +16,8 @@ from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import UserError
-from crackdet.models.factory import Classifier, build, check, feature_flops
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build, check, feature_flops
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crackdet.models.flops import Shapes
+from crackdet.models.flops import MetaFlopCounter
 
 Found = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
@@ -27,7 +27,7 @@ def found(network: nn.Module, images: Tensor, mode: AbstractContextManager[objec
 
 def assert_alike(network: nn.Module, images: Tensor) -> None:
     usual = FlopCounterMode(display=False)
-    mine = Shapes()
+    mine = MetaFlopCounter()
     assert found(network, images, mine) == found(network, images, usual)
     assert mine.flops == usual.get_total_flops()
 
@@ -62,7 +62,7 @@ def test_poolings_are_those_of_torch(data: st.DataObject, height: int, width: in
 
 
 def test_where_a_maximum_was_is_a_whole_number() -> None:
-    with Shapes():
+    with MetaFlopCounter():
         _, places = nn.MaxPool2d(2, return_indices=True)(torch.empty(1, 1, 4, 4, device="meta"))
     assert places.dtype == torch.int64 and places.shape == (1, 1, 2, 2)
 
@@ -80,7 +80,7 @@ def test_autograd_keeps_the_same_tensors() -> None:
         nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 1)
     )
     network.to("meta")
-    assert kept(network, Shapes()) == kept(network, nullcontext())
+    assert kept(network, MetaFlopCounter()) == kept(network, nullcontext())
 
 
 def kept(network: nn.Module, mode: AbstractContextManager[object]) -> list[tuple[torch.Size, torch.dtype]]:

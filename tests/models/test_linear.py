@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crackdet.models import linear
-from crackdet.models.linear import WideLinear
+from crackdet.models.linear import ChunkedLinear
 
 
 @pytest.mark.parametrize("width", [1, 7, 64, 100])
@@ -12,7 +12,7 @@ def test_outputs_and_gradients_in_blocks_are_those_of_a_linear_layer(monkeypatch
     monkeypatch.setattr(linear, "WIDE", 0)
     monkeypatch.setattr(linear, "BLOCK", 12 * width)
     torch.manual_seed(0)
-    plain, wide = nn.Linear(100, 12), WideLinear(100, 12)
+    plain, wide = nn.Linear(100, 12), ChunkedLinear(100, 12)
     wide.load_state_dict(plain.state_dict())
     results = []
     for layer in (plain, wide):
@@ -34,7 +34,7 @@ def test_outputs_and_gradients_in_blocks_are_those_of_a_linear_layer(monkeypatch
 
 
 def test_in_fp32_a_wide_layer_is_a_linear_layer():
-    wide = WideLinear(linear.WIDE // 4, 4)
+    wide = ChunkedLinear(linear.WIDE // 4, 4)
     plain = nn.Linear(linear.WIDE // 4, 4)
     plain.load_state_dict(wide.state_dict())
     images = torch.rand(2, linear.WIDE // 4)

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.config.composing import compose
-from crackdet.models.factory import Classifier, build
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build
 
 # One network of each family of torchvision: features, and (channels, stride) of its stages by its definition.
 EXPECTED: dict[str, tuple[int, list[tuple[int, int]]]] = {

@@ -24,7 +24,8 @@ from torchvision.transforms.functional import normalize
 from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
-from crackdet.models.factory import Classifier, build, check, restore
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build, check, load_trained
 from crackdet.models.weights import load, read
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "weights" / "mobilenet_v2_imagenet_folded.pth"
@@ -340,7 +341,7 @@ def test_restoring_gives_back_the_network_that_was_saved(tmp_path: Path) -> None
     config = compose([*SMALL, "seed=3", "model.input_mean=[0.1,0.2,0.3]", f"model.weights={tmp_path / 'start.pth'}"])
     saved = built(*SMALL, "seed=4", "model.input_mean=[0.1,0.2,0.3]")
     save_file(saved.state_dict(), tmp_path / "model.safetensors")
-    restored = restore(config, tmp_path / "model.safetensors").eval()  # start.pth need not be there any more
+    restored = load_trained(config, tmp_path / "model.safetensors").eval()  # start.pth need not be there any more
     with torch.no_grad():
         assert torch.equal(restored(pictures(32)), saved(pictures(32)))
     assert restored.state_dict().keys() == saved.state_dict().keys()
@@ -351,11 +352,11 @@ def test_a_network_without_sound_weights_is_not_restored(content: bytes | None, 
     file = tmp_path / "model.safetensors"
     if content is not None:
         file.write_bytes(content)
-    assert str(file) in refusal(lambda: restore(compose(SMALL), file))
+    assert str(file) in refusal(lambda: load_trained(compose(SMALL), file))
 
 
 def test_a_network_is_not_restored_from_the_weights_of_another(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file(built(*SMALL, "model.linear_features=3").state_dict(), file)
-    message = refusal(lambda: restore(compose(SMALL), file))
+    message = refusal(lambda: load_trained(compose(SMALL), file))
     assert message.startswith(f"{file}: the weights do not fit the network: classifier.0.weight is (3, 512), not (16")

@@ -12,7 +12,7 @@ from crackdet.config.composing import compose
 from crackdet.data import synthetic
 from crackdet.data.dataset import data_fingerprint
 from crackdet.report.build import write_report
-from crackdet.running.train_run import prepare, train_run
+from crackdet.running.train_run import load_data, train_run
 from crackdet.store.identity import identify
 from crackdet.store.run_store import Failure, Run, RunStore
 from crackdet.store.sweep_record import SweepRecord
@@ -72,7 +72,7 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     identity = identify(config, data_fingerprint(config.data, config.runtime))
     run = store.run(identity.run_id)
     with run.claim():
-        train_run(run, config, identity, prepare(config, identity), overrides)
+        train_run(run, config, identity, load_data(config, identity), overrides)
     record.add(run, overrides)
     return run.anew()
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.analysis.ranking import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.core.files import read_csv, write_json
 from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.reproduction import recipe
-from crackdet.report.subsample import thin
+from crackdet.report.subsample import subsample
 from crackdet.store.run_store import RunStore, Status
-from crackdet.sweep.finalize import finish
+from crackdet.sweep.finalize import finalize
 from tests.conftest import TINY
 from tests.report.conftest import EVIL, Reader, Sweep
 
@@ -34,9 +34,9 @@ def moved(sweep: Sweep, folder: Path) -> Path:
 
 
 def test_the_decision_stands_first_in_two_sentences(sweep: Sweep, page: Reader) -> None:
-    from crackdet.analysis.ranking import summarise
+    from crackdet.analysis.ranking import summarize
 
-    decision = summarise(sweep.folder).decision
+    decision = summarize(sweep.folder).decision
     assert decision is not None
     assert tuple(text for _, text in page.find("p", _class="sentence")) == decision.sentences
 
@@ -62,9 +62,9 @@ def test_what_did_not_finish_is_told_with_its_reason(page: Reader) -> None:
 
 
 def test_the_hardest_images_are_the_surest_mistakes(sweep: Sweep, page: Reader) -> None:
-    from crackdet.analysis.ranking import summarise
+    from crackdet.analysis.ranking import summarize
 
-    decision = summarise(sweep.folder).decision
+    decision = summarize(sweep.folder).decision
     assert decision is not None
     wrong = {
         row["image"]: abs(float(row["logit"]))
@@ -130,7 +130,7 @@ def test_a_report_that_cannot_be_written_is_one_line(
     (folder / "report.html").unlink()
     (folder / "report.html").mkdir()
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as exit:
-        finish(folder, report=True)
+        finalize(folder, report=True)
     assert exit.value.code == 1, "for the failed run in this sweep, not for the report"
     said = [record for record in caplog.records if "report" in record.getMessage()]
     assert len(said) == 1 and "could not be written" in said[0].getMessage() and said[0].exc_info is None
@@ -147,7 +147,7 @@ def test_the_command_says_where_the_report_is(sweep: Sweep, tmp_path: Path) -> N
 
 @given(st.integers(0, 300), st.integers(2, 100))
 def test_thinning_keeps_the_first_and_spreads_the_rest(number: int, most: int) -> None:
-    kept = thin(range(number), most)
+    kept = subsample(range(number), most)
     assert len(kept) == min(number, most)
     assert kept == sorted(set(kept))
     if number > most:

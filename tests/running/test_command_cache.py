@@ -9,8 +9,8 @@ import pytest
 from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
-from crackdet.running.command_cache import SINGLE, Memo, lasts, stamp
-from crackdet.running.job import Job, execute, plan
+from crackdet.running.command_cache import SINGLE, CommandCache, is_cacheable, stamp
+from crackdet.running.job import Job, execute, make_job
 from crackdet.running.skip import skip_finished
 from crackdet.store.run_store import Run
 
@@ -58,10 +58,10 @@ class Remembered:
         age(folder)
         self.overrides = ["model=net"]
         memo = self.memo()
-        assert memo.recall(self.overrides) is None
+        assert memo.get(self.overrides) is None
         job = self.plan()
-        memo.remember([job.meaning(self.tree)])
-        assert self.recall() is None  # remembered, but not trained
+        memo.put([job.meaning(self.tree)])
+        assert self.get() is None  # remembered, but not trained
         execute(job)
         self.run = job.run
 
@@ -72,14 +72,14 @@ class Remembered:
 
         torch.save(build(config).feature_extractor.state_dict(), self.weights)
 
-    def memo(self) -> Memo:
-        return Memo([self.conf], f"{SINGLE} config")
+    def memo(self) -> CommandCache:
+        return CommandCache([self.conf], f"{SINGLE} config")
 
     def plan(self) -> Job:
-        return plan(self.tree, self.overrides)
+        return make_job(self.tree, self.overrides)
 
-    def recall(self) -> Run | None:
-        return self.memo().recall(self.overrides)
+    def get(self) -> Run | None:
+        return self.memo().get(self.overrides)
 
 
 @pytest.fixture
@@ -111,25 +111,25 @@ CHANGES: dict[str, Callable[[Remembered], None]] = {
 
 
 def test_a_finished_run_is_recalled_until_something_that_was_read_for_it_changes(remembered: Remembered) -> None:
-    assert remembered.recall() == remembered.run
-    assert remembered.memo().recall(["model=other"]) is None
-    assert Memo([remembered.conf], "job config").recall(remembered.overrides) is None
+    assert remembered.get() == remembered.run
+    assert remembered.memo().get(["model=other"]) is None
+    assert CommandCache([remembered.conf], "job config").get(remembered.overrides) is None
 
 
 @pytest.mark.parametrize("what", list(CHANGES))
 def test_it_is_not_recalled_after_a_change_of(remembered: Remembered, what: str) -> None:
     CHANGES[what](remembered)
-    assert remembered.recall() is None
+    assert remembered.get() is None
 
 
 @pytest.mark.parametrize("link", [".#config.yaml", "more.yaml"])
 def test_a_link_that_leads_nowhere_hides_no_change(remembered: Remembered, link: str) -> None:
     (remembered.conf / link).symlink_to("somebody@somewhere:1")  # as editors leave them beside an unsaved file
     age(remembered.conf.parent)
-    remembered.memo().remember([remembered.plan().meaning(remembered.tree)])
-    assert remembered.recall() == remembered.run
+    remembered.memo().put([remembered.plan().meaning(remembered.tree)])
+    assert remembered.get() == remembered.run
     edit(remembered.conf / "config.yaml")
-    assert remembered.recall() is None
+    assert remembered.get() is None
 
 
 def test_in_another_folder_the_same_words_may_mean_another_run(
@@ -139,7 +139,7 @@ def test_in_another_folder_the_same_words_may_mean_another_run(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     shutil.copytree(memos, "outputs")
-    assert remembered.recall() is None
+    assert remembered.get() is None
 
 
 def test_damaged_memories_are_forgotten(remembered: Remembered, tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ def test_damaged_memories_are_forgotten(remembered: Remembered, tmp_path: Path) 
         "\udc80".encode(errors="replace").decode(),
     ):
         file.write_text(content)
-        assert remembered.recall() is None
+        assert remembered.get() is None
     file.write_bytes(b"\xff" + whole.encode())
-    assert remembered.recall() is None
+    assert remembered.get() is None
     file.write_text("torn li" + "\n" + whole)
-    assert remembered.recall() == remembered.run
+    assert remembered.get() == remembered.run
 
 
 def test_what_has_just_been_written_may_be_written_again_and_is_not_remembered(
@@ -166,8 +166,8 @@ def test_what_has_just_been_written_may_be_written_again_and_is_not_remembered(
     shutil.rmtree(tmp_path / "outputs")
     edit(remembered.weights)
     memo = remembered.memo()
-    memo.recall(remembered.overrides)
-    memo.remember([remembered.plan().meaning(remembered.tree)])
+    memo.get(remembered.overrides)
+    memo.put([remembered.plan().meaning(remembered.tree)])
     assert not (tmp_path / "outputs").exists()
 
 
@@ -177,35 +177,35 @@ def test_without_a_place_to_write_nothing_is_remembered_and_nothing_fails(
     shutil.rmtree(tmp_path / "outputs")
     (tmp_path / "outputs").write_text("a file")
     memo = remembered.memo()
-    memo.remember([remembered.plan().meaning(remembered.tree)])
-    assert memo.recall(remembered.overrides) is None
+    memo.put([remembered.plan().meaning(remembered.tree)])
+    assert memo.get(remembered.overrides) is None
 
 
 def test_a_defaults_list_that_asks_the_environment_is_not_remembered(remembered: Remembered, tmp_path: Path) -> None:
     (remembered.conf / "config.yaml").write_text("defaults:\n  - model: ${oc.env:MODEL}\n")
     age(tmp_path)
-    remembered.memo().remember([remembered.plan().meaning(remembered.tree)])
-    assert remembered.recall() is None
+    remembered.memo().put([remembered.plan().meaning(remembered.tree)])
+    assert remembered.get() is None
 
 
 def test_a_rerun_is_never_skipped(remembered: Remembered, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "outputs")
-    tree = {**remembered.tree, "runtime": {**remembered.tree["runtime"], "rerun": True}}
-    remembered.memo().remember([plan(tree, remembered.overrides).meaning(tree)])
-    assert remembered.recall() is None
+    tree = {**remembered.tree, "runtime": {**remembered.tree["runtime"], "retrain": True}}
+    remembered.memo().put([make_job(tree, remembered.overrides).meaning(tree)])
+    assert remembered.get() is None
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "a ${now:%Y} b", "${ my.own : 1}"])
 def test_a_value_from_a_resolver_does_not_last(value: str) -> None:
-    assert lasts({"a": {"b": ["${seed}", 1]}}) and not lasts({"a": {"b": [value]}})
+    assert is_cacheable({"a": {"b": ["${seed}", 1]}}) and not is_cacheable({"a": {"b": [value]}})
 
 
 def test_old_memories_are_cleared_away(remembered: Remembered, tmp_path: Path) -> None:
     for number in range(20):
         (remembered.conf / "config.yaml").write_text(f"seed: {number}\n")
         age(tmp_path)
-        remembered.memo().remember([remembered.plan().meaning(remembered.tree)])
-        assert remembered.recall() == remembered.run
+        remembered.memo().put([remembered.plan().meaning(remembered.tree)])
+        assert remembered.get() == remembered.run
     assert len(list((tmp_path / "outputs" / "memo").iterdir())) == 8
 
 

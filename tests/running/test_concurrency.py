@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def start(folder: Path, places: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
     line = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, *places, f"hydra.sweep.dir={folder / name}"]
     return subprocess.Popen(
-        [*line, "runtime.threads=1", *overrides],
+        [*line, "runtime.num_threads=1", *overrides],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import torch
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.analysis.tables import View
 from crackdet.config.composing import compose
 from crackdet.config.schema import Config, flatten
@@ -27,8 +27,8 @@ from crackdet.store.identity import identify
 from crackdet.store.run_store import Failure, RunStore, Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep import grid
-from crackdet.sweep.execution.executor import Crew, Ended
-from crackdet.sweep.execution.launcher_executor import LauncherCrew
+from crackdet.sweep.execution.executor import Executor, JobOutcome
+from crackdet.sweep.execution.launcher_executor import LauncherExecutor
 
 Configure = Callable[..., Config]
 
@@ -45,7 +45,7 @@ def fails(job: Job) -> str:
 
 
 def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_of(tiny("runtime.retry_failed=2"))
+    job = job_of(tiny("runtime.max_attempts=2"))
 
     def unlucky(*_: object) -> None:
         raise OSError(5, "no luck")
@@ -57,10 +57,10 @@ def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypat
         assert "no luck" in fails(job)
         assert "not tried again after 2 attempts" in fails(job)
         assert job.run.attempts == 2
-    (entry,) = summarise(job.run.root)
+    (entry,) = summarize(job.run.root)
     assert entry.status is Status.FAILED and "no luck" in entry.reason
     assert "not tried again" in fails(job), "though it would go well now"
-    assert execute(job_of(tiny("runtime.retry_failed=3"))) is not None
+    assert execute(job_of(tiny("runtime.max_attempts=3"))) is not None
     assert not job.run.failure_file.exists()
 
 
@@ -80,7 +80,7 @@ def test_a_gpu_that_is_lost_ends_the_sweep_of_its_process(tiny: Configure, monke
             outcome.return_value = caught.value
             return [outcome]
 
-    crew = LauncherCrew(BasicLauncher())
+    crew = LauncherExecutor(BasicLauncher())
     crew.start(first)
     with monkeypatch.context() as patched:
         patched.setattr(training_run, "train", illegal)
@@ -97,7 +97,7 @@ def test_a_run_that_is_no_longer_finite_is_not_tried_again_by_itself(tiny: Confi
     job = job_of(tiny("optimizer=sgd", "optimizer.learning_rate=1e30"))
     assert "the loss is" in fails(job)
     assert "not tried again after 1 attempts" in fails(job)
-    assert "the loss is" in fails(job_of(tiny("optimizer=sgd", "optimizer.learning_rate=1e30", "runtime.rerun=true")))
+    assert "the loss is" in fails(job_of(tiny("optimizer=sgd", "optimizer.learning_rate=1e30", "runtime.retrain=true")))
 
 
 def test_what_the_user_can_mend_is_refused_before_the_run_is_claimed(tiny: Configure, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_weights_beyond_the_best_are_not_kept_where_that_is_wished(tiny: Configu
     for job in jobs:
         record.add(job.run, [])
         execute(replace(job, sweep=str(record.directory)))
-    ranking = [entry.run for entry in summarise(jobs[0].run.root).rankings[0]]
+    ranking = [entry.run for entry in summarize(jobs[0].run.root).rankings[0]]
     assert len(ranking) == 3
     assert [run.weights_file.exists() for run in ranking] == [True, False, False]
 
@@ -221,7 +221,7 @@ def test_whoever_may_read_a_run_may_read_its_weights(tiny: Configure) -> None:
 def test_a_result_stays_where_there_is_no_room_to_train_it_again(
     tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = job_of(tiny("runtime.rerun=true"))
+    job = job_of(tiny("runtime.retrain=true"))
     execute(job)
     monkeypatch.setattr("crackdet.training.resources.free_bytes", lambda _: 0)
     assert "is not trained again" in fails(job)
@@ -229,12 +229,12 @@ def test_a_result_stays_where_there_is_no_room_to_train_it_again(
 
 
 def test_what_is_not_ours_outlives_a_rerun(tiny: Configure) -> None:
-    job = job_of(tiny("runtime.rerun=true"))
+    job = job_of(tiny("runtime.retrain=true"))
     execute(job)
     (job.run.directory / ".ipynb_checkpoints").mkdir()
     (job.run.directory / "notes.md").write_text("why this one")
     first = job.run.result_file.stat().st_mtime_ns
-    execute(job_of(tiny("runtime.rerun=true")))
+    execute(job_of(tiny("runtime.retrain=true")))
     assert job.run.anew().status() is Status.FINISHED and job.run.result_file.stat().st_mtime_ns > first
     assert (job.run.directory / "notes.md").exists() and (job.run.directory / ".ipynb_checkpoints").is_dir()
 
@@ -245,7 +245,7 @@ def test_names_and_reasons_from_files_cannot_command_the_terminal(
     job = job_of(tiny())
     job.run.directory.mkdir(parents=True)
     job.run.fail(Failure.ERROR, "\x1b]0;title\x07\x1b[2J[bold]red[/bold] [/x]", attempts=1)
-    summarise(job.run.root).show()
+    summarize(job.run.root).show()
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\x07" not in shown
     assert "[bold]red[/bold] [/x]" in shown
@@ -256,7 +256,7 @@ def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are
 ) -> None:
     for seed in range(3):
         execute(job_of(tiny("trainer.max_epochs=1", f"seed={seed}")))
-    summary = summarise(Path(tiny().runtime.store))
+    summary = summarize(Path(tiny().runtime.store))
     shown = {}
     capsys.readouterr()  # what training has said
     for top in (1, 3, 0):
@@ -271,7 +271,7 @@ def test_the_table_shows_as_many_runs_as_wished_and_says_how_many_more_there_are
 def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: Configure) -> None:
     job = job_of(tiny("trainer.max_epochs=1", "data.split_seed=3"))
     execute(job)
-    (entry,) = summarise(job.run.root)
+    (entry,) = summarize(job.run.root)
     job.run.config_file.write_bytes(job.run.config_file.read_bytes())  # touched, and as it was
     stored = {key: value for key, value in flatten(job.run.anew().config).items() if key in entry.settings}
     stored["data.fingerprint"] = job.identity.content["fingerprint"][:12]
@@ -283,15 +283,15 @@ def test_a_run_that_is_trained_again_goes_on_where_it_was_stopped(
     tiny: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert execute(job_of(tiny())) is not None
-    again = job_of(tiny("runtime.rerun=true"))
+    again = job_of(tiny("runtime.retrain=true"))
     assert execute(again, lambda history: "enough for now") is None
     assert again.run.status() is Status.PRUNED and len(again.run.history) == 1
     with caplog.at_level("INFO"):
-        assert execute(job_of(tiny("runtime.rerun=true"))) is not None
+        assert execute(job_of(tiny("runtime.retrain=true"))) is not None
     assert f"going on from {again.run.id}: epoch 2" in caplog.text
 
 
-class Passing(Crew):
+class Passing(Executor):
     """Whose jobs fail at once."""
 
     size = None
@@ -305,9 +305,9 @@ class Passing(Crew):
         self.jobs.append(job)
         self.all.append(job)
 
-    def wait(self) -> list[Ended]:
+    def wait(self) -> list[JobOutcome]:
         self.meanwhile()
-        ended, self.jobs = [Ended(job, failed=True) for job in self.jobs], []
+        ended, self.jobs = [JobOutcome(job, failed=True) for job in self.jobs], []
         return ended
 
 
@@ -335,11 +335,11 @@ def test_one_that_dies_while_another_is_taken_over_is_taken_over_too(tiny: Confi
 
 
 def test_a_rerun_that_was_killed_goes_on_however_often(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
-    job = job_of(tiny("runtime.rerun=true", "runtime.retry_failed=1"))
+    job = job_of(tiny("runtime.retrain=true", "runtime.max_attempts=1"))
     assert execute(job, lambda history: "enough for now") is None
     job.run.fail(Failure.DIED, "killed", attempts=1)
     with caplog.at_level("INFO"):
-        assert execute(job_of(tiny("runtime.rerun=true", "runtime.retry_failed=1"))) is not None
+        assert execute(job_of(tiny("runtime.retrain=true", "runtime.max_attempts=1"))) is not None
     assert f"going on from {job.run.id}: epoch 2" in caplog.text
 
 
@@ -362,4 +362,4 @@ def test_photographs_of_any_name_are_trained_on(places: list[str], photographs: 
     job = job_of(compose(["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9", *tiny, *places]))
     assert execute(job) is not None
     assert any("Ri" in row["image"] for row in job.run.predictions)
-    assert summarise(job.run.root).decision is not None
+    assert summarize(job.run.root).decision is not None

@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crackdet.analysis.rows import Entry
+from crackdet.analysis.rows import RunRow
 from crackdet.config.schema import Config
 from crackdet.core.errors import RunFailed
 from crackdet.core.files import read_csv
 from crackdet.core.signals import Interrupted
 from crackdet.data.dataset import data_fingerprint
-from crackdet.inference.evaluation import ImageChoice, judge
+from crackdet.inference.evaluation import EvalSet, evaluate
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.models import factory
 from crackdet.report.reproduction import recipe
-from crackdet.running.train_run import prepare, train_run
+from crackdet.running.train_run import load_data, train_run
 from crackdet.store.identity import identify
 from crackdet.store.run_store import Run, RunStore
 from crackdet.training import loop
@@ -37,7 +37,7 @@ def train(config: Config) -> Run:
     identity = identify(config, data_fingerprint(config.data, config.runtime))
     run = RunStore(Path(config.runtime.store)).run(identity.run_id)
     with run.claim():
-        train_run(run, config, identity, prepare(config, identity), [])
+        train_run(run, config, identity, load_data(config, identity), [])
     return run.anew()
 
 
@@ -96,7 +96,7 @@ def test_every_reported_number_belongs_to_the_published_weights(tiny: Configure)
     assert best < len(losses) - 1, "the case that this test is about"
     assert run.result["epoch"] == best + 1
     assert run.result["accuracy"] == float(rows[best]["valid_accuracy"])
-    metrics = judge(LoadedRun(run), ImageChoice("own"), device="cpu").metrics
+    metrics = evaluate(LoadedRun(run), EvalSet("own"), device="cpu").metrics
     assert metrics.accuracy == run.result["accuracy"]
     assert metrics.loss == pytest.approx(run.result["loss"], rel=1e-6)
     predictions = read_csv(run.predictions_file)
@@ -142,7 +142,12 @@ def stopped(config: Config, monkeypatch: pytest.MonkeyPatch, batches: int) -> Pa
 def test_an_interrupted_run_ends_as_one_left_alone(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    settings = ("data/augmentation=flips", "trainer.accumulate_batches=2", "scheduler=step", "scheduler.step_epochs=1")
+    settings = (
+        "data/augmentation=flips",
+        "trainer.accumulate_grad_batches=2",
+        "scheduler=step",
+        "scheduler.step_size=1",
+    )
     alone = train(tiny(*settings, f"runtime.store={tmp_path / 'alone'}"))
     with monkeypatch.context() as patched:
         StopAt(patched, batches)
@@ -163,7 +168,7 @@ def test_a_run_that_went_on_says_what_was_otherwise_before(tiny: Configure, monk
     first, second = run.provenance["earlier"]
     assert first["host"] == "first" and second["host"] == "second" != run.provenance["host"]
     assert "versions" in run.provenance and "versions" not in first, "only what was otherwise"
-    (said,) = (value for name, value in recipe("", Entry(run, run.status())).facts if name == "trained")
+    (said,) = (value for name, value in recipe("", RunRow(run, run.status())).facts if name == "trained")
     assert "gone on with at" in said and "with other host before" in said
 
 
@@ -247,7 +252,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_run_with_the_place(tiny: Conf
 
 def test_accumulated_batches_are_one_large_batch(tiny: Configure) -> None:
     # 38 images: the last step is smaller, and so is its last batch
-    small = train(tiny("trainer.batch_size=4", "trainer.accumulate_batches=4", "trainer.precision=fp32"))
+    small = train(tiny("trainer.batch_size=4", "trainer.accumulate_grad_batches=4", "trainer.precision=fp32"))
     large = train(tiny("trainer.batch_size=16", "trainer.precision=fp32"))
     for ours, theirs in zip(history(small), history(large), strict=True):
         assert float(ours["valid_loss"]) == pytest.approx(float(theirs["valid_loss"]), rel=1e-4)
@@ -255,7 +260,7 @@ def test_accumulated_batches_are_one_large_batch(tiny: Configure) -> None:
 
 def test_schedules_change_the_learning_rate_as_torch_does(tiny: Configure) -> None:
     rates = {}
-    for name, more in {"constant": [], "cosine": [], "step": ["scheduler.step_epochs=2"]}.items():
+    for name, more in {"constant": [], "cosine": [], "step": ["scheduler.step_size=2"]}.items():
         run = train(tiny(f"scheduler={name}", *more, "trainer.max_epochs=4"))
         rates[name] = [float(row["learning_rate"]) for row in run.history]
     assert rates["constant"] == [1e-3] * 4
@@ -281,7 +286,7 @@ def test_a_state_over_the_limit_is_not_kept(tiny: Configure, caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     assert train(tiny()).state_file.exists()
     assert "begin anew" not in caplog.text
-    assert not train(tiny("seed=1", "runtime.keep_state_mib=0")).state_file.exists()
+    assert not train(tiny("seed=1", "runtime.keep_resume_mib=0")).state_file.exists()
     assert "more epochs would begin anew: its state" in caplog.text
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.store.garbage import removable, remove, spare_weights
 from crackdet.store.run_store import Run, RunStore, Status
 from tests.analysis.runs import drawn, publish
@@ -73,7 +73,7 @@ def test_the_weights_of_the_run_to_take_stay(tmp_path: Path) -> None:
     labels = np.arange(300) % 2 == 0
     for width, (merit, flops) in enumerate([(3.3, 900), (3.2, 500), (3.1, 100), (0.5, 10)]):
         publish(tmp_path, labels, drawn(labels, merit, width + 1), flops, width=width)
-    decision = summarise(tmp_path).decision
+    decision = summarize(tmp_path).decision
     assert decision is not None and decision.recommended.id != decision.best.id
     assert not any("removed" in note for note in decision.notes)
     remove(spare_weights(RunStore(tmp_path), "best:1"))

@@ -15,8 +15,8 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
-from crackdet.running.command_cache import what_it_read
-from crackdet.store.code_digest import check_source, source_digest, source_files
+from crackdet.running.command_cache import dependencies
+from crackdet.store.code_digest import check_source, code_digest, source_files
 from crackdet.store.identity import Identity, identify
 
 FINGERPRINT = "of the data"
@@ -60,7 +60,7 @@ def test_the_order_of_overrides_does_not_matter() -> None:
 
 
 def test_where_and_how_fast_a_run_happens_does_not_matter(tmp_path: Path) -> None:
-    elsewhere = [f"runtime.store={tmp_path}", "runtime.device=cuda", "runtime.threads=3", "runtime.rerun=true"]
+    elsewhere = [f"runtime.store={tmp_path}", "runtime.device=cuda", "runtime.num_threads=3", "runtime.retrain=true"]
     assert composed_id(*elsewhere) == composed_id()
 
 
@@ -72,7 +72,7 @@ GIVEN: dict[str, Any] = {  # what is null by default
     "groups": "wall",
     "input_mean": [0.5] * 3,
     "input_std": [0.5] * 3,
-    "clip_norm": 1.0,
+    "gradient_clip_norm": 1.0,
     "pos_weight": 2.0,
     "num_workers": 1,
     "threads": 1,
@@ -180,7 +180,13 @@ PINNED = [
         "resnext50-388df2fc0575",
     ),
     (
-        ["model=torchvision", "model.weights=IMAGENET1K_V2", "data=article", "data.root=anywhere", "scheduler=plateau"],
+        [
+            "model=torchvision",
+            "model.weights=IMAGENET1K_V2",
+            "data=filename_labels",
+            "data.root=anywhere",
+            "scheduler=plateau",
+        ],
         "mobilenet_v2-cf6896f2c366",
     ),
     (["scheduler=cosine", "data/augmentation=full", "seed=7", "data.max_images=100"], "custom-18412a9b2ba5"),
@@ -264,7 +270,7 @@ def test_what_a_network_of_ones_own_imports_is_part_of_it(own: Callable[..., Con
     (package / "unrelated.py").write_text("other = 1\n")
     config = own()
     ids = {run_id(config)}
-    assert {Path(path).name for path in what_it_read(config)} >= {"net.py", "parts.py", "down.py"}
+    assert {Path(path).name for path in dependencies(config)} >= {"net.py", "parts.py", "down.py"}
     for edited, makes_another in (("parts.py", True), ("deep/down.py", True), ("unrelated.py", False)):
         with (package / edited).open("a") as file:
             file.write("# edited\n")
@@ -304,19 +310,19 @@ def test_weights_of_when_only_one_file_counted_are_given_out(own: Callable[..., 
     source.write_text("from . import parts\n" + NETWORK)
     (source.parent / "parts.py").write_text("depth = 1\n")
     target = own().model.target  # type: ignore[union-attr]
-    assert source_digest(target) != file_digest(source)
+    assert code_digest(target) != file_digest(source)
     check_source(target, file_digest(source), "the run")
 
 
 def test_a_network_that_imports_itself_in_a_circle_is_one_too(own: Callable[..., Config], tmp_path: Path) -> None:
     (source,) = tmp_path.glob("*/net.py")
     source.write_text(f"import {source.parent.name}.net\nfrom .net import *\n" + NETWORK)
-    assert source_digest(own().model.target) == file_digest(source)  # type: ignore[union-attr]
+    assert code_digest(own().model.target) == file_digest(source)  # type: ignore[union-attr]
 
 
 def test_weights_are_not_given_to_other_code(own: Callable[..., Config], tmp_path: Path) -> None:
     target = own().model.target  # type: ignore[union-attr]
-    digest = source_digest(target)
+    digest = code_digest(target)
     check_source(target, digest, "the run")
     check_source(target, None, "a run of before this was known")
     (source,) = tmp_path.glob("*/net.py")

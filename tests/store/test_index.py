@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.stores import fill
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.store import index
 from crackdet.store.run_store import RunStore, Status
 
@@ -24,7 +24,7 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     fill(tmp_path, NUMBER)
     if request.param == "settled":
         settle(tmp_path)
-    summarise(tmp_path)
+    summarize(tmp_path)
     return tmp_path
 
 
@@ -44,27 +44,27 @@ def indexed(store: Path) -> set[str]:
 
 def seen(store: Path) -> list[dict[str, Any]]:
     """What a summary says of each run; the digests of its files are asked of the run itself."""
-    found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarise(store)]
+    found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarize(store)]
     return [{name: value for name, value in row.items() if name not in (*index.OWN, "settings")} for row in found]
 
 
 @with_index
 def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(indexed(store)) == NUMBER
-    by_index, rows = seen(store), summarise(store).rows()
+    by_index, rows = seen(store), summarize(store).rows()
     (store / index.FILE).unlink()
-    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    assert (by_index, rows) == (seen(store), summarize(store).rows())
     monkeypatch.setattr(index, "SMALLEST", NUMBER + 1)
-    assert (by_index, rows) == (seen(store), summarise(store).rows())
+    assert (by_index, rows) == (seen(store), summarize(store).rows())
     assert len(by_index) == len(list(RunStore(store).runs())) == NUMBER
 
 
 def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> None:
     fill(tmp_path, NUMBER)
     run = next(RunStore(tmp_path).runs())
-    summarise(tmp_path)
+    summarize(tmp_path)
     run.history_file.write_text("epoch\n")
-    assert {entry.id for entry in summarise(tmp_path) if entry.status is Status.CORRUPT} == {run.id}
+    assert {entry.id for entry in summarize(tmp_path) if entry.status is Status.CORRUPT} == {run.id}
 
 
 @with_index
@@ -81,7 +81,7 @@ def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Pa
 
 
 def test_entries_are_told_apart_by_their_runs(store: Path) -> None:
-    assert len(set(summarise(store))) == NUMBER
+    assert len(set(summarize(store))) == NUMBER
 
 
 @with_index
@@ -90,7 +90,7 @@ def test_results_are_not_opened_again(store: Path) -> None:
         stamp = run.result_file.stat()
         run.result_file.write_bytes(b" " * stamp.st_size)
         os.utime(run.result_file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert len(summarise(store).rankings[0]) == NUMBER
+    assert len(summarize(store).rankings[0]) == NUMBER
 
 
 def test_a_result_that_changed_is_read_anew(store: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_result_that_changed_is_read_anew(store: Path) -> None:
     assert run.result is not None
     content = {key: value for key, value in run.result.items() if key not in ("id", "files")}
     run.publish({**content, "accuracy": 0.99999})
-    best = summarise(store).best
+    best = summarize(store).best
     assert best is not None and best.accuracy == 0.99999
 
 
@@ -108,7 +108,7 @@ def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
     second.result_file.unlink()
     third.result_file.write_text("{}")
     fourth.predictions_file.unlink()
-    statuses = {entry.id: entry.status for entry in summarise(store)}
+    statuses = {entry.id: entry.status for entry in summarize(store)}
     assert first.id not in statuses
     assert statuses[second.id] is Status.INTERRUPTED
     assert statuses[third.id] is statuses[fourth.id] is Status.CORRUPT
@@ -121,7 +121,7 @@ def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_pat
         run.history_file.write_text("epoch\n")  # in its place: the folder does not change
         os.utime(run.directory, (0, seconds))
     for _ in range(2):
-        statuses = {entry.id: entry.status for entry in summarise(tmp_path)}
+        statuses = {entry.id: entry.status for entry in summarize(tmp_path)}
         assert statuses[first.id] is statuses[second.id] is Status.CORRUPT
 
 
@@ -129,7 +129,7 @@ def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_pat
 def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
     run = next(RunStore(store).runs())
     run.history_file.write_text("epoch\n")
-    assert {entry.status for entry in summarise(store)} == {Status.FINISHED}
+    assert {entry.status for entry in summarize(store)} == {Status.FINISHED}
     assert RunStore(store).run(run.id).status() is Status.CORRUPT
 
 

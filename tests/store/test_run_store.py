@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crackdet.core.errors import StoreError, UserError, WriteFailed
-from crackdet.core.files import file_digest, read_csv, replacing, write_csv, write_json
+from crackdet.core.files import atomic_write, file_digest, read_csv, write_csv, write_json
 from crackdet.core.locks import is_held
 from crackdet.store.identity import Identity
 from crackdet.store.run_store import AlreadyRunning, Failure, Run, RunStore, Status
@@ -239,7 +239,7 @@ def test_two_who_look_at_a_run_do_not_take_each_other_for_its_process(run: Run) 
 def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -249,7 +249,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_trace(tmp_path: Pa
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_or_a_quota_that_is_full_is_told_with_what_is_needed(tmp_path: Path, code: int) -> None:
     message = r"file: cannot be written .*; 3\.0 MiB are needed and [\d.]+ MiB are free"
-    with pytest.raises(WriteFailed, match=message), replacing(tmp_path / "file", 3 * 2**20) as temporary:
+    with pytest.raises(WriteFailed, match=message), atomic_write(tmp_path / "file", 3 * 2**20) as temporary:
         temporary.touch()
         raise OSError(code, os.strerror(code))
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import parse, register
 from crackdet.core.errors import UserError
-from crackdet.sweep.composition import Composer
+from crackdet.sweep.composition import CachedComposer
 
 CHOICES = [
     ["model=custom", "model=resnext50", "model=torchvision"],
@@ -26,7 +26,7 @@ CHOICES = [
     ["model.conv_out=[8,16]", "model.conv_out=[]", "model.weights=null", "model.weights='a b.pth'"],
     ["optimizer.learning_rate=1e-3", "optimizer.learning_rate=1", "optimizer.momentum=0.5", "~optimizer.weight_decay"],
     ["data.image_size=32", "data.augmentation.rotation=5", "data.augmentation={rotation:5}", "data.nothing=1"],
-    ["+model.input_mean=[0.5,0.5,0.5]", "model.input_mean=[0,0,1]", "trainer.clip_norm=null"],
+    ["+model.input_mean=[0.5,0.5,0.5]", "model.input_mean=[0,0,1]", "trainer.gradient_clip_norm=null"],
 ]
 overrides = st.tuples(*(st.none() | st.sampled_from(options) for options in CHOICES)).map(
     lambda drawn: [override for override in drawn if override is not None]
@@ -34,16 +34,16 @@ overrides = st.tuples(*(st.none() | st.sampled_from(options) for options in CHOI
 
 
 @pytest.fixture(scope="module")
-def composer() -> Iterator[Composer]:
+def composer() -> Iterator[CachedComposer]:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweep_config = compose("config", return_hydra_config=True)
-        yield Composer(GlobalHydra.instance().config_loader(), sweep_config)
+        yield CachedComposer(GlobalHydra.instance().config_loader(), sweep_config)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=overrides)
-def test_a_job_is_composed_as_by_hydra(composer: Composer, overrides: list[str]) -> None:
+def test_a_job_is_composed_as_by_hydra(composer: CachedComposer, overrides: list[str]) -> None:
     try:
         expected = parse(compose("config", overrides))
     except (HydraException, OmegaConfBaseException, UserError):
@@ -53,7 +53,7 @@ def test_a_job_is_composed_as_by_hydra(composer: Composer, overrides: list[str])
         assert parse(composer.compose(overrides)) == expected
 
 
-def test_jobs_do_not_leave_traces_in_each_other(composer: Composer) -> None:
+def test_jobs_do_not_leave_traces_in_each_other(composer: CachedComposer) -> None:
     def widths(*overrides: str) -> list[int]:
         return list(OmegaConf.create(dict(composer.compose(overrides))).model.conv_out)
 

@@ -12,8 +12,8 @@ from crackdet.config.schema import Config
 from crackdet.running.job import Job
 from crackdet.store.identity import identify
 from crackdet.store.run_store import RunStore
-from crackdet.sweep.disk_usage import left_on_disk, warn_of_room
-from crackdet.sweep.finalize import finish
+from crackdet.sweep.disk_usage import estimate_disk_usage, warn_of_room
+from crackdet.sweep.finalize import finalize
 from tests.analysis.runs import drawn, publish
 
 Configure = Callable[..., Config]
@@ -21,18 +21,18 @@ Configure = Callable[..., Config]
 
 def test_only_the_weights_that_are_kept_count(tiny: Configure) -> None:
     def left(*overrides: str) -> int:
-        return left_on_disk([tiny(f"seed={seed}", *overrides) for seed in range(4)]).weights
+        return estimate_disk_usage([tiny(f"seed={seed}", *overrides) for seed in range(4)]).weights
 
-    one = left_on_disk([tiny()]).weights
+    one = estimate_disk_usage([tiny()]).weights
     assert left() == 4 * one and left("runtime.keep_weights=best:2") == 3 * one, "and the one to take"
     assert left("runtime.keep_weights=best:9") == 4 * one and left("runtime.keep_weights=none") == 0
     two_sets = [
         tiny(f"seed={seed}", f"data.seed={data}", "runtime.keep_weights=best:1") for seed in range(3) for data in (0, 1)
     ]
-    assert left_on_disk(two_sets).weights == 4 * one
+    assert estimate_disk_usage(two_sets).weights == 4 * one
     small, large = tiny(), tiny("model.linear_features=512")
-    both = left_on_disk([small, large])
-    assert both.weights == one + left_on_disk([large]).weights and both.states > 2 * both.weights
+    both = estimate_disk_usage([small, large])
+    assert both.weights == one + estimate_disk_usage([large]).weights and both.states > 2 * both.weights
 
 
 def test_a_sweep_for_which_there_is_no_room_is_told_so(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,9 +43,9 @@ def test_a_sweep_for_which_there_is_no_room_is_told_so(tiny: Configure, caplog: 
 
     warn_of_room([job("seed=1"), job("seed=2")])
     assert not caplog.text
-    large = ("model.linear_features=1000000000", "runtime.keep_state_mib=1e12")  # 2 TB of weights
+    large = ("model.linear_features=1000000000", "runtime.keep_resume_mib=1e12")  # 2 TB of weights
     warn_of_room([job("seed=1"), job(*large)])
-    assert "GiB on disk" in caplog.text and "runtime.keep_state_mib=0" in caplog.text
+    assert "GiB on disk" in caplog.text and "runtime.keep_resume_mib=0" in caplog.text
 
 
 def test_much_that_could_be_deleted_is_told_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -53,10 +53,10 @@ def test_much_that_could_be_deleted_is_told_at_the_end(tmp_path: Path, caplog: p
     for width in (1, 2):
         run = publish(tmp_path, labels, drawn(labels, 3.0, width), 10, width=width)
         with caplog.at_level(logging.INFO):
-            finish(tmp_path)
+            finalize(tmp_path)
         assert "crackdet clean" not in caplog.text
         run.state_file.touch()
         os.truncate(run.state_file, 2**30)  # takes no room
     with caplog.at_level(logging.INFO):
-        finish(tmp_path)
+        finalize(tmp_path)
     assert f"take 2.0 GiB; crackdet clean --store {tmp_path}" in caplog.text

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crackdet.sweep.finalize import finish
+from crackdet.sweep.finalize import finalize
 from tests.analysis.runs import drawn, publish
 
 
@@ -16,6 +16,6 @@ def test_the_summary_is_shown_though_it_cannot_be_written(
     publish(tmp_path, labels, drawn(labels, 3.0, 1), 10, width=1)
     (tmp_path / "summary.json").mkdir()
     with pytest.raises(SystemExit) as ended:
-        finish(tmp_path)
+        finalize(tmp_path)
     assert ended.value.code == 1 and "summary.json: cannot be written" in caplog.text
     assert "accuracy" in capsys.readouterr().out

@@ -14,7 +14,7 @@ SETTINGS = {
     "model.conv_out": [64, 128],
     "model.linear_features": 512,
     "optimizer.learning_rate": 1e-4,
-    "trainer.clip_norm": None,
+    "trainer.gradient_clip_norm": None,
     "seed": 1,
 }
 
@@ -48,7 +48,7 @@ def test_keys_that_cannot_be_paired_are_named(paired: list[object], message: str
 
 
 def test_settings_of_the_sweep_are_none_of_its_runs() -> None:
-    assert grid("sweep.plan=true", "a=1") == [["a=1"]]
+    assert grid("sweep.dry_run=true", "a=1") == [["a=1"]]
     with pytest.raises(UserError, match="cannot be swept over"):
         grid("sweep.order=cheapest,given")
 
@@ -62,7 +62,7 @@ def test_settings_of_the_sweep_are_none_of_its_runs() -> None:
         ("model.name != 'custom' or not seed in (1, 2)", False),
         ("model.conv_out[-1] / model.conv_out[0] == 2 and len(model.conv_out) == 2", True),
         ("sum(model.conv_out) % 100 - -8 == 100", True),
-        ("trainer.clip_norm == null", True),
+        ("trainer.gradient_clip_norm == null", True),
         ("model.depth > 3", False),
         ("not model.depth > 3", True),
         ("optimizer.learning_rate < 1e-3 and max(model.conv_out) // 3 == 42", True),

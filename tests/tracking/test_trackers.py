@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from crackdet.config.schema import Config, MLflow, TensorBoard, to_dict
 from crackdet.config.schema import Tracker as Settings
 from crackdet.core.errors import UserError
-from crackdet.running.job import Job, execute, plan
+from crackdet.running.job import Job, execute, make_job
 from crackdet.store.run_store import Run, Status
-from crackdet.tracking.trackers import RESULTS, Subject, Trackers
+from crackdet.tracking.trackers import RESULTS, TrackedRun, Trackers
 
 needs_tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="no TensorBoard")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="no MLflow")
@@ -79,7 +79,7 @@ def files(told: Settings) -> list[tuple[str, int]]:
 def job(tiny: Callable[..., Config], places_told: Settings) -> Job:
     config = tiny("seed=7")
     config.tracker = places_told
-    return plan(to_dict(config), ["seed=7"])
+    return make_job(to_dict(config), ["seed=7"])
 
 
 @needs_tensorboard
@@ -122,7 +122,7 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
     places_told: Settings, lives: list[tuple[int, int]]
 ) -> None:
     run_id = f"custom-{uuid.uuid4().hex[:12]}"  # another for each example, in one database
-    subject = Subject(
+    subject = TrackedRun(
         Run(store_beside(places_told), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today"
     )
     history: list[dict[str, Any]] = []
@@ -151,7 +151,7 @@ def test_a_run_that_is_killed_and_goes_on_has_each_epoch_once(
 
 @needs_mlflow
 def test_where_lost_epochs_became_others_mlflow_has_what_the_run_has(places_told: Settings) -> None:
-    subject = Subject(Run(store_beside(places_told), "custom-00000000feed"), {}, [])
+    subject = TrackedRun(Run(store_beside(places_told), "custom-00000000feed"), {}, [])
     only = Settings(mlflow=places_told.mlflow)
     for losses in ([0.5, 0.4, 0.3], [0.5, 0.41]):
         trackers = Trackers(only, subject)
@@ -168,7 +168,7 @@ def test_trackers_that_fail_warn_once_and_fail_no_run(
     told = {"tensorboard": TensorBoard(str(tmp_path / "file")), "mlflow": MLflow("http://127.0.0.1:9")}
     there = {name: own for name, own in told.items() if importlib.util.find_spec(name)}
     config.tracker = Settings(**there)  # type: ignore[arg-type]
-    job = plan(to_dict(config), [])
+    job = make_job(to_dict(config), [])
     with caplog.at_level(logging.WARNING):
         execute(job)
     assert job.run.anew().status() is Status.FINISHED
@@ -182,7 +182,7 @@ def test_a_tracker_that_is_back_at_the_end_is_told_what_it_missed(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    subject = Subject(Run(store_beside(places_told), "custom-00000000beef"), {}, [])
+    subject = TrackedRun(Run(store_beside(places_told), "custom-00000000beef"), {}, [])
     trackers = Trackers(Settings(mlflow=places_told.mlflow), subject)
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
     trackers.update(history[:1])
@@ -219,7 +219,7 @@ def test_two_processes_may_begin_a_database_together(tmp_path: Path) -> None:
 
 
 def begin(told: Settings, run_id: str) -> None:
-    Trackers(told, Subject(Run(store_beside(told), run_id), {}, [])).end(Status.FINISHED)
+    Trackers(told, TrackedRun(Run(store_beside(told), run_id), {}, [])).end(Status.FINISHED)
 
 
 def test_who_uses_no_tracker_imports_none() -> None:
@@ -231,7 +231,7 @@ def test_who_uses_no_tracker_imports_none() -> None:
 def test_the_same_run_in_another_store_is_another_run_of_mlflow(places_told: Settings, tmp_path: Path) -> None:
     only, run_id = Settings(mlflow=places_told.mlflow), "custom-00000000cafe"
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2)]
-    ours, theirs = (Trackers(only, Subject(Run(tmp_path / name, run_id), {}, [])) for name in ("ours", "theirs"))
+    ours, theirs = (Trackers(only, TrackedRun(Run(tmp_path / name, run_id), {}, [])) for name in ("ours", "theirs"))
     ours.update(history[:1])
     theirs.update([{**history[0], "valid_loss": 1.0000001}])  # on another machine
     ours.update(history)
@@ -250,7 +250,7 @@ def test_a_tracker_that_was_not_there_at_first_is_told_all_at_the_end(
     only, run = Settings(mlflow=places_told.mlflow), Run(tmp_path, "custom-00000000f00d")
     with monkeypatch.context() as gone:
         gone.delattr(MlflowClient, "create_run")
-        trackers = Trackers(only, Subject(run, {}, []))
+        trackers = Trackers(only, TrackedRun(run, {}, []))
     trackers.update([{"epoch": 1, "valid_loss": 0.5, "seconds": 1.0}])
     trackers.end(Status.FINISHED, {"accuracy": 0.9})
     (record,) = mlflow_runs(only, run.id)

@@ -47,7 +47,7 @@ def on_gpu(places: list[str]) -> Configure:
 
     def configure(network: str, *overrides: str) -> Config:
         images = ("data.num_images=54", "data/augmentation=full")
-        steps = ("trainer.pos_weight=2", "trainer.clip_norm=1", "scheduler=step", "scheduler.step_epochs=1")
+        steps = ("trainer.pos_weight=2", "trainer.gradient_clip_norm=1", "scheduler=step", "scheduler.step_size=1")
         return compose([*tiny, *places, *NETWORKS[network], *images, *steps, "runtime.device=cuda", *overrides])
 
     return configure
@@ -149,18 +149,18 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     config = tiny()
     monkeypatch.setattr(batches, "_held", {})
     images = load_splits(config.data, config.runtime)["train"]
-    order = batches.cut(batches.shuffled(len(images), 0, 1), 8)
+    order = batches.make_batches(batches.shuffled_indices(len(images), 0, 1), 8)
     device = torch.device("cuda", 0)
     before = torch.cuda.memory_allocated(device)
-    batches.hold(images, device)
+    batches.cache_on_gpu(images, device)
     assert torch.cuda.memory_allocated(device) > before
-    resident = list(batches.load(images, order, device, None))
+    resident = list(batches.iter_batches(images, order, device, None))
     monkeypatch.setattr(batches, "_held", {})
-    for ours, moved in zip(resident, batches.load(images, order, device, None), strict=True):
+    for ours, moved in zip(resident, batches.iter_batches(images, order, device, None), strict=True):
         assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
     monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
-    batches.hold(images, device)
-    assert not batches._held
+    batches.cache_on_gpu(images, device)
+    assert not batches._gpu_cache
 
 
 def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:

@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 from crackdet.config.schema import Config
 from crackdet.models import factory
 from crackdet.training.device import compiles, precision_of
-from crackdet.training.latency import measure_cost
+from crackdet.training.latency import measure_latency
 from tests.conftest import MEASURED
 from tests.running.test_train_run import train
 
@@ -42,7 +42,7 @@ def test_measuring_changes_neither_the_network_nor_what_is_drawn_next(network: C
     model = factory.build(network(*MOBILENET))  # with dropout, and statistics that training would change
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     drawn = torch.get_rng_state()
-    cost = measure_cost(model, 2, "fp32", seconds=0)
+    cost = measure_latency(model, 2, "fp32", seconds=0)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert min(vars(cost).values()) > 0
@@ -151,5 +151,5 @@ def test_a_call_that_had_to_wait_is_not_the_only_one(tiny: Configure, monkeypatc
         return own(images)
 
     monkeypatch.setattr(model, "features", features)
-    measure_cost(model, 5, "fp32", seconds=0)
+    measure_latency(model, 5, "fp32", seconds=0)
     assert calls.count(1) >= 1 + 3 and calls.count(5) >= 1 + 3

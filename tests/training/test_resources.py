@@ -11,7 +11,7 @@ from crackdet.models import factory
 from crackdet.store.run_store import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
-from crackdet.training.resources import Needs, check_resources, estimate, kept_state, weight_sizes
+from crackdet.training.resources import ResourceEstimate, check_resources, estimate, resume_state_bytes, weight_sizes
 from crackdet.training.state import Best, Progress, TrainingState
 
 Configure = Callable[..., Config]
@@ -35,15 +35,15 @@ def test_the_needs_are_those_of_the_real_run(tiny: Configure, tmp_path: Path, op
     state.save(tmp_path / "resume.pt", "run")
     on_disk = (tmp_path / "resume.pt").stat().st_size
     assert 2 * on_disk + needs.weights == pytest.approx(needs.disk, rel=0.05)
-    weights, trained = weight_sizes(factory.blueprint(config))
-    assert weights == needs.weights and kept_state(config, weights, trained) == pytest.approx(on_disk, rel=0.05)
+    weights, trained = weight_sizes(factory.build_on_meta(config))
+    assert weights == needs.weights and resume_state_bytes(config, weights, trained) == pytest.approx(on_disk, rel=0.05)
 
 
 def test_a_state_that_no_longer_run_goes_on_from_is_not_kept(tiny: Configure) -> None:
-    for override in ("scheduler=cosine", "runtime.keep_state_mib=0"):
+    for override in ("scheduler=cosine", "runtime.keep_resume_mib=0"):
         config = tiny(override)
-        weights, trained = weight_sizes(factory.blueprint(config))
-        assert weights > 0 and kept_state(config, weights, trained) == 0
+        weights, trained = weight_sizes(factory.build_on_meta(config))
+        assert weights > 0 and resume_state_bytes(config, weights, trained) == 0
 
 
 def test_activations_grow_with_the_batch_and_exclude_the_weights(tiny: Configure) -> None:
@@ -59,23 +59,27 @@ def test_too_little_memory_is_told_before_training_with_its_parts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(resources, "available_memory", lambda: 10 * 2**20)
-    needs = Needs(4 * 2**20, 4 * 2**20, 8 * 2**20, 2**20, 4 * 2**20)
+    needs = ResourceEstimate(4 * 2**20, 4 * 2**20, 8 * 2**20, 2**20, 4 * 2**20)
     with pytest.raises(
         RunFailed, match=r"about 21 MiB \(weights 4, gradients 4, optimizer 8, activations 1, .* 10 MiB"
     ):
         check_resources(needs, CPU, Run(tmp_path, "run"))
-    check_resources(Needs(1, 1, 1, 1, 1), CPU, Run(tmp_path, "run"))
+    check_resources(ResourceEstimate(1, 1, 1, 1, 1), CPU, Run(tmp_path, "run"))
 
 
 def test_too_little_room_for_checkpoints_is_told_before_training(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(WriteFailed, match=r"need [\d.]+ MiB and [\d.]+ MiB are free"):
-        check_resources(Needs(free // 2, 0, 0, 0, 0), torch.device("cuda"), Run(tmp_path / "not yet", "there"))
+        check_resources(
+            ResourceEstimate(free // 2, 0, 0, 0, 0), torch.device("cuda"), Run(tmp_path / "not yet", "there")
+        )
 
 
 def test_what_has_been_saved_needs_no_room_again(tmp_path: Path) -> None:
     run, gpu = Run(tmp_path, "run"), torch.device("cuda")
-    needs = Needs(shutil.disk_usage(tmp_path).free // 3 + 2**28, 0, 0, 0, 0)  # three times is a little too much
+    needs = ResourceEstimate(
+        shutil.disk_usage(tmp_path).free // 3 + 2**28, 0, 0, 0, 0
+    )  # three times is a little too much
     with pytest.raises(WriteFailed):
         check_resources(needs, gpu, run)
     run.directory.mkdir()

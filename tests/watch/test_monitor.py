@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from crackdet.analysis.ranking import summarise
+from crackdet.analysis.ranking import summarize
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_csv, write_text
 from crackdet.store.run_store import Failure, Run, RunStore, Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.watch.monitor import Board, Seen
+from crackdet.watch.monitor import RunSnapshot, StoreMonitor
 from crackdet.watch.screen import Screen
 
 IDS = [f"custom-{number:012x}" for number in range(3)]
@@ -62,12 +62,12 @@ class Actor:
             run.clear()
 
 
-def known(board: Board) -> dict[str, Seen]:
+def known(board: StoreMonitor) -> dict[str, RunSnapshot]:
     return {run_id: replace(seen, read=0.0) for run_id, seen in board.seen.items()}
 
 
-def everything(folder: Path) -> Board:
-    board = Board(folder)
+def everything(folder: Path) -> StoreMonitor:
+    board = StoreMonitor(folder)
     while board.look() or board.unread:
         pass
     return board
@@ -80,7 +80,7 @@ def test_a_board_that_saw_everything_happen_knows_what_a_new_one_reads(
 ) -> None:
     with TemporaryDirectory() as folder:
         store = Path(folder)
-        actor, board = Actor(store), Board(store)
+        actor, board = Actor(store), StoreMonitor(store)
         for deed in deeds:
             actor.do(*deed)
             if data.draw(st.booleans()):
@@ -92,7 +92,7 @@ def test_a_board_that_saw_everything_happen_knows_what_a_new_one_reads(
         assert {seen.id: seen.status for seen in fresh.seen.values()} == {
             run.id: run.status() for run in actor.store.runs()
         }
-        best = summarise(store).best
+        best = summarize(store).best
         assert (board.best and board.best.id) == (best and best.id)
         for held in actor.held.values():
             held.close()
@@ -117,7 +117,7 @@ def trace(folder: Path) -> list[tuple[str, int, int]]:
 
 def test_looking_writes_nothing(busy: Actor) -> None:
     before = trace(busy.store.root)
-    board = Board(busy.store.root)
+    board = StoreMonitor(busy.store.root)
     for _ in range(3):
         board.look()
     assert trace(busy.store.root) == before
@@ -160,7 +160,7 @@ def test_the_runs_of_a_sweep_are_listed_with_those_to_do(busy: Actor, tmp_path: 
         assert len(board.seen) == number
 
 
-def shown(board: Board, width: int, height: int) -> str:
+def shown(board: StoreMonitor, width: int, height: int) -> str:
     out = Console(width=width, height=height, force_terminal=False)
     with out.capture() as capture:
         out.print(Screen(board).draw(height))
@@ -176,11 +176,11 @@ def shown(board: Board, width: int, height: int) -> str:
 )
 def test_the_screen_fits_the_terminal(statuses: list[Status], height: int, reason: str, width: int) -> None:
     with TemporaryDirectory() as folder:
-        board = Board(Path(folder))
+        board = StoreMonitor(Path(folder))
         for number, status in enumerate(statuses):
             run_id = f"custom-{number:012x}"
             merit = (-0.5, 0.0, 0.5, run_id) if status is Status.FINISHED else None
-            board.seen[run_id] = Seen(run_id, status, (number, 0, 0), merit and 0.5, reason, merit)
+            board.seen[run_id] = RunSnapshot(run_id, status, (number, 0, 0), merit and 0.5, reason, merit)
         lines = shown(board, width, height).splitlines()
     assert len(lines) < height
     assert all(cell_len(line) <= width for line in lines)  # some characters take no room, some two places
@@ -199,4 +199,4 @@ def test_what_a_file_says_does_not_command_the_terminal(busy: Actor) -> None:
 
 def test_there_is_nothing_to_watch_where_there_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such run store or sweep folder"):
-        Board(tmp_path / "nowhere")
+        StoreMonitor(tmp_path / "nowhere")

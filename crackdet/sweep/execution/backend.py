@@ -9,7 +9,7 @@ from crackdet.running.job import Job
 from crackdet.sweep.execution.worker import Message
 
 
-class Line(ABC):
+class WorkerHandle(ABC):
     """The connection with one worker, from the moment that it is asked for."""
 
     @abstractmethod
@@ -37,16 +37,16 @@ class Line(ABC):
         """How it ended, after it did: was killed by SIGKILL."""
 
 
-L = TypeVar("L", bound=Line)
+L = TypeVar("L", bound=WorkerHandle)
 
 
-class Agency(ABC, Generic[L]):
+class WorkerBackend(ABC, Generic[L]):
     """Starts workers. Used as a context."""
 
     early = False  # its workers are hired before there are jobs, and take some before they are ready
     patience = float("inf")  # seconds until a worker that has nothing to do is sent home
 
-    def __enter__(self) -> "Agency[L]":
+    def __enter__(self) -> "WorkerBackend[L]":
         return self
 
     def __exit__(

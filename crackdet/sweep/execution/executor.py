@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobOutcome:
     """A job that came to its end, whatever that was: the store says it. Why it failed has been logged."""
 
     job: Job
     failed: bool = False
 
 
-class Crew(ABC):
+class Executor(ABC):
     """Trains jobs. Used as a context: leaving it leaves no process behind, and no run without its state saved."""
 
     size: int | None  # jobs that it takes at once; None: as many as there are
@@ -34,7 +34,7 @@ class Crew(ABC):
         """Takes a job; never more than `size` before some have ended."""
 
     @abstractmethod
-    def wait(self) -> list[Ended]:
+    def wait(self) -> list[JobOutcome]:
         """Waits until at least one of the jobs has ended.
 
         Raises:
@@ -49,7 +49,7 @@ class Crew(ABC):
         """
         time.sleep(seconds)
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "Executor":
         return self
 
     def __exit__(
@@ -58,7 +58,7 @@ class Crew(ABC):
         return
 
 
-def launch(jobs: Sequence[Job], total: int, crew: Crew) -> int:
+def run_jobs(jobs: Sequence[Job], total: int, crew: Executor) -> int:
     """Has the jobs trained; an exit status: 0, 1 where one failed, 128 + signal where it was stopped.
 
     What another process has finished or holds when its turn comes is passed over.

@@ -22,7 +22,7 @@ FOLDER, LOCK = ".crew", "lock"  # in a sweep's folder: of its workers; held as l
 END = b"end"  # no message encodes as that
 
 
-class Letters:
+class FileConnection:
     """One end; has `send` and `recv` of a `multiprocessing` connection."""
 
     def __init__(self, writes: Path, reads: Path, there: Callable[[], bool], from_now: bool = False) -> None:
@@ -88,7 +88,7 @@ class Letters:
         return found
 
 
-class Office:
+class ConnectionDir:
     """The folder of a sweep's letters, as long as the sweep has workers: used as a context, and then deleted."""
 
     def __init__(self, sweep: Path) -> None:
@@ -103,15 +103,15 @@ class Office:
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def to_worker(self, name: str) -> Letters:
+    def to_worker(self, name: str) -> FileConnection:
         """The sweep's end of the connection with a worker; whether that lives, its launcher knows."""
-        return Letters(self.folder / f"{name}.orders", self.folder / f"{name}.news", lambda: True)
+        return FileConnection(self.folder / f"{name}.orders", self.folder / f"{name}.news", lambda: True)
 
     @staticmethod
-    def to_sweep(folder: Path, name: str) -> Letters:
+    def to_sweep(folder: Path, name: str) -> FileConnection:
         """The worker's end, which ends where the sweep's process does."""
-        there = functools.partial(Office.is_open, folder)
-        return Letters(folder / f"{name}.news", folder / f"{name}.orders", there, from_now=True)
+        there = functools.partial(ConnectionDir.is_open, folder)
+        return FileConnection(folder / f"{name}.news", folder / f"{name}.orders", there, from_now=True)
 
     @staticmethod
     def is_open(folder: Path) -> bool:

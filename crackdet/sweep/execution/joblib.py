@@ -11,12 +11,12 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 
 from crackdet.config.schema import Runtime
-from crackdet.sweep.execution.remote import LauncherAgency, Place, Task
-from crackdet.sweep.execution.resources import Seat, describe, seats
-from crackdet.sweep.execution.worker import Orders
+from crackdet.sweep.execution.remote import BackendTask, LauncherBackend, WorkerSpec
+from crackdet.sweep.execution.resources import WorkerResources, allocate, describe
+from crackdet.sweep.execution.worker import SweepContext
 
 
-class _Process(Task):
+class _Process(BackendTask):
     def __init__(self, pool: Any, future: "Future[None]") -> None:
         self._pool, self._future = pool, future
 
@@ -32,10 +32,10 @@ class _Process(Task):
         return f"was killed ({codes.group(1)})" if codes else f"ended ({error or 'by itself'})"
 
 
-class JoblibAgency(LauncherAgency):
+class JoblibBackend(LauncherBackend):
     terminal = True
 
-    def __init__(self, launcher: Launcher, runtime: Runtime, orders: Orders) -> None:
+    def __init__(self, launcher: Launcher, runtime: Runtime, orders: SweepContext) -> None:
         super().__init__(orders)
         self._wanted = launcher.joblib.get("n_jobs")  # type: ignore[attr-defined]
         self._runtime = runtime
@@ -43,17 +43,17 @@ class JoblibAgency(LauncherAgency):
     def places(self) -> int:
         from joblib import effective_n_jobs
 
-        wanted = self._runtime.workers if self._runtime.workers > 1 else self._wanted
+        wanted = self._runtime.parallel_runs if self._runtime.parallel_runs > 1 else self._wanted
         return int(effective_n_jobs(wanted or 1))
 
     def describe(self, size: int) -> str:
-        self._seats = seats(self._runtime, size)
+        self._seats = allocate(self._runtime, size)
         return f"joblib: {describe(self._seats)}"
 
-    def seat(self, number: int) -> Seat:
+    def seat(self, number: int) -> WorkerResources:
         return self._seats[(number - 1) % len(self._seats)]  # one that goes may still hold its number
 
-    def begin(self, place: Place, serve: Callable[[Place], Any]) -> Task:
+    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
         from joblib.externals.loky.backend import get_context
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
 

@@ -7,7 +7,7 @@ from hydra.plugins.launcher import Launcher
 
 from crackdet.core.errors import DeviceLost
 from crackdet.running.job import Job
-from crackdet.sweep.execution.executor import Crew, Ended
+from crackdet.sweep.execution.executor import Executor, JobOutcome
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ def is_basic(launcher: Launcher) -> bool:
     return type(launcher).__name__ == "BasicLauncher"
 
 
-class LauncherCrew(Crew):
+class LauncherExecutor(Executor):
     """Jobs by a launcher of Hydra, which composes each of them anew.
 
     `at_once` is how many jobs go to a launcher that trains them side by side; None: all of them.
@@ -31,14 +31,14 @@ class LauncherCrew(Crew):
     def start(self, job: Job) -> None:
         self._started.append(job)
 
-    def wait(self) -> list[Ended]:
+    def wait(self) -> list[JobOutcome]:
         jobs, self._started = self._started, []
         first, self._number = self._number, self._number + len(jobs)
         try:
             returns = self._launcher.launch([job.overrides for job in jobs], initial_job_idx=first)
         except Exception:  # of a launcher: what it had finished stands in the store
             log.error("%s", traceback.format_exc())
-            return [Ended(job, failed=True) for job in jobs]
+            return [JobOutcome(job, failed=True) for job in jobs]
         ended = []
         for job, job_return in zip(jobs, returns, strict=True):
             error = getattr(job_return, "_return_value", None)
@@ -46,5 +46,5 @@ class LauncherCrew(Crew):
                 log.error("%s", error)
             if isinstance(error, DeviceLost) and is_basic(self._launcher):
                 raise error  # the next job in this process would fail too
-            ended.append(Ended(job, failed=isinstance(error, Exception)))
+            ended.append(JobOutcome(job, failed=isinstance(error, Exception)))
         return ended

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from types import FrameType, TracebackType
 from typing import Any
 
-from crackdet.core.console import Board, Drawing
+from crackdet.core.console import BarDisplay, BarState
 from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
-from crackdet.sweep.execution.backend import Agency, Line
-from crackdet.sweep.execution.executor import Crew, Ended
-from crackdet.sweep.execution.worker import Left, Orders, Ready, Said, log_file
+from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
+from crackdet.sweep.execution.executor import Executor, JobOutcome
+from crackdet.sweep.execution.worker import LogMessage, Preempted, Ready, SweepContext, log_file
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @dataclass
 class _Worker:
     number: int
-    line: Line
+    line: WorkerHandle
     job: Job | None = None
     ready: bool = False
     left: bool = False  # for a while, or for good
     dismissed: bool = False
     busy_until: float = field(default_factory=time.monotonic)  # when it had a job last
-    board: Board = field(default_factory=Board)
+    board: BarDisplay = field(default_factory=BarDisplay)
 
 
-class Staff(Crew):
+class WorkerPool(Executor):
     """At most `most` workers of an agency."""
 
-    def __init__(self, agency: Agency[Any], orders: Orders, most: int | None = None) -> None:
+    def __init__(self, agency: WorkerBackend[Any], orders: SweepContext, most: int | None = None) -> None:
         self._agency, self._orders, self._most = agency, orders, most
         self._workers: list[_Worker] = []
         self._waiting: deque[Job] = deque()
@@ -53,7 +53,7 @@ class Staff(Crew):
         self._patient = False  # a signal waits until a message has been read whole
         self._signum: int | None = None
 
-    def __enter__(self) -> "Staff":
+    def __enter__(self) -> "WorkerPool":
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             self._agency.__enter__()
@@ -87,8 +87,8 @@ class Staff(Crew):
         self._waiting.append(job)
         self._assign()
 
-    def wait(self) -> list[Ended]:
-        ended: list[Ended] = []
+    def wait(self) -> list[JobOutcome]:
+        ended: list[JobOutcome] = []
         self._patient = True
         try:
             while not ended:
@@ -111,11 +111,11 @@ class Staff(Crew):
         if self._signum is not None:
             raise Interrupted(self._signum)
 
-    def _listen(self) -> list[Ended]:
+    def _listen(self) -> list[JobOutcome]:
         """What the workers say within a moment."""
         if self._signum is not None:
             raise Interrupted(self._signum)
-        ended: list[Ended] = []
+        ended: list[JobOutcome] = []
         for worker in self._with_news(self._workers):
             try:
                 ended += self._hear(worker)
@@ -173,16 +173,16 @@ class Staff(Crew):
         lines = self._agency.with_news([worker.line for worker in workers], POLL)
         return [worker for worker in workers if worker.line in lines]
 
-    def _hear(self, worker: _Worker) -> list[Ended]:
+    def _hear(self, worker: _Worker) -> list[JobOutcome]:
         """Takes one message of a worker; its job, where the message is that it has ended.
 
         Raises:
             EOFError: where it has died.
         """
         message = worker.line.hear()
-        if isinstance(message, Drawing):
+        if isinstance(message, BarState):
             worker.board.draw(replace(message, description=f"[{worker.number}] {message.description}"))
-        elif isinstance(message, Said):
+        elif isinstance(message, LogMessage):
             text = f"[{worker.number}] {message.text}"
             logging.getLogger(message.name).log(message.level, "%s", text, extra={"on_bar": message.on_bar})
         elif isinstance(message, Ready):
@@ -191,15 +191,15 @@ class Staff(Crew):
             worker.ready, worker.left, worker.busy_until = True, False, time.monotonic()
             if worker.job is not None and not self._agency.early:  # it was killed and started anew: unheard until now
                 self._give(worker, worker.job)
-        elif isinstance(message, Left):
+        elif isinstance(message, Preempted):
             if not worker.dismissed:
                 return self._let_go(worker, message)
         elif worker.job is not None:
             job, worker.job, worker.busy_until = worker.job, None, time.monotonic()
-            return [Ended(job, message.failed)]
+            return [JobOutcome(job, message.failed)]
         return []
 
-    def _let_go(self, worker: _Worker, message: Left) -> list[Ended]:
+    def _let_go(self, worker: _Worker, message: Preempted) -> list[JobOutcome]:
         """A worker that others sent away, its run saved: whoever is free goes on with it."""
         log.warning(
             "worker %d was told to go (%s): it was preempted, or its time is over", worker.number, message.signal
@@ -209,7 +209,7 @@ class Staff(Crew):
         worker.ready, worker.left = False, True
         return self._take_back(job) if job else []
 
-    def _lose(self, worker: _Worker) -> list[Ended]:
+    def _lose(self, worker: _Worker) -> list[JobOutcome]:
         """Forgets a worker that has ended; its run is gone on with by another one."""
         worker.board.clear()
         self._workers.remove(worker)
@@ -229,14 +229,14 @@ class Staff(Crew):
             raise RunFailed("workers cannot be started")
         return []
 
-    def _take_back(self, job: Job) -> list[Ended]:
+    def _take_back(self, job: Job) -> list[JobOutcome]:
         """A job whose worker is no more waits for another one, but not for ever: the job, where it has had enough."""
         epochs = len(job.run.anew().history)
         if epochs > self._epochs[job.run.id]:  # it came further: what was before does not count
             self._deaths[job.run.id], self._epochs[job.run.id] = 0, epochs
         self._deaths[job.run.id] += 1
-        if self._deaths[job.run.id] > max(1, job.config.runtime.retry_failed):
-            return [Ended(job, failed=True)]
+        if self._deaths[job.run.id] > max(1, job.config.runtime.max_attempts):
+            return [JobOutcome(job, failed=True)]
         self._waiting.appendleft(job)
         return []
 

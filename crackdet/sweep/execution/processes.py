@@ -1,4 +1,4 @@
-"""`runtime.workers` processes of our own on this machine."""
+"""`runtime.parallel_runs` processes of our own on this machine."""
 
 import multiprocessing
 import os
@@ -12,14 +12,14 @@ from multiprocessing.context import SpawnProcess
 from crackdet.config.schema import Runtime
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
-from crackdet.sweep.execution.backend import Agency, Line
-from crackdet.sweep.execution.resources import Seat, describe, seats
-from crackdet.sweep.execution.worker import Message, Orders, leave_terminal, work
+from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
+from crackdet.sweep.execution.resources import WorkerResources, allocate, describe
+from crackdet.sweep.execution.worker import Message, SweepContext, leave_terminal, worker_loop
 
 GRACE = 5.0  # seconds that an idle worker has to go by itself
 
 
-class Spawned(Line):
+class LocalWorker(WorkerHandle):
     """A worker at the other end of a pipe."""
 
     def __init__(self, process: SpawnProcess, connection: Connection) -> None:
@@ -57,13 +57,13 @@ class Spawned(Line):
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
-class Spawner(Agency[Spawned]):
+class ProcessBackend(WorkerBackend[LocalWorker]):
     """Spawns workers, which import torch while the sweep still looks at its networks."""
 
     early = True
 
-    def __init__(self, runtime: Runtime, orders: Orders) -> None:
-        self._seats, self._orders = seats(runtime), orders
+    def __init__(self, runtime: Runtime, orders: SweepContext) -> None:
+        self._seats, self._orders = allocate(runtime), orders
 
     def places(self) -> int:
         return len(self._seats)
@@ -71,25 +71,25 @@ class Spawner(Agency[Spawned]):
     def describe(self, size: int) -> str:
         return describe(self._seats[:size])
 
-    def hire(self, number: int) -> Spawned:
+    def hire(self, number: int) -> LocalWorker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=live, args=(theirs, self._seats[number - 1], self._orders), name=f"worker {number}"
+            target=local_main, args=(theirs, self._seats[number - 1], self._orders), name=f"worker {number}"
         )
         process.start()
         theirs.close()
-        return Spawned(process, ours)
+        return LocalWorker(process, ours)
 
-    def with_news(self, lines: Sequence[Spawned], seconds: float) -> list[Spawned]:
+    def with_news(self, lines: Sequence[LocalWorker], seconds: float) -> list[LocalWorker]:
         ready = connections.wait([line.connection for line in lines], seconds)
         return [line for line in lines if line.connection in ready]
 
 
-def live(connection: Connection, seat: Seat, orders: Orders) -> None:
+def local_main(connection: Connection, seat: WorkerResources, orders: SweepContext) -> None:
     """The life of a spawned worker."""
     leave_terminal()
     try:
-        work(connection, seat, orders, early=True)
+        worker_loop(connection, seat, orders, early=True)
     except Interrupted as stop:
         os._exit(stop.exit_status)  # at once: torch takes a while to be torn down, and all is saved

@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.sweep.execution.remote import LauncherAgency, Place, Task
-from crackdet.sweep.execution.worker import Orders
+from crackdet.sweep.execution.remote import BackendTask, LauncherBackend, WorkerSpec
+from crackdet.sweep.execution.worker import SweepContext
 
 ONCE = {"max_retries": 0, "max_calls": 1}  # a worker is a process of its own, and is not started again
 
 
-class _RayTask(Task):
+class _RayTask(BackendTask):
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
@@ -42,15 +42,15 @@ class _RayTask(Task):
         return "ended by itself"
 
 
-class RayAgency(LauncherAgency):
-    def __init__(self, launcher: Launcher, runtime: Runtime, orders: Orders) -> None:
+class RayBackend(LauncherBackend):
+    def __init__(self, launcher: Launcher, runtime: Runtime, orders: SweepContext) -> None:
         super().__init__(orders)
         cfg = launcher.ray_cfg  # type: ignore[attr-defined]
         self._init: dict[str, Any] = OmegaConf.to_container(cfg.init, resolve=True)  # type: ignore[assignment]
         self._remote: dict[str, Any] = OmegaConf.to_container(cfg.remote, resolve=True)  # type: ignore[assignment]
         self._runtime = runtime
 
-    def __enter__(self) -> "RayAgency":
+    def __enter__(self) -> "RayBackend":
         import ray
 
         try:
@@ -71,8 +71,8 @@ class RayAgency(LauncherAgency):
     def places(self) -> int:
         import ray
 
-        if self._runtime.workers > 1:
-            return self._runtime.workers
+        if self._runtime.parallel_runs > 1:
+            return self._runtime.parallel_runs
         there = ray.cluster_resources()
         wanted = {
             "CPU": self._remote.get("num_cpus", 1),
@@ -87,7 +87,7 @@ class RayAgency(LauncherAgency):
         if lacking:
             raise UserError(
                 f"hydra.launcher.ray.remote: no worker fits into the cluster, which has {', '.join(lacking)}; "
-                "where it grows when it has to, say how many there may be: runtime.workers=8"
+                "where it grows when it has to, say how many there may be: runtime.parallel_runs=8"
             )
         return min(fit.values(), default=1)
 
@@ -97,7 +97,7 @@ class RayAgency(LauncherAgency):
         nodes = sum(node["Alive"] for node in ray.nodes())
         return f"Ray: {size} workers on {nodes} node{'s' * (nodes != 1)}"
 
-    def begin(self, place: Place, serve: Callable[[Place], Any]) -> Task:
+    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
         import ray
 
         return _RayTask(ray.remote(**{**self._remote, **ONCE})(serve).remote(place))

@@ -17,28 +17,28 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from crackdet.core.signals import Interrupted, listen_once
+from crackdet.core.signals import Interrupted, ignore_repeated_signals
 from crackdet.running.job import Job
-from crackdet.sweep.execution.backend import Agency, Line
-from crackdet.sweep.execution.file_connection import POLL, Office
-from crackdet.sweep.execution.resources import THREADS, Seat
-from crackdet.sweep.execution.worker import Message, Orders, Ready, leave_terminal, work
+from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
+from crackdet.sweep.execution.file_connection import POLL, ConnectionDir
+from crackdet.sweep.execution.resources import THREADS, WorkerResources
+from crackdet.sweep.execution.worker import Message, Ready, SweepContext, leave_terminal, worker_loop
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerSpec:
     """All that a worker needs to know to begin."""
 
     letters: Path  # the folder
     name: str  # in it
-    seat: Seat
-    orders: Orders
+    seat: WorkerResources
+    orders: SweepContext
     directory: str  # where relative paths begin
     path: list[str]  # where modules are found
     terminal: bool  # whether it shares the terminal of the sweep
 
 
-def serve(place: Place) -> None:
+def remote_main(place: WorkerSpec) -> None:
     """The life of a launched worker: what a launcher calls, in whatever process."""
     os.chdir(place.directory)
     sys.path += [entry for entry in place.path if entry not in sys.path]
@@ -50,10 +50,10 @@ def serve(place: Place) -> None:
     logging.getLogger("submitit").propagate = False  # its own files have what it says of signals
     if "SLURM_CPUS_PER_TASK" in os.environ:
         os.environ.setdefault(THREADS, os.environ["SLURM_CPUS_PER_TASK"])
-    listen_once()
+    ignore_repeated_signals()
     with contextlib.suppress(Interrupted):
-        work(Office.to_sweep(place.letters, place.name), place.seat, place.orders)
-    if place.terminal and not Office.is_open(place.letters):
+        worker_loop(ConnectionDir.to_sweep(place.letters, place.name), place.seat, place.orders)
+    if place.terminal and not ConnectionDir.is_open(place.letters):
         os._exit(0)  # the sweep has gone, and joblib's processes do not notice
 
 
@@ -61,7 +61,7 @@ def _time_is_up(_signum: int, _frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-class Task(ABC):
+class BackendTask(ABC):
     """A worker as its launcher sees it."""
 
     @abstractmethod
@@ -76,10 +76,10 @@ class Task(ABC):
         """Why it ended, as far as the launcher knows, such as: was killed (SIGKILL)."""
 
 
-class Launched(Line):
+class RemoteWorker(WorkerHandle):
     """A worker that is reached by letters."""
 
-    def __init__(self, office: Office, name: str, task: Task) -> None:
+    def __init__(self, office: ConnectionDir, name: str, task: BackendTask) -> None:
         self._letters = office.to_worker(name)
         self._task = task
         self._where = ""  # it is, once it has begun
@@ -114,18 +114,18 @@ class Launched(Line):
         return f"{f'({self._where}) ' if self._where else ''}{self._task.reason()}"
 
 
-class LauncherAgency(Agency[Launched]):
+class LauncherBackend(WorkerBackend[RemoteWorker]):
     """Starts workers by a launcher."""
 
     patience = 30.0  # seconds: a worker that waits keeps others from the machine
     terminal = False  # whether its workers share the terminal of the sweep
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: SweepContext) -> None:
         self._orders = orders
-        self._office = Office(orders.directory)
+        self._office = ConnectionDir(orders.directory)
         self._hired = 0
 
-    def __enter__(self) -> "LauncherAgency":
+    def __enter__(self) -> "LauncherBackend":
         self._office.open()
         return self
 
@@ -135,26 +135,26 @@ class LauncherAgency(Agency[Launched]):
         self._office.close()
 
     @abstractmethod
-    def begin(self, place: Place, serve: Callable[[Place], Any]) -> Task:
+    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
         """Has the function called for this place.
 
         Raises:
             UserError: where the launcher refuses.
         """
 
-    def seat(self, number: int) -> Seat:
+    def seat(self, number: int) -> WorkerResources:
         """What the worker of this number gets; nothing more than what its launcher gives it."""
-        return Seat(number, {})
+        return WorkerResources(number, {})
 
-    def hire(self, number: int) -> Launched:
+    def hire(self, number: int) -> RemoteWorker:
         self._hired += 1
         name = str(self._hired)
-        place = Place(
+        place = WorkerSpec(
             self._office.folder, name, self.seat(number), self._orders, str(Path.cwd()), sys.path, self.terminal
         )
-        return Launched(self._office, name, self.begin(place, serve))
+        return RemoteWorker(self._office, name, self.begin(place, remote_main))
 
-    def with_news(self, lines: Sequence[Launched], seconds: float) -> list[Launched]:
+    def with_news(self, lines: Sequence[RemoteWorker], seconds: float) -> list[RemoteWorker]:
         until = time.monotonic() + seconds
         while not (ready := [line for line in lines if line.has_news()]) and time.monotonic() < until:
             time.sleep(POLL)

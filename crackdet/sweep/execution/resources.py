@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crackdet.config.schema import Runtime
-from crackdet.core.machine import cores
+from crackdet.core.machine import num_cores
 
 GPUS, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
-class Seat:
+class WorkerResources:
     """A worker's place: its number from 1, and the environment that keeps it there."""
 
     number: int
@@ -22,21 +22,24 @@ class Seat:
         os.environ.update(self.environment)
 
 
-def seats(runtime: Runtime, count: int | None = None) -> list[Seat]:
-    """A seat on this machine for each of `count` workers; None: of `runtime.workers`.
+def allocate(runtime: Runtime, count: int | None = None) -> list[WorkerResources]:
+    """A seat on this machine for each of `count` workers; None: of `runtime.parallel_runs`.
 
     GPUs go round, one to each worker, where `runtime.device` does not name one. The cores that this process may use
-    are divided, unless `runtime.threads` or OMP_NUM_THREADS says how many threads a process has.
+    are divided, unless `runtime.num_threads` or OMP_NUM_THREADS says how many threads a process has.
     """
     shared: dict[str, str] = {}
-    count = runtime.workers if count is None else count
-    if runtime.threads is None and THREADS not in os.environ:
-        shared[THREADS] = str(max(1, cores() // count))
+    count = runtime.parallel_runs if count is None else count
+    if runtime.num_threads is None and THREADS not in os.environ:
+        shared[THREADS] = str(max(1, num_cores() // count))
     gpus = visible_gpus() if runtime.device in ("auto", "cuda") else []
-    return [Seat(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared) for number in range(count)]
+    return [
+        WorkerResources(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared)
+        for number in range(count)
+    ]
 
 
-def describe(taken: list[Seat]) -> str:
+def describe(taken: list[WorkerResources]) -> str:
     """What the workers share the machine as, for the log."""
     gpus = list(dict.fromkeys(seat.environment[GPUS] for seat in taken if GPUS in seat.environment))
     threads = taken[0].environment.get(THREADS)

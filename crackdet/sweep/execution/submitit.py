@@ -16,10 +16,10 @@ from hydra.plugins.launcher import Launcher
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.core.machine import cores
-from crackdet.sweep.execution.remote import LauncherAgency, Place, Task
-from crackdet.sweep.execution.resources import GPUS, Seat, describe, seats, visible_gpus
-from crackdet.sweep.execution.worker import Orders
+from crackdet.core.machine import num_cores
+from crackdet.sweep.execution.remote import BackendTask, LauncherBackend, WorkerSpec
+from crackdet.sweep.execution.resources import GPUS, WorkerResources, allocate, describe, visible_gpus
+from crackdet.sweep.execution.worker import SweepContext
 
 LOOK = 2.0  # seconds between two questions to Slurm
 ALIVE = {  # of squeue(1)'s states
@@ -28,12 +28,12 @@ ALIVE = {  # of squeue(1)'s states
 }  # fmt: skip
 
 
-class _SubmititAgency(LauncherAgency):
+class _SubmititAgency(LauncherBackend):
     """What both have in common."""
 
     cluster: str
 
-    def __init__(self, launcher: Launcher, runtime: Runtime, orders: Orders) -> None:
+    def __init__(self, launcher: Launcher, runtime: Runtime, orders: SweepContext) -> None:
         super().__init__(orders)
         self._params: dict[str, Any] = launcher.params  # type: ignore[attr-defined]
         self._runtime = runtime
@@ -41,7 +41,7 @@ class _SubmititAgency(LauncherAgency):
             if self._params.get(name, 1) != 1:
                 raise UserError(f"hydra.launcher.{name}={self._params[name]}: must be 1, a worker is one process")
 
-    def submit(self, function: Callable[[Place], Any], place: Place) -> Any:
+    def submit(self, function: Callable[[WorkerSpec], Any], place: WorkerSpec) -> Any:
         """A job of submitit.
 
         Raises:
@@ -66,7 +66,7 @@ class _SubmititAgency(LauncherAgency):
             raise UserError(f"hydra/launcher=submitit_{self.cluster}: no job can be submitted: {text}") from None
 
 
-class _Process(Task):
+class _Process(BackendTask):
     def __init__(self, job: Any) -> None:
         self._process: subprocess.Popen[bytes] = job._process
 
@@ -80,27 +80,27 @@ class _Process(Task):
         return f"was killed, or ended (submitit: status {self._process.poll()})"
 
 
-class LocalAgency(_SubmititAgency):
+class SubmititLocalBackend(_SubmititAgency):
     cluster = "local"
     terminal = True
 
     def places(self) -> int:
-        return self._runtime.workers if self._runtime.workers > 1 else cores()
+        return self._runtime.parallel_runs if self._runtime.parallel_runs > 1 else num_cores()
 
     def describe(self, size: int) -> str:
-        self._seats = seats(self._runtime, size)
+        self._seats = allocate(self._runtime, size)
         return f"submitit: {describe(self._seats)}"
 
-    def seat(self, number: int) -> Seat:
+    def seat(self, number: int) -> WorkerResources:
         taken = self._seats[(number - 1) % len(self._seats)]
         everything = {GPUS: ",".join(visible_gpus())}  # submitit hides all of them
-        return Seat(taken.number, {**everything, **taken.environment})
+        return WorkerResources(taken.number, {**everything, **taken.environment})
 
-    def begin(self, place: Place, serve: Callable[[Place], Any]) -> Task:
+    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
         return _Process(self.submit(serve, place))
 
 
-class _SlurmJob(Task):
+class _SlurmJob(BackendTask):
     def __init__(self, job: Any, states: "_States") -> None:
         self._id, self._states, self._since = str(job.job_id), states, time.monotonic()
 
@@ -136,19 +136,21 @@ class _States:
             self._asked = now
 
 
-class SlurmAgency(_SubmititAgency):
+class SlurmBackend(_SubmititAgency):
     cluster = "slurm"
 
-    def __init__(self, launcher: Launcher, runtime: Runtime, orders: Orders) -> None:
+    def __init__(self, launcher: Launcher, runtime: Runtime, orders: SweepContext) -> None:
         super().__init__(launcher, runtime, orders)
         self._states = _States()
 
     def places(self) -> int:
-        return self._runtime.workers if self._runtime.workers > 1 else int(self._params["array_parallelism"])
+        return (
+            self._runtime.parallel_runs if self._runtime.parallel_runs > 1 else int(self._params["array_parallelism"])
+        )
 
     def describe(self, size: int) -> str:
         partition = self._params.get("partition")
         return f"Slurm: at most {size} jobs at once" + (f" in {partition}" if partition else "")
 
-    def begin(self, place: Place, serve: Callable[[Place], Any]) -> Task:
+    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
         return _SlurmJob(self.submit(serve, place), self._states)

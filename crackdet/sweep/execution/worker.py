@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crackdet.core.console import Drawing, draw_elsewhere
+from crackdet.core.console import BarState, set_bar_sink
 from crackdet.core.signals import Interrupted
-from crackdet.sweep.execution.resources import Seat
+from crackdet.sweep.execution.resources import WorkerResources
 
 if TYPE_CHECKING:
     from crackdet.running.job import Job
@@ -32,7 +32,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True)
-class Said:
+class LogMessage:
     """A record of the worker's log."""
 
     name: str
@@ -49,28 +49,28 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Done:
+class JobDone:
     """The worker's job has ended, and it can take another."""
 
     failed: bool
 
 
 @dataclass(frozen=True)
-class Left:
+class Preempted:
     """The worker was told to go by somebody else than its sweep; what it was at is saved."""
 
     signal: str
 
 
 @dataclass(frozen=True)
-class Orders:
+class SweepContext:
     """What all jobs of a sweep have in common: its folder and, of a search that prunes, the pruner."""
 
     directory: Path
     pruner: Mapping[str, Any] | None = None
 
 
-Message = Said | Drawing | Ready | Done | Left
+Message = LogMessage | BarState | Ready | JobDone | Preempted
 
 
 class Connection(Protocol):
@@ -82,11 +82,11 @@ class Connection(Protocol):
         """Waits for a job; raises EOFError where no more comes."""
 
 
-def log_file(orders: Orders, number: int) -> Path:
+def log_file(orders: SweepContext, number: int) -> Path:
     return orders.directory / f"worker-{number}.log"
 
 
-def work(connection: Connection, seat: Seat, orders: Orders, early: bool = False) -> None:
+def worker_loop(connection: Connection, seat: WorkerResources, orders: SweepContext, early: bool = False) -> None:
     """The life of a worker; `early`: it gets ready before it has a job.
 
     Raises:
@@ -97,7 +97,7 @@ def work(connection: Connection, seat: Seat, orders: Orders, early: bool = False
         signal.signal(number, _stop)
     send = _sender(connection)
     _write_log(log_file(orders, seat.number), send)
-    draw_elsewhere(send)
+    set_bar_sink(send)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     try:
         send(Ready(f"{platform.node()}, process {os.getpid()}"))
@@ -106,9 +106,9 @@ def work(connection: Connection, seat: Seat, orders: Orders, early: bool = False
             import crackdet.running.train_run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
 
         while (job := jobs.get()) is not None:
-            send(Done(_failed(job, orders)))
+            send(JobDone(_failed(job, orders)))
     except Interrupted as stop:
-        send(Left(str(stop)))
+        send(Preempted(str(stop)))
         raise
 
 
@@ -118,7 +118,7 @@ def leave_terminal() -> None:
         os.setpgid(0, 0)
 
 
-def _failed(job: "Job", orders: Orders) -> bool:
+def _failed(job: "Job", orders: SweepContext) -> bool:
     """Trains; whether that failed."""
     from crackdet.core.errors import DeviceLost, RunFailed, UserError
     from crackdet.running.job import execute
@@ -181,7 +181,7 @@ class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.WARNING and not record.name.startswith("crackdet"):
             return  # of a launcher, about itself
-        self._send(Said(record.name, record.levelno, record.getMessage(), getattr(record, "on_bar", False)))
+        self._send(LogMessage(record.name, record.levelno, record.getMessage(), getattr(record, "on_bar", False)))
 
 
 def _write_log(path: Path, send: Callable[[Message], None]) -> None:

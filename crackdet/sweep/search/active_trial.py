@@ -10,7 +10,7 @@ from crackdet.sweep.search.space import Key, Params, key_of
 
 
 @dataclass
-class InProgress:
+class ActiveTrial:
     """A suggestion whose runs are trained, seed by seed, since it may be pruned by its first."""
 
     suggestion: Suggestion

@@ -11,9 +11,9 @@ from typing import Any
 from crackdet.core.errors import UserError
 from crackdet.core.files import read_json
 from crackdet.store.run_store import Failure, Run, RunStore, Status
-from crackdet.store.watcher import Listing
-from crackdet.sweep.search.objectives import Lacking, Objective, values_of
-from crackdet.sweep.search.space import Key, Located, Params, Space, key_of
+from crackdet.store.watcher import StoreWatcher
+from crackdet.sweep.search.objectives import MissingObjective, Objective, values_of
+from crackdet.sweep.search.space import Key, Match, Params, Space, key_of
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +104,10 @@ class History:
         self._excludes = excludes
         self._excluded: dict[Key, bool] = {}
         self.trials: dict[Key, Trial] = {}
-        self._listing = Listing(store)
+        self._listing = StoreWatcher(store)
         self._objectives = objectives
         self._open: dict[str, Run] = {}  # runs that lie inside, or may, and are not finished: those are read once
-        self._located: dict[str, Located] = {}
+        self._located: dict[str, Match] = {}
         self._ended: dict[str, tuple[int, int] | None] = {}  # pruned and failed: as they were when they were read
         self._values: dict[Key, list[float]] = {}  # of the complete trials
         self._lacking: Counter[str] = Counter()
@@ -141,7 +141,7 @@ class History:
 
     def add(self, params: Params, seed: str, run: Run) -> None:
         """A run that was suggested, however it would have been found."""
-        self._located[run.id] = Located(params, seed)
+        self._located[run.id] = Match(params, seed)
         self._open[run.id] = run
         self._look(run.anew(), self._located[run.id])
 
@@ -168,19 +168,19 @@ class History:
                 if trial.key not in self._values:
                     self._values[trial.key] = trial.values(self._objectives)
                 found.append((trial, self._values[trial.key]))
-            except Lacking as lack:
+            except MissingObjective as lack:
                 lacking[str(lack)] += 1
         for name, count in lacking.items():
             if count > self._lacking[name]:
                 log.warning(
                     "%d finished trials have no %s in their result.json and teach this search nothing; "
-                    "runtime.rerun=true trains them again",
+                    "runtime.retrain=true trains them again",
                     count, name,
                 )  # fmt: skip
         self._lacking = lacking
         return found
 
-    def _locate(self, content: Mapping[str, Any]) -> Located | None:
+    def _locate(self, content: Mapping[str, Any]) -> Match | None:
         located = self.space.locate(content)
         if located is None:
             return None
@@ -200,7 +200,7 @@ class History:
         if key in self.trials and not self.trials[key].runs:
             del self.trials[key]
 
-    def _look(self, run: Run, located: Located) -> None:
+    def _look(self, run: Run, located: Match) -> None:
         trial = self.trials.setdefault(key_of(located.params), Trial(located.params))
         seed = located.seed if self.space.seeds else ""
         if trial.statuses.get(seed) is Status.FINISHED:

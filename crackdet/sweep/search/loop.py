@@ -22,31 +22,31 @@ from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore, Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.sweep.execution.executor import Crew, exit_status
-from crackdet.sweep.execution.factory import hire
-from crackdet.sweep.execution.worker import Orders
-from crackdet.sweep.finalize import finish
+from crackdet.sweep.execution.executor import Executor, exit_status
+from crackdet.sweep.execution.factory import create_executor
+from crackdet.sweep.execution.worker import SweepContext
+from crackdet.sweep.finalize import finalize
 from crackdet.sweep.grid import POLL
-from crackdet.sweep.search.active_trial import InProgress
+from crackdet.sweep.search.active_trial import ActiveTrial
 from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import Objective, parse_objectives
-from crackdet.sweep.search.proposer import Asker, Suggestion
+from crackdet.sweep.search.proposer import Proposer, Suggestion
 from crackdet.sweep.search.pruners import build_pruner
-from crackdet.sweep.search.pruning import Terms
+from crackdet.sweep.search.pruning import PruningSpec
 from crackdet.sweep.search.report import warn_of_other_images, write_report
-from crackdet.sweep.search.reservations import Bookings
+from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.search_config import Settings
+from crackdet.sweep.search.search_config import SearchConfig
 from crackdet.sweep.search.space import Key, Space
-from crackdet.sweep.search.space_builder import Planner, build_space
-from crackdet.sweep.search.study_sync import Mirror, StudyView
-from crackdet.sweep.selection import Excluded
+from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.study_sync import StorageMirror, StudySync
+from crackdet.sweep.selection import ExcludeFilter
 
 log = logging.getLogger(__name__)
 
 
 def search(
-    arguments: Sequence[str], settings: Settings, context: HydraContext, config: DictConfig, launcher: Launcher
+    arguments: Sequence[str], settings: SearchConfig, context: HydraContext, config: DictConfig, launcher: Launcher
 ) -> None:
     """Searches the space of these overrides; leaves with the exit status that says whether all went well.
 
@@ -58,18 +58,18 @@ def search(
     sweep = parse_sweep(config)
     if sweep.zip:
         raise UserError("sweep.zip: is for a grid; a search chooses each parameter by itself")
-    if config.runtime.rerun:
-        raise UserError("runtime.rerun=true: a search trains no run twice; a grid, hydra/sweeper=crackdet, does")
+    if config.runtime.retrain:
+        raise UserError("runtime.retrain=true: a search trains no run twice; a grid, hydra/sweeper=crackdet, does")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    planner = Planner(context, config, Excluded(sweep.exclude))
+    planner = JobFactory(context, config, ExcludeFilter(sweep.exclude))
     space = build_space(arguments, settings.search_space or {}, context, planner)
     store = RunStore(Path(config.runtime.store).expanduser())
     directory = Path(config.hydra.sweep.dir)
-    crew = hire(
-        launcher, parse_runtime(config), Orders(directory, settings.pruning), settings.n_trials, settings.n_jobs
+    crew = create_executor(
+        launcher, parse_runtime(config), SweepContext(directory, settings.pruning), settings.n_trials, settings.n_jobs
     )
     found = Search(settings, objectives, space, planner, store, crew, config)
-    if sweep.plan:
+    if sweep.dry_run:
         found.show_plan()
         return
     SweepRecord(directory).make(store.root)
@@ -77,7 +77,7 @@ def search(
     status = found.run()
     warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
-    finish(directory, status, sweep.report and found.has_trained)  # nothing new was trained: nothing new to report
+    finalize(directory, status, sweep.report and found.has_trained)  # nothing new was trained: nothing new to report
 
 
 class Search:
@@ -85,23 +85,23 @@ class Search:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SearchConfig,
         objectives: Sequence[Objective],
         space: Space,
-        planner: Planner,
+        planner: JobFactory,
         store: RunStore,
-        crew: Crew,
+        crew: Executor,
         config: DictConfig,
     ) -> None:
         self.history = History(store, space, objectives, partial(planner.leaves_out, space))
         self._settings, self._objectives, self._space, self._planner = settings, objectives, space, planner
         self._crew, self._runtime = crew, config.runtime
-        self._bookings = Bookings(store)
+        self._bookings = Reservations(store)
         self._directory = Path(config.hydra.sweep.dir)
         self._record = SweepRecord(self._directory)
         self._recorded: set[str] = set()
         self._attempted: set[Key] = set()
-        self._busy: dict[Key, InProgress] = {}
+        self._busy: dict[Key, ActiveTrial] = {}
         self._failures = 0
         self.has_trained = False
         self._exhausted = False
@@ -119,11 +119,11 @@ class Search:
         """Trains until there are enough trials; an exit status as `launch` gives it."""
         mirror = None
         if self._settings.storage is not None:
-            mirror = Mirror(self._settings.storage, self._settings.study_name, self._objectives)
+            mirror = StorageMirror(self._settings.storage, self._settings.study_name, self._objectives)
         if self._settings.pruning is not None:
-            Terms(self._space, self._objectives[0], self._max_epochs).write(self._directory)
-        view = StudyView(self._objectives, mirror)
-        asker = Asker(view, self.history, self._planner, self._sampler, self._objectives)
+            PruningSpec(self._space, self._objectives[0], self._max_epochs).write(self._directory)
+        view = StudySync(self._objectives, mirror)
+        asker = Proposer(view, self.history, self._planner, self._sampler, self._objectives)
         try:
             with self._bookings, self._crew:
                 self._look(view)
@@ -135,7 +135,7 @@ class Search:
         self._look(view)
         return status
 
-    def _train(self, view: StudyView, asker: Asker) -> int:
+    def _train(self, view: StudySync, asker: Proposer) -> int:
         status = 0
         with bar("trials", self._wanted, done=min(self._wanted, self._count())) as trials:
             shown = self._count()
@@ -157,8 +157,8 @@ class Search:
 
     def show_plan(self) -> None:
         """Prints the trials that the store knows and how many are to come."""
-        from crackdet.sweep.dry_run import preview
-        from crackdet.sweep.estimates import Costs
+        from crackdet.sweep.dry_run import dry_run
+        from crackdet.sweep.estimates import FlopEstimator
 
         self.history.refresh()
         jobs = [
@@ -167,10 +167,10 @@ class Search:
             for seed in trial.runs
         ]
         if jobs:
-            preview(jobs, Costs())
+            dry_run(jobs, FlopEstimator())
         self._announce()
 
-    def _begin(self, view: StudyView, asker: Asker) -> None:
+    def _begin(self, view: StudySync, asker: Proposer) -> None:
         """Asks for as many suggestions as can be trained now, and has their first runs started."""
         while self._crew.size is None or len(self._busy) < self._crew.size:
             with self._bookings.asking():
@@ -178,7 +178,7 @@ class Search:
                 suggestion = self._next(asker)
                 if suggestion is None:
                     return
-                trial = InProgress(suggestion)
+                trial = ActiveTrial(suggestion)
                 self._busy[trial.key] = trial
                 self._bookings.add(suggestion.jobs.values())
             if suggestion.asked is not None:
@@ -186,7 +186,7 @@ class Search:
             self._attempted.add(trial.key)
             self._go_on(trial, asker)
 
-    def _next(self, asker: Asker) -> Suggestion | None:
+    def _next(self, asker: Proposer) -> Suggestion | None:
         """What was begun earlier and stopped comes first, then a new suggestion, while there are not enough trials."""
         for trial, outcome in self.history.outcomes():
             if self._goes_on(trial, outcome):
@@ -203,7 +203,7 @@ class Search:
             log.info("no other suggestion is left after %d trials", self._count())
         return suggestion
 
-    def _go_on(self, trial: InProgress, asker: Asker) -> None:
+    def _go_on(self, trial: ActiveTrial, asker: Proposer) -> None:
         """Starts the next run of a trial; where there is none, or none is worth it, the trial has ended."""
         while trial.left:
             seed, job = trial.left.popleft()
@@ -222,7 +222,7 @@ class Search:
             self._failures += 1
         self._failures += outcome is Outcome.FAILED
 
-    def _take_back(self, job: Job, asker: Asker) -> None:
+    def _take_back(self, job: Job, asker: Proposer) -> None:
         """Looks at what a run has become, and goes on with its trial; a seed that is pruned or fails has no next."""
         trial = next(trial for trial in self._busy.values() if job.run.id in trial.run_ids)
         run = job.run.anew()
@@ -235,7 +235,7 @@ class Search:
         if trial.key in self._attempted:
             return False
         if outcome is Outcome.FAILED:
-            return trial.can_be_tried_again(self._runtime.retry_failed)
+            return trial.can_be_tried_again(self._runtime.max_attempts)
         return outcome is Outcome.INTERRUPTED
 
     def _waits(self) -> bool:
@@ -253,7 +253,7 @@ class Search:
         begun = (Outcome.PRUNED, Outcome.FAILED, Outcome.RUNNING, Outcome.INTERRUPTED)
         return complete + sum(outcome in begun for _, outcome in self.history.outcomes())
 
-    def _look(self, view: StudyView) -> None:
+    def _look(self, view: StudySync) -> None:
         """What the store has become, for the study and for the record of the sweep."""
         self.history.refresh(self._bookings.of_others(), [trial.params for trial in self._busy.values()])
         view.update(self.history)
@@ -275,7 +275,7 @@ class Search:
         )  # fmt: skip
 
 
-def _max_epochs(space: Space, planner: Planner) -> int:
+def _max_epochs(space: Space, planner: JobFactory) -> int:
     """The longest that a run of the space can be."""
     longest = []
     for branch in space.branches:

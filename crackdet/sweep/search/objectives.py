@@ -44,7 +44,7 @@ class Objective:
         return f"valid_{self.name}" if self.name in BY_EPOCH else None
 
 
-class Lacking(Exception):
+class MissingObjective(Exception):
     """A result without a value that is an objective."""
 
 
@@ -88,7 +88,7 @@ def values_of(result: Mapping[str, Any], objectives: Sequence[Objective]) -> lis
     for objective in objectives:
         value = result.get(objective.name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise Lacking(objective.name)
+            raise MissingObjective(objective.name)
         values.append(float(value))
     return values
 

@@ -12,11 +12,11 @@ from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.store.run_store import Status
 from crackdet.sweep.search.history import History, Outcome
-from crackdet.sweep.search.objectives import Lacking, Objective
+from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.samplers import Sampler, derived, missing
 from crackdet.sweep.search.space import Key, Params, key_of
-from crackdet.sweep.search.space_builder import Planner
-from crackdet.sweep.search.study_sync import StudyView
+from crackdet.sweep.search.space_builder import JobFactory
+from crackdet.sweep.search.study_sync import StudySync
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class Suggestion:
     asked: optuna.trial.Trial | None
 
 
-class Asker:
+class Proposer:
     """Asks the sampler, and answers from the store what the store knows."""
 
     def __init__(
-        self, view: StudyView, history: History, planner: Planner, sampler: Sampler, objectives: Sequence[Objective]
+        self, view: StudySync, history: History, planner: JobFactory, sampler: Sampler, objectives: Sequence[Objective]
     ) -> None:
         self._view, self._history, self._planner, self._sampler = view, history, planner, sampler
         self._space = history.space
@@ -109,7 +109,7 @@ class Asker:
         if self._sampler.learns_from_repeats and outcome is Outcome.COMPLETE:
             try:
                 values = self._history.trials[key_of(params)].values(self._objectives)
-            except Lacking:
+            except MissingObjective:
                 values = None
         self._view.repeat(asked, values)
         return True
@@ -142,14 +142,14 @@ class Asker:
 
     def _check(self, job: Job) -> None:
         from crackdet.models.factory import check_weights  # imports torch: seconds
-        from crackdet.running.train_run import prepare
+        from crackdet.running.train_run import load_data
 
         images, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
         if (images, network) in self._bad:
             raise UserError(self._bad[images, network])
         try:
             if images not in self._checked:
-                prepare(job.config, job.identity)
+                load_data(job.config, job.identity)
             elif network not in self._checked:
                 check_weights(job.config)
         except UserError as error:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crackdet.core.files import read_json, write_json
 from crackdet.store.run_store import Run, RunStore
-from crackdet.store.watcher import Listing
+from crackdet.store.watcher import StoreWatcher
 from crackdet.sweep.search.history import by_epoch
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import Rungs, build_pruner, rungs_of
@@ -29,7 +29,7 @@ FILE = "pruning.json"  # in the sweep's folder: what jobs in other processes nee
 
 
 @dataclass(frozen=True)
-class Terms:
+class PruningSpec:
     """What runs of a search are compared by."""
 
     space: Space
@@ -41,7 +41,7 @@ class Terms:
         write_json(directory / FILE, content)
 
     @classmethod
-    def read(cls, directory: Path) -> "Terms":
+    def read(cls, directory: Path) -> "PruningSpec":
         content = read_json(directory / FILE)
         return cls(Space.from_json(content["space"]), Objective(**content["objective"]), content["max_epochs"])
 
@@ -60,15 +60,15 @@ def judge_of(
 
 
 @functools.lru_cache(maxsize=4)  # one for all jobs of a search in this process
-def _board(directory: Path, store: Path, pruner: str) -> "Board":
-    return Board(Terms.read(directory), RunStore(store), json.loads(pruner))
+def _board(directory: Path, store: Path, pruner: str) -> "HistoryPruner":
+    return HistoryPruner(PruningSpec.read(directory), RunStore(store), json.loads(pruner))
 
 
-class Board:
+class HistoryPruner:
     """The runs of a store as Optuna's pruners want to see them."""
 
-    def __init__(self, terms: Terms, store: RunStore, pruner: Mapping[str, Any]) -> None:
-        self._terms, self._listing = terms, Listing(store)
+    def __init__(self, terms: PruningSpec, store: RunStore, pruner: Mapping[str, Any]) -> None:
+        self._terms, self._listing = terms, StoreWatcher(store)
         self._open: dict[str, Run] = {}  # runs that lie inside the space, or may, and are not finished
         self._pruner = build_pruner(pruner, terms.max_epochs)
         self._rungs = rungs_of(pruner, terms.max_epochs)

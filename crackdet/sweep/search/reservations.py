@@ -24,7 +24,7 @@ FOLDER = ".search"  # in the run store
 PATIENCE = 600.0  # seconds: a search that decodes its images before its first suggestion may take a while
 
 
-class Bookings:
+class Reservations:
     """The bookings of one search; used as a context, at whose end they are given up."""
 
     def __init__(self, store: RunStore) -> None:
@@ -34,7 +34,7 @@ class Bookings:
         self._lock = lock(self._lock_file)
         self._jobs: dict[str, Job] = {}  # by run id
 
-    def __enter__(self) -> "Bookings":
+    def __enter__(self) -> "Reservations":
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         return self

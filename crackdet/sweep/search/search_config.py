@@ -10,7 +10,7 @@ from crackdet.sweep.search.objectives import Objective
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchConfig:
     """`hydra.sweeper`, by the keys of hydra-optuna-sweeper and some more."""
 
     sampler: Mapping[str, Any]

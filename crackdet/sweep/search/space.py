@@ -22,7 +22,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Example:
+class ReferenceRun:
     """A run of a branch."""
 
     params: Params  # what was suggested for settings that identities hold otherwise: weights by what they are, no paths
@@ -31,19 +31,19 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Branch:
+class ConditionalSpace:
     """One choice of options, and what it leaves open."""
 
     options: Mapping[str, str]  # parameter of a config group -> option
     fixed: Sequence[str]  # overrides of every suggestion in it
     parameters: Sequence[Parameter]  # those that its configurations have
-    examples: Sequence[Example]  # one for each choice of the settings that identities hold otherwise
+    examples: Sequence[ReferenceRun]  # one for each choice of the settings that identities hold otherwise
 
-    def free(self, example: Example) -> list[Parameter]:
+    def free(self, example: ReferenceRun) -> list[Parameter]:
         """The parameters whose values are found in identities as they were suggested."""
         return [parameter for parameter in self.parameters if parameter.name not in example.params]
 
-    def places(self, example: Example, replicated: bool) -> list[str]:
+    def places(self, example: ReferenceRun, replicated: bool) -> list[str]:
         """The dotted keys in which identities of runs like the example may differ."""
         names = [parameter.name for parameter in self.free(example)]
         data = ["fingerprint"] if any(name.startswith("data.") for name in names) else []
@@ -51,7 +51,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Located:
+class Match:
     """A run inside the space: what would have to be suggested, and its seed."""
 
     params: Params
@@ -61,7 +61,7 @@ class Located:
 @dataclass(frozen=True)
 class Space:
     groups: Sequence[Parameter]  # choices among the options of config groups
-    branches: Sequence[Branch]
+    branches: Sequence[ConditionalSpace]
     seeds: Sequence[str]  # values of `seed`: each suggestion is judged by the mean over them; empty: the seed is fixed
 
     def suggest(self, trial: "optuna.trial.Trial") -> Params:
@@ -82,7 +82,7 @@ class Space:
     def parameters_of(self, params: Params) -> list[Parameter]:
         return [*self.groups, *self.branch(params).parameters]
 
-    def branch(self, params: Params) -> Branch:
+    def branch(self, params: Params) -> ConditionalSpace:
         return self._by_options[tuple(params[group.name] for group in self.groups)]
 
     @cached_property
@@ -106,7 +106,7 @@ class Space:
             for values in product(*(parameter.all() for parameter in branch.parameters))
         ]
 
-    def locate(self, content: Mapping[str, Any]) -> Located | None:
+    def locate(self, content: Mapping[str, Any]) -> Match | None:
         """The suggestion that a run with this identity is of; None where it lies outside."""
         for places, known in self._fixed_parts.items():
             for branch, example in known.get(_without(content, places), ()):
@@ -119,7 +119,7 @@ class Space:
                     continue
                 seed = str(content.get(SEED, 0))
                 if not self.seeds or seed in self.seeds:
-                    return Located(params, seed)
+                    return Match(params, seed)
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -139,23 +139,23 @@ class Space:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Space":
         branches = [
-            Branch(
+            ConditionalSpace(
                 branch["options"],
                 branch["fixed"],
                 [Parameter.from_json(parameter) for parameter in branch["parameters"]],
-                [Example(**example) for example in branch["examples"]],
+                [ReferenceRun(**example) for example in branch["examples"]],
             )
             for branch in content["branches"]
         ]
         return cls([Parameter.from_json(group) for group in content["groups"]], branches, content["seeds"])
 
     @cached_property
-    def _by_options(self) -> dict[tuple[str, ...], Branch]:
+    def _by_options(self) -> dict[tuple[str, ...], ConditionalSpace]:
         return {tuple(branch.options[group.name] for group in self.groups): branch for branch in self.branches}
 
     @cached_property
-    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[tuple[Branch, Example]]]]:
-        parts: dict[tuple[str, ...], dict[str, list[tuple[Branch, Example]]]] = {}
+    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]]:
+        parts: dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]] = {}
         for branch in self.branches:
             for example in branch.examples:
                 places = tuple(branch.places(example, bool(self.seeds)))

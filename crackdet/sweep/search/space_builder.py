@@ -15,28 +15,28 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain
+from crackdet.config.composing import explain_hydra_error
 from crackdet.config.messages import declared
 from crackdet.config.parsing import resolved
 from crackdet.config.schema import PATHS
 from crackdet.core.errors import UserError
-from crackdet.running.job import Job, plan
-from crackdet.sweep.composition import Composer
+from crackdet.running.job import Job, make_job
+from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
-from crackdet.sweep.search.space import SEED, Branch, Example, Params, Space, setting_at
-from crackdet.sweep.selection import Excluded, is_of_sweep
+from crackdet.sweep.search.space import SEED, ConditionalSpace, Params, ReferenceRun, Space, setting_at
+from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting
 
 # Settings of which an identity holds more than the setting, something else, or nothing.
 HELD_OTHERWISE = {"model.name", "model.weights", "model._target_", "trainer.compile", *PATHS}
 MOST_DATA = 16  # sets of images that are listed to know their fingerprints
 
 
-class Planner:
+class JobFactory:
     """Suggestions as jobs, and the branches of a space; what is alike is composed and listed once."""
 
-    def __init__(self, context: HydraContext, config: DictConfig, excluded: Excluded) -> None:
+    def __init__(self, context: HydraContext, config: DictConfig, excluded: ExcludeFilter) -> None:
         self._loader = context.config_loader
-        self._composer = Composer(self._loader, config)
+        self._composer = CachedComposer(self._loader, config)
         self._excluded = excluded
         self._fingerprints: dict[str, str] = {}
         self._groups: dict[str, bool] = {}  # Hydra looks through its folders, 30 ms each time
@@ -52,7 +52,7 @@ class Planner:
         try:
             return resolved(self._composer.compose(list(overrides)))
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error)) from None
+            raise UserError(explain_hydra_error(error)) from None
 
     def excludes(self, overrides: Sequence[str]) -> bool:
         """Whether `sweep.exclude` leaves it out; raises UserError where it cannot be decided."""
@@ -81,7 +81,7 @@ class Planner:
         Raises:
             UserError: where it could not be trained.
         """
-        return plan(self.tree(overrides), list(overrides), self._fingerprints)
+        return make_job(self.tree(overrides), list(overrides), self._fingerprints)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Given:
 
 
 def build_space(
-    arguments: Sequence[str], search_space: Mapping[str, Any], context: HydraContext, planner: Planner
+    arguments: Sequence[str], search_space: Mapping[str, Any], context: HydraContext, planner: JobFactory
 ) -> Space:
     """The space that these overrides span.
 
@@ -140,7 +140,7 @@ def build_space(
 def _sort(overrides: Sequence[Override], is_group: Callable[[str], bool]) -> _Given:
     given = _Given({}, {}, {}, [])
     for override in overrides:
-        if is_of_sweep(override):
+        if is_sweep_setting(override):
             continue
         name = override.key_or_group
         for kind in (given.groups, given.values, given.fixed):
@@ -165,9 +165,9 @@ def _branch(
     chosen: Sequence[str],
     given: _Given,
     extra: Mapping[str, Parameter],
-    planner: Planner,
+    planner: JobFactory,
     homeless: dict[str, Override | None],
-) -> Branch | None:
+) -> ConditionalSpace | None:
     """The part of the space under these options; None where all of it is excluded.
 
     Raises:
@@ -195,12 +195,12 @@ def _branch(
             homeless.pop(name, None)
             parameters.append(parameter)
     examples = _examples([*chosen, *fixed], parameters, given.seeds, planner)
-    return Branch(options, fixed, parameters, examples) if examples else None
+    return ConditionalSpace(options, fixed, parameters, examples) if examples else None
 
 
 def _examples(
-    overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: Planner
-) -> list[Example]:
+    overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: JobFactory
+) -> list[ReferenceRun]:
     """A run for each choice of the settings that identities hold otherwise, as far as they can be trained.
 
     Raises:
@@ -208,7 +208,7 @@ def _examples(
     """
     otherwise = [p for p in parameters if p.kind == "choice" and p.name in HELD_OTHERWISE]
     others = [p for p in parameters if p not in otherwise]
-    found: list[Example] = []
+    found: list[ReferenceRun] = []
     problem: UserError | None = None
     fingerprints: dict[tuple[str, ...], list[str]] = {}  # by what is chosen of the data
     for texts in product(*(parameter.texts for parameter in otherwise)):
@@ -223,13 +223,13 @@ def _examples(
             data = tuple(text for name, text in params.items() if name.startswith("data."))
             if data not in fingerprints:
                 fingerprints[data] = _fingerprints(job, others, planner)
-            found.append(Example(params, json.loads(job.identity.canonical), fingerprints[data]))
+            found.append(ReferenceRun(params, json.loads(job.identity.canonical), fingerprints[data]))
     if problem and not found:
         raise problem
     return found
 
 
-def _fingerprints(job: Job, parameters: Sequence[Parameter], planner: Planner) -> list[str]:
+def _fingerprints(job: Job, parameters: Sequence[Parameter], planner: JobFactory) -> list[str]:
     """Of all data that parameters can choose, where that is not too much to list."""
     deciding = [parameter for parameter in parameters if parameter.name.startswith("data.")]
     counts = [parameter.count for parameter in deciding]
@@ -246,7 +246,7 @@ def _fingerprints(job: Job, parameters: Sequence[Parameter], planner: Planner) -
 
 
 def _example(
-    overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: Planner
+    overrides: Sequence[str], parameters: Sequence[Parameter], seeds: Sequence[str], planner: JobFactory
 ) -> Job | None:
     """A job with the first values of all parameters, or with the last; None where neither can be and should be."""
     first = [p.override(p.first) for p in parameters]
@@ -265,7 +265,7 @@ def _example(
     return None
 
 
-def _unknown(line: str, groups: Sequence[Parameter], planner: Planner) -> str:
+def _unknown(line: str, groups: Sequence[Parameter], planner: JobFactory) -> str:
     """What Hydra says of a key that exists under no option."""
     options = [f"{group.key}={group.texts[0]}" for group in groups]
     key = line.partition("=")[0]

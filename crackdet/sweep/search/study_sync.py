@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from crackdet.core.errors import UserError
 from crackdet.sweep.search.distributions import distribution
 from crackdet.sweep.search.history import History, Outcome, Trial
-from crackdet.sweep.search.objectives import Lacking, Objective
+from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.space import Key, Space, key_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ STATES = {
 RUNS = "runs"  # attribute of a trial in a user's storage: the ids of its runs
 
 
-class StudyView:
+class StudySync:
     """A study in memory that is told what the history knows, each trial once, and again where it became another.
 
     What is running enters it as running, whoever trains it, so that a sampler with a constant liar (TPE) keeps away
@@ -31,7 +31,7 @@ class StudyView:
     sign, since Optuna before 3 would take a running trial for the best there.
     """
 
-    def __init__(self, objectives: Sequence[Objective], mirror: "Mirror | None" = None) -> None:
+    def __init__(self, objectives: Sequence[Objective], mirror: "StorageMirror | None" = None) -> None:
         self.study = optuna.create_study(directions=["minimize"] * len(objectives))
         self._objectives = objectives
         self._signs = [-1 if objective.direction == "maximize" else 1 for objective in objectives]
@@ -111,7 +111,7 @@ class StudyView:
             return None
         try:
             values = trial.values(self._objectives) if outcome is Outcome.COMPLETE else None
-        except Lacking:
+        except MissingObjective:
             return None
         single = len(self._objectives) == 1
         pruned = outcome is Outcome.PRUNED and single
@@ -125,7 +125,7 @@ class StudyView:
         )
 
 
-class Mirror:
+class StorageMirror:
     """A user's own storage (`hydra.sweeper.storage`), for dashboards: written, never read from by the search.
 
     Only trials that have ended go there, so none is left running when a process dies. What goes wrong with it once the

@@ -24,7 +24,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     script = Path(__file__).parent / "slurm.sh"
     subprocess.run([script, "start", folder], check=True)
-    yield ["hydra/launcher=submitit_slurm", "runtime.workers=2", "hydra.launcher.cpus_per_task=1",
+    yield ["hydra/launcher=submitit_slurm", "runtime.parallel_runs=2", "hydra.launcher.cpus_per_task=1",
            "hydra.launcher.mem_gb=1"]  # fmt: skip
     subprocess.run([script, "stop", folder], check=True)
 

@@ -25,8 +25,8 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
         return overrides
     if request.param == "ray":
         pytest.importorskip("ray")
-        return ["hydra/launcher=ray", "runtime.workers=2", "hydra.launcher.ray.init.num_cpus=2"]
-    return [f"hydra/launcher={request.param}", "runtime.workers=2"]
+        return ["hydra/launcher=ray", "runtime.parallel_runs=2", "hydra.launcher.ray.init.num_cpus=2"]
+    return [f"hydra/launcher={request.param}", "runtime.parallel_runs=2"]
 
 
 def pids(sweep: Path) -> list[int]:

@@ -23,7 +23,7 @@ def has_begun(store: Path, runs: int) -> bool:
 def test_a_job_that_slurm_preempts_saves_its_run_and_goes_on_when_it_is_back(
     slurm: list[str], start: Start, tmp_path: Path
 ) -> None:
-    alone = ("runtime.workers=1", "hydra.launcher.array_parallelism=1")  # no other worker goes on with it
+    alone = ("runtime.parallel_runs=1", "hydra.launcher.array_parallelism=1")  # no other worker goes on with it
     sweep = start("sweep", *slurm, *alone, "seed=0", *GRID[1:])
     wait_for(lambda: has_begun(tmp_path / "runs", 1), sweep)
     urgent = ["sbatch", "--partition=first", "--cpus-per-task=2", "--mem=1G", "--output=/dev/null", "--wrap=sleep 5"]

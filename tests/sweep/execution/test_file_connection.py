@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.sweep.execution.file_connection import Letters, Office
+from crackdet.sweep.execution.file_connection import ConnectionDir, FileConnection
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path / "sweep")
+def office(tmp_path: Path) -> ConnectionDir:
+    return ConnectionDir(tmp_path / "sweep")
 
 
-def received(letters: Letters) -> list[object]:
+def received(letters: FileConnection) -> list[object]:
     found = []
     while letters.poll():
         found.append(letters.recv())
@@ -32,10 +32,10 @@ def test_what_is_sent_arrives_once_in_order_whatever_half_messages_lie_between(
     tmp_path_factory: pytest.TempPathFactory, messages: list[object], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("letters")
-    ours = Letters(folder / "a", folder / "b", lambda: True)
+    ours = FileConnection(folder / "a", folder / "b", lambda: True)
     arrived: list[object] = []
     for message in messages:
-        Letters(folder / "b", folder / "a", lambda: True).send(message)  # a process of its own each time
+        FileConnection(folder / "b", folder / "a", lambda: True).send(message)  # a process of its own each time
         half = base64.b64encode(pickle.dumps("half a message"))[: data.draw(st.integers(0, 12))]
         with (folder / "b").open("ab") as file:
             file.write(half)
@@ -44,27 +44,29 @@ def test_what_is_sent_arrives_once_in_order_whatever_half_messages_lie_between(
     assert arrived + received(ours) == messages
 
 
-def test_a_worker_that_starts_anew_knows_nothing_of_earlier_jobs_but_that_none_is_to_come(office: Office) -> None:
+def test_a_worker_that_starts_anew_knows_nothing_of_earlier_jobs_but_that_none_is_to_come(
+    office: ConnectionDir,
+) -> None:
     office.open()
     ours = office.to_worker("1")
     ours.send("a job")
-    theirs = Office.to_sweep(office.folder, "1")
+    theirs = ConnectionDir.to_sweep(office.folder, "1")
     assert not theirs.poll()
     ours.send("another")
     assert theirs.recv() == "another"
     ours.close()
     with pytest.raises(EOFError):
-        Office.to_sweep(office.folder, "1").recv()
+        ConnectionDir.to_sweep(office.folder, "1").recv()
     office.close()
 
 
-def test_the_end_of_the_sweep_ends_its_letters(office: Office) -> None:
+def test_the_end_of_the_sweep_ends_its_letters(office: ConnectionDir) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     sweep = context.Process(target=hold, args=(office.folder.parent, theirs))
     sweep.start()
     assert ours.recv() == "open"
-    letters = Office.to_sweep(office.folder, "1")
+    letters = ConnectionDir.to_sweep(office.folder, "1")
     ours.send("listening")
     assert letters.recv() == "the last words"
     os.kill(sweep.pid or 0, signal.SIGKILL)
@@ -74,7 +76,7 @@ def test_the_end_of_the_sweep_ends_its_letters(office: Office) -> None:
 
 
 def hold(sweep: Path, connection: Connection) -> None:
-    office = Office(sweep)
+    office = ConnectionDir(sweep)
     office.open()
     letters = office.to_worker("1")
     connection.send("open")

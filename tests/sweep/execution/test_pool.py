@@ -19,11 +19,11 @@ from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.identity import identify
 from crackdet.store.run_store import Failure, RunStore
-from crackdet.sweep.execution.backend import Agency, Line
-from crackdet.sweep.execution.executor import launch
-from crackdet.sweep.execution.factory import hire
-from crackdet.sweep.execution.pool import Staff
-from crackdet.sweep.execution.worker import Done, Message, Orders, Ready
+from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
+from crackdet.sweep.execution.executor import run_jobs
+from crackdet.sweep.execution.factory import create_executor
+from crackdet.sweep.execution.pool import WorkerPool
+from crackdet.sweep.execution.worker import JobDone, Message, Ready, SweepContext
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,9 +59,9 @@ def test_every_error_of_a_launched_worker_is_told(
 ) -> None:
     pytest.importorskip("joblib")
     jobs = [hopeless(seed) for seed in range(3)]
-    crew = hire(JoblibLauncher(), Runtime(), Orders(tmp_path / "sweep"), most=3)
+    crew = create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), most=3)
     with crew:
-        assert launch(jobs, 3, crew) == 1
+        assert run_jobs(jobs, 3, crew) == 1
     told = re.findall(r"\[1\] \S+ is not tried again after 0 attempts: a NaN in seed (\d)", caplog.text)
     assert told == ["0", "1", "2"]
     assert not (tmp_path / "sweep" / ".crew").exists()
@@ -72,7 +72,7 @@ def test_a_worker_that_dies_is_replaced(
 ) -> None:
     pytest.importorskip("joblib")
     job = hopeless(0)
-    crew = hire(JoblibLauncher(), Runtime(), Orders(tmp_path / "sweep"), most=1)
+    crew = create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), most=1)
     with crew:
         crew.start(job)
         assert [end.failed for end in crew.wait()] == [True]
@@ -112,10 +112,10 @@ def test_a_worker_is_one_process_of_one_node(tmp_path: Path) -> None:
         params = {"nodes": 2}  # noqa: RUF012
 
     with pytest.raises(UserError, match=r"hydra\.launcher\.nodes=2: must be 1"):
-        hire(SlurmLauncher(), Runtime(), Orders(tmp_path))
+        create_executor(SlurmLauncher(), Runtime(), SweepContext(tmp_path))
 
 
-class Calm(Line):
+class Calm(WorkerHandle):
     """A worker that is ready at once and does any job in no time."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Calm(Line):
         self.is_home = False
 
     def send(self, job: Job) -> None:
-        self.news.append(Done(failed=False))
+        self.news.append(JobDone(failed=False))
 
     def hear(self) -> Message:
         return self.news.pop(0)
@@ -137,7 +137,7 @@ class Calm(Line):
         return "ended"
 
 
-class Small(Agency[Calm]):
+class Small(WorkerBackend[Calm]):
     """Has so many workers to give."""
 
     patience = 0.2
@@ -169,19 +169,19 @@ def test_an_agency_that_has_too_few_workers_ends_no_sweep(
     hopeless: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     jobs = [hopeless(seed) for seed in range(3)]
-    with Staff(Small(1), Orders(tmp_path / "sweep"), most=3) as crew:
-        assert launch(jobs, 3, crew) == 0
+    with WorkerPool(Small(1), SweepContext(tmp_path / "sweep"), most=3) as crew:
+        assert run_jobs(jobs, 3, crew) == 0
     assert caplog.text.count("no more than so many jobs of one user; asking again in a minute") == 1
-    with pytest.raises(UserError, match="no more than"), Staff(Small(0), Orders(tmp_path / "sweep")) as crew:
-        launch(jobs, 3, crew)
+    with pytest.raises(UserError, match="no more than"), WorkerPool(Small(0), SweepContext(tmp_path / "sweep")) as crew:
+        run_jobs(jobs, 3, crew)
 
 
 def test_workers_without_a_job_go_home_while_others_are_waited_for(
     hopeless: Callable[[int], Job], tmp_path: Path
 ) -> None:
     agency = Small(1)
-    with Staff(agency, Orders(tmp_path / "sweep"), most=1) as crew:
-        launch([hopeless(0)], 1, crew)
+    with WorkerPool(agency, SweepContext(tmp_path / "sweep"), most=1) as crew:
+        run_jobs([hopeless(0)], 1, crew)
         assert not agency.lines[0].is_home
         crew.idle(4 * agency.patience)
         assert agency.lines[0].is_home

@@ -84,7 +84,7 @@ def statuses(store: Path) -> list[Status]:
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(start: Start, tmp_path: Path) -> None:
-    sweep = start("sweep", "seed=0,1,2", "trainer.max_epochs=40", "trainer.patience=40", "runtime.workers=2",
+    sweep = start("sweep", "seed=0,1,2", "trainer.max_epochs=40", "trainer.patience=40", "runtime.parallel_runs=2",
                   "runtime.checkpoint_minutes=0", CUDA_VISIBLE_DEVICES="3,5")  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) == 2, sweep)
     victim = re.findall(r"^worker (\d+)", (tmp_path / "sweep" / "worker-1.log").read_text(), re.MULTILINE)[-1]
@@ -106,7 +106,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(start: Start, tmp_path: 
 def test_a_signal_ends_all_workers_with_their_states_saved_and_so_does_the_death_of_their_sweep(
     start: Start, tmp_path: Path
 ) -> None:
-    sweep = start("one", "seed=0,1,2", *LONG, "runtime.workers=2")
+    sweep = start("one", "seed=0,1,2", *LONG, "runtime.parallel_runs=2")
     wait_for(lambda: len(list(tmp_path.glob("runs/*/history.csv"))) == 2, sweep)
     sweep.send_signal(signal.SIGINT)
     status, output = finish(sweep)
@@ -118,7 +118,7 @@ def test_a_signal_ends_all_workers_with_their_states_saved_and_so_does_the_death
     assert sorted(row["status"] for row in summary["runs"]) == ["interrupted", "interrupted", "todo"]
     assert not any(Path(f"/proc/{process}").exists() for process, _ in said(tmp_path / "one")), "no worker is left"
 
-    sweep = start("two", "seed=0,1", *LONG, "runtime.workers=2")
+    sweep = start("two", "seed=0,1", *LONG, "runtime.parallel_runs=2")
     saved = [path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/resume.pt")]
     wait_for(lambda: statuses(tmp_path / "runs") == [Status.RUNNING] * 2, sweep)
     sweep.kill()
@@ -133,7 +133,7 @@ def test_two_searches_with_workers_share_the_trials(start: Start, tmp_path: Path
     search = ("hydra/sweeper=crackdet_optuna", "model.width=range(1,100)", "hydra.sweeper.n_trials=9",
               "trainer.max_epochs=3", "runtime.wait_for_others=true", "hydra/sweeper/pruner=median",
               "hydra.sweeper.pruner.n_startup_trials=2")  # fmt: skip
-    both = [start("one", *search, "runtime.workers=2"), start("two", *search)]
+    both = [start("one", *search, "runtime.parallel_runs=2"), start("two", *search)]
     (first, one), (second, two) = map(finish, both)
     assert first == second == 0, one + two
     trained = [re.findall(r"^(?:\[\d\] )?training (\S+):", output, re.MULTILINE) for output in (one, two)]

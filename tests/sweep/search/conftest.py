@@ -12,21 +12,21 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, RunMode
 
-from crackdet.analysis.ranking import Summary, summarise
+from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.config.schema import flatten
 from crackdet.running.job import run_job
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.space import Space
-from crackdet.sweep.search.space_builder import Planner, build_space
-from crackdet.sweep.selection import Excluded
+from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.selection import ExcludeFilter
 from tests.conftest import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Sweep = Callable[..., "Outcome"]
-MakeSpace = Callable[..., tuple[Space, Planner]]
+MakeSpace = Callable[..., tuple[Space, JobFactory]]
 
 
 class Outcome:
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def summary(self) -> Summary:
-        return summarise(self.folder)
+        return summarize(self.folder)
 
     def settings(self, *keys: str) -> list[tuple[object, ...]]:
         """These settings of each run, in the order in which they were suggested."""
@@ -95,9 +95,9 @@ def search(sweep: Sweep) -> Sweep:
 def space(hydra: HydraContext, places: list[str]) -> MakeSpace:
     """The search space of some overrides, and what plans its suggestions."""
 
-    def make(*overrides: str, exclude: str | None = None) -> tuple[Space, Planner]:
+    def make(*overrides: str, exclude: str | None = None) -> tuple[Space, JobFactory]:
         config = hydra.config_loader.load_configuration("config", [*places], run_mode=RunMode.MULTIRUN)
-        planner = Planner(hydra, config, Excluded(exclude))
+        planner = JobFactory(hydra, config, ExcludeFilter(exclude))
         return build_space([*places, *overrides], {}, hydra, planner), planner
 
     return make

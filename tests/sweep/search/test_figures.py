@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crackdet.analysis.importance import importances
-from crackdet.sweep.search.objectives import DIRECTIONS, Lacking, Objective, better, pareto_front, values_of
+from crackdet.sweep.search.objectives import DIRECTIONS, MissingObjective, Objective, better, pareto_front, values_of
 
 BOTH = [Objective("accuracy", "maximize"), Objective("parameters", "minimize")]
 points = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12)
@@ -30,7 +30,7 @@ def test_better_is_nowhere_worse_and_somewhere_better() -> None:
 
 @pytest.mark.parametrize("value", [None, float("nan"), "0.9", True])
 def test_what_is_no_number_is_lacking(value: object) -> None:
-    with pytest.raises(Lacking, match="accuracy"):
+    with pytest.raises(MissingObjective, match="accuracy"):
         values_of({"accuracy": value, "parameters": 3}, BOTH)
 
 

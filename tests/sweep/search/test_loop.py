@@ -196,7 +196,7 @@ def test_a_run_without_an_objective_teaches_nothing_and_is_said(
         (["hydra.sweeper.storage=sqlite:////nowhere/x.db"], "hydra.sweeper.storage=sqlite.*cannot use it"),
         (["hydra.sweeper.custom_search_space=a.b"], "custom_search_space: is not needed"),
         (["sweep.zip=[seed,seed]"], "sweep.zip: is for a grid"),
-        (["runtime.rerun=true"], "runtime.rerun=true: a search trains no run twice"),
+        (["runtime.retrain=true"], "runtime.retrain=true: a search trains no run twice"),
         (["hydra.sweeper.sampler._target_=optuna.samplers.NoSuchSampler"], "has no such sampler"),
         (["data.image_size=32", "model.weights=nowhere.pth"], "nowhere.pth: there is no such file"),
     ],
@@ -293,7 +293,7 @@ def test_a_failure_that_may_be_luck_is_tried_again_by_the_next_search(search: Sw
 def test_a_plan_shows_what_is_known_and_trains_nothing(search: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     search(*SPACE, "hydra.sweeper.n_trials=1")
     before = capsys.readouterr().out
-    outcome = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.plan=true")
+    outcome = search(*SPACE, "hydra.sweeper.n_trials=5", "sweep.dry_run=true")
     assert "finished" in capsys.readouterr().out and before
     assert len(list(outcome.store.runs())) == 1 and not outcome.folder.exists()
 
@@ -320,9 +320,9 @@ def test_a_sweep_that_cannot_begin_is_refused(sweep: Sweep, overrides: list[str]
     [
         (["hydra.job.chdir=true"], "hydra.job.chdir=true: must be false"),
         (["hydra.mode=MULTIRUN", "hydra.job.chdir=true"], "hydra.job.chdir=true: must be false"),
-        (["hydra.mode=MULTIRUN", "hydra/sweeper=basic", "sweep.plan=true"], "sweep.plan: is for crackdet's own"),
+        (["hydra.mode=MULTIRUN", "hydra/sweeper=basic", "sweep.dry_run=true"], "sweep.dry_run: is for crackdet's own"),
         (["hydra.mode=MULTIRUN", "hydra/sweeper=optuna", "sweep.zip=[seed]"], "sweep.zip: is for crackdet's own"),
-        (["sweep.plan=true"], "sweep.plan=true: lists the runs of a sweep; give -m"),
+        (["sweep.dry_run=true"], "sweep.dry_run=true: lists the runs of a sweep; give -m"),
     ],
 )
 def test_what_would_not_mean_what_it_says_is_refused_before_hydra_begins(

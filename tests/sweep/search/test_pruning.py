@@ -14,9 +14,9 @@ from crackdet.core.files import write_csv, write_json
 from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import bracket_of, build_pruner, rungs_of
-from crackdet.sweep.search.pruning import Board, Terms
+from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.space import Space
-from crackdet.sweep.search.space_builder import Planner
+from crackdet.sweep.search.space_builder import JobFactory
 from tests.sweep.search.conftest import MakeSpace
 
 EPOCHS = 9
@@ -39,7 +39,7 @@ ACCURACY = Objective("accuracy", "maximize")
 class Store:
     """A store of runs that have histories and nothing else."""
 
-    def __init__(self, folder: Path, space: Space, planner: Planner) -> None:
+    def __init__(self, folder: Path, space: Space, planner: JobFactory) -> None:
         self.runs, self.space, self._planner = RunStore(folder), space, planner
 
     def add(self, width: int, accuracies: Sequence[float], finished: bool, seed: str = "0") -> Run:
@@ -52,8 +52,8 @@ class Store:
             run.publish({"accuracy": max(accuracies), "loss": 0.5, "epoch": 1, "parameters": 1, "seconds": 1.0})
         return run
 
-    def board(self, pruner: dict[str, Any]) -> Board:
-        return Board(Terms(self.space, ACCURACY, EPOCHS), self.runs, pruner)
+    def board(self, pruner: dict[str, Any]) -> HistoryPruner:
+        return HistoryPruner(PruningSpec(self.space, ACCURACY, EPOCHS), self.runs, pruner)
 
 
 def history(accuracies: Sequence[float]) -> list[dict[str, Any]]:

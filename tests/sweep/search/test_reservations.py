@@ -14,10 +14,10 @@ from crackdet.core.files import write_json
 from crackdet.store.run_store import Failure, RunStore
 from crackdet.sweep.search.history import History, Outcome
 from crackdet.sweep.search.objectives import Objective, parse_objectives
-from crackdet.sweep.search.proposer import Asker
-from crackdet.sweep.search.reservations import FOLDER, Bookings
+from crackdet.sweep.search.proposer import Proposer
+from crackdet.sweep.search.reservations import FOLDER, Reservations
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.study_sync import StudyView
+from crackdet.sweep.search.study_sync import StudySync
 from tests.conftest import TINY
 from tests.sweep.search.conftest import MakeSpace
 
@@ -39,7 +39,7 @@ def test_bookings_of_a_search_that_was_killed_are_free_again(tmp_path: Path) -> 
     store = RunStore(tmp_path)
     other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "booked\n"
-    with Bookings(store) as own:
+    with Reservations(store) as own:
         assert own.of_others() == [{"model": {"name": "custom"}}]
         os.kill(other.pid, signal.SIGKILL)
         other.communicate()
@@ -50,9 +50,9 @@ def test_bookings_of_a_search_that_was_killed_are_free_again(tmp_path: Path) -> 
 def test_what_another_search_has_booked_is_not_suggested(space: MakeSpace, tmp_path: Path) -> None:
     made, planner = space(*TINY, "model.linear_features=8,16,24")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudyView(BEST)
-    asker = Asker(view, history, planner, Sampler({"_target_": "optuna.samplers.RandomSampler", "seed": 0}), BEST)
-    with Bookings(store) as theirs, Bookings(store) as own:
+    history, view = History(store, made, BEST), StudySync(BEST)
+    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.RandomSampler", "seed": 0}), BEST)
+    with Reservations(store) as theirs, Reservations(store) as own:
         booked = [planner.job(made.overrides({"model.linear_features": width})) for width in ("8", "24")]
         theirs.add(booked)
         history.refresh(own.of_others())
@@ -76,7 +76,7 @@ def test_tpe_keeps_away_from_what_others_are_training(space: MakeSpace, tmp_path
         """How far from 500, the best of what is known, forty seeds suggest, on the average."""
         found = []
         for seed in range(40):
-            view = StudyView(objective)
+            view = StudySync(objective)
             for width in range(20, 1000, 40):
                 view.study.enqueue_trial({key: width})
                 asked = view.study.ask()
@@ -94,7 +94,7 @@ def test_tpe_keeps_away_from_what_others_are_training(space: MakeSpace, tmp_path
 def test_a_running_trial_is_one_until_it_has_ended(space: MakeSpace, tmp_path: Path) -> None:
     made, planner = space(*TINY, "model.linear_features=8,16,24")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudyView(BEST)
+    history, view = History(store, made, BEST), StudySync(BEST)
     params = {"model.linear_features": "16"}
     job = planner.job(made.overrides(params))
     history.refresh(booked=[job.identity.content])
@@ -117,7 +117,7 @@ def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_p
     """A run fails, is trained again by another process, and finishes."""
     made, planner = space(*TINY, "model.linear_features=8,16")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudyView(BEST)
+    history, view = History(store, made, BEST), StudySync(BEST)
     job = planner.job(made.overrides({"model.linear_features": "8"}))
     job.run.directory.mkdir(parents=True)
     write_json(job.run.identity_file, json.loads(job.identity.canonical))

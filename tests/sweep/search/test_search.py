@@ -23,7 +23,7 @@ TINY_SPACE = [
 def start(folder: Path, places: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
     line = [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=crackdet_optuna", *TINY_SPACE, *places]
     return subprocess.Popen(
-        [*line, *SPACE, f"hydra.sweep.dir={folder / name}", "runtime.threads=1", *overrides],
+        [*line, *SPACE, f"hydra.sweep.dir={folder / name}", "runtime.num_threads=1", *overrides],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

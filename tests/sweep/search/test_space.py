@@ -86,7 +86,7 @@ def test_where_data_is_a_parameter_only_its_own_images_count(space: MakeSpace) -
 
 
 def test_nulls_and_lists_are_found_in_identities(space: MakeSpace) -> None:
-    found, planner = space("trainer.clip_norm=null,1.0", "+model.input_mean=null,[0.5,0.5,0.5]")
+    found, planner = space("trainer.gradient_clip_norm=null,1.0", "+model.input_mean=null,[0.5,0.5,0.5]")
     for params in found.all():
         located = found.locate(json.loads(planner.job(found.overrides(params)).identity.canonical))
         assert located is not None and located.params == params
@@ -125,7 +125,7 @@ def test_what_an_identity_holds_otherwise_than_it_was_suggested_is_found(
         (["seed=interval(0,5)"], "replicates need single seeds"),
         (["model.linear_features=64"], "there is nothing to search over"),
         (["model.linear_features=-2,-1"], "model.linear_features=-2: must be a whole number at least 1"),
-        (["sweep.plan=true,false"], "cannot be swept over"),
+        (["sweep.dry_run=true,false"], "cannot be swept over"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_is_trained(
