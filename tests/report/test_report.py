@@ -214,5 +214,5 @@ def test_the_command_that_trains_a_run_again_finds_its_configuration(
     shutil.copytree(run.directory, tmp_path / run.id)
     other = RunStore(tmp_path).run(run.id)
     write_json(other.provenance_file, {**run.provenance, "command": command, "overrides": ["model=mine", "seed=1"]})
-    found = recipe("again", Entry(other, Status.FINISHED))
+    found = recipe("again", RunRow(other, Status.FINISHED))
     assert found.command == f"python train.py {flags}model=mine seed=1"
