@@ -22,9 +22,9 @@ def main() -> None:
     import hydra  # half a second with what belongs to it, which a finished run does not need
 
     from crackdet.cli.train import start
-    from crackdet.config import parsing
+    from crackdet.config.groups import register
 
-    parsing.register()
+    register()
     start(hydra.main(version_base="1.3", config_path="conf", config_name="config")(train))
 
 

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 
 register()
 

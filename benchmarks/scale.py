@@ -28,7 +28,7 @@ from hydra.types import HydraContext, RunMode
 from benchmarks.stores import no_flush
 from crackdet.analysis.ranking import summarize
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job

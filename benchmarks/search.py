@@ -30,7 +30,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.run_store import Failure, Run, RunStore
 from crackdet.sweep.search.space_builder import JobFactory

@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.run_store import Run, RunStore
 from crackdet.sweep.search.history import History

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from crackdet.config.parsing import locate
 from crackdet.config.schema import UserModel
+from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.models.architecture import PlainArchitecture
 
@@ -15,7 +15,7 @@ class UserArchitecture(PlainArchitecture):
 
     def full_model(self) -> nn.Module:
         try:
-            network = locate(self.model.target)(**self.model.arguments)
+            network = import_target(self.model.target)(**self.model.arguments)
         except Exception as error:  # a user's network may raise anything
             raise UserError(f"model: {self.model.target} does not take {self.model.arguments}: {error}") from error
         if not isinstance(network, nn.Module):

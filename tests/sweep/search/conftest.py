@@ -14,7 +14,7 @@ from hydra.types import HydraContext, RunMode
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.config.schema import flatten
 from crackdet.running.job import run_job
 from crackdet.store.run_store import RunStore
