@@ -1,4 +1,4 @@
-"""A Hydra program whose jobs do nothing, over crackdet's configuration: what Hydra itself takes for a sweep."""
+"""A Hydra program whose jobs do nothing, with crackdet's configuration: measures Hydra's own share of a sweep."""
 
 import hydra
 from omegaconf import DictConfig

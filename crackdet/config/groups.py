@@ -1,69 +1,58 @@
-"""The options of each group of `conf/` and their schemas, which Hydra gets to know by `register`."""
+"""The options of each group of `conf/` and their schemas, which `register` makes known to Hydra."""
 
 from dataclasses import dataclass, fields
 from typing import Any
 
+from crackdet.config import schema
 from crackdet.config.fields import MISSING, field
-from crackdet.config.schema import (
-    SGD,
-    Adam,
-    AdamW,
-    Constant,
-    Cosine,
-    CustomModel,
-    Data,
-    FilenameLabelsData,
-    FolderData,
-    MLflow,
-    Optimizer,
-    Plateau,
-    ResNeXt50Model,
-    Runtime,
-    Scheduler,
-    Seeded,
-    Step,
-    Sweep,
-    SyntheticData,
-    TensorBoard,
-    TorchvisionModel,
-    Tracker,
-    Trainer,
-)
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"custom": CustomModel, "resnext50": ResNeXt50Model, "torchvision": TorchvisionModel},
-    "data": {"synthetic": SyntheticData, "folder": FolderData, "filename_labels": FilenameLabelsData},
-    "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
-    "scheduler": {"constant": Constant, "cosine": Cosine, "step": Step, "plateau": Plateau},
-    "trainer": {"default": Trainer},
-    "runtime": {"default": Runtime},
-    "tracker": {"none": Tracker},
-    "sweep": {"default": Sweep},
+    "model": {
+        "custom": schema.CustomModel,
+        "resnext50": schema.ResNeXt50Model,
+        "torchvision": schema.TorchvisionModel,
+    },
+    "data": {
+        "synthetic": schema.SyntheticData,
+        "folder": schema.FolderData,
+        "filename_labels": schema.FilenameLabelsData,
+    },
+    "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
+    "scheduler": {
+        "constant": schema.Constant,
+        "cosine": schema.Cosine,
+        "step": schema.Step,
+        "plateau": schema.Plateau,
+    },
+    "trainer": {"default": schema.Trainer},
+    "runtime": {"default": schema.Runtime},
+    "tracker": {"none": schema.Tracker},
+    "sweep": {"default": schema.Sweep},
 }
-TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "mlflow": MLflow}
+TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
 OPTIONAL_GROUPS = ("sweep",)  # groups that configurations stored by earlier versions lack
 REMOVED_KEYS = {"tracker": ("name",)}  # settings of earlier versions, ignored in stored configurations
 PATHS = {  # dotted keys of the settings that name a location on this machine
     f"{group}.{item.name}"
-    for group, schemas in GROUPS.items()
-    for schema in schemas.values()
-    for item in fields(schema)
+    for group, options in GROUPS.items()
+    for option in options.values()
+    for item in fields(option)
     if item.metadata.get("path")
 }
 
 
 @dataclass
-class Schema(Seeded):
+class Schema(schema.Seeded):
     """The root of a composed configuration; the model is untyped, because a user's network has its own settings."""
 
     model: Any = MISSING
-    data: Data = MISSING
-    optimizer: Optimizer = MISSING
-    scheduler: Scheduler = MISSING
-    trainer: Trainer = MISSING
-    runtime: Runtime = MISSING
+    data: schema.Data = MISSING
+    optimizer: schema.Optimizer = MISSING
+    scheduler: schema.Scheduler = MISSING
+    trainer: schema.Trainer = MISSING
+    runtime: schema.Runtime = MISSING
     tracker: dict[str, Any] = field(dict)  # each tracker has its own schema
-    sweep: Sweep = MISSING
+    sweep: schema.Sweep = MISSING
 
 
 def register() -> None:
@@ -73,5 +62,5 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="crackdet_schema", node=Schema)
     for group, options in {**GROUPS, "tracker": GROUPS["tracker"] | TRACKERS}.items():
-        for option, schema in options.items():
-            store.store(name=f"schema_{group}_{option}", node=schema)
+        for option, node in options.items():
+            store.store(name=f"schema_{group}_{option}", node=node)
