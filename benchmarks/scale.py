@@ -33,7 +33,8 @@ from crackdet.core.files import write_csv
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer

@@ -22,7 +22,8 @@ from hydra.types import HydraContext, RunMode
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer

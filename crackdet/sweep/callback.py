@@ -10,8 +10,8 @@ from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 
-# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
-unfinished: list[tuple[Path, bool]] = []
+# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), with report and keep_weights
+unfinished: list[tuple[Path, bool, str]] = []
 
 
 class SummaryCallback(Callback):
@@ -32,7 +32,8 @@ class SummaryCallback(Callback):
                 SweepRecord(Path(config.hydra.sweep.dir)).make(Path(config.runtime.store).expanduser())
             except UserError as error:
                 exit_with_error(str(error))
-            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
+            keep_weights = config.runtime.get("keep_weights", "all")
+            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
@@ -55,6 +56,6 @@ def finish_all(status: int = 0) -> None:
     from crackdet.sweep.finalize import finalize
 
     while unfinished:
-        directory, report = unfinished.pop()
+        directory, report, keep_weights = unfinished.pop()
         if SweepRecord(directory).runs():
-            finalize(directory, status, report)
+            finalize(directory, status, report, keep_weights)

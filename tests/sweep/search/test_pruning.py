@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.pruners import bracket_of, build_pruner, rungs_of
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
