@@ -26,10 +26,10 @@ BEST = [Objective("accuracy", "maximize")]
 HOLD = """
 import sys, time
 from pathlib import Path
-from crackdet.files import write_json
-from crackdet.store import RunStore
-from crackdet.sweep.search.bookings import Bookings
-with Bookings(RunStore(Path(sys.argv[1]))) as bookings:
+from crackdet.core.files import write_json
+from crackdet.store.run_store import RunStore
+from crackdet.sweep.search.reservations import Reservations
+with Reservations(RunStore(Path(sys.argv[1]))) as bookings:
     write_json(bookings._file, {"identities": [{"model": {"name": "custom"}}]})
     print("booked", flush=True)
     time.sleep(60)
@@ -109,9 +109,7 @@ def test_a_running_trial_is_one_until_it_has_ended(space: MakeSpace, tmp_path: P
         history.refresh()
         view.update(history)
         ended = [trial for trial in view.study.trials if trial.state is not TrialState.FAIL]
-        assert [(trial.state, trial.values, trial.params) for trial in ended] == [
-            (TrialState.COMPLETE, [-0.75], params)
-        ], "the study minimises"
+        assert [(trial.state, trial.values, trial.params) for trial in ended] == [(TrialState.COMPLETE, [0.75], params)]
 
 
 def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_path: Path) -> None:
