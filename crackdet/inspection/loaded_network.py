@@ -15,7 +15,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import read_csv
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord
+from crackdet.data.records import ImageRecord
 from crackdet.data.splits import no_split
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inference.images import to_pixels

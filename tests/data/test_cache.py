@@ -20,7 +20,8 @@ from crackdet.data import cache
 from crackdet.data.cache import WORTH_WORKERS, DecodedImages, decode_all
 from crackdet.data.dataset import load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.factory import open_source
 from tests.data.pictures import fill, save
 from tests.processes import children, running, until
 

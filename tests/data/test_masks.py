@@ -10,7 +10,7 @@ from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import data_fingerprint
 from crackdet.data.decode import BadImage, decode_mask, open_rgb
-from crackdet.data.sources import open_source
+from crackdet.data.sources.factory import open_source
 from crackdet.store.identity import identify
 
 LINE = np.zeros((80, 80), dtype=np.uint8)

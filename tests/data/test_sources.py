@@ -13,7 +13,8 @@ from crackdet.config.schema import Data, FilenameLabelsData, FolderData, Runtime
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.data.decode import EXTENSIONS
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.factory import open_source
 from tests.data.pictures import fill, picture, save
 
 Listing = Callable[[Data], list[ImageRecord]]

@@ -14,7 +14,8 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SPLITS, leakage_warnings, split
 from tests.data.pictures import fill
 
