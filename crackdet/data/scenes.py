@@ -1,4 +1,4 @@
-"""Synthetic scenes with several cracks and a box around each, to try a detector without real photographs."""
+"""Synthetic scenes with several cracks and a box around each, to try a detector without real images."""
 
 from dataclasses import dataclass
 

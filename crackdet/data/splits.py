@@ -1,6 +1,6 @@
 """The split of images into train, valid and test.
 
-Splits that the source defines are kept. Missing ones are drawn at random, stratified by class, a whole group at a time.
+Splits that the source defines are kept. Missing ones are random, stratified by class, and keep groups together.
 Identical files form one group: copies on both sides of a split would leak.
 """
 

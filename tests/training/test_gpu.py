@@ -147,7 +147,7 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny()
-    monkeypatch.setattr(batches, "_held", {})
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     images = load_splits(config.data, config.runtime)["train"]
     order = batches.make_batches(batches.shuffled_indices(len(images), 0, 1), 8)
     device = torch.device("cuda", 0)
@@ -155,12 +155,12 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     batches.cache_on_gpu(images, device)
     assert torch.cuda.memory_allocated(device) > before
     resident = list(batches.iter_batches(images, order, device, None))
-    monkeypatch.setattr(batches, "_held", {})
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     for ours, moved in zip(resident, batches.iter_batches(images, order, device, None), strict=True):
         assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
-    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
+    monkeypatch.setattr(batches, "MAX_GPU_SHARE", 0.0)
     batches.cache_on_gpu(images, device)
-    assert not batches._gpu_cache
+    assert batches._gpu_cache.get(images, device) is None
 
 
 def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:

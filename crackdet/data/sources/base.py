@@ -47,13 +47,13 @@ class Source(Protocol):
         """
 
 
-def sort_records(records: Sequence[ImageRecord], where: str) -> list[ImageRecord]:
+def sort_records(records: Sequence[ImageRecord], settings: str) -> list[ImageRecord]:
     """Return the records in canonical order.
 
     Raises:
-        UserError: If one of the two classes is empty; the message begins with `where`.
+        UserError: If one of the two classes is empty; the message names the `settings`.
     """
     for crack, which in ((True, "with a crack"), (False, "without a crack")):
         if not any(record.crack is crack for record in records):
-            raise UserError(f"{where}: holds no image {which}; both classes are needed")
+            raise UserError(f"{settings}: holds no image {which}; both classes are needed")
     return sorted(records, key=lambda record: record.sort_key)
