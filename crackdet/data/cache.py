@@ -33,9 +33,9 @@ from crackdet.core.files import write_json
 from crackdet.core.locks import lock_with_notice
 from crackdet.data import cache_index, decode
 from crackdet.data.cache_gc import mark_used
-from crackdet.data.decode_task import DecodeTask, run_in_chunks
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
+from crackdet.data.workers import DecodeTask, run_in_chunks
 
 log = logging.getLogger(__name__)
 

@@ -47,10 +47,7 @@ class DecoderPools:
 
     def __init__(self) -> None:
         self._pools: dict[int, ProcessPoolExecutor] = {}
-        self._failed: set[int] = set()
-
-    def has_failed(self, num_processes: int) -> bool:
-        return num_processes in self._failed
+        self.failed: set[int] = set()
 
     def get(self, num_processes: int) -> ProcessPoolExecutor:
         """Return the pool of this size; its processes are spawned, so they inherit nothing, such as open pipes."""
@@ -61,7 +58,7 @@ class DecoderPools:
 
     def discard(self, num_processes: int) -> None:
         """Forget all pools after the one of this size has failed."""
-        self._failed.add(num_processes)
+        self.failed.add(num_processes)
         self._pools.clear()
 
 
@@ -75,7 +72,7 @@ def stream(dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], num_work
         RunFailed: If an image can no longer be read.
     """
     workers = num_decoders(num_workers)
-    if workers <= MAX_THREADS or len(batches) < workers or _pools.has_failed(workers):
+    if workers <= MAX_THREADS or len(batches) < workers or workers in _pools.failed:
         yield from _stream_by_threads(dataset, batches, workers)
         return
     done = 0

@@ -7,8 +7,6 @@ The layout is in unit coordinates (x to the right, y downwards, 0 to 1), so an i
 the grain is per pixel. The steps: a surface; possibly a distractor, which resembles a crack; possibly a crack; camera.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the cache."""
+"""Fixtures for the tests of the cache, and ways to damage its files."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,3 +37,18 @@ def decode(source: CountingSource, runtime: Runtime) -> Decode:
         return decode_all(changed, changed.photographs(), SIZE, replace(runtime, **settings))  # type: ignore[arg-type]
 
     return decode
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def truncate_by_one_byte(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def overwrite_the_header(file: Path) -> None:
+    file.write_bytes(b"\xff" * 128 + file.read_bytes()[128:])
+
+
+DAMAGES = [Path.unlink, empty, truncate_by_one_byte, overwrite_the_header]

@@ -17,9 +17,8 @@ from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.data.cache import decode_all
 from crackdet.data.records import ImageRecord
-from tests.data.conftest import Decode
+from tests.data.conftest import DAMAGES, Decode
 from tests.data.counting_source import SIZE, CountingSource, assert_pixels_are_correct, pixels_of
-from tests.data.damage import DAMAGES
 
 # --- pixels -------------------------------------------------------------------------------------------
 
@@ -94,10 +93,10 @@ def test_two_processes_build_the_array_once(tmp_path: Path, runtime: Runtime) ->
 
 SCRIPT = """
 from crackdet.compose import compose
-from crackdet.data import decode_task
+from crackdet.data import workers
 from crackdet.data.dataset import load_splits
 
-decode_task.MIN_IMAGES_FOR_WORKERS = 2
+workers.MIN_IMAGES_FOR_WORKERS = 2
 places = ["data.root={root}", "runtime.cache=cache", "runtime.num_workers=2"]
 config = compose(["data=folder", "data.image_size=32", *places])
 print(sum(map(len, load_splits(config.data, config.runtime).values())))

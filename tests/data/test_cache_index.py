@@ -9,12 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from crackdet.config.schema import Runtime
-from crackdet.data import cache, cache_index, decode_task
+from crackdet.data import cache, cache_index, workers
 from crackdet.data.cache import decode_all
 from crackdet.data.records import ImageRecord
-from tests.data.conftest import Decode
+from tests.data.conftest import DAMAGES, Decode
 from tests.data.counting_source import SIZE, CountingSource, assert_pixels_are_correct, pixels_of
-from tests.data.damage import DAMAGES
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def interrupted(tmp_path: Path, decode: Decode, monkeypatch: pytest.MonkeyPatch)
                 raise KeyboardInterrupt
             return super().read(record, image_size)
 
-    monkeypatch.setattr(decode_task, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(workers, "CHUNK_SIZE", 2)
     with pytest.raises(KeyboardInterrupt):
         decode(Interrupted(tmp_path / "interrupted"))
 

@@ -93,7 +93,7 @@ def test_an_unreadable_file_is_tried_again(files: list[Path], tmp_path: Path) ->
     assert digests_of([*files, link], tmp_path)[link] == sha256(b"there")
 
 
-def test_an_unreadable_file_is_not_cached(files: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_not_cached(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()  # has a size and a time, like a file without read permission
     assert digests_of([*files, tmp_path / "folder"], tmp_path)[tmp_path / "folder"].startswith("unreadable")
     (cache_file,) = (tmp_path / "cache").rglob("*.json")

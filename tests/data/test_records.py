@@ -10,7 +10,7 @@ import pytest
 from crackdet.config.schema import Data, FilenameLabelsData, Runtime, SyntheticData
 from crackdet.data.dataset import data_fingerprint
 from tests.data.image_files import make_folders
-from tests.data.sources.helpers import folder_data, names_in, write_manifest
+from tests.data.sources.conftest import folder_data, names_in, write_manifest
 
 Fingerprint = Callable[[Data], str]
 SPLIT_CLASSES = ["train/crack", "train/intact", "val/crack", "val/intact"]

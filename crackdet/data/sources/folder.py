@@ -16,15 +16,9 @@ from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.files import FileSource, images_below, is_image, subfolders
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-    "testing": "test",
-}
+SPLIT_FOLDERS = {"train": "train", "valid": "valid", "test": "test"} | {
+    "training": "train", "val": "valid", "validation": "valid", "testing": "test"
+}  # fmt: skip
 
 
 class FolderSource(FileSource):

@@ -7,8 +7,7 @@ import pytest
 from crackdet.config.schema import FilenameLabelsData
 from crackdet.core.errors import UserError
 from tests.data.image_files import make_folders, save_image
-from tests.data.sources.conftest import ListRecords
-from tests.data.sources.helpers import labels_and_splits
+from tests.data.sources.conftest import ListRecords, labels_and_splits
 
 
 def test_file_names_give_the_labels(tmp_path: Path, list_records: ListRecords) -> None:

@@ -10,8 +10,7 @@ from crackdet.core.errors import UserError
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders, save_image
-from tests.data.sources.conftest import ListRecords
-from tests.data.sources.helpers import folder_data, labels_and_splits, names_in
+from tests.data.sources.conftest import ListRecords, folder_data, labels_and_splits, names_in
 
 
 def test_every_extension_is_found_in_lower_and_upper_case(tmp_path: Path, list_records: ListRecords) -> None:

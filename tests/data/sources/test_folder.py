@@ -11,8 +11,7 @@ from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders, make_pixels, save_image
-from tests.data.sources.conftest import ListRecords
-from tests.data.sources.helpers import folder_data, labels_and_splits, names_in
+from tests.data.sources.conftest import ListRecords, folder_data, labels_and_splits, names_in
 
 # --- classes ------------------------------------------------------------------------------------------
 

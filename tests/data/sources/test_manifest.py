@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from crackdet.core.errors import UserError
-from tests.data.sources.conftest import ListRecords
-from tests.data.sources.helpers import folder_data, names_in, write_manifest
+from tests.data.sources.conftest import ListRecords, folder_data, names_in, write_manifest
 
 
 def test_the_manifest_gives_each_image_its_group(root: Path, list_records: ListRecords) -> None:

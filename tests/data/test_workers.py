@@ -9,8 +9,8 @@ import pytest
 
 from crackdet.config.schema import Runtime
 from crackdet.data.cache import decode_all
-from crackdet.data.decode_task import MIN_IMAGES_FOR_WORKERS
 from crackdet.data.records import ImageRecord
+from crackdet.data.workers import MIN_IMAGES_FOR_WORKERS
 from tests.data.counting_source import CountingSource, pixels_of
 from tests.processes import children, running, until
 
