@@ -1,4 +1,4 @@
-"""What runs said of the validation images: where they were wrong, and where they disagree."""
+"""The predictions of runs on the validation images: mistakes and disagreements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images by what they are and what they were called."""
+    """The number of images by label and prediction."""
 
-    hits: int  # cracks called cracks
-    misses: int  # cracks called none
+    hits: int
+    misses: int
     false_alarms: int
     rejections: int
 
@@ -67,22 +67,22 @@ def confusion(predictions: Predictions) -> Confusion:
     )
 
 
-def hardest(predictions: Predictions, most: int) -> list[int]:
-    """The images on which the run is wrong, those first of which it was surest."""
+def hardest(predictions: Predictions, max_images: int) -> list[int]:
+    """Return the indices of the misclassified images, the most confident first."""
     wrong = np.flatnonzero(predictions.called != predictions.cracks)
     order = np.argsort(-np.abs(predictions.logits[wrong]), kind="stable")
-    return [int(index) for index in wrong[order][:most]]
+    return [int(index) for index in wrong[order][:max_images]]
 
 
-def disagreements(several: Sequence[Predictions], most: int) -> list[int]:
-    """The images on which runs disagree, the most divided first; among those, where probabilities lie furthest apart.
+def disagreements(several: Sequence[Predictions], max_images: int) -> list[int]:
+    """Return the indices of the images on which runs disagree, those with the most even votes first.
 
-    The runs must have judged the same images in the same order.
+    Ties go to the widest range of probabilities. The runs must have the same images in the same order.
     """
     called = np.stack([predictions.called for predictions in several])
-    probabilities = np.stack([predictions.probabilities for predictions in several])
+    chances = np.stack([predictions.probabilities for predictions in several])
     share = called.mean(axis=0)
-    divided = np.minimum(share, 1 - share)
-    places = np.flatnonzero(divided > 0)
-    order = np.lexsort((-np.ptp(probabilities, axis=0)[places], -divided[places]))
-    return [int(index) for index in places[order][:most]]
+    minority = np.minimum(share, 1 - share)
+    indices = np.flatnonzero(minority > 0)
+    order = np.lexsort((-np.ptp(chances, axis=0)[indices], -minority[indices]))
+    return [int(index) for index in indices[order][:max_images]]
