@@ -7,11 +7,12 @@ from functools import cached_property
 
 from crackdet.analysis.chance import is_above_chance
 from crackdet.analysis.comparison import Combination, RankedRun, is_cheaper
-from crackdet.analysis.correctness import CorrectnessMatrix, read_predictions
+from crackdet.analysis.correctness import CorrectnessMatrix
 from crackdet.analysis.rows import RunRow
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Threshold, threshold_for_recall
 from crackdet.metrics.statistics import Difference
+from crackdet.store.predictions import read_predictions
 
 
 class Verdict(StrEnum):

@@ -12,7 +12,8 @@ from crackdet.store.pointing import NUMBERS
 if TYPE_CHECKING:
     import pandas
 
-    from crackdet.analysis.decision import Combination, Decision
+    from crackdet.analysis.comparison import Combination
+    from crackdet.analysis.decision import Decision
     from crackdet.analysis.ranking import Summary
 
 SCHEMA = 3  # raised if a field changes its meaning or is removed; new fields do not raise it

@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from crackdet.config.schema import PATHS, flatten
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import RunSnapshot, Status
 
 UNKNOWN_FLOPS = float("inf")
 DERIVED_KEYS = ("data.fingerprint", "model._source_", "model._weights_")  # computed by the identity, not set by a user
@@ -20,10 +21,16 @@ HAS_REASON = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)
 class RunRow:
     """One run of a summary. Files that are only displayed are read on first use."""
 
-    run: Run
-    status: Status
+    snapshot: RunSnapshot
     sweep_overrides: Sequence[str] | None = None
-    cached_result: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def run(self) -> Run:
+        return self.snapshot.run
+
+    @property
+    def status(self) -> Status:
+        return self.snapshot.status
 
     @property
     def id(self) -> str:
@@ -54,11 +61,9 @@ class RunRow:
     def result(self) -> Mapping[str, Any]:
         """The content of `result.json`; empty unless the run is finished.
 
-        Without the identity and the file digests in a large store; `run.result` has both.
+        In a large store it lacks the identity and the file digests.
         """
-        if self.cached_result is not None:
-            return self.cached_result
-        return (self.run.result or {}) if self.status is Status.FINISHED else {}
+        return (self.snapshot.result or {}) if self.status is Status.FINISHED else {}
 
     @cached_property
     def pointing(self) -> Mapping[str, float]:
@@ -69,12 +74,12 @@ class RunRow:
     def overrides(self) -> Sequence[str]:
         """The overrides from the sweep's record, or else from the command that first trained the run."""
         recorded = self.sweep_overrides
-        return list(recorded if recorded is not None else self.run.provenance.get("overrides", []))
+        return list(recorded if recorded is not None else self.snapshot.provenance.get("overrides", []))
 
     @property
     def tree(self) -> Mapping[str, Any]:
-        """The settings that decide the result, nested by group, as `Run.settings`."""
-        return self.run.settings if self.cached_result is None else self.cached_result["settings"]
+        """The settings that decide the result, nested by group, as `RunSnapshot.settings`."""
+        return self.snapshot.settings
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -89,8 +94,8 @@ class RunRow:
     def reason(self) -> str:
         """Why the run failed, stopped or is corrupt; empty otherwise."""
         if self.status is Status.CORRUPT:
-            return f"{self.run.damage()}; run its training command again to repair it"
-        return str(self.run.failure.get("reason", "")) if self.status in HAS_REASON else ""
+            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+        return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
 
 
 def group_by_settings(rows: Iterable[RunRow], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:

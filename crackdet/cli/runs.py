@@ -83,12 +83,12 @@ def runs(store: Store = STORE) -> None:
     from crackdet.analysis.rows import RunRow, differing_keys
     from crackdet.analysis.tables import console, describe
 
-    rows = [RunRow(run, run.status()) for run in open_store(store).runs()]
+    rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
     keys = differing_keys(rows)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
-        epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.run.history) or "")
+        epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
         table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
     console().print(table)
 
@@ -111,9 +111,9 @@ def show(run: RunName, store: Store = STORE) -> None:
     from crackdet.analysis.tables import console
     from crackdet.config.schema import flatten
 
-    found = chosen(run, store)
+    found = chosen(run, store).snapshot()
     out = console()
-    out.print(f"{found.id}: {found.status()} in {escape_markup(found.directory)}", highlight=False, soft_wrap=True)
+    out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
         out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (

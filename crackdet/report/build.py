@@ -177,7 +177,7 @@ def _failures(unranked: Sequence[RunRow]) -> list[Failure]:
     shown = unranked[:MAX_FAILURES]
     keys = distinguishing_keys(shown)
     return [
-        Failure(row.id, str(row.status), describe(row, keys), len(row.run.history), sanitize(row.reason))
+        Failure(row.id, str(row.status), describe(row, keys), len(row.snapshot.history), sanitize(row.reason))
         for row in shown
     ]
 

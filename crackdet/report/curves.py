@@ -43,5 +43,5 @@ def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str], num_col
     for row in subsample(ranking, MAX_RUNS):
         name = names[row.id]
         colour = best.index(name) if name in best else None
-        curves.append(Curve(row.id, name if colour is not None else "others", colour, row.run.history))
+        curves.append(Curve(row.id, name if colour is not None else "others", colour, row.snapshot.history))
     return sorted(curves, key=lambda curve: -1 if curve.colour is None else curve.colour)

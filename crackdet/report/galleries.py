@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
+from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.report.formatting import percent
-from crackdet.report.predictions import Predictions, disagreements, hardest, read_predictions
+from crackdet.report.predictions import disagreements, hardest
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
+from crackdet.store.predictions import Predictions, read_predictions
 
 MAX_PICTURES = 24
 TOP_RUNS = 7  # whose disagreements are shown
@@ -45,15 +47,14 @@ class GalleryBuilder:
         """Show the mistakes of the run, the most confident first."""
         if predictions is None:
             return Gallery(f"The predictions of {self.row.id} are missing.", [], [])
-        indices = hardest(predictions, len(predictions.names))
-        total = len(predictions.names)
+        indices = hardest(predictions, len(predictions))
+        total = len(predictions)
         if not indices:
             return Gallery(f"{self.row.id} classifies all {total:,} validation images correctly.", [], [])
-        pictures = []
+        chances, pictures = probabilities(predictions.logits), []
         for index in indices[:MAX_PICTURES]:
-            crack = bool(predictions.cracks[index])
-            probability = float(predictions.probabilities[index])
-            confidence = probability if not crack else 1 - probability
+            crack = bool(predictions.labels[index])
+            confidence = float(1 - chances[index] if crack else chances[index])
             verdict = f"labelled {CLASS_NAMES[crack]}, predicted {CLASS_NAMES[not crack]}"
             pictures.append(self._picture(predictions, index, verdict, [f"confidence {percent(confidence, 1)}"]))
         limit = f"the {len(pictures)} most confident mistakes" if len(pictures) < len(indices) else "the mistakes"
@@ -71,28 +72,28 @@ class GalleryBuilder:
         if len(known) < 2:
             return None
         first = known[0]
-        indices = disagreements(known, len(first.names))
+        indices = disagreements(known, len(first))
         if not indices:
             return Gallery(f"The {len(known)} best runs classify every validation image alike.", [], [])
-        pictures = []
+        chances, pictures = [probabilities(found.logits) for found in known], []
         for index in indices[:MAX_PICTURES]:
             votes = sum(bool(found.called[index]) for found in known)
-            probabilities = [float(found.probabilities[index]) for found in known]
+            values = [float(one[index]) for one in chances]
             lines = [
                 f"{votes} of {len(known)} runs predict a crack",
-                f"probabilities {percent(min(probabilities), 0)} to {percent(max(probabilities), 0)}",
+                f"probabilities {percent(min(values), 0)} to {percent(max(values), 0)}",
             ]
-            verdict = f"labelled {CLASS_NAMES[bool(first.cracks[index])]}"
+            verdict = f"labelled {CLASS_NAMES[bool(first.labels[index])]}"
             pictures.append(self._picture(first, index, verdict, lines))
         shown = f"These are the {MAX_PICTURES} with the most even votes" if len(indices) > MAX_PICTURES else ""
         return Gallery(
-            f"The {len(known)} best runs disagree on {len(indices):,} of {len(first.names):,} validation images. "
+            f"The {len(known)} best runs disagree on {len(indices):,} of {len(first):,} validation images. "
             f"{shown or 'The images with the most even votes come first'}.",
             *_merge_missing(pictures),
         )
 
     def _picture(self, predictions: Predictions, index: int, verdict: str, lines: Sequence[str]) -> Picture:
-        name, digest = predictions.names[index], predictions.digests[index]
+        name, digest = predictions.images[index], predictions.digests[index]
         try:
             return Picture(sanitize(name), verdict, lines, self._thumbnails.uri(name, digest))
         except NoThumbnail as reason:

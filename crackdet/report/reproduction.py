@@ -9,6 +9,7 @@ from typing import Any
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.core.files import read_json
+from crackdet.store.integrity import weights_digest
 
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # of Hydra
 
@@ -23,7 +24,7 @@ class Recipe:
 
 def recipe(title: str, row: RunRow) -> Recipe:
     """Return how to train a run again; facts that its files do not hold are left out."""
-    provenance = row.run.provenance
+    provenance = row.snapshot.provenance
     facts = {
         "trained": _trained(provenance),
         "commit": _commit(provenance.get("git")),
@@ -41,7 +42,7 @@ def recipe(title: str, row: RunRow) -> Recipe:
 
 def sweep_command(row: RunRow) -> str | None:
     """Return the command of the sweep that first trained a run; None if it is unknown or was no sweep."""
-    command = row.run.provenance.get("command")
+    command = row.snapshot.provenance.get("command")
     if not isinstance(command, str):
         return None
     words = _words(command)
@@ -100,7 +101,7 @@ def _versions(versions: Any) -> str | None:
 
 
 def _data(row: RunRow) -> str | None:
-    data = row.run.config.get("data", {})
+    data = row.snapshot.config.get("data", {})
     return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
 
 
@@ -110,6 +111,6 @@ def _images(row: RunRow) -> str | None:
 
 
 def _weights(row: RunRow) -> str:
-    digest = row.run.weights_digest
+    digest = weights_digest(row.run)
     removed = "" if row.run.weights_file.exists() else " (removed)"
     return f"{row.run.weights_file}{removed}" + (f", SHA-256 {digest}" if digest else "")

@@ -6,7 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from crackdet.analysis.decision import Combination, Decision, Verdict
+from crackdet.analysis.comparison import Combination
+from crackdet.analysis.decision import Decision, Verdict
 from crackdet.analysis.importance import MIN_TRIALS, importances
 from crackdet.analysis.rows import RunRow
 from crackdet.report import figures
@@ -24,8 +25,9 @@ from crackdet.report.formatting import (
     text,
 )
 from crackdet.report.galleries import TOP_RUNS, Gallery, GalleryBuilder
-from crackdet.report.predictions import Confusion, confusion, read_predictions
+from crackdet.report.predictions import Confusion, confusion
 from crackdet.report.run_table import Measure, Table, distinguishing_keys, measure_of, run_table
+from crackdet.store.predictions import read_predictions
 
 MAX_POINTS = 2000  # in a cost figure
 MAX_LINES = 500  # in the parallel coordinates

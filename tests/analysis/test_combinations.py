@@ -70,6 +70,6 @@ def test_a_derived_key_is_left_out_if_other_settings_separate_the_runs(tmp_path:
     rows = list(summarize(tmp_path))
     assert differing_keys(rows) == ["model.width"]
     for row in rows:  # as synthetic images do
-        tree = row.run.settings["data"]
+        tree = row.snapshot.settings["data"]
         tree |= {"seed": row.setting("model.width"), "fingerprint": f"of {row.setting('model.width')}"}
     assert differing_keys(rows) == ["model.width", "data.seed"]

@@ -78,7 +78,7 @@ def test_runs_on_different_images_have_a_decision_of_their_own(tmp_path: Path) -
 def test_another_metric_can_rank(tmp_path: Path, metric: str) -> None:
     publish_ladder(tmp_path)
     decision = decision_of(tmp_path, metric)
-    values = [(run.row.run.result or {})[metric] for run in decision.ranked_runs]
+    values = [(run.row.snapshot.result or {})[metric] for run in decision.ranked_runs]
     assert [run.value for run in decision.ranked_runs] == values == sorted(values, reverse=True)
     assert all(run.interval.low <= run.value <= run.interval.high for run in decision.ranked_runs)
     assert decision.ranked_runs[1].equivalent and not decision.ranked_runs[-1].equivalent

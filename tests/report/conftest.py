@@ -13,8 +13,10 @@ from crackdet.data import synthetic
 from crackdet.data.dataset import data_fingerprint
 from crackdet.report.build import write_report
 from crackdet.running.train_run import load_data, train_run
+from crackdet.store.failures import Failure, record_failure
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
 
 MARKUP = "<img src=x onerror=document.title='taken'>"  # in file names and messages
@@ -45,17 +47,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
         for channels in ("[2,4]", "[4,8]"):
             overrides = [*base, *places, f"model.conv_out={channels}", f"seed={seed}"]
             finished.append(_train(store, record, overrides))
-    for seed, (kind, reason) in enumerate(
-        (
-            (Failure.ERROR, f"no space for {MARKUP}"),
-            (Failure.PRUNED, "worse than the median"),
-            (Failure.DIED, "killed"),
-        ),
-        10,
-    ):
+    reasons = ((Failure.ERROR, f"no space for {MARKUP}"), (Failure.PRUNED, "worse than the median"))
+    for seed, (kind, reason) in enumerate((*reasons, (Failure.DIED, "killed")), 10):
         run = store.run(f"custom-{seed:012x}")
         run.directory.mkdir()
-        run.fail(kind, reason)
+        record_failure(run, kind, reason)
         record.add(run, [f"seed={seed}"])
     return Sweep(folder / "sweep", store, finished, images, write_report(folder / "sweep"))
 
@@ -78,7 +74,7 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     with run.claim():
         train_run(run, config, identity, load_data(config, identity), overrides)
     record.add(run, overrides)
-    return run.anew()
+    return run
 
 
 class Reader(HTMLParser):

@@ -18,7 +18,8 @@ from crackdet.data import batches
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.running.job import Job, execute
 from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.training import loop
 from tests.conftest import TINY
 from tests.running.test_train_run import outcome, stopped, train

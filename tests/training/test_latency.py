@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from crackdet.config.schema import Config
 from crackdet.models import factory
+from crackdet.store.integrity import read_result
 from crackdet.training.device import compiles, precision_of
 from crackdet.training.latency import measure_latency
 from tests.conftest import MEASURED
@@ -32,10 +33,11 @@ def network(places: list[str]) -> Callable[..., Config]:
 
 def test_a_run_records_what_its_network_costs(tiny: Configure) -> None:
     run = train(tiny())
-    assert run.result is not None
+    result = read_result(run)
+    assert result is not None
     for name in set(MEASURED) - {"files"}:
-        assert run.result[name] is None or run.result[name] > 0
-    assert run.result["weights_mib"] * 2**20 == pytest.approx(run.weights_file.stat().st_size, rel=0.25)  # a tiny file
+        assert result[name] is None or result[name] > 0
+    assert result["weights_mib"] * 2**20 == pytest.approx(run.weights_file.stat().st_size, rel=0.25)  # a tiny file
 
 
 def test_measuring_changes_neither_the_network_nor_what_is_drawn_next(network: Configure) -> None:
@@ -132,7 +134,8 @@ def test_every_run_of_a_process_is_compiled(tiny: Configure, monkeypatch: pytest
     for width in (4, 5, 6, 7):  # more shapes than torch takes for one function
         counters.clear()
         run = train(tiny("trainer.compile=true", "trainer.max_epochs=1", f"model.conv_out=[{width},8]"))
-        assert run.result is not None and run.result["compiled"] is True
+        result = read_result(run)
+        assert result is not None and result["compiled"] is True
         assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
 
 
