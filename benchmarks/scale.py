@@ -34,7 +34,8 @@ from crackdet.core.files import write_csv
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
@@ -114,10 +115,10 @@ def measure(
     times["summary"] = time_of(lambda: summarize(store.root), 3)
     monitor = StoreMonitor(store.root)
     start = time.perf_counter()
-    while monitor.look() or monitor.unread:
+    while monitor.update() or monitor.num_unread:
         pass
     times["watch: read all runs"] = time.perf_counter() - start
-    times["watch: look again"] = time_of(monitor.look, 5)
+    times["watch: look again"] = time_of(monitor.update, 5)
     return times
 
 
@@ -188,7 +189,7 @@ def time_search(store: RunStore, space: Space, job_factory: JobFactory) -> dict[
 @contextmanager
 def hydra_context(paths: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         config = loader.load_configuration("config", paths, run_mode=RunMode.MULTIRUN)

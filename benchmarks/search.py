@@ -31,7 +31,10 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.composing import CONF
 from crackdet.config.groups import register
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.failures import Failure, record_failure
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.space_builder import JobFactory
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -74,10 +77,10 @@ class Replay:
 
     def _train(self, overrides: list[str]) -> float | None:
         job = self._job_factory.job(overrides)
-        trained, run = self._grid.run(job.run.id), job.run.anew()
+        trained, run = self._grid.run(job.run.id).snapshot(), job.run
         assert trained.result is not None, f"{trained.id} is not in the grid"
         accuracy = float(trained.result["accuracy"])
-        if run.result is not None:  # the store answers a repeated suggestion, also that of hydra-optuna-sweeper
+        if read_result(run) is not None:  # the store answers a repeated suggestion, also that of hydra-optuna-sweeper
             return accuracy
         write_json(run.identity_file, json.loads(job.identity.canonical))
         prune_check = self._prune_check(run)
@@ -87,7 +90,7 @@ class Replay:
             write_csv(run.history_file, rows)
             self._record(0.0)
             if prune_check is not None and len(rows) < len(trained.history) and (reason := prune_check(rows)):
-                run.fail(Failure.PRUNED, reason, attempts=0)
+                record_failure(run, Failure.PRUNED, reason, attempts=0)
                 return None
         run.publish({key: value for key, value in trained.result.items() if key not in ("id", "files", "checksum")})
         self._record(accuracy, epochs=0)
@@ -136,13 +139,13 @@ def hydra_context() -> Iterator[HydraContext]:
     register()
     setup_globals()
     os.fsync = lambda file: None  # type: ignore[assignment]  # these stores are temporary
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
 
 def compare(store: Path, seeds: int, data: Path) -> None:
     grid = RunStore(store)
-    results = [run.result for run in grid.runs() if run.result]
+    results = [result for run in grid.runs() if (result := read_result(run))]
     assert len(results) == 96, f"{store} holds {len(results)} finished runs, not 96; run: search.py grid"
     with hydra_context() as context:
         curves = {

@@ -30,8 +30,6 @@ GROUPS: dict[str, dict[str, type]] = {
     "sweep": {"default": schema.Sweep},
 }
 TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
-OPTIONAL_GROUPS = ("sweep",)  # groups that configurations stored by earlier versions lack
-REMOVED_KEYS = {"tracker": ("name",)}  # settings of earlier versions, ignored in stored configurations
 PATHS = {  # dotted keys of the settings that name a location on this machine
     f"{group}.{item.name}"
     for group, options in GROUPS.items()
@@ -60,7 +58,7 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="crackdet_schema", node=Schema)
+    store.store(name="crackdet_schema", node=Schema, replace=True)
     for group, options in {**GROUPS, "tracker": GROUPS["tracker"] | TRACKERS}.items():
         for option, node in options.items():
-            store.store(name=f"schema_{group}_{option}", node=node)
+            store.store(name=f"schema_{group}_{option}", node=node, replace=True)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MISSING, satisfies
-from crackdet.config.groups import GROUPS, OPTIONAL_GROUPS, REMOVED_KEYS
+from crackdet.config.groups import GROUPS
 from crackdet.config.messages import describe, describe_key, nearest, show_value
 from crackdet.config.schema import (
     SGD,
@@ -114,8 +114,6 @@ def _parse_alone(group: str, tree: Any) -> Any:
 
 
 def _parse_group(group: str, tree: Any) -> Any:
-    if tree is None and group in OPTIONAL_GROUPS:
-        tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
     if group == "model" and "_target_" in tree:
@@ -130,7 +128,6 @@ def _parse_builtin(group: str, text: str) -> Any:
     options = GROUPS[group]
     if len(options) == 1:
         schema = next(iter(options.values()))
-        tree = {key: value for key, value in tree.items() if key not in REMOVED_KEYS.get(group, ())}
     elif group == "model":
         schema = options.get(str(tree.get("name")), CustomModel if "conv_out" in tree else TorchvisionModel)
     elif tree.get("name") in options:
