@@ -10,7 +10,7 @@ from crackdet.cli.common import Force, command
 
 
 @command
-def data(
+def check_data(
     overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this PNG file.")] = None,
     force: Force = False,
