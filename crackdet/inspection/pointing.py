@@ -112,7 +112,7 @@ def _describe(result: PointingResult) -> list[str]:
     if result.chance.pointing > MAX_CHANCE:
         lines.append("a random point hits in most images: check that cracks are white in the masks")
     elif None in above.values():
-        lines.append("too few images to tell from chance")
+        lines.append("too few images to distinguish from chance")
     elif at_chance:
         lines.append(
             f"{' and '.join(at_chance)}: no better than chance; the network may rely on something other than the crack"

@@ -120,7 +120,7 @@ def test_a_result_on_fewer_images_does_not_replace_a_recorded_one(clean_run: Loa
     run_pointing(load_network(clean_run), [], "valid", max_images=200)
     scores = read_pointing(clean_run.run)
     lines = run_pointing(load_network(clean_run), [], "valid", max_images=1)
-    assert "too few images to tell" in lines[-2]
+    assert "too few images to distinguish" in lines[-2]
     assert f"keeps its result on {scores['pointing_images']:.0f} images" in lines[-1]
     assert read_pointing(clean_run.run) == scores
 
