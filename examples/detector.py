@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def build(options: argparse.Namespace, untrained: bool, seed: int) -> FasterRCNN:
-    """Build a detector for small scenes; an untrained backbone trains its batch normalization too, as in torchvision."""
+    """Build a detector for small scenes; an untrained backbone also trains its batch normalization."""
     torch.manual_seed(seed)
     backbone = crackdet.load_backbone(
         options.folder,
@@ -114,7 +114,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", help="folder written by crackdet export")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4, help="scenes per step")
-    parser.add_argument("--seeds", type=int, default=3, help="number of repetitions with other scenes and random weights")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="number of repetitions with other scenes and random weights"
+    )
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--starts", nargs="+", choices=["exported", "untrained"], default=["exported", "untrained"])
     parser.add_argument("--learning-rate", type=float, default=1e-3)

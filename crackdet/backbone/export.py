@@ -21,7 +21,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest, read_json, write_text
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import verify_weights
+from crackdet.store.run import Run
 
 TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not define the network
 
@@ -47,7 +48,8 @@ detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=backbone.anc
   `load_backbone`.
 - `load_backbone(..., pyramid=True)` adds a feature pyramid; `trainable_stages=0` freezes the stages.
 - `backbone.features(regions)` turns regions cropped from images into feature vectors, as in the first R-CNN.
-- {weights} contains the weights, {description} what is needed to load them. Loading executes no code from this folder.
+- {weights} contains the weights, {description} what is needed to load them. Loading executes no code from this
+  folder.
 {exports}- Initial weights: {initial}. License of the initial weights: {license}.
 """
 
@@ -72,7 +74,7 @@ def export(
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
-        extractor, mean, std = factory.load_trained_features(config.model, run.check_weights())
+        extractor, mean, std = factory.load_trained_features(config.model, verify_weights(run))
         description, body = _describe(run, config, extractor.eval(), license)
         description = replace(description, mean=mean or description.mean, std=std or description.std)
         state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
@@ -90,7 +92,7 @@ def export(
 
 def _describe(run: Run, config: Config, extractor: nn.Module, license: str | None) -> tuple[Description, nn.Module]:
     """Return the description, yet without normalization, digest and exports, and the module that computes the maps."""
-    model, result = config.model, run.result or {}
+    model, result = config.model, run.snapshot().result or {}
     stages = classifier.stages(extractor, config.data.image_size)
     if not stages:
         raise UserError(f"{run.id}: {model.name} has no feature maps, which a detector needs")
@@ -141,7 +143,7 @@ def _readme(description: Description, folder: str) -> str:
         weights=WEIGHTS,
         description=DESCRIPTION,
         exports=exports,
-        initial=description.initial_weights or "none",
+        initial=description.initial_weights or "random",
         license=description.license,
     )
 

@@ -11,7 +11,7 @@ from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 ALLOWED_KEYS = re.compile(r"data([./]|$)|runtime\.(cache|num_workers)")
 
@@ -56,10 +56,11 @@ def config_with_data(run: Run, overrides: Sequence[str]) -> Config:
     Raises:
         UserError: If an override is invalid.
     """
-    size = f"data.image_size={run.config['data']['image_size']}"
+    stored = run.snapshot().config
+    size = f"data.image_size={stored['data']['image_size']}"
     for override in overrides:
         if override.startswith("data.image_size=") and override != size:
             raise UserError(f"{override}: {run.id} was trained with {size} and accepts no other size")
     if any(override.startswith("data=") for override in overrides):
         return compose([*(override for override in overrides if override != size), size])
-    return parse(OmegaConf.merge(OmegaConf.create(run.config), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
+    return parse(OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]

@@ -13,12 +13,13 @@ from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import escape_markup, sanitize
 from crackdet.core.errors import UserError
 from crackdet.data import splits
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
+from crackdet.data.sources.factory import open_source
 from crackdet.inference.eval_data import EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, measure
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
 
@@ -74,7 +75,7 @@ def evaluate_test(run: Run, trust: bool = False) -> TestResult:
     """
     recorded = read_test_result(run)
     needs_trust = (
-        "_target_" in run.config.get("model", {}) and not trust
+        "_target_" in run.snapshot().config.get("model", {}) and not trust
     )  # parsing the configuration would import user code
     digest = None if needs_trust else _test_split_digest(run)
     if recorded and (recorded.photographs in (None, digest) or digest is None):

@@ -11,7 +11,7 @@ from torch import Tensor
 from crackdet.config.schema import Config
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.models.classifier import Classifier
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from torch.nn.functional import max_pool2d
 
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
-from crackdet.data.dataset import ImageDataset, image_digest
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
@@ -96,7 +96,8 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
         f"tolerance {result.tolerance} pixels",
         *_describe(result),
     ]
-    if split == "valid" and image_digest(images.photographs) == (network.run.result or {}).get("valid_digest"):
+    run_result = network.run.snapshot().result or {}
+    if split == "valid" and image_digest(images.photographs) == run_result.get("valid_digest"):
         lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 

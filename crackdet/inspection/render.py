@@ -199,8 +199,9 @@ def _prediction(sample: Sample, probability: float) -> str:
 
 
 def _settings(network: LoadedNetwork) -> str:
-    result = network.run.result or {}
-    model = {k: v for k, v in flatten(network.run.config.get("model", {})).items() if v}
+    snapshot = network.run.snapshot()
+    result = snapshot.result or {}
+    model = {k: v for k, v in flatten(snapshot.config.get("model", {})).items() if v}
     data = network.config.data
     return (
         f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} {data.name} images of "

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_csv
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord
+from crackdet.data.records import ImageRecord
 from crackdet.data.splits import no_split
 from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.inference.images import to_pixels
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
-from crackdet.store.run_store import Run
+from crackdet.store.predictions import read_predictions
+from crackdet.store.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ def evenly_spaced(records: Sequence[ImageRecord], count: int) -> list[ImageRecor
 
 def representative_records(run: Run, images: ImageDataset) -> list[ImageRecord]:
     """Return, for each class, the validation image of median logit and the one that is most wrong."""
-    logits = {row["image"]: float(row["logit"]) for row in read_csv(run.predictions_file)}
+    predictions = read_predictions(run)
+    logits = dict(zip(predictions.images, predictions.logits.tolist(), strict=True)) if predictions else {}
     known = [record for record in images.photographs if record.name in logits]
     cracks = sorted((r for r in known if r.crack), key=lambda r: logits[r.name])
     others = sorted((r for r in known if not r.crack), key=lambda r: -logits[r.name])

@@ -138,7 +138,7 @@ def test_a_corrupt_run_is_reported_as_corrupt(synthetic_run: LoadedRun, tmp_path
     content[-3] ^= 1
     (tmp_path / synthetic_run.id / name).write_bytes(content)
     run = crackdet.load_run(synthetic_run.id, tmp_path)
-    with pytest.raises(UserError, match=f"{name}.*(is damaged|not what was published)"):
+    with pytest.raises(UserError, match=f"{name}.*(is corrupt|differs from the published)"):
         _ = run.model("cpu"), run.predictions
 
 

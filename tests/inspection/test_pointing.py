@@ -31,7 +31,7 @@ from crackdet.inspection.pointing import (
 )
 from crackdet.inspection.samples import load_split, to_samples
 from crackdet.store.pointing import NUMBERS, read_pointing
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from tests.inspection.conftest import train
 
 MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
@@ -70,7 +70,7 @@ def test_the_scores_are_recorded_and_the_run_stays_finished(clean_run: LoadedRun
     assert scores["pointing"] == result.by_method["grad_cam"].pointing
     assert scores["overlap_ig"] == result.by_method["integrated_gradients"].overlap
     assert scores["blank"] == result.blank
-    assert clean_run.run.anew().status() is Status.FINISHED
+    assert clean_run.run.status() is Status.FINISHED
 
 
 def test_summaries_contain_recorded_scores(clean_run: LoadedRun, store: Path, sets: Path, cache: Path) -> None:

@@ -18,7 +18,9 @@ from crackdet.config.schema import Config, MLflow, TensorBoard, to_dict
 from crackdet.config.schema import Tracker as Settings
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, execute, make_job
-from crackdet.store.run_store import Run, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.snapshot import Status
 from crackdet.tracking.trackers import RESULT_METRICS, TrackedRun, Trackers
 
 needs_tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs TensorBoard")
@@ -88,24 +90,25 @@ def test_both_trackers_agree_with_the_run_directory_and_a_skipped_run_writes_not
     job: Job, tracker_settings: Settings
 ) -> None:
     execute(job)
-    run = job.run.anew()
-    assert run.result is not None
-    losses = [(int(row["epoch"]), float(row["valid_loss"])) for row in run.history]
+    run = job.run
+    result = read_result(run)
+    assert result is not None
+    losses = [(int(row["epoch"]), float(row["valid_loss"])) for row in run.snapshot().history]
 
     (record,) = mlflow_runs(tracker_settings, run.id)
     assert (record.info.run_name, record.info.status) == (run.id, "FINISHED")
     assert record.data.tags["crackdet.weights"] == str(run.weights_file)
     assert record.data.params["model.linear_features"] == "16"
     assert all(override in record.data.tags["mlflow.note.content"] for override in job.overrides)
-    assert record.data.tags.get("mlflow.source.git.commit") == (run.provenance["git"] or {}).get("commit")
+    assert record.data.tags.get("mlflow.source.git.commit") == (run.snapshot().provenance["git"] or {}).get("commit")
     assert mlflow_metric(tracker_settings, record, "valid_loss") == losses
-    assert {name: record.data.metrics[name] for name in RESULT_METRICS if name in run.result} == {
-        name: pytest.approx(run.result[name]) for name in RESULT_METRICS if name in run.result
+    assert {name: record.data.metrics[name] for name in RESULT_METRICS if name in result} == {
+        name: pytest.approx(result[name]) for name in RESULT_METRICS if name in result
     }
 
     accumulator = read_events(tracker_settings, run.id)
     assert curve(accumulator, "loss/valid") == [(epoch, pytest.approx(loss)) for epoch, loss in losses]
-    assert accumulator.Scalars("result/accuracy")[0].value == pytest.approx(run.result["accuracy"])
+    assert accumulator.Scalars("result/accuracy")[0].value == pytest.approx(result["accuracy"])
     assert str(run.weights_file) in str(accumulator.Tensors("run/text_summary")[-1].tensor_proto)
 
     before = event_files(tracker_settings)
@@ -169,7 +172,7 @@ def test_failing_trackers_warn_once_and_the_run_finishes(
     job = make_job(to_dict(config), [])
     with caplog.at_level(logging.WARNING):
         execute(job)
-    assert job.run.anew().status() is Status.FINISHED
+    assert job.run.status() is Status.FINISHED
     warnings = [
         record.getMessage() for record in caplog.records if "the run continues without it" in record.getMessage()
     ]
