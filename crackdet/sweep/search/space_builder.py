@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
+from crackdet.config.groups import PATHS
 from crackdet.config.parsing import resolved
-from crackdet.config.schema import PATHS
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job
 from crackdet.sweep.composition import CachedComposer
