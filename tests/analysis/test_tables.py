@@ -136,8 +136,14 @@ def test_testing_does_not_import_untrusted_code(store: Path, tmp_path: Path) -> 
     assert "say --trust where you know it" in summary(tmp_path / "runs", "--test", status=2)
 
 
-def test_the_table_fits_eighty_columns(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_fits_eighty_columns(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crackdet.analysis.tables.PIPED_WIDTH", 80)
-    lines = [line for line in summary(store).splitlines() if line[:1] in "│┃┏┡└"]
-    assert all(len(line) <= 80 for line in lines)
-    assert all(word in "\n".join(lines) for word in ("accuracy", "verdict", "width=4", "weights=2.pth", "best", "take"))
+    publish(tmp_path, LABELS, drawn(LABELS, 3.0, 1), width=4, weights="/a/long/path/to/2.pth")
+    publish(tmp_path, LABELS, drawn(LABELS, 1.0, 1), width=4, weights="/a/long/path/to/2.pth", seed=1)
+    for folder, verdict in ((store, "recommended"), (tmp_path, "best, recommended")):
+        lines = [line for line in summary(folder).splitlines() if line[:1] in "│┃┏┡└"]
+        assert all(len(line) <= 80 for line in lines)
+        table = "\n".join(lines)
+        assert all(word in table for word in ("accuracy", "verdict", "best", verdict))
+        if folder == store:
+            assert "width=4" in table and "weights=2.pth" in table
