@@ -37,8 +37,9 @@ def explain_hydra_error(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, OverrideParseException):
         key = str(error.override).partition("=")[0]
+        reason = next(line for line in text.splitlines() if not line.startswith("Error when parsing index"))
         return (
-            f"{error.override}: {text.splitlines()[0]}; a value with umlauts, brackets or other marks needs quotes "
+            f"{error.override}: {reason}; a value with umlauts, brackets or other marks needs quotes "
             f"of its own within those of the shell: \"{key}='VALUE'\""
         )
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
