@@ -318,7 +318,13 @@ def test_the_store_is_listed_shown_and_tidied(
 
 def test_a_data_source_is_checked_and_drawn(tmp_path: Path, photographs: Path, cache: Path) -> None:
     result = crackdet(
-        tmp_path, "data", "data=folder", f"data.root={photographs}", f"runtime.cache={cache}", "--sheet", "sheet.png"
+        tmp_path,
+        "check-data",
+        "data=folder",
+        f"data.root={photographs}",
+        f"runtime.cache={cache}",
+        "--sheet",
+        "sheet.png",
     )
     assert result.returncode == 0, result.stderr
     assert "fingerprint" in result.stdout and (tmp_path / "sheet.png").stat().st_size > 1000
