@@ -36,12 +36,13 @@ from crackdet.store.identity import Identity
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
 from crackdet.watch.monitor import StoreMonitor as Watched
@@ -123,9 +124,9 @@ def measure(
 
     began = time.perf_counter()
     history, view = History(store, space, OBJECTIVES), StudySync(OBJECTIVES)
-    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0}), OBJECTIVES)
+    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0}))
     history.refresh()
-    view.update(history)
+    view.tell(history)
     assert len(history.measured()) == min(number, INSIDE)
     found["begin to search"] = time.perf_counter() - began
     with Reservations(store) as bookings:
@@ -133,11 +134,11 @@ def measure(
         def ask() -> None:
             with bookings.asking():
                 history.refresh(bookings.of_others())
-                view.update(history)
-                suggestion = asker.next()
+                view.tell(history)
+                suggestion = asker.propose()
                 assert suggestion is not None and suggestion.asked is not None
                 bookings.add(suggestion.jobs.values())
-            view.begin(suggestion.asked, suggestion.params)
+            view.begin(suggestion)
             (job,) = suggestion.jobs.values()
             job.run.directory.mkdir()
             job.run.identity_file.write_text(job.identity.canonical)
@@ -149,8 +150,8 @@ def measure(
             found["ask"] = time_of(ask, 10)
     board = HistoryPruner(PruningSpec(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
     own, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
-    board.judge(own, rows)
-    found["ask the pruner"] = time_of(lambda: board.judge(own, rows), 10)
+    board.prune_reason(own, rows)
+    found["ask the pruner"] = time_of(lambda: board.prune_reason(own, rows), 10)
     time.sleep(2.5)  # until the folders' times of change are old enough to be believed
     found["summary, without its index file"] = time_of(lambda: summarize(store.root), 1)
     found["summary"] = time_of(lambda: summarize(store.root), 3)

@@ -25,11 +25,12 @@ from crackdet.core.files import write_csv, write_json
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -76,9 +77,9 @@ def main() -> None:
         objectives = [Objective("accuracy", "maximize")]
         history, view = History(store, space, objectives), StudySync(objectives)
         sampler = Sampler({"_target_": f"optuna.samplers.{arguments.sampler}", "seed": 0})
-        asker = Proposer(view, history, planner, sampler, objectives)
+        asker = Proposer(view, history, planner, sampler)
         history.refresh()
-        view.update(history)
+        view.tell(history)
         assert len(history.measured()) == arguments.runs
         print(f"Optuna {optuna.__version__}, {arguments.sampler}, {arguments.runs} finished runs")
         print(f"to begin: {time.perf_counter() - began:.2f} s")
@@ -86,16 +87,16 @@ def main() -> None:
         spent = []
         for _ in range(arguments.trials):
             began = time.perf_counter()
-            suggestion = asker.next()
+            suggestion = asker.propose()
             assert suggestion is not None and suggestion.asked is not None
             spent.append(time.perf_counter() - began)
             (job,) = suggestion.jobs.values()
             publish(job.run, job.identity.canonical, draw.random())  # training, which is not counted
             began = time.perf_counter()
             history.add(suggestion.params, "", job.run)
-            view.begin(suggestion.asked, suggestion.params)
+            view.begin(suggestion)
             history.refresh()
-            view.update(history)
+            view.tell(history)
             spent[-1] += time.perf_counter() - began
         spent = sorted(spent[1:])  # the first imports torch
         print(f"a trial: median {1000 * spent[len(spent) // 2]:.1f} ms, largest {1000 * spent[-1]:.1f} ms")
@@ -103,12 +104,12 @@ def main() -> None:
         board = HistoryPruner(PruningSpec(space, objectives[0], EPOCHS), store, MEDIAN)
         own, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
         began = time.perf_counter()
-        board.judge(own, rows)
+        board.prune_reason(own, rows)
         first = time.perf_counter() - began
         spent = []
         for _ in range(20):
             began = time.perf_counter()
-            board.judge(own, rows)
+            board.prune_reason(own, rows)
             spent.append(time.perf_counter() - began)
         print(f"a look of the pruner: first {first:.2f} s, then {1000 * sorted(spent)[10]:.1f} ms")
 

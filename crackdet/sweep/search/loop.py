@@ -223,10 +223,10 @@ class SearchLoop:
         self._history.refresh(self._reservations.of_others(), [trial.params for trial in self._active.values()])
         self._study.tell(self._history)
         for trial in self._history.trials.values():
-            for seed, run in trial.runs.items():
-                if run.id not in self._recorded:
-                    self._recorded.add(run.id)
-                    self._record.add(run, self._history.space.overrides(trial.params, seed))
+            for seed, snapshot in trial.runs.items():
+                if snapshot.id not in self._recorded:
+                    self._recorded.add(snapshot.id)
+                    self._record.add(snapshot.run, self._history.space.overrides(trial.params, seed))
 
 
 def _show_plan(history: History, factory: JobFactory, config: SearchConfig, sampler: Sampler) -> None:
