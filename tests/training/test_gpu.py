@@ -17,6 +17,7 @@ from crackdet.core.errors import RunFailed
 from crackdet.data import batches
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.running.job import Job, execute
+from crackdet.store.integrity import read_result
 from crackdet.store.identity import identify
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
@@ -105,10 +106,10 @@ def test_a_network_that_waits_for_the_gpu_is_recorded_only_where_that_is_wished(
         model = {"_target_": f"{__name__}.Waiting", "name": "waiting"}
         return parse({**to_dict(on_gpu("custom", *overrides)), "model": model})
 
-    assert train(waiting()).result is not None
+    assert read_result(train(waiting())) is not None
     with pytest.raises(RunFailed, match="cannot be recorded as a CUDA graph"):
         train(waiting("runtime.cuda_graphs=true", f"runtime.store={tmp_path / 'recorded'}"))
-    assert train(on_gpu("dropout")).result is not None, "the next run of the process"
+    assert read_result(train(on_gpu("dropout"))) is not None, "the next run of the process"
 
 
 def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
@@ -165,6 +166,6 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
 
 
 def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:
-    result = train(tiny("runtime.device=cuda", "model.linear_features=512")).result
+    result = read_result(train(tiny("runtime.device=cuda", "model.linear_features=512")))
     assert result is not None
     assert result["peak_memory_mib"] > 3 * result["weights_mib"]

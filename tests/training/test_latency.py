@@ -123,7 +123,7 @@ def test_without_a_compiler_a_network_is_trained_uncompiled(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    result = train(tiny("trainer.compile=true", "trainer.max_epochs=1")).result
+    result = read_result(train(tiny("trainer.compile=true", "trainer.max_epochs=1")))
     assert result is not None and result["compiled"] is False
     assert "trainer.compile=true is left out: there is no C++ compiler" in caplog.text
 

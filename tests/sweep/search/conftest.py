@@ -42,7 +42,7 @@ class Outcome:
     def settings(self, *keys: str) -> list[tuple[object, ...]]:
         """These settings of each run, in the order in which they were suggested."""
         order = [line.split('"')[3] for line in (self.folder / "runs.jsonl").read_text().splitlines()]
-        configs = [flatten(self.store.run(run).config) for run in dict.fromkeys(order)]
+        configs = [flatten(self.store.run(run).snapshot().config) for run in dict.fromkeys(order)]
         return [tuple(config.get(key) for key in keys) for config in configs]
 
 

@@ -102,7 +102,7 @@ def test_replicates_are_judged_by_their_mean_and_one_that_fails_is_not_followed(
     outcome = search(*space, "hydra.sweeper.n_trials=4")
     assert sorted(outcome.settings("optimizer.learning_rate", "seed")) == [(1e-2, 0), (1e-2, 1), (1e30, 0)]
     (best,) = found(outcome)["best"]
-    accuracies = [outcome.store.run(run).result["accuracy"] for run in best["runs"]]  # type: ignore[index]
+    accuracies = [read_result(outcome.store.run(run))["accuracy"] for run in best["runs"]]  # type: ignore[index]
     assert len(accuracies) == 2 and best["values"] == [sum(accuracies) / 2]
 
 

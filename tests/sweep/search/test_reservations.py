@@ -26,10 +26,10 @@ BEST = [Objective("accuracy", "maximize")]
 HOLD = """
 import sys, time
 from pathlib import Path
-from crackdet.files import write_json
-from crackdet.store import RunStore
-from crackdet.sweep.search.bookings import Bookings
-with Bookings(RunStore(Path(sys.argv[1]))) as bookings:
+from crackdet.core.files import write_json
+from crackdet.store.run_store import RunStore
+from crackdet.sweep.search.reservations import Reservations
+with Reservations(RunStore(Path(sys.argv[1]))) as bookings:
     write_json(bookings._file, {"identities": [{"model": {"name": "custom"}}]})
     print("booked", flush=True)
     time.sleep(60)
