@@ -17,8 +17,8 @@ from crackdet.core.errors import RunFailed
 from crackdet.data import batches
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.running.job import Job, execute
-from crackdet.store.integrity import read_result
 from crackdet.store.identity import identify
+from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.training import loop
