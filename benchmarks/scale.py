@@ -186,7 +186,7 @@ def skip(store: RunStore, known: Sequence[Identity]) -> float:
 @contextmanager
 def in_hydra(places: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         config = loader.load_configuration("config", places, run_mode=RunMode.MULTIRUN)

@@ -140,7 +140,7 @@ def at_home() -> Iterator[HydraContext]:
     register()
     setup_globals()
     os.fsync = lambda file: None  # type: ignore[assignment]  # nobody minds if these stores are lost
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
 

@@ -59,7 +59,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     register()
     draw = random.Random(0)
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF), version_base="1.3"):
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF)):
         store = RunStore(Path(folder) / "runs")
         overrides = [f"runtime.store={store.root}", f"runtime.cache={folder}/cache", "runtime.device=cpu"]
         loader = GlobalHydra.instance().config_loader()

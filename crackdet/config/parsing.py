@@ -48,12 +48,12 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="crackdet_schema", node=Schema)
+    store.store(name="crackdet_schema", node=Schema, replace=True)
     for group, options in GROUPS.items():
         for option, schema in options.items():
-            store.store(name=f"schema_{group}_{option}", node=schema)
+            store.store(name=f"schema_{group}_{option}", node=schema, replace=True)
     for tracker, schema in TRACKERS.items():
-        store.store(name=f"schema_tracker_{tracker}", node=schema)
+        store.store(name=f"schema_tracker_{tracker}", node=schema, replace=True)
 
 
 def parse(composed: DictConfig | Mapping[str, Any]) -> Config:

@@ -16,8 +16,9 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
+from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SPLITS, no_split, split
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, measure

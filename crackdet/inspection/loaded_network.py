@@ -14,7 +14,7 @@ from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord
+from crackdet.data.records import ImageRecord
 from crackdet.data.splits import no_split
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inference.images import to_pixels

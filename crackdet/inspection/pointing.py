@@ -23,8 +23,8 @@ from torch.nn.functional import max_pool2d
 
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
-from crackdet.data.dataset import ImageDataset, image_digest
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inspection.loaded_network import LoadedNetwork, Picture, evenly, load_split, mask_of
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point

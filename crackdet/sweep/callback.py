@@ -10,6 +10,10 @@ from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 
+OWN_SWEEPERS = (
+    "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
+    "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
+)
 # folders of sweeps whose end Hydra has not told (it does not when one stops half-way), with report and keep_weights
 unfinished: list[tuple[Path, bool, str]] = []
 
@@ -22,7 +26,7 @@ class SummaryCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_folder(config)
-        if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
+        if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
                     exit_with_error(

@@ -23,7 +23,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.watcher import StoreWatcher
 from crackdet.sweep.search.history import by_epoch
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.pruners import Rungs, build_pruner, rungs_of
+from crackdet.sweep.search.pruners import STUDY, Rungs, build_pruner, rungs_of
 from crackdet.sweep.search.space import Space
 
 FILE = "pruning.json"  # in the sweep's folder: what jobs in other processes need to know
@@ -79,7 +79,7 @@ class HistoryPruner:
         self._storage = _Trials()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # in jobs of their own process too
         self._study = optuna.create_study(
-            storage=self._storage, study_name="crackdet", direction=terms.objective.direction, pruner=self._pruner
+            storage=self._storage, study_name=STUDY, direction=terms.objective.direction, pruner=self._pruner
         )
 
     def judge(self, run: Run, history: Sequence[Mapping[str, Any]]) -> str | None:
