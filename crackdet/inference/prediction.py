@@ -42,7 +42,7 @@ def predict_files(
     began = time.monotonic()
     rows_are_seen = output is None and sys.stdout.isatty()  # a bar would be drawn among them
     with ExitStack() as stack:
-        progress = None if rows_are_seen else stack.enter_context(bar("predicting", len(files), told=True))
+        progress = None if rows_are_seen else stack.enter_context(bar("predicting", len(files), log_progress=True))
         write = stack.enter_context(row_writer(output, kind, ("path", "probability", "label")))
         for path, logit in predictor.each(files):
             if progress is not None:

@@ -161,7 +161,7 @@ def play(subject: LoadedNetwork, pictures: Sequence[Picture]) -> PointingResult:
     targets = [widened(mask, reach) for mask in masks]
     played: dict[str, list[tuple[bool, float]]] = {name: [] for name in METHODS}
     blank = 0
-    with bar("looking where it looks", len(pictures), told=True) as progress:
+    with bar("looking where it looks", len(pictures), log_progress=True) as progress:
         for start in range(0, len(pictures), BATCH):
             images = subject.tensor(pictures[start : start + BATCH])
             blank += blank_cracks(subject, images)
