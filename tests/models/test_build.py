@@ -14,7 +14,7 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
-from crackdet.models.factory import build, check, feature_flops
+from crackdet.models.factory import build, check, depthwise_share, feature_flops
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")
@@ -168,6 +168,26 @@ def test_feature_flops_are_those_of_the_convolutions() -> None:
         16 * 16 * 8 * 4 * 9,
     )  # multiplications: pixels, channels, kernel
     assert feature_flops(config) == 2 * (first + second)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_the_depthwise_share_is_that_of_multiplications_in_depthwise_convolutions(name: str) -> None:
+    config = compose(["model=torchvision", f"model.name={name}", "model.weights=null", "data.image_size=64"])
+    extractor = build(config).feature_extractor.eval()
+    operations = {True: 0, False: 0}  # by whether the convolution is depthwise
+
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        each = weight.numel() // weight.shape[0]  # multiplications per output value
+        operations[weight.ndim == 4 and weight.shape[1] == 1 and inputs[0].shape[1] > 1] += output.numel() * each
+
+    for module in extractor.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    extractor(torch.zeros(1, 3, 64, 64))
+    share = operations[True] / sum(operations.values())
+    assert depthwise_share(config) == pytest.approx(share, rel=1e-6)
 
 
 # --- normalisation -------------------------------------------------------------------------------------------
