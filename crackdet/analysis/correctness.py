@@ -17,34 +17,9 @@ from crackdet.analysis.replicates import Sample
 from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, count, one_by_one, unpack
 from crackdet.metrics.numpy_metrics import Bools, Floats, call_scores, roc_scores
-from crackdet.store.run_store import Run
+from crackdet.store.predictions import Predictions, read_predictions
 
 MOST_READ = 200  # files with predictions
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The validation images of a run in their order, with its logits."""
-
-    images: Sequence[str]
-    labels: Bools  # (N,): a crack
-    logits: Floats  # (N,)
-    groups: NDArray[np.int64] | None  # (N,), counted from 0, be it one; None where each image stands alone
-
-
-def read_predictions(run: Run) -> Predictions | None:
-    """None where the file is missing or damaged."""
-    rows = run.predictions
-    try:
-        names = [row.get("group") or f"{row['digest']} alone" for row in rows]
-        return Predictions(
-            images=[row["image"] for row in rows],
-            labels=np.array([row["crack"] == "1" for row in rows]),
-            logits=np.array([float(row["logit"]) for row in rows]),
-            groups=np.unique(names, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 @dataclass

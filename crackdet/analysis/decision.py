@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crackdet.analysis import replicates
-from crackdet.analysis.correctness import MOST_READ, CorrectnessMatrix, read_predictions
+from crackdet.analysis.correctness import MOST_READ, CorrectnessMatrix
 from crackdet.analysis.rows import RunRow, config_keys, differing_keys, group_by_settings
 from crackdet.core.bitmask import count
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Floats, Threshold, roc_scores, threshold_for_recall
 from crackdet.metrics.statistics import ALPHA, Difference, Interval
+from crackdet.store.predictions import read_predictions
 
 MOST_COMPARED = 500  # combinations
 UNKNOWN_COST = float("inf")

@@ -1,7 +1,7 @@
 """A run store, or the runs of one sweep, as something to decide from."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.garbage_collector import gc_disabled
-from crackdet.store.index import read_results
-from crackdet.store.run_store import Run, RunStore, Status
+from crackdet.store.index import read_snapshots
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import RECORD, SweepRecord
 
 if TYPE_CHECKING:
@@ -127,27 +129,30 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
     if not overrides and not path.is_dir():
         raise UserError(f"{path}: there is no such run store or sweep folder")
     store = RunStore((record.store() or path) if overrides else path)
+    store.check_version()
     with gc_disabled():
         runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
-        known = read_results(runs)
-        entries = [
-            RunRow(run, Status.FINISHED if run.id in known else run.status(), overrides.get(run.id), known.get(run.id))
-            for run in runs
-        ]
+        entries = [RunRow(snapshot, overrides.get(snapshot.id)) for snapshot in read_snapshots(runs)]
     if not entries and any(not item.name.startswith(".") for item in path.iterdir()):
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store, or the folder of a sweep{newest}")
+    unranked = [entry for entry in entries if entry.status is not Status.FINISHED]
+    return Summary(store.root, rank(entries, metric), unranked, metric)
+
+
+def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]:
+    """Rank the finished runs, the best first, within each set of validation images; the largest set comes first."""
     finished: dict[str, list[RunRow]] = defaultdict(list)
-    for entry in entries:
-        if entry.status is Status.FINISHED:
-            finished[str(entry.result.get("valid_digest"))].append(entry)
+    for row in rows:
+        if row.status is Status.FINISHED:
+            finished[str(row.result.get("valid_digest"))].append(row)
     rankings = sorted(
         finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
     )
     for ranking in rankings:
-        ranking.sort(key=lambda entry: sort_key(entry, metric))
-    return Summary(store.root, rankings, [entry for entry in entries if entry.status is not Status.FINISHED], metric)
+        ranking.sort(key=lambda row: sort_key(row, metric))
+    return rankings
 
 
 def sort_key(entry: RunRow, metric: str = "accuracy") -> tuple[float, float, float, str]:

@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from crackdet.config.schema import PATHS, flatten
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import RunSnapshot, Status
 
 KNOWN = ("data.fingerprint", "model._source_", "model._weights_")  # of settings: what the identity knows besides
 TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in their `failure.json`
@@ -19,10 +20,16 @@ TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in th
 class RunRow:
     """One run, as a summary shows it; what is only shown is read when it is."""
 
-    run: Run
-    status: Status
+    snapshot: RunSnapshot
     given: Sequence[str] | None = None  # the overrides that a sweep knows the run by
-    known: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # its result, where that was read
+
+    @property
+    def run(self) -> Run:
+        return self.snapshot.run
+
+    @property
+    def status(self) -> Status:
+        return self.snapshot.status
 
     @property
     def id(self) -> str:
@@ -43,11 +50,9 @@ class RunRow:
     def result(self) -> Mapping[str, Any]:
         """What `result.json` says; empty unless finished.
 
-        In a large store that is all but the identity and the digests of the files, for which there is `run.result`.
+        In a large store that is all but the identity and the digests of the files.
         """
-        if self.known is not None:
-            return self.known
-        return (self.run.result or {}) if self.status is Status.FINISHED else {}
+        return (self.snapshot.result or {}) if self.status is Status.FINISHED else {}
 
     @cached_property
     def pointing(self) -> Mapping[str, float]:
@@ -57,12 +62,12 @@ class RunRow:
     @cached_property
     def overrides(self) -> Sequence[str]:
         """What gave the run its settings; where no sweep says it, the command it was first trained by."""
-        return list(self.given if self.given is not None else self.run.provenance.get("overrides", []))
+        return list(self.given if self.given is not None else self.snapshot.provenance.get("overrides", []))
 
     @property
     def tree(self) -> Mapping[str, Any]:
-        """All settings that decide the result, by group, as `Run.settings`."""
-        return self.run.settings if self.known is None else self.known["settings"]
+        """All settings that decide the result, by group, as `RunSnapshot.settings`."""
+        return self.snapshot.settings
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -76,13 +81,9 @@ class RunRow:
     @cached_property
     def reason(self) -> str:
         """Why it failed, or what is damaged."""
-        return _reason(self.run, self.status)
-
-
-def _reason(run: Run, status: Status) -> str:
-    if status is Status.CORRUPT:
-        return f"{run.damage()}; the command that trained the run mends it"
-    return str(run.failure.get("reason", "")) if status in TOLD else ""
+        if self.status is Status.CORRUPT:
+            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+        return str(self.snapshot.failure.get("reason", "")) if self.status in TOLD else ""
 
 
 def _setting(tree: Mapping[str, Any], key: str) -> Any:

@@ -24,7 +24,7 @@ from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.config.messages import nearest
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision

@@ -10,7 +10,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Interval
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import weights_digest
+from crackdet.store.run import Run
 
 FILE = "test.json"  # in the run's directory
 
@@ -53,6 +54,7 @@ def write_test_result(run: Run, accuracy: float, images: int, photographs: str |
 
 
 def _digest(run: Run) -> str:
-    if run.weights_digest is None:
+    digest = weights_digest(run)
+    if digest is None:
         raise UserError(f"{run.id}: is {run.status()}, not finished")
-    return run.weights_digest
+    return digest

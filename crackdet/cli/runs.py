@@ -79,12 +79,12 @@ def runs(store: Store = STORE) -> None:
     from crackdet.analysis.rows import RunRow, differing_keys
     from crackdet.analysis.tables import console, describe
 
-    entries = [RunRow(run, run.status()) for run in open_store(store).runs()]
+    entries = [RunRow(run.snapshot()) for run in open_store(store).runs()]
     keys = differing_keys(entries)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for entry in entries:
         accuracy = f"{entry.accuracy:.4f}" if entry.result else ""
-        epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.run.history) or "")
+        epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.snapshot.history) or "")
         table.add_row(entry.id, str(entry.status), accuracy, epochs, escape_markup(describe(entry, keys)))
     console().print(table)
 
@@ -107,9 +107,9 @@ def show(run: RunName, store: Store = STORE) -> None:
     from crackdet.analysis.tables import console
     from crackdet.config.schema import flatten
 
-    found = chosen(run, store)
+    found = chosen(run, store).snapshot()
     out = console()
-    out.print(f"{found.id}: {found.status()} in {escape_markup(found.directory)}", highlight=False, soft_wrap=True)
+    out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
         out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (

@@ -108,7 +108,8 @@ def point(subject: LoadedNetwork, overrides: Sequence[str], split: str, most: in
         )
     if game.blank > MOST_BLANK:
         lines.append("what is blank is called a crack; the run may go by something that only images without one have")
-    if split == "valid" and image_digest(images.photographs) == (subject.run.result or {}).get("valid_digest"):
+    result = subject.run.snapshot().result or {}
+    if split == "valid" and image_digest(images.photographs) == result.get("valid_digest"):
         lines += _recorded(subject, game, game.cracks == most)
     return lines
 

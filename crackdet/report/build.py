@@ -188,7 +188,7 @@ def _failures(unranked: Sequence[RunRow]) -> list[Failure]:
     keys = distinguishing_keys(shown)
     return [
         Failure(
-            entry.id, str(entry.status), describe(entry, keys), len(entry.run.history), sanitize(entry.reason)
+            entry.id, str(entry.status), describe(entry, keys), len(entry.snapshot.history), sanitize(entry.reason)
         )
         for entry in shown
     ]  # fmt: skip

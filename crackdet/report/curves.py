@@ -39,5 +39,5 @@ def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str], colours
     for entry in subsample(ranking, MOST):
         name = names[entry.id]
         group = best.index(name) if name in best else None
-        curves.append(Curve(entry.id, name if group is not None else "others", group, entry.run.history))
+        curves.append(Curve(entry.id, name if group is not None else "others", group, entry.snapshot.history))
     return sorted(curves, key=lambda curve: -1 if curve.group is None else curve.group)

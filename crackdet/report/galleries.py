@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
+from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.report.formatting import percent
-from crackdet.report.predictions import Predictions, disagreements, hardest, read_predictions
+from crackdet.report.predictions import disagreements, hardest
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
+from crackdet.store.predictions import Predictions, read_predictions
 
 MOST = 24  # images in a gallery
 TOP_RUNS = 7  # runs that are asked where they disagree
@@ -45,15 +47,15 @@ class GalleryBuilder:
         """The mistakes of the run, the surest first."""
         if predictions is None:
             return Gallery(f"The predictions of {self.entry.id} are gone.", [], [])
-        places = hardest(predictions, len(predictions.names))
-        total = len(predictions.names)
+        places = hardest(predictions, len(predictions.images))
+        total = len(predictions.images)
         if not places:
             return Gallery(f"{self.entry.id} judges all {total:,} validation images rightly.", [], [])
         shown = places[:MOST]
-        pictures = []
+        chances, pictures = probabilities(predictions.logits), []
         for place in shown:
-            crack = bool(predictions.cracks[place])
-            said = float(predictions.probabilities[place])
+            crack = bool(predictions.labels[place])
+            said = float(chances[place])
             sure = said if not crack else 1 - said
             verdict = f"{NAMES[crack]}, called {NAMES[not crack]}"
             pictures.append(self._picture(predictions, place, verdict, [f"{percent(sure, 1)} sure of it"]))
@@ -72,26 +74,26 @@ class GalleryBuilder:
             return None
         several = [found for _, found in asked]
         first = several[0]
-        places = disagreements(several, len(first.names))
+        places = disagreements(several, len(first.images))
         who = f"The {len(asked)} best runs"
         if not places:
             return Gallery(f"{who} call every validation image alike.", [], [])
-        pictures = []
+        chances, pictures = [probabilities(found.logits) for found in several], []
         for place in places[:MOST]:
             votes = sum(bool(found.called[place]) for found in several)
-            said = [float(found.probabilities[place]) for found in several]
+            said = [float(one[place]) for one in chances]
             lines = [
                 f"{votes} of {len(asked)} runs call it a crack",
                 f"probabilities {percent(min(said), 0)} to {percent(max(said), 0)}",
             ]
-            pictures.append(self._picture(first, place, f"labelled {NAMES[bool(first.cracks[place])]}", lines))
+            pictures.append(self._picture(first, place, f"labelled {NAMES[bool(first.labels[place])]}", lines))
         few = f"here are the {MOST} on which they are most divided" if len(places) > MOST else "the most divided first"
         return Gallery(
-            f"{who} disagree on {len(places):,} of {len(first.names):,} validation images; {few}.", *_gone(pictures)
+            f"{who} disagree on {len(places):,} of {len(first.images):,} validation images; {few}.", *_gone(pictures)
         )
 
     def _picture(self, predictions: Predictions, place: int, verdict: str, lines: Sequence[str]) -> Picture:
-        name, digest = predictions.names[place], predictions.digests[place]
+        name, digest = predictions.images[place], predictions.digests[place]
         try:
             return Picture(sanitize(name), verdict, lines, self._thumbnails.uri(name, digest))
         except NoThumbnail as reason:

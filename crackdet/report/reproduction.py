@@ -9,6 +9,7 @@ from typing import Any
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.core.files import read_json
+from crackdet.store.integrity import weights_digest
 
 CONFIGURATION = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # options of Hydra
 
@@ -23,7 +24,7 @@ class Recipe:
 
 def recipe(title: str, entry: RunRow) -> Recipe:
     """How the run of an entry is trained again; what its files do not say is left out."""
-    provenance = entry.run.provenance
+    provenance = entry.snapshot.provenance
     facts = {
         "trained": _trained(provenance),
         "commit": _commit(provenance.get("git")),
@@ -43,7 +44,7 @@ def recipe(title: str, entry: RunRow) -> Recipe:
 
 def sweep_command(entry: RunRow) -> str | None:
     """The command line of the sweep that first trained a run; None where it was no sweep, or is not known."""
-    command = entry.run.provenance.get("command")
+    command = entry.snapshot.provenance.get("command")
     if not isinstance(command, str):
         return None
     words = _words(command)
@@ -102,7 +103,7 @@ def _versions(versions: Any) -> str | None:
 
 
 def _data(entry: RunRow) -> str | None:
-    data = entry.run.config.get("data", {})
+    data = entry.snapshot.config.get("data", {})
     return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
 
 
@@ -112,6 +113,6 @@ def _images(entry: RunRow) -> str | None:
 
 
 def _weights(entry: RunRow) -> str:
-    digest = entry.run.weights_digest
+    digest = weights_digest(entry.run)
     there = "" if entry.run.weights_file.exists() else " (removed)"
     return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digest}" if digest else "")

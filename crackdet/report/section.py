@@ -14,9 +14,10 @@ from crackdet.report.curves import Curve, learning_curves
 from crackdet.report.figures import BEST, CHEAP, COSTS, EQUAL, OTHER, Kind, pareto
 from crackdet.report.formatting import duration, milliseconds, percent, short, short_names, span, text
 from crackdet.report.galleries import TOP_RUNS, Gallery, GalleryBuilder
-from crackdet.report.predictions import Confusion, confusion, read_predictions
+from crackdet.report.predictions import Confusion, confusion
 from crackdet.report.run_table import Measure, Table, distinguishing_keys, measure_of, run_table
 from crackdet.report.subsample import caption, subsample
+from crackdet.store.predictions import read_predictions
 
 MOST_POINTS = 2000  # in a figure of costs
 MOST_LINES = 500  # through parallel coordinates

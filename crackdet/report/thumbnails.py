@@ -13,7 +13,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
 from crackdet.data.sources import ImageRecord, Source, open_source
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 SIDE = 144  # pixels
 QUALITY = 60  # of WebP: some 3 KB a thumbnail
@@ -27,7 +27,7 @@ class Thumbnails:
     """The photographs of a run's data, small; squashed to a square, as the network sees them."""
 
     def __init__(self, run: Run) -> None:
-        self._config = run.config
+        self._config = run.snapshot().config
         self._made: dict[tuple[str, str], str] = {}
 
     def uri(self, name: str, digest: str) -> str:

@@ -13,7 +13,7 @@ from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_on_meta
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.torch_internals import storage_id
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from crackdet.training.optimizers import depends_on_max_epochs
 
 MIB = 2**20

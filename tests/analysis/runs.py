@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from crackdet.core.bitmask import pack
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -16,7 +16,7 @@ from crackdet.analysis.decision import Decision
 from crackdet.analysis.ranking import summarize
 from crackdet.analysis.rows import differing_keys
 from crackdet.report.build import write_report
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from tests.analysis.runs import Bools, Floats, drawn, publish
 
 LABELS = np.arange(300) % 2 == 0
@@ -235,7 +235,7 @@ def test_runs_on_other_images_have_a_decision_of_their_own(tmp_path: Path) -> No
 def test_another_metric_can_rank(tmp_path: Path, metric: str) -> None:
     ladder(tmp_path)
     decision = decided(tmp_path, metric)
-    values = [(standing.entry.run.result or {})[metric] for standing in decision.standings]
+    values = [(standing.entry.snapshot.result or {})[metric] for standing in decision.standings]
     assert [standing.value for standing in decision.standings] == values == sorted(values, reverse=True)
     assert all(standing.interval.low <= standing.value <= standing.interval.high for standing in decision.standings)
     assert decision.standings[1].equivalent and not decision.standings[-1].equivalent
@@ -397,7 +397,7 @@ def test_what_other_settings_say_of_the_photographs_is_not_said_again(tmp_path: 
     entries = list(summarize(tmp_path))
     assert differing_keys(entries) == ["model.width"]
     for entry in entries:  # as synthetic ones are said by their settings
-        tree = entry.run.settings["data"]
+        tree = entry.snapshot.settings["data"]
         tree |= {"seed": entry.setting("model.width"), "fingerprint": f"of {entry.setting('model.width')}"}
     assert differing_keys(entries) == ["model.width", "data.seed"]
 

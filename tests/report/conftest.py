@@ -13,8 +13,10 @@ from crackdet.data import synthetic
 from crackdet.data.dataset import data_fingerprint
 from crackdet.report.build import write_report
 from crackdet.running.train_run import load_data, train_run
+from crackdet.store.failures import Failure, record_failure
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
 
 EVIL = "<img src=x onerror=document.title='taken'>"  # a file name, and what a message may hold
@@ -51,7 +53,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
     ):
         run = store.run(f"custom-{seed:012x}")
         run.directory.mkdir()
-        run.fail(kind, reason)
+        record_failure(run, kind, reason)
         record.add(run, [f"seed={seed}"])
     return Sweep(folder / "sweep", store, finished, photographs, write_report(folder / "sweep"))
 
@@ -74,7 +76,7 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     with run.claim():
         train_run(run, config, identity, load_data(config, identity), overrides)
     record.add(run, overrides)
-    return run.anew()
+    return run
 
 
 class Reader(HTMLParser):

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from crackdet.report.build import write_report
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from tests.report.conftest import Reader, Sweep
 
 

@@ -19,7 +19,8 @@ from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.reproduction import recipe
 from crackdet.report.subsample import subsample
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.finalize import finalize
 from tests.conftest import TINY
 from tests.report.conftest import EVIL, Reader, Sweep
@@ -191,9 +192,10 @@ def test_times_of_different_gpus_are_not_taken_for_one(sweep: Sweep, tmp_path: P
     store = RunStore(moved(sweep, tmp_path))
     for number, run in enumerate(sweep.finished):
         copy = store.run(run.id)
-        assert copy.result is not None
+        result = read_result(copy)
+        assert result is not None
         gpu = ("NVIDIA T4", "NVIDIA H100 PCIe")[number % 2]
-        copy.publish({**copy.result, "device": "cuda", "gpu": gpu})
+        copy.publish({**result, "device": "cuda", "gpu": gpu})
     page = write_report(store.root).read_text()
     assert "times were measured on different devices (NVIDIA H100 PCIe, NVIDIA T4) and cannot be compared" in page
 
@@ -213,6 +215,7 @@ def test_the_command_that_trains_a_run_again_finds_its_configuration(
     run = sweep.finished[0]
     shutil.copytree(run.directory, tmp_path / run.id)
     other = RunStore(tmp_path).run(run.id)
-    write_json(other.provenance_file, {**run.provenance, "command": command, "overrides": ["model=mine", "seed=1"]})
-    found = recipe("again", RunRow(other, Status.FINISHED))
+    provenance = {**run.snapshot().provenance, "command": command, "overrides": ["model=mine", "seed=1"]}
+    write_json(other.provenance_file, provenance)
+    found = recipe("again", RunRow(other.snapshot()))
     assert found.command == f"python train.py {flags}model=mine seed=1"

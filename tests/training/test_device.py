@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from crackdet.config.composing import compose
 from crackdet.config.schema import Config
+from crackdet.store.integrity import read_result
 from crackdet.training.device import compiles, precision_of
 from tests.running.test_train_run import train
 
@@ -50,7 +51,7 @@ def test_without_a_compiler_a_network_is_not_compiled(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    result = train(tiny("trainer.compile=true", "trainer.max_epochs=1")).result
+    result = read_result(train(tiny("trainer.compile=true", "trainer.max_epochs=1")))
     assert result is not None and result["compiled"] is False
     assert "trainer.compile=true is ignored: no C++ compiler found" in caplog.text
 
@@ -61,7 +62,8 @@ def test_every_run_of_a_process_is_compiled(tiny: Configure, monkeypatch: pytest
     for width in (4, 5, 6, 7):  # more shapes than torch compiles for one function
         counters.clear()
         run = train(tiny("trainer.compile=true", "trainer.max_epochs=1", f"model.conv_out=[{width},8]"))
-        assert run.result is not None and run.result["compiled"] is True
+        result = read_result(run)
+        assert result is not None and result["compiled"] is True
         assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
 
 

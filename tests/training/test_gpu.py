@@ -18,7 +18,9 @@ from crackdet.data import batches
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.running.job import Job, execute
 from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.training import loop
 from tests.conftest import TINY
 from tests.running.test_train_run import outcome, stopped, train
@@ -102,10 +104,10 @@ def test_a_users_network_is_captured_only_on_request(on_gpu: Configure, tmp_path
         model = {"_target_": f"{__name__}.Synchronizing", "name": "synchronizing"}
         return parse({**to_dict(on_gpu("custom", *overrides)), "model": model})
 
-    assert train(synchronizing()).result is not None
+    assert read_result(train(synchronizing())) is not None
     with pytest.raises(RunFailed, match="cannot be captured in a CUDA graph"):
         train(synchronizing("runtime.cuda_graphs=true", f"runtime.store={tmp_path / 'captured'}"))
-    assert train(on_gpu("dropout")).result is not None, "the next run of the process"
+    assert read_result(train(on_gpu("dropout"))) is not None, "the next run of the process"
 
 
 def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
@@ -143,23 +145,23 @@ def test_no_batch_waits_for_the_gpu(tiny: Configure, monkeypatch: pytest.MonkeyP
 
 def test_batches_from_the_gpu_cache_equal_those_from_the_file(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny()
-    monkeypatch.setattr(batches, "_gpu_cache", {})
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     images = load_splits(config.data, config.runtime)["train"]
     order = batches.make_batches(batches.shuffled_indices(len(images), 0, 1), 8)
     device = torch.device("cuda", 0)
     before = torch.cuda.memory_allocated(device)
     batches.cache_on_gpu(images, device)
     assert torch.cuda.memory_allocated(device) > before
-    cached = list(batches.iter_batches(images, order, device, None))
-    monkeypatch.setattr(batches, "_gpu_cache", {})
-    for ours, copied in zip(cached, batches.iter_batches(images, order, device, None), strict=True):
-        assert torch.equal(ours.images, copied.images) and torch.equal(ours.labels, copied.labels)
-    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
+    resident = list(batches.iter_batches(images, order, device, None))
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
+    for ours, moved in zip(resident, batches.iter_batches(images, order, device, None), strict=True):
+        assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
+    monkeypatch.setattr(batches, "MAX_GPU_SHARE", 0.0)
     batches.cache_on_gpu(images, device)
-    assert not batches._gpu_cache
+    assert batches._gpu_cache.get(images, device) is None
 
 
 def test_the_peak_memory_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:
-    result = train(tiny("runtime.device=cuda", "model.linear_features=512")).result
+    result = read_result(train(tiny("runtime.device=cuda", "model.linear_features=512")))
     assert result is not None
     assert result["peak_memory_mib"] > 3 * result["weights_mib"]

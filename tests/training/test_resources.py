@@ -8,7 +8,7 @@ import torch
 from crackdet.config.schema import Config
 from crackdet.core.errors import RunFailed, WriteFailed
 from crackdet.models import factory
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
 from crackdet.training.resources import ResourceEstimate, check_resources, estimate, resume_state_bytes, weight_sizes
