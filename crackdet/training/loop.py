@@ -132,7 +132,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
         if check_loss and not math.isfinite(totals.loss.item()):
             raise NotFinite(
-                f"the loss is {totals.loss.item()} in epoch {progress.epoch}, after batch {number + 1} of "
+                f"the loss is {totals.loss.item()} in epoch {progress.epoch}, by batch {number + 1} of "
                 f"{len(batches)}, at learning rate {state.optimizer.param_groups[0]['lr']:g}"
             )
         if progress.epoch == 1 and first == 0 and ends_step:
