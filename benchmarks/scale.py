@@ -37,13 +37,14 @@ from crackdet.store.identity import Identity
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.samplers import Sampler
 from crackdet.sweep.search.space import Space
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
 from crackdet.watch.monitor import StoreMonitor
@@ -108,8 +109,8 @@ def measure(
     times |= time_search(store, space, job_factory)
     pruner = HistoryPruner(PruningSpec(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
     run, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
-    pruner.judge(run, rows)
-    times["ask the pruner"] = time_of(lambda: pruner.judge(run, rows), 10)
+    pruner.prune_reason(run, rows)
+    times["ask the pruner"] = time_of(lambda: pruner.prune_reason(run, rows), 10)
     time.sleep(2.5)  # until the folders' modification times are old enough to be trusted
     times["summary, without its index file"] = time_of(lambda: summarize(store.root), 1)
     times["summary"] = time_of(lambda: summarize(store.root), 3)
@@ -159,21 +160,21 @@ def time_search(store: RunStore, space: Space, job_factory: JobFactory) -> dict[
     start = time.perf_counter()
     history, study = History(store, space, OBJECTIVES), StudySync(OBJECTIVES)
     sampler = Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0})
-    proposer = Proposer(study, history, job_factory, sampler, OBJECTIVES)
+    proposer = Proposer(study, history, job_factory, sampler)
     history.refresh()
-    study.update(history)
-    assert len(history.measured()) == INSIDE
+    study.tell(history)
+    assert len(history.complete_trials()) == INSIDE
     times = {"start a search": time.perf_counter() - start}
     with Reservations(store) as reservations:
 
         def suggest() -> None:
             with reservations.asking():
                 history.refresh(reservations.of_others())
-                study.update(history)
-                suggestion = proposer.next()
+                study.tell(history)
+                suggestion = proposer.propose()
                 assert suggestion is not None and suggestion.asked is not None
                 reservations.add(suggestion.jobs.values())
-            study.begin(suggestion.asked, suggestion.params)
+            study.begin(suggestion)
             (job,) = suggestion.jobs.values()
             job.run.directory.mkdir()
             job.run.identity_file.write_text(job.identity.canonical)

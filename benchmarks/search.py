@@ -35,7 +35,7 @@ from crackdet.store.failures import Failure, record_failure
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.sweep.search.space_builder import JobFactory
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.selection import ExcludeFilter
 
 ROOT = Path(__file__).parent.parent

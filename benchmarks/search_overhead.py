@@ -25,11 +25,12 @@ from crackdet.core.files import write_csv, write_json
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -76,26 +77,26 @@ def main() -> None:
         objectives = [Objective("accuracy", "maximize")]
         history, study_sync = History(store, space, objectives), StudySync(objectives)
         sampler = Sampler({"_target_": f"optuna.samplers.{arguments.sampler}", "seed": 0})
-        proposer = Proposer(study_sync, history, job_factory, sampler, objectives)
+        proposer = Proposer(study_sync, history, job_factory, sampler)
         history.refresh()
-        study_sync.update(history)
-        assert len(history.measured()) == arguments.runs
+        study_sync.tell(history)
+        assert len(history.complete_trials()) == arguments.runs
         print(f"Optuna {optuna.__version__}, {arguments.sampler}, {arguments.runs} finished runs")
         print(f"to start: {time.perf_counter() - start:.2f} s")
 
         times = []
         for _ in range(arguments.trials):
             start = time.perf_counter()
-            suggestion = proposer.next()
+            suggestion = proposer.propose()
             assert suggestion is not None and suggestion.asked is not None
             times.append(time.perf_counter() - start)
             (job,) = suggestion.jobs.values()
             publish(job.run, job.identity.canonical, rng.random())  # instead of training; not timed
             start = time.perf_counter()
             history.add(suggestion.params, "", job.run)
-            study_sync.begin(suggestion.asked, suggestion.params)
+            study_sync.begin(suggestion)
             history.refresh()
-            study_sync.update(history)
+            study_sync.tell(history)
             times[-1] += time.perf_counter() - start
         times = sorted(times[1:])  # the first trial imports torch
         print(f"a trial: median {1000 * times[len(times) // 2]:.1f} ms, largest {1000 * times[-1]:.1f} ms")
@@ -103,12 +104,12 @@ def main() -> None:
         pruner = HistoryPruner(PruningSpec(space, objectives[0], EPOCHS), store, MEDIAN)
         run, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
         start = time.perf_counter()
-        pruner.judge(run, rows)
+        pruner.prune_reason(run, rows)
         first = time.perf_counter() - start
         times = []
         for _ in range(20):
             start = time.perf_counter()
-            pruner.judge(run, rows)
+            pruner.prune_reason(run, rows)
             times.append(time.perf_counter() - start)
         print(f"a decision of the pruner: first {first:.2f} s, then {1000 * sorted(times)[10]:.1f} ms")
 

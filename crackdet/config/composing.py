@@ -38,8 +38,9 @@ def explain_hydra_error(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, OverrideParseException):
         key = str(error.override).partition("=")[0]
+        reason = next(line for line in text.splitlines() if not line.startswith("Error when parsing index"))
         return (
-            f"{error.override}: {text.splitlines()[0]}; a value with brackets, umlauts or other special characters "
+            f"{error.override}: {reason}; a value with brackets, umlauts or other special characters "
             f"needs quotes inside those of the shell: \"{key}='VALUE'\""
         )
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
