@@ -1,4 +1,4 @@
-"""Trains one run, or with -m a sweep of them: every setting is in conf/."""
+"""Train one run, or with -m a sweep of runs; conf/ holds every setting."""
 
 import sys
 from pathlib import Path
@@ -13,20 +13,20 @@ CONF = Path(__file__).parent / "conf"
 
 
 def train(composed: "DictConfig") -> float | None:
-    from crackdet.running.job import run_job
+    from crackdet.sweep.task import run_job
 
     return run_job(composed)
 
 
 def main() -> None:
-    import hydra  # half a second with what belongs to it, which a finished run does not need
+    import hydra  # half a second, which a skipped run does not need
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
     from crackdet.cli.train import start
     from crackdet.config.groups import register
 
     register()
-    # The command line and conf/ are trusted: `model._target_` names code of the user's own to run.
+    # The command line and conf/ are trusted: `model._target_` may name any code of the user.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
     start(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))
 

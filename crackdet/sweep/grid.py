@@ -172,7 +172,7 @@ def plan_all(
             if excluded(composed):
                 continue
             job = make_job(composed, overrides, fingerprints)
-            meanings.append(job.meaning(composed))
+            meanings.append(job.cache_entry(composed))
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:
@@ -187,7 +187,7 @@ def plan_all(
 
 def check_all(jobs: Sequence[Job]) -> None:
     """Builds every network without computing, and reads the data, before the first run begins."""
-    from crackdet.running.train_run import load_data, validate  # imports torch: seconds
+    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
 
     read: set[str] = set()  # data that was found good
     problems: dict[str, list[str]] = {}
@@ -200,7 +200,7 @@ def check_all(jobs: Sequence[Job]) -> None:
             if (data := repr(config.data)) in read:
                 validate(config)
             else:
-                load_data(config, same[0].identity)
+                load_data(same[0])
                 read.add(data)
         except UserError as error:
             problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)

@@ -10,11 +10,10 @@ import pytest
 
 from crackdet.config.schema import Config
 from crackdet.running.job import Job
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
 from crackdet.sweep.disk_usage import estimate_disk_usage, warn_of_room
 from crackdet.sweep.finalize import finalize
 from tests.analysis.runs import drawn, publish
+from tests.jobs import job_of
 
 Configure = Callable[..., Config]
 
@@ -37,9 +36,7 @@ def test_only_the_weights_that_are_kept_count(tiny: Configure) -> None:
 
 def test_a_sweep_for_which_there_is_no_room_is_told_so(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
     def job(*overrides: str) -> Job:
-        config = tiny(*overrides)
-        identity = identify(config, "0" * 64)
-        return Job(config, identity, RunStore(Path(config.runtime.store)).run(identity.run_id), list(overrides))
+        return job_of(tiny(*overrides), *overrides)
 
     warn_of_room([job("seed=1"), job("seed=2")])
     assert not caplog.text

@@ -103,7 +103,7 @@ def worker_loop(connection: Connection, seat: WorkerResources, orders: SweepCont
         send(Ready(f"{platform.node()}, process {os.getpid()}"))
         threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
         if early:
-            import crackdet.running.train_run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
+            import crackdet.running.training_run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
 
         while (job := jobs.get()) is not None:
             send(JobDone(_failed(job, orders)))
@@ -121,7 +121,7 @@ def leave_terminal() -> None:
 def _failed(job: "Job", orders: SweepContext) -> bool:
     """Trains; whether that failed."""
     from crackdet.core.errors import DeviceLost, RunFailed, UserError
-    from crackdet.running.job import execute
+    from crackdet.running.execute import execute
 
     judge = None
     try:

@@ -10,8 +10,8 @@ from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, instantiate
 from optuna.exceptions import ExperimentalWarning
 
 from crackdet.core.errors import UserError
-from crackdet.running.job import NO_PRUNER
 from crackdet.sweep.search.objectives import Objective
+from crackdet.sweep.task import NO_PRUNER
 
 PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
 
