@@ -76,7 +76,7 @@ def judge(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> 
     """Simulate decisions; with `bootstrap`, by so many resamples instead of the computed variance."""
     random = np.random.default_rng(seed)
     best = int(np.argmax(world.accuracies))
-    kept_best, told_apart, covered, kept, given_away = 0, 0, [], [], []
+    kept_best, told_apart, covered, kept, losses = 0, 0, [], [], []
     for _ in range(repetitions):
         sampled = world.sample(random)
         order = np.argsort([-scores.mean() for scores in sampled], kind="stable")
@@ -93,17 +93,17 @@ def judge(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> 
         told_apart += not all(result.equivalent)
         kept.append(np.mean(result.equivalent))
         near_best = np.logical_and(result.equivalent, result.not_far)
-        given_away.append([_given_away(world, order[list(mask)]) for mask in (near_best, result.equivalent)])
+        losses.append([_points_lost(world, order[list(mask)]) for mask in (near_best, result.equivalent)])
     return Score(
         kept_best / repetitions,
         told_apart / repetitions,
         float(np.mean(covered)),
         float(np.mean(kept)),
-        *np.mean(given_away, axis=0).tolist(),
+        *np.mean(losses, axis=0).tolist(),
     )
 
 
-def _given_away(world: World, candidates: NDArray[np.int64]) -> float:
+def _points_lost(world: World, candidates: NDArray[np.int64]) -> float:
     return max(world.accuracies) - world.accuracies[int(candidates.max())]
 
 
@@ -130,7 +130,7 @@ def _compare_single(ranked: Sequence[Floats]) -> _Result:
 
 
 def _compare_by_bootstrap(ranked: Sequence[Floats], world: World, times: int, random: np.random.Generator) -> _Result:
-    """Compare by the percentiles of a bootstrap over runs, and over groups of images for all of them alike."""
+    """Compare by the percentiles of a bootstrap over runs, and over groups of images."""
     number = -(-world.images // world.group_size)
     weights = random.multinomial(number, [1 / number] * number, size=times).repeat(world.group_size, axis=1)
     weights = weights[:, : world.images] / weights[:, : world.images].sum(axis=1, keepdims=True)

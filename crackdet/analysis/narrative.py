@@ -88,8 +88,8 @@ def _none_recommended(decision: "Decision") -> str:
         allowing.append(f"it is the best of {number}")
     if (decision.num_groups or 1) > 1:
         allowing.append("images of one group count as one")
-    given = f", given that {' and that '.join(allowing)}" if allowing else ""
-    return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{given}."
+    condition = f", given that {' and that '.join(allowing)}" if allowing else ""
+    return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{condition}."
 
 
 def _why_best(decision: "Decision") -> str:
