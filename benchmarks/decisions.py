@@ -72,7 +72,7 @@ class _Result(NamedTuple):
     not_far: Sequence[bool]
 
 
-def judge(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> Score:
+def simulate(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) -> Score:
     """Simulate decisions; with `bootstrap`, by so many resamples instead of the computed variance."""
     random = np.random.default_rng(seed)
     best = int(np.argmax(world.accuracies))
@@ -181,7 +181,7 @@ def main() -> None:
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, world in WORLDS.items():
-        score = judge(world, arguments.repetitions, bootstrap=arguments.bootstrap)
+        score = simulate(world, arguments.repetitions, bootstrap=arguments.bootstrap)
         figures = (score.kept_best, score.told_apart, score.covered, score.kept)
         shares = " | ".join(f"{100 * figure:.1f} %" for figure in figures)
         print(f"| {name} | {shares} | {100 * score.given_away:.2f} | {100 * score.given_away_untold:.2f} |", flush=True)

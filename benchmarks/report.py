@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.figures import HEAD, Figure, python
+from benchmarks.measurement import HEADER, Measurement, run_python
 from benchmarks.stores import fill
 
 LIMITS = {1000: (20.0, 15.0)}  # runs: seconds and MB; larger stores only have to open
@@ -20,20 +20,20 @@ SOFTWARE_RENDERING = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader
 TIMEOUT = 120.0  # seconds
 
 
-def measure(runs: int, folder: Path) -> list[Figure]:
+def measure(runs: int, folder: Path) -> list[Measurement]:
     store, page = folder / f"store-{runs}", folder / f"report-{runs}.html"
     fill(store, runs)
-    python("-m", "crackdet", "runs", "--store", str(store), folder=folder)  # reads the files into the page cache
-    seconds, _ = python("-m", "crackdet", "report", str(store), "--to", str(page), folder=folder)
+    run_python("-m", "crackdet", "runs", "--store", str(store), folder=folder)  # reads the files into the page cache
+    seconds, _ = run_python("-m", "crackdet", "report", str(store), "--to", str(page), folder=folder)
     max_seconds, max_size = LIMITS.get(runs, (TIMEOUT, 15.0))
     size = page.stat().st_size / 1e6
     what = f"the report of {runs} runs"
     rows = [
-        Figure(f"{what}: written in", "goal", max_seconds, seconds, "`crackdet report`, a process", True, "s"),
-        Figure(f"{what}: size", "goal", max_size, size, "one file", True, "MB"),
+        Measurement(f"{what}: written in", "goal", max_seconds, seconds, "`crackdet report`, a process", True, "s"),
+        Measurement(f"{what}: size", "goal", max_size, size, "one file", True, "MB"),
     ]
     if (drawing := drawing_time(page)) is not None:
-        rows.append(Figure(f"{what}: drawn in", "goal", TIMEOUT, drawing, "headless Chromium, no GPU", True, "s"))
+        rows.append(Measurement(f"{what}: drawn in", "goal", TIMEOUT, drawing, "headless Chromium, no GPU", True, "s"))
     return rows
 
 
@@ -59,7 +59,7 @@ def main(
     runs: Annotated[str, typer.Option(help="Sizes of stores, separated by commas.")] = "1000,10000",
     keep: Annotated[Path | None, typer.Option(help="Folder in which to keep stores and pages.")] = None,
 ) -> None:
-    print(HEAD)
+    print(HEADER)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if keep is None else keep
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,9 @@ from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord, Source, open_source
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+from crackdet.data.sources.factory import open_source
 from crackdet.store.run import Run
 
 SIDE = 144  # pixels

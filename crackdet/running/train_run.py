@@ -17,11 +17,12 @@ from crackdet.core.errors import Pruned, UserError, WriteFailed
 from crackdet.core.files import atomic_write, write_csv, write_json, write_text
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import measure_scores
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, check_weights, feature_flops
+from crackdet.models.torch_internals import is_compiled
 from crackdet.store import provenance
 from crackdet.store.failures import record_progress
 from crackdet.store.identity import NON_IDENTITY, Identity
@@ -39,7 +40,7 @@ from crackdet.training.device import (
     preserve_num_threads,
 )
 from crackdet.training.latency import measure_latency
-from crackdet.training.loop import train
+from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
 from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
 from crackdet.training.resources import check_resources, estimate
@@ -145,22 +146,14 @@ def train_run(
                 raise Pruned(reason)
 
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
-        train(
-            state,
-            config,
-            sets["train"],
-            sets["valid"],
-            precision,
-            use_cuda_graphs(config, device, needs),
-            checkpointer,
-            on_epoch,
-        )
+        graphs = use_cuda_graphs(config, device, needs)
+        train(TrainContext(state, config, sets["train"], sets["valid"], precision, graphs, checkpointer, on_epoch))
         remarks: dict[str, str | float | None] = {
             **_costs(config, state, precision, memory),
             "device": device.type,
             "gpu": gpu_name(device),
             "number_format": precision,
-            "compiled": state.model._compiled_call_impl is not None,
+            "compiled": is_compiled(state.model),
             "repaired": repaired,
         }
         result = _publish(run, config, identity, state, sets, remarks)
