@@ -91,7 +91,7 @@ def predict_files(
     start = time.monotonic()
     rows_on_terminal = output is None and sys.stdout.isatty()  # a progress bar would mix with the rows
     with ExitStack() as stack:
-        progress = None if rows_on_terminal else stack.enter_context(bar("predicting", len(files), told=True))
+        progress = None if rows_on_terminal else stack.enter_context(bar("predicting", len(files), log_progress=True))
         write_row = stack.enter_context(row_writer(output, row_format, ("path", "probability", "label")))
         for path, logit in predictor.iter_logits(files):
             if progress is not None:

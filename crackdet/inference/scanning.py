@@ -108,7 +108,7 @@ def scan(predictor: Predictor, photograph: Image.Image, tile: Tile, overlap: flo
     tops = tile_starts(photograph.height, tile.height, overlap)
     boxes: list[Box] = [(x, y, x + tile.width, y + tile.height) for y, x in product(tops, lefts)]
     size, start = predictor.model.image_size, time.monotonic()
-    with bar("scanning", len(boxes), told=True) as progress:
+    with bar("scanning", len(boxes), log_progress=True) as progress:
 
         def batches() -> Iterator[NDArray[np.uint8]]:
             crops = prefetch(boxes, predictor.batch_size, lambda box: resize_square(photograph.crop(box), size))

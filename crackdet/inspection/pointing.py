@@ -171,7 +171,7 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
     hits: dict[str, list[bool]] = {name: [] for name in METHODS}
     overlaps: dict[str, list[float]] = {name: [] for name in METHODS}
     blank = 0
-    with bar("computing saliency", len(samples), told=True) as progress:
+    with bar("computing saliency", len(samples), log_progress=True) as progress:
         for start in range(0, len(samples), BATCH):
             images = network.tensor(samples[start : start + BATCH])
             blank += _count_blank_cracks(network, images)
