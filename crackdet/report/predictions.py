@@ -1,4 +1,4 @@
-"""What runs said of the validation images: where they were wrong, and where they disagree."""
+"""The predictions of runs on the validation images: mistakes and disagreements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from crackdet.store.predictions import Predictions
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images by what they are and what they were called."""
+    """The number of images by label and prediction."""
 
-    hits: int  # cracks called cracks
-    misses: int  # cracks called none
+    hits: int
+    misses: int
     false_alarms: int
     rejections: int
 
@@ -29,22 +29,22 @@ def confusion(predictions: Predictions) -> Confusion:
     )
 
 
-def hardest(predictions: Predictions, most: int) -> list[int]:
-    """The images on which the run is wrong, those first of which it was surest."""
+def hardest(predictions: Predictions, max_images: int) -> list[int]:
+    """Return the indices of the misclassified images, the most confident first."""
     wrong = np.flatnonzero(predictions.called != predictions.labels)
     order = np.argsort(-np.abs(predictions.logits[wrong]), kind="stable")
-    return [int(index) for index in wrong[order][:most]]
+    return [int(index) for index in wrong[order][:max_images]]
 
 
-def disagreements(several: Sequence[Predictions], most: int) -> list[int]:
-    """The images on which runs disagree, the most divided first; among those, where probabilities lie furthest apart.
+def disagreements(several: Sequence[Predictions], max_images: int) -> list[int]:
+    """Return the indices of the images on which runs disagree, those with the most even votes first.
 
-    The runs must have judged the same images in the same order.
+    Ties go to the widest range of probabilities. The runs must have the same images in the same order.
     """
     called = np.stack([predictions.called for predictions in several])
-    spread = np.ptp(np.stack([probabilities(predictions.logits) for predictions in several]), axis=0)
+    ranges = np.ptp(np.stack([probabilities(predictions.logits) for predictions in several]), axis=0)
     share = called.mean(axis=0)
-    divided = np.minimum(share, 1 - share)
-    places = np.flatnonzero(divided > 0)
-    order = np.lexsort((-spread[places], -divided[places]))
-    return [int(index) for index in places[order][:most]]
+    minority = np.minimum(share, 1 - share)
+    indices = np.flatnonzero(minority > 0)
+    order = np.lexsort((-ranges[indices], -minority[indices]))
+    return [int(index) for index in indices[order][:max_images]]

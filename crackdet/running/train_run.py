@@ -17,8 +17,8 @@ from crackdet.core.errors import Pruned, UserError, WriteFailed
 from crackdet.core.files import atomic_write, write_csv, write_json, write_text
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import measure_scores
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, check_weights, feature_flops
