@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.decisions import World, judge
+from benchmarks.decisions import World, simulate
 from crackdet.analysis import replicates
 from crackdet.metrics import statistics
 
@@ -47,7 +47,7 @@ def test_if_only_runs_vary_the_comparison_is_welchs_test() -> None:
 
 @pytest.mark.parametrize("world", [World((0.96, 0.96), runs=1, seed=0), World((0.96, 0.96)), World((0.9, 0.9), 2, 200)])
 def test_equally_good_networks_differ_significantly_in_at_most_5_percent(world: World) -> None:
-    score = judge(world, 500)
+    score = simulate(world, 500)
     assert score.told_apart <= 0.05
     assert score.covered >= 0.93
 
@@ -56,7 +56,7 @@ def test_equally_good_networks_differ_significantly_in_at_most_5_percent(world: 
 @pytest.mark.parametrize("group_size", [1, 10])
 def test_the_truly_best_network_is_indistinguishable_from_the_observed_best(runs: int, group_size: int) -> None:
     ladder = World((0.97, 0.965, 0.96, 0.95, 0.9, 0.8), runs, seed=0 if runs == 1 else 0.2, group_size=group_size)
-    score = judge(ladder, 200)
+    score = simulate(ladder, 200)
     assert score.kept_best >= 0.95
     assert score.kept < 0.9, "clearly worse networks must be distinguished"
 
