@@ -23,7 +23,7 @@ def test_a_sweep_trains_each_combination_once_and_names_the_best(command: Comman
     first = command(*grid)
     assert first.returncode == 0, first.stderr
     found = summary(tmp_path)
-    assert found["schema"] == 2 and len(found["runs"]) == 4
+    assert found["schema"] == 3 and len(found["runs"]) == 4
     accuracies = [row["accuracy"] for row in found["runs"]]
     assert found["best"] == found["runs"][0]["id"] and accuracies == sorted(accuracies, reverse=True)
     store = (tmp_path / "sweep" / found["store"]).resolve()
