@@ -82,10 +82,12 @@ def check_source(target: str, digest: str | None, what: str) -> None:
 
 def _definition(target: str) -> tuple[str, Path]:
     """The module that defines a class, by the object rather than the path, which may name one that only imports it."""
-    from crackdet.config.parsing import locate  # imports OmegaConf, which recognising a finished run does without
+    from crackdet.config.user_model import (
+        import_target,
+    )  # imports OmegaConf, which recognising a finished run does without
 
     try:
-        found = inspect.unwrap(locate(target))
+        found = inspect.unwrap(import_target(target))
         name, file = found.__module__, Path(inspect.getsourcefile(found) or "")
     except (TypeError, AttributeError):
         name, file = "", Path()

@@ -1,15 +1,11 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from crackdet.analysis.ranking import summarize
 from crackdet.analysis.retention import spare_weights
 from crackdet.store.garbage import leftovers, remove
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.store.snapshot import Status
-from tests.analysis.runs import drawn, publish
 
 
 @pytest.fixture
@@ -42,15 +38,6 @@ def test_states_of_finished_runs_and_leftovers_can_go(store: RunStore) -> None:
     assert store.run("custom-000000000000").state_file.exists(), "nothing is deleted by looking"
 
 
-@pytest.mark.parametrize(("keep", "spared"), [("all", ""), ("best:2", "234"), ("none", "01234")])
-def test_weights_beyond_the_best_can_go_and_results_stay(store: RunStore, keep: str, spared: str) -> None:
-    removed = remove(spare_weights(store, keep))
-    assert names([item.run for item in removed]) == set(spared)
-    for run in store.runs():
-        assert run.weights_file.exists() != (run.id[-1] in spared)
-        assert (run.status() is Status.FINISHED) == (run.id[-1] != "5")
-
-
 def test_nothing_of_a_run_that_another_process_holds_is_touched(store: RunStore) -> None:
     held = store.run("custom-000000000004")
     items = [*leftovers(store), *spare_weights(store, "none")]
@@ -70,17 +57,3 @@ def test_a_link_is_removed_not_followed(store: RunStore, tmp_path: Path) -> None
     remove([*leftovers(store), *spare_weights(store, "none")])
     assert outside.read_text() == "keep me" and (tmp_path / ".x.tmp").exists()
     assert not run.state_file.is_symlink()
-
-
-def test_the_weights_of_the_run_to_take_stay(tmp_path: Path) -> None:
-    labels = np.arange(300) % 2 == 0
-    for width, (merit, flops) in enumerate([(3.3, 900), (3.2, 500), (3.1, 100), (0.5, 10)]):
-        publish(tmp_path, labels, drawn(labels, merit, width + 1), flops, width=width)
-    decision = summarize(tmp_path).decision
-    assert decision is not None and decision.recommended.id != decision.best.id
-    assert not any("removed" in note for note in decision.notes)
-    remove(spare_weights(RunStore(tmp_path), "best:1"))
-    kept = {run.id for run in RunStore(tmp_path).runs() if run.weights_file.exists()}
-    assert kept == {decision.best.id, decision.recommended.id}
-    remove(spare_weights(RunStore(tmp_path), "none"))
-    assert any(f"weights of {decision.recommended.id} have been removed" in note for note in decision.notes)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crackdet.config.composing import compose
+from crackdet.config.groups import GROUPS
 from crackdet.config.parsing import parse
-from crackdet.config.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
+from crackdet.config.schema import Augmentation, Config, MLflow, SyntheticData, TensorBoard, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.running.command_cache import dependencies

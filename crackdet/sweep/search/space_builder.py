@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 
-from crackdet.config.schema import PATHS
+from crackdet.config.groups import PATHS
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.sweep.search.job_factory import JobFactory

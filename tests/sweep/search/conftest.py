@@ -15,7 +15,7 @@ from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, execution_whitelist
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.config.schema import flatten
 from crackdet.running.job import run_job
 from crackdet.store.run_store import RunStore

@@ -124,7 +124,7 @@ def test_identities_with_normalised_values_match(
         (["model=custom,resnet"], "model=resnet: no such option"),
         (["seed=interval(0,5)"], "replicates need single seeds"),
         (["model.linear_features=64"], "there is nothing to search over"),
-        (["model.linear_features=-2,-1"], "model.linear_features=-2: must be a whole number at least 1"),
+        (["model.linear_features=-2,-1"], "model.linear_features=-2: must be an integer >= 1"),
         (["sweep.dry_run=true,false"], "cannot be swept over"),
     ],
 )
