@@ -23,9 +23,9 @@ def main() -> None:
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
     from crackdet.cli.train import start
-    from crackdet.config import parsing
+    from crackdet.config.groups import register
 
-    parsing.register()
+    register()
     # The command line and conf/ are trusted: `model._target_` names code of the user's own to run.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
     start(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))

@@ -65,7 +65,7 @@ def _best(decision: "Decision") -> str:
     if decision.metric == "accuracy":
         value += f", or {round(best.value * images)} images"
     where = f"on the {images} validation images"
-    expected = f"Between {span(best.interval, images)} is to be expected on other images of the same kind."
+    expected = f"Expect between {span(best.interval, images)} on other images of the same kind."
     if number == 1:
         return f"{best.row.id} is the only finished network. Its {name} {where} is {value}. {expected}"
     return f"Of {number} trained networks, {best.row.id} has the highest {name} {where}: {value}. {expected}"
@@ -264,7 +264,8 @@ def _count(number: int) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{_short(100 * share)} points"
+    number = _short(100 * share)
+    return f"{number} point{'s' * (number != '1')}"
 
 
 def _short(number: float) -> str:

@@ -84,10 +84,10 @@ def check_source(target: str, digest: str | None, what: str) -> None:
 
 def _definition(target: str) -> tuple[str, Path]:
     """Return the module that defines a class; the target may name one that only imports it."""
-    from crackdet.config.parsing import locate  # imports OmegaConf, which is not needed to recognise a finished run
+    from crackdet.config.user_model import import_target  # imports OmegaConf, needless for recognising a finished run
 
     try:
-        found = inspect.unwrap(locate(target))
+        found = inspect.unwrap(import_target(target))
         name, file = found.__module__, Path(inspect.getsourcefile(found) or "")
     except (TypeError, AttributeError):
         name, file = "", Path()

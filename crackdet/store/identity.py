@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crackdet.config.schema import PATHS, Config, UserModel, to_dict
+from crackdet.config.groups import PATHS
+from crackdet.config.schema import Config, UserModel, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.store.code_digest import code_digest

@@ -20,8 +20,8 @@ def test_the_sentences_state_the_decision_with_its_figures(tmp_path: Path) -> No
     assert difference is not None and difference.low < 0 < difference.high
     assert second.startswith(f"Recommended: {decision.recommended.id}.")
     assert f"only {100 * share:.2g} % of the computation" in second
-    worse, better = f"{100 * difference.high:.2g} points worse", f"{-100 * difference.low:.2g} points better"
-    assert f"up to {worse} or {better}" in second
+    worse, better = 100 * difference.high, -100 * difference.low
+    assert f"up to {worse:.2g} points worse or {better:.2g} points better" in second
 
 
 def test_a_network_far_behind_is_not_recommended_even_if_chance_can_explain_it(tmp_path: Path) -> None:

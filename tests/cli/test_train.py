@@ -101,15 +101,15 @@ def test_rerun_trains_a_finished_run_again(command: Command) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.augmentation=flips", "must be a group of settings; one is chosen by data/augmentation=flips"),
-        ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a list of whole numbers"),
-        ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number above 0"),
-        ("trainer.max_epochs=0", "trainer.max_epochs=0: must be a whole number at least 1"),
+        ("data.augmentation=flips", "must be a group of settings; choose an option with data/augmentation=flips"),
+        ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a non-empty list of integers"),
+        ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number > 0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: must be an integer >= 1"),
         ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean max_epochs?"),
-        ("model=resnet", "model=resnet: no such option; there are custom, resnext50, torchvision"),
+        ("model=resnet", "model=resnet: no such option; choose from custom, resnext50, torchvision"),
         ("trainer.max_epochs=", "trainer.max_epochs"),
         ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),
-        ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: too small for the 5 poolings"),
+        ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: must be at least 32"),
         ("model.conv_out=[1,", "model.conv_out=[1,: no viable alternative"),
         (
             "hydra.run.dir=/dev/null/logs",

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import GROUPS, Augmentation, Config, MLflow, SyntheticData, TensorBoard
+from crackdet.config.groups import GROUPS
+from crackdet.config.schema import Augmentation, Config, MLflow, SyntheticData, TensorBoard
 from crackdet.core.errors import UserError
 from crackdet.store.identity import Identity, identify
 
