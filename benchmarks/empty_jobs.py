@@ -1,14 +1,14 @@
-"""A Hydra program whose jobs do nothing, over crackdet's configuration: what Hydra itself takes for a sweep."""
+"""A Hydra program whose jobs do nothing, with crackdet's configuration: measures Hydra's own share of a sweep."""
 
 import hydra
 from omegaconf import DictConfig
 
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 
 register()
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(config_path="../conf", config_name="config", execution_whitelist="crackdet.core.console.*")
 def job(_config: DictConfig) -> None:
     return None
 

@@ -10,8 +10,12 @@ from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 
-# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), and whether to report them
-unfinished: list[tuple[Path, bool]] = []
+OWN_SWEEPERS = (
+    "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
+    "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
+)
+# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), with report and keep_weights
+unfinished: list[tuple[Path, bool, str]] = []
 
 
 class SummaryCallback(Callback):
@@ -22,7 +26,7 @@ class SummaryCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_folder(config)
-        if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
+        if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
                     exit_with_error(
@@ -32,7 +36,8 @@ class SummaryCallback(Callback):
                 SweepRecord(Path(config.hydra.sweep.dir)).make(Path(config.runtime.store).expanduser())
             except UserError as error:
                 exit_with_error(str(error))
-            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True)))
+            keep_weights = config.runtime.get("keep_weights", "all")
+            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
@@ -55,6 +60,6 @@ def finish_all(status: int = 0) -> None:
     from crackdet.sweep.finalize import finalize
 
     while unfinished:
-        directory, report = unfinished.pop()
+        directory, report, keep_weights = unfinished.pop()
         if SweepRecord(directory).runs():
-            finalize(directory, status, report)
+            finalize(directory, status, report, keep_weights)

@@ -15,7 +15,9 @@ from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.identity import NON_IDENTITY
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import describe as describe_left
 from crackdet.sweep.disk_usage import estimate_disk_usage, show
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
@@ -53,8 +55,8 @@ def dry_run(jobs: Sequence[Job], costs: FlopEstimator) -> None:
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
-    pace = TimeEstimator((run.result for run in store.runs() if run.result), device.type)
-    entries = [Planned(job.run, job.run.status(), job.overrides, config=job.config) for job in jobs]
+    pace = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
+    entries = [Planned(job.run.snapshot(), job.overrides, config=job.config) for job in jobs]
     keys = differing_keys(entries)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
@@ -66,7 +68,7 @@ def dry_run(jobs: Sequence[Job], costs: FlopEstimator) -> None:
         seconds, done_with = None, job.is_finished()
         finished += done_with
         if not done_with:
-            done = len(job.run.history)
+            done = len(entry.snapshot.history)
             left = max(1, job.config.trainer.max_epochs - done)
             epoch = pace.epoch_seconds(job.config, costs)
             seconds = None if epoch is None else epoch * left
@@ -106,7 +108,7 @@ class Sizes:
 
 def _status(entry: RunRow, job: Job, done_with: bool) -> str:
     word = WORDS.get(entry.status, str(entry.status))
-    epochs = len(job.run.history)
+    epochs = len(entry.snapshot.history)
     if entry.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{word}, epoch {epochs} of {job.config.trainer.max_epochs}"
     if entry.status is Status.FINISHED and not done_with:

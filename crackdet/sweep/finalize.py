@@ -4,20 +4,22 @@ import logging
 from pathlib import Path
 
 from crackdet.analysis.ranking import summarize
+from crackdet.analysis.retention import clean_after_sweep
 from crackdet.analysis.search_results import show_search
 from crackdet.core.errors import WriteFailed
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import log_checkpoint_usage
 
 log = logging.getLogger(__name__)
 
 
-def finalize(directory: Path, status: int = 0, report: bool = False) -> None:
-    """Prints and writes the summary of a sweep, and where it is wanted the report.
+def finalize(directory: Path, status: int = 0, report: bool = False, keep_weights: str = "all") -> None:
+    """Prints and writes the summary of a sweep, and where it is wanted the report; deletes weights that are not kept.
 
     Raises:
         SystemExit: with `status` where that is not 0, else with 1 where a run failed.
     """
+    clean_after_sweep(directory, keep_weights)
     summary = summarize(directory)
     summary.show()
     show_search(directory)

@@ -24,7 +24,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
 from crackdet.running.job import Job, make_job
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.disk_usage import warn_of_room
@@ -118,7 +119,8 @@ def sweep(
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
     status = train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0
-    finalize(directory, status, settings.report and bool(todo))  # nothing new was trained: nothing new to report
+    keep_weights = config.runtime.keep_weights if todo else "all"
+    finalize(directory, status, settings.report and bool(todo), keep_weights)  # nothing new: nothing to report
 
 
 def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
@@ -134,7 +136,7 @@ def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, l
             check_all(todo)
             warn_of_room(todo)
             status = run_jobs(order_jobs(todo, order), total, crew)
-            others = [job for job in todo if job.run.anew().status() is Status.RUNNING]
+            others = [job for job in todo if job.run.status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:
                 log.info("waiting for %d runs in other processes", len(others))
                 status = max(status, wait(others, crew))
@@ -211,12 +213,12 @@ def wait(jobs: Sequence[Job], crew: Executor) -> int:
     left, status = list(jobs), 0
     while left:
         crew.idle(POLL)
-        orphaned = [job for job in left if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
+        orphaned = [job for job in left if job.run.status() in (Status.TODO, Status.INTERRUPTED)]
         status = max(status, run_jobs(orphaned, len(orphaned), crew))
         if status >= 128:  # stopped
             return status
         tried = {job.run.id for job in orphaned}
-        left = [job for job in left if _is_awaited(job.run.anew().status(), job.run.id in tried)]
+        left = [job for job in left if _is_awaited(job.run.status(), job.run.id in tried)]
     return status
 
 

@@ -167,7 +167,7 @@ class WorkerPool(Executor):
 
     def _give(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        worker.line.send(replace(job, run=job.run.anew()))  # without what is known of it so far
+        worker.line.send(job)
 
     def _with_news(self, workers: list[_Worker]) -> list[_Worker]:
         lines = self._agency.with_news([worker.line for worker in workers], POLL)
@@ -231,7 +231,7 @@ class WorkerPool(Executor):
 
     def _take_back(self, job: Job) -> list[JobOutcome]:
         """A job whose worker is no more waits for another one, but not for ever: the job, where it has had enough."""
-        epochs = len(job.run.anew().history)
+        epochs = len(job.run.snapshot().history)
         if epochs > self._epochs[job.run.id]:  # it came further: what was before does not count
             self._deaths[job.run.id], self._epochs[job.run.id] = 0, epochs
         self._deaths[job.run.id] += 1

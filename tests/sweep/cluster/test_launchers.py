@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from tests.sweep.cluster.conftest import Start
 from tests.sweep.execution.test_processes import finish, statuses, wait_for
 
@@ -106,6 +107,6 @@ def test_a_search_has_two_runs_at_once_and_suggests_none_twice(
     status, output = finish(search)
     assert status == 0, output
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 6
-    widths = [run.config["model"]["width"] for run in RunStore(tmp_path / "runs").runs()]
+    widths = [run.snapshot().config["model"]["width"] for run in RunStore(tmp_path / "runs").runs()]
     assert len(set(widths)) == 6, "none is suggested twice"
     assert none_is_left(tmp_path / "search")

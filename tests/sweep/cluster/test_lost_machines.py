@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from tests.sweep.cluster.conftest import Start
 from tests.sweep.execution.test_processes import finish, statuses, wait_for
 

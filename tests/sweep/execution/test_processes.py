@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 
 ROOT = Path(__file__).parents[3]
 NETWORK = """
