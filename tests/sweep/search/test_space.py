@@ -137,7 +137,7 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_trained(
 
 def test_a_condition_on_a_setting_that_no_run_has_is_refused(space: MakeSpace) -> None:
     space("model=custom,resnext50", "model.weights=null", "seed=0,1", exclude="model.conv_out == [4,8] and seed == 1")
-    with pytest.raises(UserError, match=r"sweep\.exclude: model\.linear_feature is a setting of none of the runs"):
+    with pytest.raises(UserError, match=r"sweep\.exclude: unknown setting model\.linear_feature;"):
         space("model.linear_features=8,16", exclude="model.linear_feature == 16")
 
 
