@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.figures import ROOT
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 
 SWEEP = (
     "-m", "model=custom", "model.conv_out=[4,8]", "data.num_images=200", "data.image_size=32", "trainer.max_epochs=3",

@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.figures import ROOT
+from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 
 NETWORK = """
@@ -67,12 +68,12 @@ def main() -> None:
         outputs = [process.communicate()[0] for process in started]
         wall = time.time() - began
         assert not any(process.returncode for process in started), outputs
-        runs = [run for run in RunStore(folder / "runs").runs() if run.result is not None]
+        runs = [run for run in RunStore(folder / "runs").runs() if run.result_file.exists()]
         trained = Counter(run for output in outputs for run in re.findall(r"training (asleep-\S+):", output))
         first = min(run.provenance_file.stat().st_mtime for run in runs)
         last = max(run.result_file.stat().st_mtime for run in runs)
         ideal = wanted.runs * wanted.seconds / (wanted.processes * wanted.workers)
-        epochs = sum(float((run.result or {})["seconds"]) for run in runs)
+        epochs = sum(float((read_result(run) or {})["seconds"]) for run in runs)
         beside = ((last - first) * wanted.processes * wanted.workers - epochs) / len(runs)
         print(f"{wanted.processes} processes with {wanted.workers} workers each: {len(runs)} runs finished")
         print(f"trained twice: {sum(count - 1 for count in trained.values())}")

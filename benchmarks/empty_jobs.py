@@ -8,7 +8,7 @@ from crackdet.config.parsing import register
 register()
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(config_path="../conf", config_name="config", execution_whitelist="crackdet.core.console.*")
 def job(_config: DictConfig) -> None:
     return None
 

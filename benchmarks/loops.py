@@ -198,7 +198,7 @@ def costs(
 @app.command()
 def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
     """Images a second from files, decoded and resized by worker processes."""
-    from crackdet.data.decode import num_decoders
+    from crackdet.data.workers import num_decoders
 
     workers = num_decoders(None)
     loader = DataLoader(

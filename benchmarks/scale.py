@@ -33,7 +33,8 @@ from crackdet.core.files import write_csv
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
@@ -185,7 +186,7 @@ def skip(store: RunStore, known: Sequence[Identity]) -> float:
 @contextmanager
 def in_hydra(places: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         config = loader.load_configuration("config", places, run_mode=RunMode.MULTIRUN)

@@ -21,7 +21,7 @@ from PIL import Image
 import crackdet
 from crackdet.data import synthetic
 from crackdet.data.dataset import load_splits
-from crackdet.data.sources import open_source
+from crackdet.data.sources.factory import open_source
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import Region, find_regions

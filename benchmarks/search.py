@@ -32,7 +32,10 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.failures import Failure, record_failure
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.space_builder import JobFactory
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -75,10 +78,10 @@ class Replay:
 
     def _train(self, overrides: list[str]) -> float | None:
         job = self._planner.job(overrides)
-        known, run = self._grid.run(job.run.id), job.run.anew()
+        known, run = self._grid.run(job.run.id).snapshot(), job.run
         assert known.result is not None, f"{known.id} is not in the grid"
         accuracy = float(known.result["accuracy"])
-        if run.result is not None:  # a run store answers a repeated suggestion, also hydra-optuna-sweeper's
+        if read_result(run) is not None:  # a run store answers a repeated suggestion, also hydra-optuna-sweeper's
             return accuracy
         write_json(run.identity_file, json.loads(job.identity.canonical))
         judge = self._judge(run)
@@ -88,7 +91,7 @@ class Replay:
             write_csv(run.history_file, rows)
             self._note(0.0)
             if judge is not None and len(rows) < len(known.history) and (reason := judge(rows)):
-                run.fail(Failure.PRUNED, reason, attempts=0)
+                record_failure(run, Failure.PRUNED, reason, attempts=0)
                 return None
         run.publish({key: value for key, value in known.result.items() if key not in ("id", "files", "checksum")})
         self._note(accuracy, epochs=0)
@@ -137,13 +140,13 @@ def at_home() -> Iterator[HydraContext]:
     register()
     setup_globals()
     os.fsync = lambda file: None  # type: ignore[assignment]  # nobody minds if these stores are lost
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
 
 def compare(store: Path, seeds: int, data: Path) -> None:
     grid = RunStore(store)
-    results = [run.result for run in grid.runs() if run.result]
+    results = [result for run in grid.runs() if (result := read_result(run))]
     assert len(results) == 96, f"{store} holds {len(results)} finished runs, not 96; say: search.py grid"
     with at_home() as context:
         curves = {

@@ -22,7 +22,8 @@ from hydra.types import HydraContext, RunMode
 from crackdet.config.composing import CONF
 from crackdet.config.parsing import register
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
@@ -58,7 +59,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     register()
     draw = random.Random(0)
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF), version_base="1.3"):
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF)):
         store = RunStore(Path(folder) / "runs")
         overrides = [f"runtime.store={store.root}", f"runtime.cache={folder}/cache", "runtime.device=cpu"]
         loader = GlobalHydra.instance().config_loader()

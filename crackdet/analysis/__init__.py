@@ -1,1 +1,1 @@
-"""The runs of a store, ranked, compared and put into words, tables and files."""
+"""Rank, compare and summarise the runs of a store."""

@@ -1,4 +1,4 @@
-"""What a table of runs can show, and how: each column is a title and a text for a run."""
+"""The columns of a table of runs: a title, and the text of each run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Format = Callable[[Any], str]
 
 
 def count(value: float) -> str:
-    """`4.13M`: thousands, millions, billions by their letter."""
+    """Return `4.13M`."""
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
@@ -23,15 +23,16 @@ def count(value: float) -> str:
 
 
 def value_text(value: Any) -> str:
+    """Return a setting as text; of a path only the last part."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str) and "/" in value:
-        return value.rpartition("/")[2] or value  # of a path what tells it
+        return value.rpartition("/")[2] or value
     return "[" + ",".join(map(value_text, value)) + "]" if isinstance(value, list) else str(value)
 
 
-def chance_text(value: float | None) -> str:
-    """A p-value; empty where there is none."""
+def p_value_text(value: float | None) -> str:
+    """Return a p-value as text; empty for None."""
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -55,58 +56,46 @@ class Column:
     right: bool = True  # aligned
 
 
-def figure(key: str) -> Column:
-    """A column of a figure or a setting; empty where a run does not have it."""
+def value_column(key: str) -> Column:
+    """Return the column of a metric or a setting; the text is empty for runs without it."""
     form = FORMATS.get(key, value_text)
 
-    def text(entry: RunRow) -> str:
-        value = value_of(entry, key)
+    def text(row: RunRow) -> str:
+        value = value_of(row, key)
         return "" if value is None else form(value)
 
     return Column(TITLES.get(key, key.rpartition(".")[2]), text)
 
 
-def of_decision(decision: "Decision") -> dict[str, Column]:
-    """The columns that a decision adds."""
+def decision_columns(decision: "Decision") -> dict[str, Column]:
+    """Return the columns that a decision adds."""
 
-    def interval(entry: RunRow) -> str:
-        low, high = decision.standing(entry).interval
+    def interval(row: RunRow) -> str:
+        low, high = decision.ranked(row).interval
         return f"{low:.4f}-{high:.4f}"
 
     return {
         "interval": Column("95 % interval", interval),
-        "p_value": Column("p", lambda entry: chance_text(decision.standing(entry).p_value)),
-        "verdict": Column("verdict", lambda entry: verdict(decision, entry), right=False),
+        "p_value": Column("p", lambda row: p_value_text(decision.ranked(row).p_value)),
+        "verdict": Column("verdict", lambda row: ", ".join(decision.verdicts(row)), right=False),
     }
 
 
-def verdict(decision: "Decision", entry: RunRow) -> str:
-    """`best`, `take`, or `equal` where chance does not tell the run from the best."""
-    words = ["best"] if entry.id == decision.best.id else []
-    if decision.takes(entry):
-        words.append("take")
-    if words:
-        return ", ".join(words)
-    return "equal" if decision.standing(entry).equivalent else ""
-
-
-def describe(entry: RunRow, keys: Sequence[str]) -> str:
-    """What sets a run apart: `conv_out=[64,128] seed=1`."""
-    keys = [key for key in keys if key != "model.name"]  # the run id says it
-    short = {key: key.rpartition(".")[2].strip("_") for key in keys}  # `source` and `weights` of those we know besides
-    clear = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
-    return " ".join(
-        f"{clear[key]}={value_text(value)}" for key in keys if (value := entry.settings.get(key)) is not None
-    )
+def describe(row: RunRow, keys: Sequence[str]) -> str:
+    """Return the settings of a run as text: `conv_out=[64,128] seed=1`."""
+    keys = [key for key in keys if key != "model.name"]  # part of the run id
+    short = {key: key.rpartition(".")[2].strip("_") for key in keys}  # derived keys: `_weights_`
+    names = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
+    return " ".join(f"{names[key]}={value_text(value)}" for key in keys if (value := row.settings.get(key)) is not None)
 
 
 def distinguishing_keys(ranking: Sequence[RunRow], keys: Sequence[str]) -> dict[str, list[str]]:
-    """For each network's name the keys that tell its runs apart: what all runs of a network share, its name says."""
-    asked = [key for key in keys if key.startswith("model.")]
+    """Return for each network name the keys that distinguish its runs, without those that follow from the name."""
+    own_keys = [key for key in keys if key.startswith("model.")]
     values: dict[str, dict[str, set[str]]] = {}
-    for settings, places in group_by_settings(ranking, asked):
-        for name in {ranking[place].id.rpartition("-")[0] for place in places}:
-            own = values.setdefault(name, {key: set() for key in asked})
-            for key, value in zip(asked, settings, strict=True):
-                own[key].add(repr(value))
-    return {name: [key for key in keys if key not in own or len(own[key]) > 1] for name, own in values.items()}
+    for settings, indices in group_by_settings(ranking, own_keys):
+        for name in {ranking[index].id.rpartition("-")[0] for index in indices}:
+            seen = values.setdefault(name, {key: set() for key in own_keys})
+            for key, value in zip(own_keys, settings, strict=True):
+                seen[key].add(repr(value))
+    return {name: [key for key in keys if key not in seen or len(seen[key]) > 1] for name, seen in values.items()}

@@ -1,8 +1,8 @@
-"""What a ranking is decided by: for each run, which of the validation images it got right.
+"""Which validation images each run of a ranking classifies correctly.
 
-`result.json` holds it in a few hundred characters (`right`), so that comparing ten thousand runs opens no other file
-of theirs; labels and groups, the same for all, are read from the predictions of one. Results from before that, and
-metrics that need the logits, cost a `predictions.csv` each, which is read for the first `MOST_READ` of a ranking.
+`result.json` holds this in a few hundred characters (`right`), so comparing ten thousand runs opens none of their other
+files. Labels and groups are the same for all runs and are read from the predictions of one. Older results without
+`right`, and metrics of the logits, need the predictions of every run: the first `MAX_PREDICTIONS_READ` are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,129 +17,104 @@ from crackdet.analysis.replicates import Sample
 from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, count, one_by_one, unpack
 from crackdet.metrics.numpy_metrics import Bools, Floats, call_scores, roc_scores
-from crackdet.store.run_store import Run
+from crackdet.store.predictions import Predictions, read_predictions
 
-MOST_READ = 200  # files with predictions
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The validation images of a run in their order, with its logits."""
-
-    images: Sequence[str]
-    labels: Bools  # (N,): a crack
-    logits: Floats  # (N,)
-    groups: NDArray[np.int64] | None  # (N,), counted from 0, be it one; None where each image stands alone
-
-
-def read_predictions(run: Run) -> Predictions | None:
-    """None where the file is missing or damaged."""
-    rows = run.predictions
-    try:
-        names = [row.get("group") or f"{row['digest']} alone" for row in rows]
-        return Predictions(
-            images=[row["image"] for row in rows],
-            labels=np.array([row["crack"] == "1" for row in rows]),
-            logits=np.array([float(row["logit"]) for row in rows]),
-            groups=np.unique(names, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+MAX_PREDICTIONS_READ = 200  # files a ranking
 
 
 @dataclass
 class CorrectnessMatrix:
-    """The runs of one ranking, all on the same images; the first ones are looked at first where not all can be."""
+    """The runs of one ranking, the best first, by the validation images that all of them were evaluated on."""
 
     ranking: Sequence[RunRow]
 
     @cached_property
-    def images(self) -> int:
+    def num_images(self) -> int:
         return int(self.ranking[0].result.get("valid_images") or 0)
 
     @cached_property
     def shared(self) -> Predictions | None:
-        """Of the first run whose file is sound: labels and groups are those of all."""
-        for entry in self.ranking[:MOST_READ]:
-            found = read_predictions(entry.run)
-            if found is not None and len(found.labels) == self.images:
-                return found
+        """The predictions of the first run whose file is valid; their labels and groups are those of all runs."""
+        for row in self.ranking[:MAX_PREDICTIONS_READ]:
+            predictions = read_predictions(row.run)
+            if predictions is not None and len(predictions.labels) == self.num_images:
+                return predictions
         return None
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
-        """That the images (N,) belong to; None where each stands alone."""
+        """The group of each image (N,); None if every image stands alone."""
         return self.shared.groups if self.shared else None
 
     def groups_of(self, metric: str) -> NDArray[np.int64] | None:
-        """The same of those images that a metric speaks of."""
+        """Return the groups of the images that a metric depends on: for recall, those with a crack."""
         if self.groups is None or self.shared is None or metric != "recall":
             return self.groups
         return np.unique(self.groups[self.shared.labels], return_inverse=True)[1]
 
     @property
-    def draws(self) -> int:
-        """How many images there are, or groups of them, that say something independently."""
-        return self.images if self.groups is None else int(self.groups.max()) + 1
+    def num_independent(self) -> int:
+        """The number of groups, or of images if every image stands alone."""
+        return self.num_images if self.groups is None else int(self.groups.max()) + 1
 
     @cached_property
     def packed(self) -> tuple[Bytes, Bools]:
-        """Which images each run got right, eight a byte (runs, bytes), and of which runs that is known (runs,)."""
-        number = self.images
-        packed, known = unpack([entry.result.get("right") for entry in self.ranking], number)
-        known &= count(packed) == np.round([entry.accuracy * number for entry in self.ranking])
-        for place in np.flatnonzero(~known)[:MOST_READ]:
-            predictions = read_predictions(self.ranking[place].run)
+        """The correct images of each run, eight a byte (runs, bytes), and for which runs they are known (runs,)."""
+        number = self.num_images
+        packed, known = unpack([row.result.get("right") for row in self.ranking], number)
+        known &= count(packed) == np.round([row.accuracy * number for row in self.ranking])
+        for index in np.flatnonzero(~known)[:MAX_PREDICTIONS_READ]:
+            predictions = read_predictions(self.ranking[index].run)
             if predictions is not None and len(predictions.labels) == number:
-                packed[place] = np.packbits((predictions.logits > 0) == predictions.labels)
-                known[place] = True
+                packed[index] = np.packbits((predictions.logits > 0) == predictions.labels)
+                known[index] = True
         return packed, known
 
-    def counted(self, place: int, metric: str) -> int:
-        """How many images, or groups, say something of a metric of the run at this place where it is 0 or 1."""
-        right = self.right(place)
-        if self.shared is None or right is None:
-            return self.draws
-        cracks, called = self.shared.labels, self.shared.labels == right
-        said_by: Mapping[str, Sequence[Bools]] = {
+    def num_relevant(self, index: int, metric: str) -> int:
+        """Return how many images, or groups, a metric of a run depends on when it is 0 or 1."""
+        correct = self.correct(index)
+        if self.shared is None or correct is None:
+            return self.num_independent
+        cracks, called = self.shared.labels, self.shared.labels == correct
+        relevant: Mapping[str, Sequence[Bools]] = {
             "recall": [cracks], "precision": [called], "f1": [cracks | called], "roc_auc": [cracks, ~cracks],
         }  # fmt: skip
         if self.groups is not None:
-            every = np.ones(self.images, bool)
-            return min(len(np.unique(self.groups[images])) for images in said_by.get(metric, [every]))
+            every = np.ones(self.num_images, bool)
+            return min(len(np.unique(self.groups[images])) for images in relevant.get(metric, [every]))
         if metric == "f1":
             return int(cracks.sum() + called.sum()) // 2
-        return min((int(images.sum()) for images in said_by.get(metric, [])), default=self.images)
+        return min((int(images.sum()) for images in relevant.get(metric, [])), default=self.num_images)
 
-    def right(self, place: int) -> Bools | None:
-        """Which images (N,) the run at this place of the ranking got right; None where that is not known."""
+    def correct(self, index: int) -> Bools | None:
+        """Return which images (N,) a run of the ranking classifies correctly; None if unknown."""
         packed, known = self.packed
-        return one_by_one(packed[place], self.images) if known[place] else None
+        return one_by_one(packed[index], self.num_images) if known[index] else None
 
-    def sample(self, places: Sequence[int], metric: str) -> Sample | None:
-        """What the runs at these places show of a metric; None where it is known of none of them."""
+    def sample(self, indices: Sequence[int], metric: str) -> Sample | None:
+        """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
         if metric == "roc_auc":
-            found = [scores for place in places if (scores := self._roc_scores(place)) is not None]
-            return replicates.sample(np.stack(found), draws=self._fewer) if found else None
+            found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]
+            return replicates.sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
         packed, known = self.packed
-        right = one_by_one(packed[places][known[places]], self.images)
+        correct = one_by_one(packed[indices][known[indices]], self.num_images)
         if metric == "accuracy":
-            return replicates.sample(right.astype(float), right) if len(right) else None
-        if not len(right) or self.shared is None or not self.shared.labels.any():
+            return replicates.sample(correct.astype(float), correct) if len(correct) else None
+        if not len(correct) or self.shared is None or not self.shared.labels.any():
             return None
         labels = self.shared.labels
-        scores = np.stack([call_scores(metric, one, labels) for one in right])
-        return replicates.sample(scores, right[:, labels] if metric == "recall" else right)
+        scores = np.stack([call_scores(metric, one, labels) for one in correct])
+        return replicates.sample(scores, correct[:, labels] if metric == "recall" else correct)
 
     @cached_property
-    def _fewer(self) -> int | None:
-        """Groups of the class that is in fewer: the scores of a ROC-AUC vary within each class."""
+    def _num_groups_of_rarer(self) -> int | None:
+        """The groups of the class that occurs in fewer: the scores of a ROC-AUC vary within each class."""
         if self.groups is None or self.shared is None:
             return None
         return min(len(np.unique(self.groups[labels])) for labels in (self.shared.labels, ~self.shared.labels))
 
-    def _roc_scores(self, place: int) -> Floats | None:
-        predictions = read_predictions(self.ranking[place].run) if place < MOST_READ else None
-        if predictions is None or len(predictions.labels) != self.images:
+    def _roc_scores(self, index: int) -> Floats | None:
+        predictions = read_predictions(self.ranking[index].run) if index < MAX_PREDICTIONS_READ else None
+        if predictions is None or len(predictions.labels) != self.num_images:
             return None
         return roc_scores(predictions.logits, predictions.labels)

@@ -1,4 +1,4 @@
-"""The summary as files and tables for other programs; what each field means stands in docs/summary.md."""
+"""The summary as files and tables for other programs; docs/summary.md describes the fields."""
 
 import os
 from collections.abc import Mapping
@@ -12,47 +12,28 @@ from crackdet.store.pointing import NUMBERS
 if TYPE_CHECKING:
     import pandas
 
-    from crackdet.analysis.decision import Combination, Decision
+    from crackdet.analysis.comparison import Combination
+    from crackdet.analysis.decision import Decision
     from crackdet.analysis.ranking import Summary
-    from crackdet.metrics.statistics import Interval
 
-SCHEMA = 2  # raised when a field changes its meaning or goes; new fields may come without
+SCHEMA = 3  # raised if a field changes its meaning or is removed; new fields do not raise it
 MEASURED = (
-    "accuracy",
-    "loss",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "average_precision",
-    "calibration_error",
-    "epoch",
-    "epochs",
-    "parameters",
-    "feature_flops",
-    "seconds",
-    "images_per_second",
-    "latency_ms",
-    "throughput",
-    "feature_latency_ms",
-    "feature_throughput",
-    "peak_memory_mib",
-    "weights_mib",
-    "valid_images",
-    "valid_digest",
-)
+    "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "epoch",
+    "epochs", "parameters", "feature_flops", "seconds", "images_per_second", "latency_ms", "throughput",
+    "feature_latency_ms", "feature_throughput", "peak_memory_mib", "weights_mib", "valid_images", "valid_digest",
+)  # fmt: skip
 
 
 def rows(summary: "Summary") -> list[dict[str, Any]]:
-    """A plain row for each run, the best first."""
+    """Return a dict for each run, by rank."""
     found: list[dict[str, Any]] = []
     for ranking, decision in zip(summary.rankings, summary.decisions, strict=True):
-        found += [_row(entry, rank, decision) for rank, entry in enumerate(ranking, 1)]
-    return found + [_row(entry, None, None) for entry in summary.unranked]
+        found += [_row(row, rank, decision) for rank, row in enumerate(ranking, 1)]
+    return found + [_row(row, None, None) for row in summary.unranked]
 
 
 def write(summary: "Summary", directory: Path) -> None:
-    """Writes `summary.json` and `summary.csv`."""
+    """Write `summary.json` and `summary.csv`."""
     plain = rows(summary)
     content = {
         "schema": SCHEMA,
@@ -68,10 +49,10 @@ def write(summary: "Summary", directory: Path) -> None:
 
 
 def to_pandas(summary: "Summary") -> "pandas.DataFrame":
-    """A row for each run, with the settings in which runs differ as columns, by their dotted keys.
+    """Return a row for each run, with the settings in which the runs differ as columns, by dotted key.
 
     Raises:
-        UserError: where pandas is not installed.
+        UserError: If pandas is not installed.
     """
     try:
         import pandas
@@ -83,55 +64,56 @@ def to_pandas(summary: "Summary") -> "pandas.DataFrame":
 
 
 def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without lists, and with the settings in which the runs differ."""
-    keys = differing_keys(summary.entries)
+    """Join lists to text and add the settings in which the runs differ."""
+    keys = differing_keys(summary)
     return [
-        {**row, "overrides": " ".join(row["overrides"]), **{key: entry.setting(key) for key in keys}}
-        for row, entry in zip(plain, summary.entries, strict=True)
+        {**fields, "overrides": " ".join(fields["overrides"]), **{key: row.setting(key) for key in keys}}
+        for fields, row in zip(plain, summary, strict=True)
     ]
 
 
-def _row(entry: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
-    result, weights = entry.result, entry.run.weights_file
+def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
+    result, weights = row.result, row.run.weights_file
     return {
         "rank": rank,
-        "id": entry.id,
-        "status": str(entry.status),
-        "overrides": list(entry.overrides),
+        "id": row.id,
+        "status": str(row.status),
+        "overrides": list(row.overrides),
         **{name: result.get(name) for name in MEASURED},
-        **{name: entry.pointing.get(name) for name in NUMBERS},
-        **_standing(entry, decision),
-        "checkpoint": f"{entry.id}/{weights.name}" if weights.exists() else None,
-        "reason": entry.reason or None,
+        **{name: row.pointing.get(name) for name in NUMBERS},
+        **_ranked(row, decision),
+        "checkpoint": f"{row.id}/{weights.name}" if weights.exists() else None,
+        "reason": row.reason or None,
     }
 
 
-def _standing(entry: RunRow, decision: "Decision | None") -> dict[str, Any]:
+def _ranked(row: RunRow, decision: "Decision | None") -> dict[str, Any]:
     if decision is None:
-        return dict.fromkeys(("low", "high", "p_value", "equivalent", "recommended"))
-    standing = decision.standing(entry)
+        return dict.fromkeys(("low", "high", "p_value", "equivalent", "recommended", "verdict"))
+    ranked = decision.ranked(row)
     return {
-        **_ends(standing.interval),
-        "p_value": standing.p_value,
-        "equivalent": standing.equivalent,
-        "recommended": decision.takes(entry),
+        **ranked.interval._asdict(),
+        "p_value": ranked.p_value,
+        "equivalent": ranked.equivalent,
+        "recommended": decision.is_recommended(row),
+        "verdict": ", ".join(decision.verdicts(row)) or None,
     }
 
 
 def _decision(decision: "Decision") -> dict[str, Any]:
-    gap = decision.gap(decision.recommended) if decision.learned else None
+    difference = decision.difference(decision.recommended) if decision.learned else None
     return {
         "metric": decision.metric,
-        "valid_images": decision.images,
+        "valid_images": decision.num_images,
         "valid_digest": decision.best.result.get("valid_digest"),
-        "groups": decision.groups,
+        "groups": decision.num_groups,
         "best": decision.best.id,
         "recommended": decision.recommended.id if decision.learned else None,
-        "equivalent": [standing.entry.id for standing in decision.equivalent],
-        "gap": None if gap is None else gap._asdict(),
+        "equivalent": [run.row.id for run in decision.equivalent],
+        "gap": None if difference is None else difference._asdict(),
         "learned": decision.learned,
         "baseline": decision.baseline,
-        "luck": decision.luck,
+        "selection_bias": decision.selection_bias,
         "sentences": list(decision.sentences),
         "notes": decision.notes,
         "combinations": [_combination(one) for one in decision.combinations] if decision.replicated else None,
@@ -140,16 +122,12 @@ def _decision(decision: "Decision") -> dict[str, Any]:
 
 def _combination(one: "Combination") -> Mapping[str, Any]:
     return {
-        "runs": [entry.id for entry in one.entries],
+        "runs": [row.id for row in one.rows],
         "settings": one.settings,
-        "n": len(one.entries),
+        "n": len(one.rows),
         "mean": one.mean,
         "deviation": one.deviation,
-        **_ends(one.interval),
+        **one.interval._asdict(),
         "p_value": one.p_value,
         "equivalent": one.equivalent,
     }
-
-
-def _ends(interval: "Interval") -> dict[str, float]:
-    return {"low": interval.low, "high": interval.high}

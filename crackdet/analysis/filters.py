@@ -1,4 +1,4 @@
-"""Conditions on runs, as a command line gives them: `accuracy>0.95`, `model.conv_out=[64,128]`."""
+"""Filters on runs as a user types them: `accuracy>0.95`, `model.conv_out=[64,128]`."""
 
 import operator
 import re
@@ -15,88 +15,86 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
 CONDITION = re.compile(r"\s*([\w.]+)\s*(>=|<=|!=|=|>|<)\s*(.*?)\s*")
-OWN = ("id", "status")
+ROW_KEYS = ("id", "status")
+INTERNAL_FIELDS = ("schema", "identity", "files", "settings", "right")  # of a result, not meant for users
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A key, a comparison and a value; a run that does not have the key does not meet it."""
+    """A key, a comparison and a value. A run without the key does not match."""
 
     key: str
     sign: str
     value: str
 
-    def holds(self, entry: RunRow) -> bool:
-        own = value_of(entry, self.key)
+    def holds(self, row: RunRow) -> bool:
+        own = value_of(row, self.key)
         if own is None:
             return self.sign == "!=" and self.value != "null"
-        number, given = _number(own), _number(self.value)
-        if number is not None and given is not None:
-            return OPERATORS[self.sign](number, given)
+        number, wanted = _number(own), _number(self.value)
+        if number is not None and wanted is not None:
+            return OPERATORS[self.sign](number, wanted)
         return OPERATORS[self.sign](_plain(own), _plain(self.value))
 
 
-def parse_filters(texts: Iterable[str], entries: Sequence[RunRow]) -> list[Condition]:
-    """Conditions, whose keys are written out where the last part of a dotted one was enough to know it.
+def parse_filters(texts: Iterable[str], rows: Sequence[RunRow]) -> list[Condition]:
+    """Parse conditions and complete their keys.
 
     Raises:
-        UserError: for a text that is no condition, or a key that no run has.
+        UserError: If a text is no condition, or no run has its key.
     """
     found = []
     for text in texts:
         matched = CONDITION.fullmatch(text)
         if matched is None:
-            raise UserError(f"--filter {text}: is no condition such as accuracy>0.95 or model.name=custom")
+            raise UserError(f"--filter {text}: must be a condition such as accuracy>0.95 or model.name=custom")
         key, sign, value = matched.groups()
-        key = full_key(key, entries, "--filter")
+        key = full_key(key, rows, "--filter")
         if sign not in ("=", "!=") and _number(value) is None:
-            raise UserError(f"--filter {text}: {value or 'nothing'} is no number to compare with; use = or !=")
+            raise UserError(f"--filter {text}: {value or 'nothing'} is not a number; compare text with = or !=")
         found.append(Condition(key, sign, value))
     return found
 
 
-def value_of(entry: RunRow, key: str) -> Any:
-    """What a run has under a key: id, status, a figure of its result, or a setting by its dotted key."""
-    if key in OWN:
-        return entry.id if key == "id" else str(entry.status)
+def value_of(row: RunRow, key: str) -> Any:
+    """Return a run's id, status, metric or setting by its key; None if it has none."""
+    if key in ROW_KEYS:
+        return row.id if key == "id" else str(row.status)
     if key in NUMBERS:
-        return entry.pointing.get(key)
-    found = entry.result.get(key)
-    return entry.setting(key) if found is None else found
+        return row.pointing.get(key)
+    found = row.result.get(key)
+    return row.setting(key) if found is None else found
 
 
-def full_key(key: str, entries: Sequence[RunRow], option: str) -> str:
-    """`conv_out` as `model.conv_out`.
+def full_key(key: str, rows: Sequence[RunRow], option: str) -> str:
+    """Complete the end of a dotted key: `conv_out` to `model.conv_out`.
 
     Raises:
-        UserError: where no run has such a key, or several keys end so.
+        UserError: If no key of the runs, or more than one, ends so.
     """
-    known = known_keys(entries)
-    if key in known or not entries:
+    known = known_keys(rows)
+    if key in known or not rows:
         return key
     matches = [one for one in known if one.endswith(f".{key}")]
     if len(matches) > 1:
         raise UserError(f"{option} {key}: could be {', '.join(matches)}; give the whole key")
     if not matches:
-        raise UserError(f"{option} {key}: no run has such a figure or setting{nearest(key, known)}")
+        raise UserError(f"{option} {key}: no run has such a metric or setting{nearest(key, known)}")
     return matches[0]
 
 
-def known_keys(entries: Sequence[RunRow]) -> list[str]:
-    """The figures and settings of these runs."""
-    keys = dict.fromkeys(OWN)
+def known_keys(rows: Sequence[RunRow]) -> list[str]:
+    """Return the keys of the metrics and settings of these runs."""
+    keys = dict.fromkeys(ROW_KEYS)
     shapes: set[tuple[str, ...]] = set()
-    for entry in entries:
-        shape = (*(str(key) for key in entry.result if key not in LEFT_OUT), entry.id.partition("-")[0])
-        if shape not in shapes:  # runs of one network have the same keys: look at one of them
+    for row in rows:
+        shape = (*(str(key) for key in row.result if key not in INTERNAL_FIELDS), row.id.partition("-")[0])
+        if shape not in shapes:  # runs of one network have the same keys
             shapes.add(shape)
-            keys |= dict.fromkeys([*shape[:-1], *entry.settings])
-    if any(entry.pointing for entry in entries):
+            keys |= dict.fromkeys([*shape[:-1], *row.settings])
+    if any(row.pointing for row in rows):
         keys |= dict.fromkeys(NUMBERS)
     return list(keys)
-
-
-LEFT_OUT = ("schema", "identity", "files", "settings", "right")  # of a result: not for eyes
 
 
 def _number(value: Any) -> float | None:
@@ -109,5 +107,5 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> str:
-    """`[64, 128]` and `True` as they are typed: `[64,128]` and `true`."""
+    """Return a value as it is typed: `[64,128]`, `true`."""
     return re.sub(r"\s", "", str(value)).lower()

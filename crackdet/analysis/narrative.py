@@ -1,143 +1,266 @@
-"""A decision in plain words, for those who build and inspect concrete."""
+"""A decision in plain words, for engineers who build and inspect concrete."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.rows import RunRow
+from crackdet.metrics.statistics import Difference, Interval, behind, negligible
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
-    from crackdet.metrics.statistics import Difference, Interval
 
-NAMES = {
-    "accuracy": "share of photographs judged rightly",
-    "f1": "balance of cracks found and alarms that are true (F1)",
-    "recall": "share of cracks found",
-    "precision": "share of alarms that are true",
-    "roc_auc": "chance that a crack scores above sound concrete (ROC-AUC)",
+METRIC_NAMES = {
+    "accuracy": "accuracy (share of images classified correctly)",
+    "f1": "F1 score (balance of recall and precision)",
+    "recall": "recall (share of cracks found)",
+    "precision": "precision (share of alarms that are cracks)",
+    "roc_auc": "ROC-AUC (probability that an image with a crack scores higher than one without)",
 }
+NUMBERS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 
 def sentences(decision: "Decision") -> tuple[str, str]:
-    best = decision.standings[0]
-    number = len(decision.standings)
-    count = ""
-    if decision.metric == "accuracy":
-        count = f", {round(best.value * decision.images)} of them,"
-    first = (
-        f"Of {number} trained networks, {best.entry.id} has" if number > 1 else f"{best.entry.id} has"
-    ) + (
-        f" the highest {NAMES[decision.metric]} on the {decision.images} validation photographs: "
-        f"{percent(best.value, decision.images)}{count} and between {span(best.interval, decision.images)} is to be "
-        "expected on other photographs of the same kind."
-    )  # fmt: skip
-    if number == 1:
-        first = first.replace("the highest", "a")
-    return fitting(first, best.entry), fitting(_advice(decision), best.entry)
+    """Return which run is best, and which one is recommended and why."""
+    return _best(decision), _recommendation(decision)
 
 
-def fitting(text: str, entry: RunRow) -> str:
-    """The text with what the images of a run are called, where they are no photographs."""
-    return text.replace("photograph", "drawing") if entry.setting("data.name") == "synthetic" else text
-
-
-def _advice(decision: "Decision") -> str:
-    best, chosen = decision.best, decision.recommended
-    number = len(decision.equivalent)
-    if not decision.learned:
-        what = "its scores" if decision.metric == "roc_auc" else "what it calls a crack"
-        of_many = f", being the best of {len(decision.standings)}" if len(decision.standings) > 1 else ""
-        as_one = ", where the photographs of a group count as one" if (decision.groups or 1) > 1 else ""
-        return f"Take none yet: {what} cannot be told from chance{of_many}{as_one}."
-    if len(decision.standings) == 1:
-        return "It is the only one that has finished, so there is nothing to choose between yet."
-    if chosen.id == best.id and number == 1 and decision.uncompared:
-        if decision.uncompared == len(decision.standings) - 1:
-            return "Take it: it leads, but the others could not be compared with it."
-        return "Take it: no other that could be compared does as well, beyond what chance explains."
-    if chosen.id == best.id:
-        if number == 1 and len(decision.equivalent_combinations) == 1:
-            return "Take it: no other does as well, beyond what chance explains."
-        if number == 1:
-            return "Take it: no other network does as well on these photographs, beyond what chance explains."
-        if decision.cheaper:
-            return f"Take it: {_not_taken(decision)}."
-        return f"Take it: of the {number} networks that chance does not tell apart, none is clearly cheaper to run."
-    value = percent(decision.standing(chosen).value, decision.images)
-    cost = _cost(best, chosen)
-    if decision.standing(chosen).equivalent and decision.combination(best).equivalent:
-        same = f"with {value} these photographs cannot tell it from the best{_reach(decision)}"
-        return f"Take {chosen.id}: {same}, and {cost}."
-    own, other = decision.combination(chosen), decision.combination(best)
-    if own.mean <= other.mean:
-        leading = decision.combinations[0]
-        return (
-            f"Take {chosen.id}, with {value}, all the same: trained again from other seeds the settings of {best.id} "
-            f"do worse on average than others, to which these come close ({percent(own.mean, decision.images)} against "
-            f"{percent(leading.mean, decision.images)}), and {cost}."
+def notes(decision: "Decision") -> list[str]:
+    """Return the limits of the decision."""
+    found = [_selection_bias(decision), _combinations(decision), _constant_answer(decision), _groups(decision)]
+    if decision.replicated and decision.num_compared_combinations < len(decision.combinations):
+        found.append(f"Only the first {decision.num_compared_combinations} combinations were compared with the best.")
+    if not decision.recommended.run.weights_file.exists():
+        found.append(
+            f"The weights of {decision.recommended.id} have been removed; train it again with its settings and "
+            "runtime.retrain=true."
         )
+    if unknown := decision.num_uncompared:
+        which = "One network was" if unknown == 1 else f"{_count(unknown)} networks were"
+        found.append(f"{which} not compared with the best: their predictions are missing or were not read.")
+    return [note for note in found if note]
+
+
+def percent(value: float, num_images: int) -> str:
+    """Return `96.4 %`, with another digit if there are enough images for it."""
+    return f"{100 * value:.{_digits(num_images)}f} %"
+
+
+def span(interval: Interval, num_images: int) -> str:
+    """Return `95.4 and 97.2 %`."""
+    return f"{100 * interval.low:.{_digits(num_images)}f} and {percent(interval.high, num_images)}"
+
+
+def operations(number: float) -> str:
+    """Return `4.2 billion`."""
+    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
+        if number >= size:
+            return f"{number / size:.3g}{word}"
+    return f"{number:.3g}"
+
+
+def _best(decision: "Decision") -> str:
+    best, images = decision.ranked_runs[0], decision.num_images
+    number = len(decision.ranked_runs)
+    name = METRIC_NAMES[decision.metric]
+    value = percent(best.value, images)
+    if decision.metric == "accuracy":
+        value += f", or {round(best.value * images)} images"
+    where = f"on the {images} validation images"
+    expected = f"Between {span(best.interval, images)} is to be expected on other images of the same kind."
+    if number == 1:
+        return f"{best.row.id} is the only finished network. Its {name} {where} is {value}. {expected}"
+    return f"Of {number} trained networks, {best.row.id} has the highest {name} {where}: {value}. {expected}"
+
+
+def _recommendation(decision: "Decision") -> str:
+    if not decision.learned:
+        return _none_recommended(decision)
+    if len(decision.ranked_runs) == 1:
+        return "There is no other network to compare it with yet."
+    if decision.recommended.id == decision.best.id:
+        return f"Recommended. {_why_best(decision)}"
+    return f"Recommended: {decision.recommended.id}. {_why_cheaper(decision)} {_cost(decision)}"
+
+
+def _none_recommended(decision: "Decision") -> str:
+    what = "scores" if decision.metric == "roc_auc" else "predictions"
+    allowing = []
+    if (number := len(decision.ranked_runs)) > 1:
+        allowing.append(f"it is the best of {number}")
+    if (decision.num_groups or 1) > 1:
+        allowing.append("images of one group count as one")
+    given = f", given that {' and that '.join(allowing)}" if allowing else ""
+    return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{given}."
+
+
+def _why_best(decision: "Decision") -> str:
+    """Return why the best run itself is recommended."""
+    others = [run for run in decision.equivalent if run.row.id != decision.best.id]
+    if decision.cheaper:
+        return _why_not_cheaper(decision)
+    if others:
+        return _not_cheaper(decision)
+    if decision.num_uncompared == len(decision.ranked_runs) - 1:
+        return "It ranks first, but the other networks could not be compared with it."
+    lower = "scored lower by more than chance can explain."
+    if decision.num_uncompared:
+        return f"Every network that could be compared {lower}"
+    if len(decision.equivalent_combinations) > 1:
+        return f"On these images, every other network {lower}"
+    return f"Every other network {lower}"
+
+
+def _not_cheaper(decision: "Decision") -> str:
+    """Return why none of the equivalent runs is recommended: they save nothing."""
+    best, others = decision.ranked_runs[0], [run for run in decision.equivalent if run.row.id != decision.best.id]
+    number, ties = len(others), sum(run.value == best.value for run in others)
+    if number == len(decision.ranked_runs) - 1:
+        who = "The other network" if number == 1 else f"The other {number} networks"
+    else:
+        who = f"{_count(number)} other network{'s' * (number > 1)}"
+    lower = "lower by an amount that chance can explain"
+    scored = "the same" if ties == number else f"the same, or {lower}" if ties else lower
+    cheaper = "clearly cheaper" if any(run.row.flops < best.row.flops for run in others) else "cheaper"
+    saving = f"it is not {cheaper}" if number == 1 else f"none of them is {cheaper}"
+    return f"{who} scored {scored}, and {saving}."
+
+
+def _why_not_cheaper(decision: "Decision") -> str:
+    """Return why cheaper runs that are equivalent to the best are not recommended."""
+    runs = [run for run in decision.cheaper if decision.combination(run.row).equivalent]
+    worse = [run.difference for run in runs if run.difference and behind(run.difference)]
+    rest = [one for run in runs if run.difference not in worse and (one := decision.difference(run.row))]
+    worse_settings = [one for one in rest if behind(one)]
+    unknown = [one for one in rest if not behind(one) and not negligible(one)]
+    unit = "images" if decision.num_groups is None else "groups"
+    found = []
+    if number := len(decision.cheaper) - len(runs):
+        their = "their" if number > 1 else "its"
+        found.append(
+            f"{_cheaper(number)} scored lower by an amount that chance can explain, but on average over seeds {their} "
+            "settings score lower by more than that."
+        )
+    if worse:
+        only = "only " if decision.num_groups is not None else ""
+        found.append(
+            f"{_cheaper(len(worse))} scored {_lower_by(worse)}, which is more than one standard error. With {only}"
+            f"{decision.num_groups or decision.num_images} validation {unit} that is not proven; a larger "
+            f"data.valid_fraction gives more {unit}."
+        )
+    if worse_settings:
+        found.append(
+            f"On average over seeds, the settings of {_cheaper(len(worse_settings)).lower()} scored "
+            f"{_lower_by(worse_settings)}, which is more than one standard error. That is not proven; more seeds would "
+            "settle it."
+        )
+    if unknown:
+        more = f"validation {unit}{' or seeds' if decision.replicated else ''}"
+        found.append(
+            f"{_cheaper(len(unknown))} may be as good, or up to {_points(max(one.high for one in unknown))} worse; "
+            f"more {more} would settle it."
+        )
+    return " ".join(found)
+
+
+def _why_cheaper(decision: "Decision") -> str:
+    """Return why another run than the best is recommended."""
+    best, recommended, images = decision.best, decision.recommended, decision.num_images
+    own, other = decision.combination(recommended), decision.combination(best)
+    scored = f"It scored {percent(decision.ranked(recommended).value, images)}"
+    if decision.ranked(recommended).equivalent and other.equivalent:
+        return f"{scored}; chance can explain the difference from the best{_range(decision)}."
+    if own.mean > other.mean:
+        return (
+            f"{scored}, but on average over seeds its settings score higher than those of {best.id} "
+            f"({percent(own.mean, images)} against {percent(other.mean, images)})."
+        )
+    leading = percent(decision.combinations[0].mean, images)
     return (
-        f"Take {chosen.id}, with {value}, all the same: trained again from other seeds its settings do better on "
-        f"average ({percent(own.mean, decision.images)} against {percent(other.mean, decision.images)}), and {cost}."
+        f"{scored}. On average over seeds, the settings of {best.id} score lower than the best settings by more than "
+        f"chance can explain, and the settings of {recommended.id} are close to the best ones "
+        f"({percent(own.mean, images)} against {leading})."
     )
 
 
-def _not_taken(decision: "Decision") -> str:
-    """Why cheaper networks that these photographs do not tell from the best are not taken."""
-    from crackdet.metrics.statistics import behind, negligible
-
-    alike = [one for one in decision.cheaper if decision.combination(one.entry).equivalent]
-    worse = [one.gap for one in alike if one.gap and behind(one.gap)]
-    others = [gap for one in alike if not (one.gap and behind(one.gap)) and (gap := decision.gap(one.entry))]
-    again = [gap for gap in others if behind(gap)]
-    unknown = [gap for gap in others if not behind(gap) and not negligible(gap)]
-    said = []
-    if number := len(decision.cheaper) - len(alike):
-        their = "their" if number > 1 else "its"
-        said.append(
-            f"these photographs alone do not tell {_cheaper(number)} from it, but trained again from other seeds "
-            f"{their} settings do worse on average"
-        )
-    if worse:
-        they = "they" if len(worse) > 1 else "it"
-        said.append(
-            f"these photographs do not prove {_cheaper(len(worse))} worse, but {they} did worse by {_least(worse)}, "
-            f"which is beyond one standard error; more {_draws(decision)} would tell"
-        )
-    if again:
-        said.append(
-            f"the settings of {_cheaper(len(again))} are not proved worse, but did worse on average by "
-            f"{_least(again)}, which is beyond one standard error; more seeds would tell"
-        )
-    if unknown:
-        many = [_draws(decision), *(["seeds"] if decision.replicated else [])]
-        said.append(
-            f"{_cheaper(len(unknown))} may be as good, or worse by {_points(max(gap.high for gap in unknown))}: more "
-            f"{' or '.join(many)} would tell"
-        )
-    return "; ".join(said)
+def _cost(decision: "Decision") -> str:
+    before, after = (float(row.result.get("feature_flops") or 0) for row in (decision.best, decision.recommended))
+    if not before or not after:
+        return "How much computation it needs is unknown."
+    ratio = before / after
+    saving = f"({operations(after)} instead of {operations(before)} operations per image)"
+    if ratio < 1:
+        return f"It needs {_short(1 / ratio)} times the computation {saving}."
+    if ratio == 1:
+        return f"It needs as much computation ({operations(before)} operations per image)."
+    return f"It needs only {_short(100 / ratio)} % of the computation {saving}."
 
 
-def _draws(decision: "Decision") -> str:
-    return "photographs" if decision.groups is None else "groups of photographs"
+def _range(decision: "Decision") -> str:
+    """Return by how much the recommended run may be worse or better than the best."""
+    difference = decision.difference(decision.recommended)
+    if difference is None:
+        return ""
+    better = f" or {_points(-difference.low)} better" if difference.low < 0 else ""
+    return f" (it may be up to {_points(difference.high)} worse{better})"
+
+
+def _selection_bias(decision: "Decision") -> str:
+    number, points = decision.num_contenders, 100 * decision.selection_bias
+    if number < 2 or points <= 0:
+        return ""
+    return (
+        f"Picking the best of {number} inflates its score: if all {number} were equally good, the winner would still "
+        f"look about {points:.2g} points better than it is."
+    )
+
+
+def _combinations(decision: "Decision") -> str:
+    if not decision.replicated:
+        return ""
+    number = len(decision.combinations)
+    runs = sum(len(one.rows) for one in decision.combinations)
+    text = f"The {runs} networks are {number} combination{'s' * (number > 1)} of settings"
+    if number == 1 or decision.num_compared_combinations < number:
+        return f"{text}."
+    equivalent = len(decision.equivalent_combinations) - 1
+    if equivalent:
+        which = f"{equivalent} of the {number - 1} others" if number > 2 else "the other"
+        return f"{text}. On average over seeds, chance can explain the difference between the best one and {which}."
+    return f"{text}. On average over seeds, the best one leads by more than chance can explain."
+
+
+def _constant_answer(decision: "Decision") -> str:
+    if not decision.learned or decision.baseline is None or decision.baseline < decision.ranked_runs[0].value:
+        return ""
+    rare = " because one class is rare; rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
+    return (
+        f"Giving the same answer for every image scores {percent(decision.baseline, decision.num_images)}, no less "
+        f"than the best network{rare}."
+    )
+
+
+def _groups(decision: "Decision") -> str:
+    if decision.num_groups is None:
+        return ""
+    if decision.num_groups == 1:
+        return "All validation images are of one group, so nothing is known about images of other groups."
+    return (
+        f"The validation images come from {decision.num_groups} groups. Each group counts as one observation in "
+        "comparisons and intervals."
+    )
 
 
 def _cheaper(number: int) -> str:
-    return f"{number} cheaper ones" if number > 1 else "a cheaper one"
+    return f"{_count(number)} cheaper network{'s' * (number > 1)}"
 
 
-def _least(gaps: Sequence["Difference"]) -> str:
-    least = _points(min(gap.value for gap in gaps))
-    return f"{least} or more" if len(gaps) > 1 else least
+def _lower_by(differences: Sequence[Difference]) -> str:
+    smallest = _points(min(difference.value for difference in differences))
+    return f"{'at least ' * (len(differences) > 1)}{smallest} lower"
 
 
-def _reach(decision: "Decision") -> str:
-    """How much better or worse than the best the recommended network may be."""
-    gap = decision.gap(decision.recommended)
-    if gap is None:
-        return ""
-    worse = f"it may be up to {_points(gap.high)} worse"
-    return f" ({worse}, or {_points(-gap.low)} better)" if gap.low < 0 else f" ({worse})"
+def _count(number: int) -> str:
+    """Return a number as a sentence begins with it."""
+    return NUMBERS[number - 1] if number <= len(NUMBERS) else str(number)
 
 
 def _points(share: float) -> str:
@@ -148,93 +271,5 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"
 
 
-def _cost(best: RunRow, chosen: RunRow) -> str:
-    before, after = (float(entry.result.get("feature_flops") or 0) for entry in (best, chosen))
-    if not before or not after:
-        return "what it costs to run is not known"
-    ratio = before / after
-    listed = f"({operations(after)} instead of {operations(before)} operations a photograph)"
-    if ratio < 1:
-        return f"it needs {_short(1 / ratio)} times the computing {listed}"
-    if ratio == 1:
-        return f"it needs as much computing ({operations(before)} operations a photograph)"
-    return f"it needs only {_share(1 / ratio)} of the computing {listed}"
-
-
-def notes(decision: "Decision") -> list[str]:
-    """The decision's reservations, a sentence each."""
-    said: list[str] = []
-    if decision.alike > 1 and decision.luck > 0:
-        points = 100 * decision.luck
-        said.append(
-            f"The best of many looks better than it is: of {decision.alike} networks that are equally good, the best "
-            f"is expected to show {points:.2g} points too much on these photographs, by luck alone."
-        )
-    if decision.replicated:
-        runs = sum(len(one.entries) for one in decision.combinations)
-        count = len(decision.combinations)
-        what = f"{runs} networks are {count} combination{'s' if count > 1 else ''} of settings"
-        others = len(decision.equivalent_combinations) - 1
-        if count == 1 or decision.compared < count:
-            said.append(f"{what}.")
-        elif others:
-            said.append(f"{what}; trained again, {others} of the {count - 1} others cannot be told from the best one.")
-        else:
-            said.append(f"{what}; trained again, the best one can be told from all others.")
-    best = decision.standings[0].value
-    if decision.learned and decision.baseline is not None and decision.baseline >= best:
-        rare = ", since one class is rare: another metric tells networks apart better (--by f1)"
-        said.append(
-            f"One and the same answer for every photograph reaches {percent(decision.baseline, decision.images)} as "
-            f"well{rare if decision.metric == 'accuracy' else ''}."
-        )
-    if decision.groups == 1:
-        said.append("The photographs are all of one group: what they say of others is not known.")
-    elif decision.groups is not None:
-        said.append(
-            f"The photographs come from {decision.groups} groups, each of which counts as one draw in comparisons and "
-            "intervals."
-        )
-    if decision.replicated and decision.compared < len(decision.combinations):
-        said.append(f"Only the first {decision.compared} combinations were compared with the best.")
-    if not decision.recommended.run.weights_file.exists():
-        said.append(
-            f"The weights of {decision.recommended.id} have been removed; runtime.retrain=true with its settings trains "
-            "it again."
-        )
-    if unknown := decision.uncompared:
-        which = "1 network was" if unknown == 1 else f"{unknown} networks were"
-        said.append(f"{which} not compared with the best: only figures are known, or were read.")
-    return [fitting(text, decision.best) for text in said]
-
-
-def percent(value: float, images: int) -> str:
-    """`96.4 %`; with more digits where there are images enough for them."""
-    return f"{100 * value:.{_digits(images)}f} %"
-
-
-def span(interval: "Interval", images: int) -> str:
-    """`95.4 and 97.2 %`."""
-    return f"{100 * interval.low:.{_digits(images)}f} and {percent(interval.high, images)}"
-
-
-def operations(number: float) -> str:
-    """`4.2 billion`."""
-    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
-        if number >= size:
-            return f"{number / size:.3g}{word}"
-    return f"{number:.3g}"
-
-
-def listing(names: Sequence[str], most: int = 5) -> str:
-    """`a, b, c and 4 more`."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
-def _share(ratio: float) -> str:
-    return f"{_short(100 * ratio)} %"
-
-
-def _digits(images: int) -> int:
-    return 1 if images < 1000 else 2
+def _digits(num_images: int) -> int:
+    return 1 if num_images < 1000 else 2

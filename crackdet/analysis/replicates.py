@@ -1,10 +1,10 @@
-"""How sure the mean over replicates is, where both the runs and the images are only some of those there could be.
+"""Intervals and tests for means over replicates, in which both runs and images are samples.
 
-Runs and images are crossed: every run is judged on every image, and the variance of a mean is that between images
-plus that between runs. This is what a paired bootstrap of runs and images estimates by drawing (Gallas et al. 2009,
-Commun. Stat. Theory Methods 38, 2586); computed, it needs no drawing, and Student's t allows for the few runs, which
-percentiles of a bootstrap do not: `benchmarks/decisions.py` compares the two where the truth is known. Images of one
-group (one wall, one photograph) count as one draw.
+Runs and images are crossed: every run is evaluated on every image. The variance of a mean is the variance between
+images plus the variance between runs, which a paired bootstrap over runs and images estimates by resampling (Gallas et
+al. 2009, Commun. Stat. Theory Methods 38, 2586). The computed variance with Student's t also covers the truth when
+there are few runs; bootstrap percentiles do not (`benchmarks/decisions.py` compares the two). Images of one group, such
+as one wall, count as one observation.
 """
 
 import math
@@ -17,171 +17,173 @@ from numpy.typing import NDArray
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Difference, Interval
 
-FEW_GROUPS = 10  # with mistakes, from which it hardly shows how much groups differ
-ROUNDING = 1e-9  # less than a sum of scores can differ by
+MAX_FEW_GROUPS = 10  # with mistakes in at most so many groups, the variance between groups is not well known
+ROUNDING = 1e-9  # sums of scores that differ by less are equal
 Floats = NDArray[np.float64]
+Groups = NDArray[np.int64] | None  # (images,): the group of each image; None if every image stands alone
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A combination, as its runs on the validation images show it."""
+    """The scores of a combination's runs on the validation images."""
 
-    scores: Floats  # (images,): mean over its runs; their mean is the metric
+    scores: Floats  # (images,): mean over the runs; the mean of the scores is the metric
     runs: int
-    between: float | None  # variance of the mean as runs differ; None where one run cannot say it
-    freedom: float  # degrees of freedom of `between`
-    right: Floats | None = None  # (images,): share of the runs that got it right, where the scores follow from that
-    draws: int | None = None  # groups that the scores differ by, where they are fewer than there are
+    between: float | None  # variance of the mean due to the runs; None if there is one run only
+    dof: float  # degrees of freedom of `between`
+    correct: Floats | None = None  # (images,): share of runs that classify the image correctly, if that gives the score
+    num_groups: int | None = None  # groups in which the scores vary, if fewer than all
 
     @property
     def mean(self) -> float:
         return float(self.scores.mean())
 
 
-def sample(scores: Floats, right: NDArray[np.bool_] | None = None, draws: int | None = None) -> Sample:
-    """From the scores (runs, images) of the runs of a combination, and which images each got right."""
+def sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups: int | None = None) -> Sample:
+    """Return the sample of a combination from the scores and correct answers of its runs, (runs, images) each."""
     runs = len(scores)
     between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
-    share = None if right is None else right.mean(axis=0)
-    return Sample(scores.mean(axis=0), runs, between, runs - 1, share, draws)
+    share = None if correct is None else correct.mean(axis=0)
+    return Sample(scores.mean(axis=0), runs, between, runs - 1, share, num_groups)
 
 
 def share_spread(samples: Sequence[Sample]) -> list[Sample]:
-    """Gives single runs the spread between runs that the combinations with replicates have on average."""
-    known = [(one.between * one.runs, one.freedom) for one in samples if one.between is not None]
-    freedom = sum(weight for _, weight in known)
-    pooled = sum(spread * weight for spread, weight in known) / freedom if freedom else 0.0
-    return [one if one.between is not None else replace(one, between=pooled, freedom=freedom) for one in samples]
+    """Give single runs the average variance between the runs of the replicated combinations."""
+    known = [(one.between * one.runs, one.dof) for one in samples if one.between is not None]
+    dof = sum(weight for _, weight in known)
+    pooled = sum(variance * weight for variance, weight in known) / dof if dof else 0.0
+    return [one if one.between is not None else replace(one, between=pooled, dof=dof) for one in samples]
 
 
-def interval(one: Sample, groups: NDArray[np.int64] | None) -> Interval:
-    """The 95 % interval of the metric of a combination; of whatever seed, on images like these.
+def interval(one: Sample, groups: Groups) -> Interval:
+    """Return the 95 % interval of a combination's metric, for any seed and for images of the same kind.
 
-    Its freedom is a little less than Satterthwaite's, by the shares of the parts of the variance and not by their
-    squares: with few runs the parts are themselves uncertain, and the interval would hold the truth too rarely.
+    The degrees of freedom weight the parts of the variance by their shares, not by their squares as Satterthwaite does:
+    with few runs the parts are uncertain themselves, and Satterthwaite's interval covers the truth too rarely.
     """
-    image_variance, freedom, number = _image_variance(one.scores, groups, one.draws)
-    parts = _parts(image_variance, freedom, one)
-    whole = sum(part for part, _ in parts)
-    freedom = whole / sum(part / free for part, free in parts) if parts else freedom
-    # where images do not vary, be it because they are one group, replicates say nothing of other images
-    most = _most(one, groups) * one.runs if image_variance > 0 else number
-    return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), whole, freedom, most)
+    image_variance, dof, number = _image_variance(one.scores, groups, one.num_groups)
+    parts = _variances(image_variance, dof, one)
+    total = sum(variance for variance, _ in parts)
+    dof = total / sum(variance / free for variance, free in parts) if parts else dof
+    # if images do not vary, for example because they form one group, replicates tell nothing about other images
+    limit = _max_independent(one, groups) * one.runs if image_variance > 0 else number
+    return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), total, dof, limit)
 
 
-def draws(one: Sample, groups: NDArray[np.int64] | None, alike: float) -> float:
-    """How many independent images would say as much of a single network's metric; `alike` where none is otherwise."""
-    variance, freedom, _ = _image_variance(one.scores, groups, one.draws)
+def effective_images(one: Sample, groups: Groups, default: float) -> float:
+    """Return how many independent images measure a single run's metric equally well; `default` if images agree."""
+    variance, dof, _ = _image_variance(one.scores, groups, one.num_groups)
     if variance > 0 and 0 < one.mean < 1:
-        return min(statistics.effective_number(one.mean, variance, freedom), _most(one, groups))
-    return alike
+        return min(statistics.effective_number(one.mean, variance, dof), _max_independent(one, groups))
+    return default
 
 
-def _most(one: Sample, groups: NDArray[np.int64] | None) -> int:
-    """As how many independent images those of a sample can count.
+def p_value_above(
+    one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float
+) -> float:
+    """Return the one-sided p-value that a network separates cracks from other images (N,) no better than chance.
 
-    Where few groups hold all mistakes it does not show how much groups differ: then mistakes are taken to come in
-    bunches larger by one than the largest of these.
-    """
-    if groups is None or one.right is None:
-        return len(one.scores)
-    mistakes = by_group((1 - one.right)[None], groups)[0]
-    if np.count_nonzero(mistakes > ROUNDING) > FEW_GROUPS:
-        return len(one.scores)
-    return max(round(len(one.scores) / (1 + float(mistakes.max()))), len(mistakes))
-
-
-def above(one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float) -> float:
-    """The one-sided p-value that a network tells cracks from other images (N,) of such groups no better than chance.
-
-    By Student's t, with the freedom of the class that is in fewer groups, of which the variance comes; where groups do
-    not differ it is `by_images`. Where each group is of one class, it is at least what their shuffling allows.
+    Student's t over groups, with the degrees of freedom of the class that occurs in fewer groups; `by_images` if groups
+    do not vary. If every group holds one class only, the p-value is at least that of the best permutation of groups.
     """
     with_cracks, without = np.unique(groups[labels]), np.unique(groups[~labels])
     fewer, number = min(len(with_cracks), len(without)), int(groups.max()) + 1
     if fewer < 2:
         return 1.0
     mixed = len(with_cracks) + len(without) - number
-    least = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
-    variance, freedom, _ = _image_variance(one.scores, groups, fewer)
-    found = statistics.student_above(one.mean - chance, variance, freedom) if variance > 0 else by_images
-    return max(found, least)
+    lowest = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
+    variance, dof, _ = _image_variance(one.scores, groups, fewer)
+    found = statistics.student_above(one.mean - chance, variance, dof) if variance > 0 else by_images
+    return max(found, lowest)
 
 
-def against_first(samples: Sequence[Sample], groups: NDArray[np.int64] | None) -> list[tuple[float, Difference]]:
-    """Each of the other combinations against the first, p-values corrected for their number."""
+def against_first(samples: Sequence[Sample], groups: Groups) -> list[tuple[float, Difference]]:
+    """Compare every other combination with the first; the p-values are corrected for their number (Holm)."""
     first, *others = share_spread(samples)
     compared = [compare(other, first, groups) for other in others]
     corrected = statistics.holm([p_value for p_value, _ in compared]).tolist()
-    return [(p_value, gap) for p_value, (_, gap) in zip(corrected, compared, strict=True)]
+    return [(p_value, difference) for p_value, (_, difference) in zip(corrected, compared, strict=True)]
 
 
-def compare(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> tuple[float, Difference]:
-    """The two-sided p-value that two combinations are equally good, by Welch's test, and how far `one` is behind.
+def compare(one: Sample, other: Sample, groups: Groups) -> tuple[float, Difference]:
+    """Compare two combinations by Welch's test.
 
-    Images (or groups) on which the two agree lend no freedom: with few others, chance is not normally distributed. It
-    is at least what these allow at all: that of all of them falling to one side.
+    Images (or groups) on which the two agree add no degrees of freedom: with few others, the errors are not normal.
+    The p-value is at least that of the sign test in which all the others favour one side.
+
+    Returns:
+        The two-sided p-value that both are equally good, and by how much `one` is worse.
     """
-    if groups is not None and (not groups.any() or one.draws == 1):  # which say nothing of images of other groups
-        alone, against = replace(one, draws=None), replace(other, draws=None)
+    if groups is not None and (not groups.any() or one.num_groups == 1):  # one group tells nothing about other groups
+        alone, against = replace(one, num_groups=None), replace(other, num_groups=None)
         return 1.0, compare(alone, against, None)[1]._replace(low=other.mean - 1, high=other.mean)
-    difference = other.scores - one.scores
-    variance, freedom, _ = _image_variance(difference, groups, one.draws)
-    telling = _telling(one, other, groups)
-    # two images more on which they differ or not, as for single networks: no gap is known exactly
-    behind = _parts(variance + 1 / (len(difference) + 2) ** 2, freedom, one, other)
-    parts = _parts(variance, min(freedom, float(telling) - 1), one, other)
-    whole = sum(part for part, _ in parts)
-    if parts:
-        freedom = _freedom(parts)
-    mean = float(difference.mean())
-    gap = statistics.gap(mean, sum(part for part, _ in behind), _freedom(behind))
-    gap = gap._replace(low=max(gap.low, other.mean - 1), high=min(gap.high, other.mean))  # `one` is in 0 to 1
-    if telling < 2:
-        return 1.0, gap
-    least = 2.0 ** (1 - telling)
-    if not parts:  # one is right on every image on which the other is wrong, in every run
-        return least, gap
-    return max(statistics.student(mean, whole, freedom), least), gap
+    scores = other.scores - one.scores
+    mean = float(scores.mean())
+    variance, dof, _ = _image_variance(scores, groups, one.num_groups)
+    # two more images on which the two may differ, as for single runs: no difference is known exactly
+    widened = _variances(variance + 1 / (len(scores) + 2) ** 2, dof, one, other)
+    difference = statistics.gap(mean, sum(part for part, _ in widened), _satterthwaite(widened))
+    difference = difference._replace(low=max(difference.low, other.mean - 1), high=min(difference.high, other.mean))
+    discordant = _num_discordant(one, other, groups)
+    if discordant < 2:
+        return 1.0, difference
+    lowest = 2.0 ** (1 - discordant)
+    parts = _variances(variance, min(dof, float(discordant) - 1), one, other)
+    if not parts:  # in every run, one is right on each image on which the other is wrong
+        return lowest, difference
+    p_value = statistics.student(mean, sum(part for part, _ in parts), _satterthwaite(parts))
+    return max(p_value, lowest), difference
 
 
-def _freedom(parts: Sequence[tuple[float, float]]) -> float:
-    """Degrees of freedom of a sum of variances (Satterthwaite 1946, Biometrics Bulletin 2, 110)."""
-    return sum(part for part, _ in parts) ** 2 / sum(part**2 / free for part, free in parts)
-
-
-def _image_variance(
-    scores: Floats, groups: NDArray[np.int64] | None, draws: int | None = None
-) -> tuple[float, float, int]:
-    """Of the mean score, with its degrees of freedom and the number of independent draws."""
-    sums = by_group((scores - scores.mean())[None], groups)[0]
-    sums[np.abs(sums) < ROUNDING] = 0.0
-    number = len(sums) if groups is None else draws or max(int(np.count_nonzero(sums)), 1)  # which need not be all
-    return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, len(sums)
-
-
-def _telling(one: Sample, other: Sample, groups: NDArray[np.int64] | None) -> int:
-    """On how many images, or groups, two combinations differ."""
-    difference = other.scores - one.scores
-    if one.right is None or other.right is None:
-        return int(np.count_nonzero(np.abs(by_group(difference[None], groups)) > ROUNDING))
-    apart = np.abs(other.right - one.right) > ROUNDING  # scores of a ratio differ on other images, too
-    if groups is None:
-        return int(np.count_nonzero(apart))
-    differ = np.abs(by_group(difference[None], groups))[0] > ROUNDING
-    return int(np.count_nonzero(differ[np.unique(groups[apart])]))
-
-
-def _parts(image_variance: float, freedom: float, *samples: Sample) -> list[tuple[float, float]]:
-    """The variances that add up, above 0, with their degrees of freedom."""
-    parts = [(image_variance, freedom), *((one.between or 0.0, one.freedom) for one in samples)]
-    return [(part, max(free, 1)) for part, free in parts if part > 0]
-
-
-def by_group(scores: Floats, groups: NDArray[np.int64] | None) -> Floats:
-    """Sums (runs, groups) of scores (runs, images); the scores themselves where each image stands alone."""
+def sum_by_group(scores: Floats, groups: Groups) -> Floats:
+    """Sum scores (runs, images) over groups: (runs, groups). Without groups, return the scores."""
     if groups is None:
         return scores
     sums = np.zeros((len(scores), int(groups.max()) + 1))
     np.add.at(sums.T, groups, scores.T)
     return sums
+
+
+def _max_independent(one: Sample, groups: Groups) -> int:
+    """Return the largest number of independent images that a sample can be worth.
+
+    If few groups hold all mistakes, the variance between groups is not well known. Mistakes are then assumed to come
+    in clusters larger by one than the largest observed.
+    """
+    if groups is None or one.correct is None:
+        return len(one.scores)
+    mistakes = sum_by_group((1 - one.correct)[None], groups)[0]
+    if np.count_nonzero(mistakes > ROUNDING) > MAX_FEW_GROUPS:
+        return len(one.scores)
+    return max(round(len(one.scores) / (1 + float(mistakes.max()))), len(mistakes))
+
+
+def _satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
+    """Return the degrees of freedom of a sum of variances (Satterthwaite 1946, Biometrics Bulletin 2, 110)."""
+    return sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / dof for variance, dof in parts)
+
+
+def _image_variance(scores: Floats, groups: Groups, num_groups: int | None = None) -> tuple[float, float, int]:
+    """Return the variance of the mean score, its degrees of freedom and the number of independent observations."""
+    sums = sum_by_group((scores - scores.mean())[None], groups)[0]
+    sums[np.abs(sums) < ROUNDING] = 0.0
+    number = len(sums) if groups is None else num_groups or max(int(np.count_nonzero(sums)), 1)
+    return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, len(sums)
+
+
+def _num_discordant(one: Sample, other: Sample, groups: Groups) -> int:
+    """Return on how many images, or groups, two combinations differ."""
+    scores = other.scores - one.scores
+    if one.correct is None or other.correct is None:
+        return int(np.count_nonzero(np.abs(sum_by_group(scores[None], groups)) > ROUNDING))
+    discordant = np.abs(other.correct - one.correct) > ROUNDING  # scores of a ratio also differ on other images
+    if groups is None:
+        return int(np.count_nonzero(discordant))
+    differ = np.abs(sum_by_group(scores[None], groups))[0] > ROUNDING
+    return int(np.count_nonzero(differ[np.unique(groups[discordant])]))
+
+
+def _variances(image_variance: float, dof: float, *samples: Sample) -> list[tuple[float, float]]:
+    """Return the variances above 0 that add up, each with its degrees of freedom."""
+    parts = [(image_variance, dof), *((one.between or 0.0, one.dof) for one in samples)]
+    return [(variance, max(free, 1)) for variance, free in parts if variance > 0]

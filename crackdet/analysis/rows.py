@@ -1,28 +1,36 @@
-"""Run directories as rows: status, settings, result."""
+"""Runs as rows of a summary: status, settings and result."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from crackdet.config.schema import PATHS, flatten
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import RunSnapshot, Status
 
-KNOWN = ("data.fingerprint", "model._source_", "model._weights_")  # of settings: what the identity knows besides
-TOLD = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)  # with a reason in their `failure.json`
+UNKNOWN_FLOPS = float("inf")
+DERIVED_KEYS = ("data.fingerprint", "model._source_", "model._weights_")  # computed by the identity, not set by a user
+HAS_REASON = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run, as a summary shows it; what is only shown is read when it is."""
+    """One run of a summary. Files that are only displayed are read on first use."""
 
-    run: Run
-    status: Status
-    given: Sequence[str] | None = None  # the overrides that a sweep knows the run by
-    known: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # its result, where that was read
+    snapshot: RunSnapshot
+    sweep_overrides: Sequence[str] | None = None
+
+    @property
+    def run(self) -> Run:
+        return self.snapshot.run
+
+    @property
+    def status(self) -> Status:
+        return self.snapshot.status
 
     @property
     def id(self) -> str:
@@ -30,119 +38,128 @@ class RunRow:
 
     @property
     def accuracy(self) -> float:
-        """Raises UserError where the run is not finished, and so has none."""
+        """The validation accuracy.
+
+        Raises:
+            UserError: If the run is not finished.
+        """
         if "accuracy" not in self.result:
             raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
 
+    @property
+    def flops(self) -> float:
+        """Operations of the feature extractor for one image; infinite if unknown."""
+        flops = self.result.get("feature_flops")
+        return UNKNOWN_FLOPS if flops is None else float(flops)
+
     def value(self, metric: str) -> float:
-        """A metric of the result; the least there is where an older result does not hold it."""
+        """Return a metric of the result; 0 if an older result lacks it."""
         return float(self.result.get(metric) or 0.0)
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """What `result.json` says; empty unless finished.
+        """The content of `result.json`; empty unless the run is finished.
 
-        In a large store that is all but the identity and the digests of the files, for which there is `run.result`.
+        In a large store it lacks the identity and the file digests.
         """
-        if self.known is not None:
-            return self.known
-        return (self.run.result or {}) if self.status is Status.FINISHED else {}
+        return (self.snapshot.result or {}) if self.status is Status.FINISHED else {}
 
     @cached_property
     def pointing(self) -> Mapping[str, float]:
-        """What `crackdet pointing` found of a finished run; empty where it has not been asked."""
+        """The figures of `crackdet pointing`; empty if it has not measured this run."""
         return read_pointing(self.run) if self.status is Status.FINISHED else {}
 
     @cached_property
     def overrides(self) -> Sequence[str]:
-        """What gave the run its settings; where no sweep says it, the command it was first trained by."""
-        return list(self.given if self.given is not None else self.run.provenance.get("overrides", []))
+        """The overrides from the sweep's record, or else from the command that first trained the run."""
+        recorded = self.sweep_overrides
+        return list(recorded if recorded is not None else self.snapshot.provenance.get("overrides", []))
 
     @property
     def tree(self) -> Mapping[str, Any]:
-        """All settings that decide the result, by group, as `Run.settings`."""
-        return self.run.settings if self.known is None else self.known["settings"]
+        """The settings that decide the result, nested by group, as `RunSnapshot.settings`."""
+        return self.snapshot.settings
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The same with dotted keys."""
+        """The same settings by dotted key."""
         return flatten(self.tree)
 
     def setting(self, key: str) -> Any:
-        """One setting by its dotted key; None where the run does not have it."""
-        return _setting(self.tree, key)
+        """Return a setting by its dotted key; None if the run does not have it."""
+        return _lookup(self.tree, key)
 
     @cached_property
     def reason(self) -> str:
-        """Why it failed, or what is damaged."""
-        return _reason(self.run, self.status)
+        """Why the run failed, stopped or is corrupt; empty otherwise."""
+        if self.status is Status.CORRUPT:
+            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+        return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
 
 
-def _reason(run: Run, status: Status) -> str:
-    if status is Status.CORRUPT:
-        return f"{run.damage()}; the command that trained the run mends it"
-    return str(run.failure.get("reason", "")) if status in TOLD else ""
+def group_by_settings(rows: Iterable[RunRow], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
+    """Group runs by the values of some settings.
+
+    Args:
+        keys: Dotted keys. A setting that a run does not have counts as None.
+
+    Returns:
+        For each group the values, and the indices of its runs.
+    """
+    groups = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+    trees = [row.tree for row in rows]
+    shared: dict[tuple[int, ...], list[int]] = defaultdict(list)  # runs of a large store share equal subtrees
+    for index, tree in enumerate(trees):
+        shared[tuple([id(tree.get(group)) for group in groups])].append(index)
+    grouped: dict[str, tuple[tuple[Any, ...], list[int]]] = {}
+    for indices in shared.values():
+        values = tuple(_lookup(trees[indices[0]], key) for key in keys)
+        grouped.setdefault(repr(values), (values, []))[1].extend(indices)
+    return [(values, sorted(indices)) for values, indices in grouped.values()]
 
 
-def _setting(tree: Mapping[str, Any], key: str) -> Any:
+def differing_keys(rows: Iterable[RunRow]) -> list[str]:
+    """Return the dotted keys of the settings in which runs differ, in the order of the configuration.
+
+    A derived key is left out if other settings of its group separate the runs in the same way.
+    """
+    rows = [row for row in rows if row.tree]
+    keys = _differing([row.tree for row in rows], "")
+    return [key for key in keys if key not in DERIVED_KEYS or not _is_redundant(key, keys, rows)]
+
+
+def config_keys(rows: Sequence[RunRow], keys: Sequence[str]) -> list[str]:
+    """Return those of the differing keys that separate combinations: neither the seed nor a path.
+
+    A path does not decide the result, but the data behind it does; its derived key then replaces it.
+    """
+    found = [key for key in keys if key != "seed" and key not in PATHS]
+    if len(found) + keys.count("seed") < len(keys):
+        found += [key for key in DERIVED_KEYS if key not in found and not _is_redundant(key, found, rows)]
+    return found
+
+
+def _lookup(tree: Mapping[str, Any], key: str) -> Any:
     found: Any = tree
     for part in key.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found
 
 
-def group_by_settings(entries: Iterable[RunRow], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
-    """The runs that agree in some settings, given by their dotted keys: what these are, and the places of the runs.
-
-    A setting that a run does not have is None.
-    """
-    groups = list(dict.fromkeys(key.partition(".")[0] for key in keys))
-    trees = [entry.tree for entry in entries]
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # runs of a large store share the groups they agree in
-    for place, tree in enumerate(trees):
-        alike[tuple([id(tree.get(group)) for group in groups])].append(place)
-    found: dict[str, tuple[tuple[Any, ...], list[int]]] = {}
-    for places in alike.values():
-        values = tuple(_setting(trees[places[0]], key) for key in keys)
-        found.setdefault(repr(values), (values, []))[1].extend(places)
-    return [(values, sorted(places)) for values, places in found.values()]
-
-
-def differing_keys(entries: Iterable[RunRow]) -> list[str]:
-    """The settings in which runs differ, as dotted keys in the order of the configuration.
-
-    What the identity knows besides is left out where they say it.
-    """
-    having = [entry for entry in entries if entry.tree]
-    keys = _differing([entry.tree for entry in having], "")
-    return [key for key in keys if key not in KNOWN or not _is_said(key, keys, having)]
-
-
-def config_keys(entries: Sequence[RunRow], keys: Sequence[str]) -> list[str]:
-    """Those of the keys in which runs differ that make them other combinations: neither the seed nor a place.
-
-    Where something lies decides nothing, what it is does, which may then have to be said.
-    """
-    found = [key for key in keys if key != "seed" and key not in PATHS]
-    if len(found) + keys.count("seed") < len(keys):
-        found += [key for key in KNOWN if key not in found and not _is_said(key, found, entries)]
-    return found
-
-
-def _is_said(known: str, keys: Sequence[str], entries: Sequence[RunRow]) -> bool:
-    """Whether other settings of its group say it too."""
-    others = [key for key in keys if key.partition(".")[0] == known.partition(".")[0] and key not in KNOWN]
-    return len(group_by_settings(entries, others)) == len(group_by_settings(entries, [*others, known]))
+def _is_redundant(derived: str, keys: Sequence[str], rows: Sequence[RunRow]) -> bool:
+    """Return whether other settings of the same group separate the runs as a derived key does."""
+    others = [key for key in keys if key.partition(".")[0] == derived.partition(".")[0] and key not in DERIVED_KEYS]
+    return len(group_by_settings(rows, others)) == len(group_by_settings(rows, [*others, derived]))
 
 
 def _differing(trees: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
-    """Group by group, since comparing a whole group in which all are alike is one step."""
+    """Compare group by group: a group that all runs share is one comparison."""
     found: list[str] = []
-    trees = list({id(tree): tree for tree in trees}.values())  # runs share the groups in which they agree
+    trees = list({id(tree): tree for tree in trees}.values())
     for key in dict.fromkeys(key for keys in dict.fromkeys(map(tuple, trees)) for key in keys):
         values = [tree.get(key) for tree in trees]
-        if values.count(values[0]) == len(values):  # far faster than a loop, and a group that is shared costs nothing
+        if values.count(values[0]) == len(values):  # far faster than a loop in Python
             continue
         groups = [value for value in values if isinstance(value, dict)]
         if groups:

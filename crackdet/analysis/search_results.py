@@ -1,4 +1,4 @@
-"""What a search found, on a terminal: its best trials, and which parameters mattered."""
+"""The results of a search on a terminal: its best trials, and which parameters matter."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ FILE = "search.json"  # in a sweep's folder
 
 
 def show_search(directory: Path) -> None:
-    """Prints nothing where the sweep was no search."""
+    """Print the results of a search; nothing if the sweep is no search."""
     content = read_json(directory / FILE)
     if not content:
         return
@@ -25,23 +25,23 @@ def show_search(directory: Path) -> None:
     objectives, best = content["objectives"], content["best"]
     if len(objectives) > 1 and best:
         names = [f"{objective['name']} ({objective['direction'][:3]}.)" for objective in objectives]
-        table = Table("runs", "what was suggested", *names, title="Pareto front", title_justify="left")
+        table = Table("runs", "parameters", *names, title="Pareto front", title_justify="left")
         for trial in best:
             values = (f"{value:.4g}" for value in trial["values"])
-            table.add_row(escape_markup(" ".join(trial["runs"])), escape_markup(_suggested(trial["params"])), *values)
+            table.add_row(escape_markup(" ".join(trial["runs"])), escape_markup(_describe(trial["params"])), *values)
         out.print(table)
     elif best and len(content["seeds"]) > 1:
         out.print(
             f"best mean {objectives[0]['name']} over {len(content['seeds'])} seeds {best[0]['values'][0]:.4f}: "
-            f"{escape_markup(_suggested(best[0]['params']))}",
+            f"{escape_markup(_describe(best[0]['params']))}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
     for name, shares in content["importance"].items():
         if shares:
             listed = ", ".join(f"{escape_markup(key)} {share:.0%}" for key, share in shares.items())
-            out.print(f"share of the variance of {name} that a parameter explains alone: {listed}", highlight=False)
+            out.print(f"share of the variance of {name} that each parameter explains alone: {listed}", highlight=False)
 
 
-def _suggested(params: Mapping[str, Any]) -> str:
-    """`conv_out=[64,128] linear_features=512`."""
+def _describe(params: Mapping[str, Any]) -> str:
+    """Return `conv_out=[64,128] linear_features=512`."""
     return " ".join(f"{key.rpartition('.')[2]}={value_text(value)}" for key, value in params.items())

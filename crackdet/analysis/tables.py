@@ -11,20 +11,19 @@ from rich.table import Table
 from crackdet.analysis.columns import (
     TITLES,
     Column,
-    chance_text,
+    decision_columns,
     describe,
     distinguishing_keys,
-    figure,
-    of_decision,
+    p_value_text,
+    value_column,
     value_text,
 )
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
-from crackdet.analysis.narrative import fitting
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.config.messages import nearest
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -33,25 +32,22 @@ if TYPE_CHECKING:
 
 __all__ = ["View", "console", "describe", "show", "value_text"]
 
-PIPED_WIDTH = 140  # columns, where there is no terminal to ask
-NARROW = 105  # columns: below, the table of combinations leaves something out
-TOP = 30  # rows: more are in summary.csv, or asked for
-WIDE = ("verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch")
+PIPED_WIDTH = 140  # columns, if the output is no terminal
+NARROW = 105  # columns; a narrower table of combinations leaves something out
+MAX_ROWS = 30
+USUAL = ("verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch")
 FALLING = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second")
-RUN, SETTINGS, DIGITS = (
-    25,
-    22,
-    6,
-)  # columns of the table that a run id, and what differs, are given before others get any
+RUN_WIDTH, SETTINGS_WIDTH = 25, 19  # reserved before other columns are added
+CUT_DIGITS = 6  # of a run id in a narrow table; every command accepts the beginning of an id
 
 
 @dataclass(frozen=True)
 class View:
-    """Which rows and columns a user wants to see; ranks and the decision are always those of all runs."""
+    """The rows and columns that a user asks for. Ranks and the decision always cover all runs."""
 
-    top: int = TOP  # rows of each ranking; 0: all
-    sort: str | None = None  # a key; the best first, or with a leading `-` the other way round
-    columns: Sequence[str] = ()  # keys; empty: as many of the usual ones as there is room for
+    top: int = MAX_ROWS  # rows of each ranking; 0: all
+    sort: str | None = None  # a key, the better end first; a leading `-` reverses the order
+    columns: Sequence[str] = ()  # keys; empty: as many of the usual ones as fit
     filters: Sequence[str] = ()
 
 
@@ -61,28 +57,22 @@ def console() -> Console:
 
 
 def show(summary: "Summary", view: View | None = None) -> None:
-    """A table for each set of validation images, what to decide from it, and what did not finish.
+    """Print a table and the decision for each set of validation images, and the runs that did not finish.
 
     Raises:
-        UserError: where the view names what no run has.
+        UserError: If the view names a key that no run has.
     """
     view, out = view or View(), console()
-    conditions = parse_filters(view.filters, summary.entries)
+    conditions = parse_filters(view.filters, summary)
     for ranking, decision in zip(summary.rankings, summary.decisions, strict=True):
-        ranks = {entry.id: rank for rank, entry in enumerate(ranking, 1)}
-        rows = [entry for entry in ranking if all(condition.holds(entry) for condition in conditions)]
-        rows = _sorted(rows, view.sort)
-        shown = rows[: view.top] if view.top else rows
+        matching = _sorted([row for row in ranking if all(one.holds(row) for one in conditions)], view.sort)
+        rows = matching[: view.top] if view.top else matching
         columns = _columns(summary, decision, ranking, view, out.width)
-        title = None
-        if len(summary.rankings) > 1:
-            first = ranking[0].result
-            title = f"on {first.get('valid_images')} validation images {str(first.get('valid_digest'))[:8]}"
-        out.print(_table(shown, ranks, columns, title))
-        if len(shown) < len(rows):
-            _line(out, f"and {len(rows) - len(shown)} more: --top 0 shows all")
+        out.print(_table(rows, ranking, columns, _title(ranking) if len(summary.rankings) > 1 else None))
+        if len(rows) < len(matching):
+            _line(out, f"and {len(matching) - len(rows)} more: --top 0 shows all")
         if conditions:
-            _line(out, f"{len(rows)} of {len(ranking)} runs meet the filter; the rest of this is about all of them")
+            _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
         if decision is not None:
             _show_decision(out, decision)
         best = ranking[0]
@@ -92,46 +82,51 @@ def show(summary: "Summary", view: View | None = None) -> None:
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
-    for entry in summary.entries:
-        if entry.result.get("repaired"):
-            _line(out, f"repaired {entry.id}: {escape_markup(entry.result['repaired'])}")
-    unranked = [entry for entry in summary.unranked if all(condition.holds(entry) for condition in conditions)]
-    keys = differing_keys(summary.entries) if unranked else []
-    for entry in unranked:
-        reason = f": {escape_markup(entry.reason)}" if entry.reason else ""
-        settings = escape_markup(describe(entry, keys) or " ".join(entry.overrides))
-        _line(out, f"{entry.status} {entry.id} ({settings}){reason}")
-    if not summary.entries:
+    for row in summary:
+        if row.result.get("repaired"):
+            _line(out, f"repaired {row.id}: {escape_markup(row.result['repaired'])}")
+    unranked = [row for row in summary.unranked if all(condition.holds(row) for condition in conditions)]
+    keys = differing_keys(summary) if unranked else []
+    for row in unranked:
+        reason = f": {escape_markup(row.reason)}" if row.reason else ""
+        settings = escape_markup(describe(row, keys) or " ".join(row.overrides))
+        _line(out, f"{row.status} {row.id} ({settings}){reason}")
+    if not summary:
         _line(out, f"no runs in {escape_markup(summary.store)}")
 
 
 def show_threshold(decision: "Decision", recall: float) -> None:
-    """Where the recommended network finds so many of the cracks, and how often it then raises a false alarm."""
-    entry = decision.recommended
+    """Print the threshold at which the recommended network finds a share of the cracks, and its false alarms."""
+    row = decision.recommended
     found = decision.threshold(recall)
     if found is None:
-        _line(console(), f"{entry.id}: its predictions are gone, or of one class only, so no threshold can be given")
+        _line(console(), f"{row.id}: no threshold: its predictions are missing, or all images are of one class")
         return
-    said = (
-        f"to find {100 * found.recall:.4g} % of the {found.cracks} validation cracks, call a crack above probability "
-        f"{found.probability!r} (--threshold) with {entry.id}: it then calls {100 * found.false_alarms:.3g} % of the "
-        "validation photographs without a crack one; other photographs may show less of both"
+    _line(
+        console(),
+        f"to find {100 * found.recall:.4g} % of the {found.cracks} validation cracks, use --threshold "
+        f"{found.probability!r} with {row.id}: {100 * found.false_alarms:.3g} % of the validation images without a "
+        "crack are then false alarms; on other images, both rates may be lower",
     )
-    _line(console(), fitting(said, entry))
 
 
 def show_test(run: Run, tested: "TestResult") -> None:
-    """The winner's accuracy on the test split."""
+    """Print the accuracy of the best run on the test split."""
     low, high = tested.interval
     _line(
         console(),
-        f"test accuracy {tested.accuracy:.4f} ({low:.4f} to {high:.4f}) of {run.id} on {tested.images} images "
-        "that nothing was chosen by",
+        f"test accuracy {tested.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}) of {run.id} on {tested.images} "
+        "images that were not used to train or choose it",
     )
 
 
 def _line(out: Console, text: str) -> None:
     out.print(text, soft_wrap=True, highlight=False)
+
+
+def _title(ranking: Sequence[RunRow]) -> str:
+    result = ranking[0].result
+    return f"on {result.get('valid_images')} validation images {str(result.get('valid_digest'))[:8]}"
 
 
 def _show_decision(out: Console, decision: "Decision") -> None:
@@ -146,29 +141,27 @@ def _show_decision(out: Console, decision: "Decision") -> None:
 def _columns(
     summary: "Summary", decision: "Decision | None", ranking: Sequence[RunRow], view: View, width: int
 ) -> Mapping[str, Column]:
-    """Those that were asked for, or the usual ones that the width has room for, what decides first."""
-    more = of_decision(decision) if decision else {}
+    """Return the requested columns, or as many of the usual ones as fit, the most important first."""
+    own = decision_columns(decision) if decision else {}
     keys = distinguishing_keys(ranking, decision.differing_keys if decision else differing_keys(ranking))
-    cut = DIGITS if width < NARROW else 0  # the beginning of an id is enough for every command
+    cut = CUT_DIGITS if width < NARROW else 0
     start = {
-        "run": Column("run", lambda entry: entry.id[: len(entry.id) - cut], right=False),
-        "differs": Column(
-            "what differs", lambda entry: describe(entry, keys[entry.id.rpartition("-")[0]]), right=False
-        ),
+        "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
+        "differs": Column("what differs", lambda row: describe(row, keys[row.id.rpartition("-")[0]]), right=False),
     }
     if view.columns:
-        special = {**start, **more}
+        special = {**start, **own}
         keys_of = {column.title: key for key, column in special.items()} | {title: key for key, title in TITLES.items()}
-        asked = [keys_of.get(name, name) for name in view.columns]  # as they stand above the table, too
-        names = [name if name in special else _known(name, summary.entries, list(special)) for name in asked]
-        return {name: special.get(name) or figure(name) for name in names}
-    chosen = {**start, summary.metric: figure(summary.metric)}
-    room = width - 5 - RUN + cut - 3 - SETTINGS - 3 - 11
-    for name in WIDE:
-        column = more.get(name) or (figure(name) if name not in ("interval", "p_value", "verdict") else None)
+        requested = [keys_of.get(name, name) for name in view.columns]  # a title of the table is also a name
+        names = [name if name in special else _known(name, summary, list(special)) for name in requested]
+        return {name: special.get(name) or value_column(name) for name in names}
+    chosen = {**start, summary.metric: value_column(summary.metric)}
+    room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
+    for name in USUAL:
+        column = own.get(name) or (value_column(name) if name not in ("interval", "p_value", "verdict") else None)
         if column is None:
             continue
-        widest = max(len(column.text(entry)) for entry in ranking[:TOP])
+        widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:
             continue
         needed = max(len(column.title), widest) + 3
@@ -178,34 +171,37 @@ def _columns(
     return chosen
 
 
-def _known(name: str, entries: Sequence[RunRow], special: list[str]) -> str:
+def _known(name: str, rows: Sequence[RunRow], special: list[str]) -> str:
     try:
-        return full_key(name, entries, "--columns")
+        return full_key(name, rows, "--columns")
     except UserError as error:
         if "no run has" not in str(error):
             raise
-        raise UserError(f"--columns {name}: no such column{nearest(name, [*special, *known_keys(entries)])}") from None
+        raise UserError(f"--columns {name}: no such column{nearest(name, [*special, *known_keys(rows)])}") from None
 
 
 def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:
-    """By a key, the better end first; runs without it last.
+    """Sort by a key, the better end first; runs without it come last.
 
     Raises:
-        UserError: where no run has such a key.
+        UserError: If no run has such a key.
     """
     if sort is None or not rows:
         return rows
-    turned, key = sort.startswith("-"), full_key(sort.lstrip("-"), rows, "--sort")
-    having = [entry for entry in rows if value_of(entry, key) is not None]
-    numbers = all(isinstance(value_of(entry, key), (int, float)) for entry in having)
+    reverse, key = sort.startswith("-"), full_key(sort.lstrip("-"), rows, "--sort")
+    having = [row for row in rows if value_of(row, key) is not None]
+    numbers = all(isinstance(value_of(row, key), (int, float)) for row in having)
     having.sort(
-        key=lambda entry: value_of(entry, key) if numbers else str(value_of(entry, key)),
-        reverse=(key in FALLING) is not turned,
+        key=lambda row: value_of(row, key) if numbers else str(value_of(row, key)),
+        reverse=(key in FALLING) is not reverse,
     )
-    return having + [entry for entry in rows if value_of(entry, key) is None]
+    return having + [row for row in rows if value_of(row, key) is None]
 
 
-def _table(rows: Sequence[RunRow], ranks: Mapping[str, int], columns: Mapping[str, Column], title: str | None) -> Table:
+def _table(
+    rows: Sequence[RunRow], ranking: Sequence[RunRow], columns: Mapping[str, Column], title: str | None
+) -> Table:
+    ranks = {row.id: rank for rank, row in enumerate(ranking, 1)}
     table = Table(title=title, title_justify="left")
     table.add_column("", justify="right", no_wrap=True)
     for name, column in columns.items():
@@ -213,13 +209,13 @@ def _table(rows: Sequence[RunRow], ranks: Mapping[str, int], columns: Mapping[st
             table.add_column(column.title, overflow="fold", min_width=14)
         else:
             table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
-    for entry in rows:
-        table.add_row(str(ranks[entry.id]), *(escape_markup(column.text(entry)) for column in columns.values()))
+    for row in rows:
+        table.add_row(str(ranks[row.id]), *(escape_markup(column.text(row)) for column in columns.values()))
     return table
 
 
 def _combinations(decision: "Decision", narrow: bool) -> Table:
-    """Replicates folded into their combinations."""
+    """Return a row for each combination."""
     table = Table(title="combinations: means over their runs", title_justify="left")
     table.add_column("n", justify="right")
     table.add_column("network", no_wrap=True)
@@ -227,22 +223,21 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
     for title in ("mean",) if narrow else ("mean", "sd", "95 % interval", "p"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    keys = distinguishing_keys(
-        [one.entries[0] for one in decision.combinations], list(decision.combinations[0].settings)
-    )
-    for place, one in enumerate(decision.combinations[:TOP]):
-        name = one.entries[0].id.rpartition("-")[0]
-        words = ["best"] if place == 0 else ["equal"] if one.equivalent else []
-        if any(map(decision.takes, one.entries)):
-            words = [*(word for word in words if word == "best"), "take"]
+    shown = decision.combinations[:MAX_ROWS]
+    keys = distinguishing_keys([one.rows[0] for one in decision.combinations], list(shown[0].settings))
+    for one in shown:
+        name = one.rows[0].id.rpartition("-")[0]
         figures = [
             f"{one.mean:.4f}",
             "" if one.deviation is None else f"{one.deviation:.4f}",
             f"{one.interval.low:.4f}-{one.interval.high:.4f}",
-            chance_text(one.p_value),
+            p_value_text(one.p_value),
         ]
-        what = escape_markup(describe(one.entries[0], keys[name]))
         table.add_row(
-            str(len(one.entries)), escape_markup(name), what, *figures[: 1 if narrow else None], ", ".join(words)
+            str(len(one.rows)),
+            escape_markup(name),
+            escape_markup(describe(one.rows[0], keys[name])),
+            *figures[: 1 if narrow else None],
+            ", ".join(decision.combination_verdicts(one)),
         )
     return table

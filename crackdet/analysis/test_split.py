@@ -1,7 +1,6 @@
-"""The winner on the test split: evaluated once, when it is asked for, and kept.
+"""The best run on the test split: evaluated on request, and kept in the run's directory.
 
-Nothing is chosen by the test split, so that its accuracy is free of the luck that choosing brings in; it would not be
-for long if other runs were tried on it too.
+Nothing is chosen by the test split, so its accuracy has no selection bias. Testing several runs would bring it in.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,7 +9,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Interval
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import weights_digest
+from crackdet.store.run import Run
 
 FILE = "test.json"  # in the run's directory
 
@@ -21,8 +21,8 @@ class TestResult:
 
     accuracy: float
     images: int
-    digest: str  # of the weights that were tested
-    photographs: str | None = None  # which they were; None where that is not known
+    digest: str  # of the tested weights
+    photographs: str | None = None  # digest of the test images; None if unknown
 
     @property
     def interval(self) -> Interval:
@@ -31,9 +31,9 @@ class TestResult:
 
 
 def read_test_result(run: Run) -> TestResult | None:
-    """What was found before; None where the run was never tested, or has been trained anew since."""
+    """Return the kept result; None if there is none for the run's present weights."""
     content = read_checksummed_json(run.directory / FILE)
-    if not content or content.get("digest") != _digest(run):
+    if not content or content.get("digest") != _weights_digest(run):
         return None
     return TestResult(
         float(content["accuracy"]), int(content["images"]), str(content["digest"]), content.get("photographs")
@@ -41,18 +41,19 @@ def read_test_result(run: Run) -> TestResult | None:
 
 
 def write_test_result(run: Run, accuracy: float, images: int, photographs: str | None) -> TestResult:
-    """Keeps what an evaluation of the published weights found.
+    """Keep the result of an evaluation of the published weights.
 
     Raises:
-        UserError: where the run is not finished.
+        UserError: If the run is not finished.
     """
-    found = TestResult(accuracy, images, _digest(run), photographs)
+    found = TestResult(accuracy, images, _weights_digest(run), photographs)
     with run.claim():
         write_checksummed_json(run.directory / FILE, asdict(found))
     return found
 
 
-def _digest(run: Run) -> str:
-    if run.weights_digest is None:
+def _weights_digest(run: Run) -> str:
+    digest = weights_digest(run)
+    if digest is None:
         raise UserError(f"{run.id}: is {run.status()}, not finished")
-    return run.weights_digest
+    return digest

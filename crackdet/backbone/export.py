@@ -22,7 +22,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest, read_json, write_text
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import verify_weights
+from crackdet.store.run import Run
 
 TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not name the network
 
@@ -42,7 +43,7 @@ def export(
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
-        extractor, mean, std = factory.load_trained_features(config.model, run.check_weights())
+        extractor, mean, std = factory.load_trained_features(config.model, verify_weights(run))
         description, body = _describe(run, config, extractor.eval(), licence)
         description = replace(description, mean=mean or description.mean, std=std or description.std)
         state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
@@ -60,7 +61,7 @@ def export(
 
 def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | None) -> tuple[Description, nn.Module]:
     """The description, still without normalisation, digest and copies; and the module that makes the maps."""
-    model, result = config.model, run.result or {}
+    model, result = config.model, run.snapshot().result or {}
     stages = classifier.stages(extractor, config.data.image_size)
     if not stages:
         raise UserError(f"{run.id}: {model.name} gives no map of any resolution, which is what a detector uses")

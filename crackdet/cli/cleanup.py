@@ -35,12 +35,14 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
 ) -> None:
     """Shows, or deletes, what no result needs: states of finished runs, spare weights, leftovers."""
+    from crackdet.analysis.retention import spare_weights
     from crackdet.analysis.tables import console
-    from crackdet.store.garbage import removable, remove
+    from crackdet.store.garbage import leftovers, remove
 
     if not re.fullmatch(r"all|none|best:[1-9][0-9]*", keep_weights):
         raise UserError(f"--keep-weights {keep_weights}: must be all, none or best:NUMBER")
-    items = removable(open_store(store), keep_weights)
+    found = open_store(store)
+    items = [*leftovers(found), *spare_weights(found, keep_weights)]
     table = Table("file", "why", "MiB")
     for item in items:
         table.add_row(escape_markup(item.path), item.why, f"{item.size / 2**20:.1f}")

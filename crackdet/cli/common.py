@@ -11,7 +11,8 @@ import typer
 
 from crackdet.core.console import has_bar, sanitize
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 HELP = "Everything that reads the run store, and looks at data."
 

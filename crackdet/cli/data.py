@@ -1,4 +1,4 @@
-"""The command that looks at a data source."""
+"""The command that checks a data source."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,12 @@ from crackdet.cli.common import Force, command
 
 
 @command
-def data(
+def check_data(
     overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this PNG file.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
     force: Force = False,
 ) -> None:
-    """Checks a data source: decodes every image, counts the splits, and draws a contact sheet."""
+    """Checks a data source: decodes every image, counts the images of each split, and writes a contact sheet."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
@@ -25,11 +25,11 @@ def data(
     if sheet is not None:
         refuse_existing(sheet, force, "--sheet")
     config = compose(overrides or [])
-    splits = load_splits(config.data, config.runtime, most_named=None)
+    splits = load_splits(config.data, config.runtime, max_named=None)
     table = Table("split", "cracks", "no cracks")
-    for name, images in splits.items():
-        cracks = int(images.labels.sum())
-        table.add_row(name, str(cracks), str(len(images) - cracks))
+    for name, dataset in splits.items():
+        num_cracks = int(dataset.labels.sum())
+        table.add_row(name, str(num_cracks), str(len(dataset) - num_cracks))
     console().print(table)
     print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
     if sheet is not None:

@@ -1,4 +1,4 @@
-"""Commands that look at runs."""
+"""Commands that show runs."""
 
 import gc
 from pathlib import Path
@@ -11,23 +11,26 @@ from crackdet.cli.common import STORE, RunName, Store, chosen, command, open_sto
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
+Folder = Annotated[Path, typer.Argument(help="A sweep's folder or a run store.")]
 By = Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")]
 
 
 @command
 def summary(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
+    folder: Folder = STORE,
     write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
-    top: Annotated[int, typer.Option(min=0, help="So many runs of each ranking; 0: all.")] = 30,
+    top: Annotated[int, typer.Option(min=0, help="Number of rows of each ranking; 0 shows all.")] = 30,
     by: By = "accuracy",
-    sort: Annotated[str | None, typer.Option(help="Order the rows by a figure or setting; -KEY: turned.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Show these, e.g. run,differs,accuracy,seed.")] = None,
-    filters: Annotated[list[str] | None, typer.Option("--filter", help="Rows with e.g. 'f1>0.9'; repeatable.")] = None,
-    recall: Annotated[float | None, typer.Option(help="The threshold that finds this share of the cracks.")] = None,
-    test: Annotated[bool, typer.Option("--test", help="The winner's accuracy on the test split.")] = False,
+    sort: Annotated[str | None, typer.Option(help="Sort the rows by a metric or setting; -KEY reverses.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, e.g. run,differs,accuracy,seed.")] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="Show matching runs only, e.g. 'f1>0.9'; repeatable.")
+    ] = None,
+    recall: Annotated[float | None, typer.Option(help="Print the threshold that finds this share of cracks.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Evaluate the best run on the test split.")] = False,
     trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
 ) -> None:
-    """The runs of a sweep or of a store, the best first, and which to take."""
+    """Rank the runs of a sweep or store, and recommend one."""
     from crackdet.analysis.ranking import summarize
     from crackdet.analysis.search_results import show_search
     from crackdet.analysis.tables import View, show_test, show_threshold
@@ -39,35 +42,36 @@ def summary(
     if test:
         from crackdet.inference.evaluation import evaluate_test
     names = [name.strip() for name in columns.split(",")] if columns else []
-    missing: list[str] = []
+    errors: list[str] = []
     with gc_disabled():
         found = summarize(folder, by)
         found.show(View(top, sort, names, filters or []))
         for decision in found.decisions:
-            if decision is not None and recall is not None:
+            if decision is None:
+                continue
+            if recall is not None:
                 show_threshold(decision, recall)
-            if decision is not None:
-                winner = decision.best.run
-                try:
-                    if tested := evaluate_test(winner, trust) if test else read_test_result(winner):
-                        show_test(winner, tested)
-                except UserError as error:
-                    missing.append(f"--test: {winner.id}: {error}")
+            best = decision.best.run
+            try:
+                if tested := evaluate_test(best, trust) if test else read_test_result(best):
+                    show_test(best, tested)
+            except UserError as error:
+                errors.append(f"--test: {best.id}: {error}")
         show_search(folder)
         if write is not None:
             found.write(write)
-        if missing:
-            raise UserError("\n".join(missing))
-        gc.freeze()  # what was read is not looked at when the process ends either
+        if errors:
+            raise UserError("\n".join(errors))
+        gc.freeze()  # no collection of the summary when the process ends
 
 
 @command
 def report(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
-    to: Annotated[Path | None, typer.Option(help="The file to write; report.html in FOLDER if not given.")] = None,
+    folder: Folder = STORE,
+    to: Annotated[Path | None, typer.Option(help="File to write; default: report.html in FOLDER.")] = None,
     by: By = "accuracy",
 ) -> None:
-    """Writes the runs of a sweep or of a store as one HTML page, to look at and to send round."""
+    """Write the runs of a sweep or store as one HTML page."""
     from crackdet.report.build import write_report
 
     print(f"report {write_report(folder, to, by)}")
@@ -75,27 +79,27 @@ def report(
 
 @command
 def runs(store: Store = STORE) -> None:
-    """All runs of the store, with their status."""
+    """List all runs of the store with their status."""
     from crackdet.analysis.rows import RunRow, differing_keys
     from crackdet.analysis.tables import console, describe
 
-    entries = [RunRow(run, run.status()) for run in open_store(store).runs()]
-    keys = differing_keys(entries)
+    rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
+    keys = differing_keys(rows)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
-    for entry in entries:
-        accuracy = f"{entry.accuracy:.4f}" if entry.result else ""
-        epochs = str(entry.result.get("epochs", "")) if entry.result else str(len(entry.run.history) or "")
-        table.add_row(entry.id, str(entry.status), accuracy, epochs, escape_markup(describe(entry, keys)))
+    for row in rows:
+        accuracy = f"{row.accuracy:.4f}" if row.result else ""
+        epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
+        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
     console().print(table)
 
 
 @command
 def watch(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder, or a run store.")] = STORE,
-    once: Annotated[bool, typer.Option("--once", help="Show the runs as they are now, and leave.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    folder: Folder = STORE,
+    once: Annotated[bool, typer.Option("--once", help="Show the present state and exit.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
 ) -> None:
-    """The runs live: those at work with epoch, accuracy and time left, what has ended, the best. Ctrl-C leaves."""
+    """Show progress live: running jobs with epoch, accuracy and time left, ended runs, the best run. Ctrl-C exits."""
     from crackdet.watch.live import watch as show_live
 
     show_live(folder, once, every)
@@ -103,13 +107,13 @@ def watch(
 
 @command
 def show(run: RunName, store: Store = STORE) -> None:
-    """One run: status, result, settings, history."""
+    """Show one run: status, result, settings and history."""
     from crackdet.analysis.tables import console
     from crackdet.config.schema import flatten
 
-    found = chosen(run, store)
+    found = chosen(run, store).snapshot()
     out = console()
-    out.print(f"{found.id}: {found.status()} in {escape_markup(found.directory)}", highlight=False, soft_wrap=True)
+    out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
         out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (
@@ -131,7 +135,7 @@ def show(run: RunName, store: Store = STORE) -> None:
 
 
 def _short(text: str | None) -> str:
-    if text is None:  # a row that was cut short
+    if text is None:  # an incomplete row
         return ""
     try:
         return f"{float(text):.4g}"

@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +27,6 @@ def start(hydra_main: Callable[[], Any]) -> None:
         hydra_main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes its errors on instead of printing them its way
-    for module in ("optuna", "hydra_plugins.hydra_optuna_sweeper"):  # its names of 2022, on today's Optuna
-        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
-    # conf/hydra/launcher/ has files of its own for the launchers, by the names that their users know
-    warnings.filterwarnings("ignore", category=UserWarning, message=r"\s*'hydra/launcher/\w+' is validated against")
     try:
         hydra_main()
     except UserError as error:

@@ -26,7 +26,7 @@ def compose(overrides: Sequence[str]) -> Config:
     """
     register()
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(CONF)):
             return parse(hydra_compose("config", list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain_hydra_error(error)) from None

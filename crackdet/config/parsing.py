@@ -23,8 +23,6 @@ from crackdet.config.messages import allowed, describe, first_line, list_length,
 from crackdet.config.schema import (
     GROUPS,
     MISSING,
-    OPTIONAL_GROUPS,
-    REMOVED_KEYS,
     SGD,
     TRACKERS,
     Config,
@@ -50,12 +48,12 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="crackdet_schema", node=Schema)
+    store.store(name="crackdet_schema", node=Schema, replace=True)
     for group, options in GROUPS.items():
         for option, schema in options.items():
-            store.store(name=f"schema_{group}_{option}", node=schema)
+            store.store(name=f"schema_{group}_{option}", node=schema, replace=True)
     for tracker, schema in TRACKERS.items():
-        store.store(name=f"schema_tracker_{tracker}", node=schema)
+        store.store(name=f"schema_tracker_{tracker}", node=schema, replace=True)
 
 
 def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
@@ -159,8 +157,6 @@ def _of_sweep(config: DictConfig, group: str) -> Any:
 
 
 def _parse_group(group: str, tree: Any) -> Any:
-    if tree is None and group in OPTIONAL_GROUPS:
-        tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{group}: missing; one of {', '.join(GROUPS[group])} is needed, as in {group}=NAME")
     if group == "model" and "_target_" in tree:
@@ -175,7 +171,6 @@ def _parse_known(group: str, text: str) -> Any:
     options = GROUPS[group]
     if len(options) == 1:
         schema = next(iter(options.values()))
-        tree = {key: value for key, value in tree.items() if key not in REMOVED_KEYS.get(group, ())}
     elif group == "model":
         schema = options.get(str(tree.get("name")), CustomModel if "conv_out" in tree else TorchvisionModel)
     elif tree.get("name") in options:

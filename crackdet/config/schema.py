@@ -318,8 +318,6 @@ PATHS = {  # settings that say where something lies, by their dotted keys
     if item.metadata.get("path")
 }
 TRACKERS: dict[str, type] = {"tensorboard": TensorBoard, "mlflow": MLflow}
-OPTIONAL_GROUPS = ("sweep",)  # groups that configurations stored by earlier versions do not have
-REMOVED_KEYS = {"tracker": ("name",)}  # settings that only they have
 
 
 def to_dict(config: Config) -> dict[str, Any]:

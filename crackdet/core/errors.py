@@ -12,13 +12,13 @@ class UserError(Exception):
 class RunFailed(Exception):
     """A run that began and could not end; its reason stands in the run's `failure.json`."""
 
-    again = True  # whether the same might go well another time
+    retryable = True  # whether another attempt may succeed
 
 
 class NotFinite(RunFailed):
     """The loss is NaN or infinite: so it will be again."""
 
-    again = False
+    retryable = False
 
 
 class DeviceLost(RunFailed):

@@ -1,1 +1,1 @@
-"""From images in files to batches of tensors. Everything up to `batches` works without torch."""
+"""From image files to batches of tensors. Only `augmentation` and `batches` import torch."""

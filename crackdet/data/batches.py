@@ -1,4 +1,4 @@
-"""Decoded photographs -> batches of tensors on a device, in an order that (seed, epoch) decides."""
+"""Batches of decoded images as tensors on a device, in an order that (seed, epoch) determines."""
 
 import gc
 import warnings
@@ -14,15 +14,14 @@ from torch import Tensor
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.streaming import stream
 
-GPU_SHARE = 0.3  # of the free memory of a GPU may hold the data set
-_gpu_cache: dict[tuple[Path | None, frozenset[str], torch.device], Tensor] = {}  # the pixels of a cache file on a GPU
+MAX_GPU_SHARE = 0.3  # of a GPU's free memory that the data set may take; training needs the rest
 
 
 @dataclass(frozen=True)
 class Batch:
     pixels: Tensor  # (N, S, S, 3), bytes
     labels: Tensor  # (N,), float32: 1 is a crack
-    indices: Tensor  # (N,), places in the image set
+    indices: Tensor  # (N,), positions in the dataset
 
     @property
     def images(self) -> Tensor:
@@ -31,90 +30,106 @@ class Batch:
 
 
 def shuffled_indices(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the training images in one epoch."""
+    """Return the order of the training images in one epoch."""
     generator = np.random.Generator(np.random.Philox(key=(1 << 96) + (seed << 32) + epoch))
     return generator.permutation(num_images)
 
 
 def make_batches(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """The order cut into batches; a single image left over joins the last batch, as BatchNorm needs two."""
-    pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    if batch_size > 1 and len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces[-2:] = [np.concatenate(pieces[-2:])]
-    return pieces
+    """Cut an order into batches; a single image left over joins the last batch, since BatchNorm needs two."""
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return batches
 
 
 def iter_batches(
-    images: ImageDataset, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
+    dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
 ) -> Iterator[Batch]:
-    """The batches, one after the other, on the device; from its own memory where the whole set has room there."""
+    """Yield batches on the device: from its own memory if the dataset is there, else from the cache or the files."""
     if not batches:
         return
     sizes = [len(indices) for indices in batches]
     order = torch.from_numpy(np.concatenate(batches))
-    # all at once: for each batch a GPU would have to be handed three small things more
+    # labels and indices of the whole epoch at once: three small transfers per batch would keep a GPU waiting
     indices = torch.split(to_device(order, device), sizes)
-    labels = torch.split(to_device(torch.from_numpy(images.labels).float()[order], device), sizes)
+    labels = torch.split(to_device(torch.from_numpy(dataset.labels).float()[order], device), sizes)
     pixels: Iterator[Tensor]
-    if images.pixels.file is None:
-        pixels = (to_device(torch.from_numpy(array), device) for array in stream(images, batches, num_workers))
+    if dataset.pixels.file is None:
+        pixels = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
     else:
-        pixels = _gathered(images, order, sizes, device)
-    for of_batch in zip(pixels, labels, indices, strict=True):
-        yield Batch(*of_batch)
+        pixels = _from_cache(dataset, order, sizes, device)
+    for fields in zip(pixels, labels, indices, strict=True):
+        yield Batch(*fields)
 
 
 def to_input(pixels: Tensor) -> Tensor:
-    """(N, S, S, 3) bytes -> (N, 3, S, S) floats in [0, 1], on their device: it is the bytes, a quarter, that travel."""
+    """Convert (N, S, S, 3) bytes to (N, 3, S, S) floats in [0, 1]; on the device, since bytes transfer faster."""
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _gathered(images: ImageDataset, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
-    assert images.pixels.file is not None, "decoded"
-    rows = torch.from_numpy(images.rows)[order]
-    resident = _gpu_cache.get(_key(images, device))
-    if resident is not None:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a CPU tensor to the device without waiting for the device."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+class GpuCache:
+    """All pixels of one cached array in the memory of a GPU, kept for the next runs on the same images."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Path | None, frozenset[str], torch.device] | None = None
+        self._pixels: Tensor | None = None
+
+    def get(self, dataset: ImageDataset, device: torch.device) -> Tensor | None:
+        """Return the pixels, (images, size, size, 3); None if they are not on this device."""
+        return self._pixels if self._key == self._key_of(dataset, device) else None
+
+    def load(self, dataset: ImageDataset, device: torch.device) -> None:
+        """Replace the content by the pixels of a dataset, unless they need more than a share of the free memory."""
+        device = torch.empty(0, device=device).device  # with its index
+        if self.get(dataset, device) is None:
+            self._key = self._pixels = None
+        gc.collect()  # a failed run can leave reference cycles that hold GPU memory
+        torch.cuda.empty_cache()
+        if dataset.pixels.file is not None and self._pixels is None:
+            free, _ = torch.cuda.mem_get_info(device)
+            if dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
+                self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
+
+    @staticmethod
+    def _key_of(dataset: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
+        """The file name identifies the images, but not which of them could be read."""
+        return dataset.pixels.file, frozenset(dataset.pixels.unreadable), device
+
+
+_gpu_cache = GpuCache()
+
+
+def cache_on_gpu(dataset: ImageDataset, device: torch.device) -> None:
+    """Keep the pixels of a dataset in the memory of its GPU, if there is one and they fit.
+
+    GPU memory that earlier runs of the process have left is freed first.
+    """
+    if device.type == "cuda":
+        _gpu_cache.load(dataset, device)
+
+
+def _from_cache(dataset: ImageDataset, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
+    rows = torch.from_numpy(dataset.rows)[order]
+    on_gpu = _gpu_cache.get(dataset, device)
+    if on_gpu is not None:
         for batch in torch.split(to_device(rows, device), sizes):
-            yield resident.index_select(0, batch)
+            yield on_gpu.index_select(0, batch)
     else:
-        pixels = _mapped(images)
+        pixels = _mapped_pixels(dataset)
         for batch in torch.split(rows, sizes):
             yield to_device(pixels.index_select(0, batch), device)
 
 
-def _mapped(images: ImageDataset) -> Tensor:
-    """All pixels, in pages that are shared: to be read only."""
+def _mapped_pixels(dataset: ImageDataset) -> Tensor:
+    """Return the cached array as a tensor; its memory is shared and read-only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(images.pixels.array)
-
-
-def cache_on_gpu(images: ImageDataset, device: torch.device) -> None:
-    """Takes all pixels into the GPU's memory, for this run and the next ones on the same images.
-
-    They stay out where they would take more than a share of what is free, which training needs. What earlier runs of
-    the process have left there is given back first, other images among it.
-    """
-    if device.type != "cuda":
-        return
-    key = _key(images, torch.empty(0, device=device).device)  # with its number
-    if key not in _gpu_cache:
-        _gpu_cache.clear()
-    gc.collect()  # a run that failed hangs together in circles
-    torch.cuda.empty_cache()
-    if images.pixels.file is not None and key not in _gpu_cache:
-        free, _ = torch.cuda.mem_get_info(device)
-        if images.pixels.array.nbytes <= GPU_SHARE * free:
-            _gpu_cache[key] = _mapped(images).to(device)
-
-
-def _key(images: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
-    """What decides the pixels: a file's name says which photographs, but not which of them could be read."""
-    return images.pixels.file, frozenset(images.pixels.bad), device
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on the device, without waiting for what the device is doing."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+        return torch.from_numpy(dataset.pixels.array)

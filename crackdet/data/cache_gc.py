@@ -1,4 +1,4 @@
-"""The decoded images that the cache keeps, and how long nobody has used them: they can be made again at any time."""
+"""Listing and deletion of the cached arrays of decoded images; a deleted array is rebuilt if a run needs it."""
 
 import time
 from collections.abc import Sequence
@@ -9,63 +9,61 @@ from pathlib import Path
 from filelock import Timeout
 
 from crackdet.core.locks import lock
-from crackdet.data.cache_index import open_array, rows_file
+from crackdet.data.cache_index import index_file, open_array
 
 DAY = 86400  # seconds
 
 
 @dataclass(frozen=True)
 class DecodedSet:
-    """One array of decoded images, or what a process that died has left of it."""
+    """One array of decoded images, finished or left by a process that died."""
 
     file: Path
-    images: int | None  # None: it cannot be read
+    images: int | None  # None: the file cannot be read
     image_size: int | None
     size: int  # bytes
-    used: float  # seconds of the epoch
+    used: float  # seconds since the epoch
 
     @property
     def days_unused(self) -> float:
         return max(0.0, time.time() - self.used) / DAY
 
 
-def mark_used(notes: Path) -> None:
-    """Says that a set of decoded images is of use still, by the time of its notes."""
-    with suppress(OSError):  # of a cache that may only be read
-        notes.touch()
+def mark_used(sidecar: Path) -> None:
+    """Set the time of last use of an array, which is the modification time of its sidecar."""
+    with suppress(OSError):  # a read-only cache
+        sidecar.touch()
 
 
-def decoded_sets(cache: Path) -> list[DecodedSet]:
-    """Those in a cache folder, the one that was used last first."""
-    folder = cache / "pixels"
-    found = []
+def decoded_sets(cache_dir: Path) -> list[DecodedSet]:
+    """Return the arrays in a cache folder, the last used first."""
+    folder = cache_dir / "pixels"
+    sets = []
     for file in [*folder.glob("*.npy"), *folder.glob(".*.npy.tmp")]:
-        with suppress(FileNotFoundError):  # deleted meanwhile
-            notes = file.with_suffix(".json")
-            newest = max(path.stat().st_mtime for path in (file, notes) if path is file or path.exists())
-            found.append(DecodedSet(file, *_shape(file), file.stat().st_size, newest))
-    return sorted(found, key=lambda one: one.used, reverse=True)
+        with suppress(FileNotFoundError):  # just deleted
+            sidecar = file.with_suffix(".json")
+            used = max(path.stat().st_mtime for path in (file, sidecar) if path is file or path.exists())
+            sets.append(DecodedSet(file, *_shape(file), file.stat().st_size, used))
+    return sorted(sets, key=lambda decoded: decoded.used, reverse=True)
 
 
 def delete(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
-    """Deletes arrays and their notes, but none that a process is building; gives those that it deleted.
+    """Delete arrays and their sidecars, except those that a process is building, and return what was deleted.
 
-    Who has one open already goes on with it.
+    A process that has an array open can still read it.
     """
     deleted = []
-    for one in sets:
-        name = one.file.name.removeprefix(".").partition(".")[0]
-        try:
-            with lock(one.file.with_name(f"{name}.lock")).acquire(timeout=0):
-                for path in (one.file, one.file.with_suffix(".json"), rows_file(one.file)):
-                    path.unlink(missing_ok=True)
-                deleted.append(one)
-        except Timeout:
-            continue
+    for decoded in sets:
+        file = decoded.file
+        name = file.name.removeprefix(".").partition(".")[0]
+        with suppress(Timeout), lock(file.with_name(f"{name}.lock")).acquire(timeout=0):
+            for path in (file, file.with_suffix(".json"), index_file(file)):
+                path.unlink(missing_ok=True)
+            deleted.append(decoded)
     return deleted
 
 
 def _shape(file: Path) -> tuple[int | None, int | None]:
-    """How many images an array has, and how many pixels a side."""
+    """Return the number of images and the image size of an array."""
     array = open_array(file)
     return (None, None) if array is None else (len(array), array.shape[1])

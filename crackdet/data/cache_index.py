@@ -1,9 +1,9 @@
-"""What is decoded already: in the arrays of other sets of images, and in one that was stopped half-way.
+"""The index of a cached array: which images it holds, so that other arrays can copy rows and a build can continue.
 
-Beside each array `<name>.npy` lies `<name>.rows`: what pixels it holds (their size, the versions of the decoder), and
-the digest of the photograph in each row, empty where it could not be read. Beside one that is being made lies the same
-of the photographs that are done. An array appears after what is said of it, and goes before: it never lies beside what
-is said of another.
+The index of `<name>.npy` is `<name>.rows`. Its first line is a header (versions of the decoder, image size), followed
+by the digest of each row, or an empty line if that image could not be read. The index of an array that is being built
+lists, after the same header, the digests that are done so far. The index is written before its array and removed after
+it, so an array never lies beside the index of another one.
 """
 
 import json
@@ -16,88 +16,93 @@ from numpy.typing import NDArray
 
 from crackdet.core.files import write_text
 
-AT_ONCE = 256  # rows that are copied together
+COPY_CHUNK = 256  # rows copied at once
 
 
-def rows_file(array: Path) -> Path:
-    """Of an array, or of one that is being made."""
-    return array.with_suffix(".rows")
+def index_file(array_file: Path) -> Path:
+    """Return the path of the index of an array, finished or not."""
+    return array_file.with_suffix(".rows")
 
 
 def open_array(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8] | None:
-    """The pixels (images, size, size, 3) in a file, mapped; None where it is missing, damaged or of another shape."""
+    """Return the memory-mapped array (images, size, size, 3); None if it is missing, damaged or of another shape."""
     try:
-        array = np.load(file, mmap_mode="r")  # of what may be written the kernel counts all pages
-    except Exception:  # whatever a damaged header provokes: numpy takes it for an archive, or for a program
+        array = np.load(file, mmap_mode="r")  # a writable map would count as used memory
+    except Exception:  # a damaged header can raise anything: numpy takes the file for an archive or a pickle
         return None
-    right = array.dtype == np.uint8 and array.ndim == 4 and shape in (None, array.shape)
-    return array if right else None
+    valid = array.dtype == np.uint8 and array.ndim == 4 and shape in (None, array.shape)
+    return array if valid else None
 
 
-def say_rows(array: Path, kind: Sequence[Any], digests: Sequence[str], bad: Collection[str]) -> None:
-    """Notes which photographs an array of this kind holds, in the order of its rows; `bad` ones it does not."""
-    write_text(rows_file(array), "\n".join([json.dumps(kind), *("" if one in bad else one for one in digests)]))
+def write_index(array_file: Path, header: Sequence[Any], digests: Sequence[str], unreadable: Collection[str]) -> None:
+    """Write the index of a finished array; `digests` are in the order of its rows."""
+    lines = ["" if digest in unreadable else digest for digest in digests]
+    write_text(index_file(array_file), "\n".join([json.dumps(header), *lines]))
 
 
-def begin(unfinished: Path, kind: Sequence[Any]) -> None:
-    """Begins the list of what is done of an array that is being made."""
-    rows_file(unfinished).write_text(json.dumps(kind) + "\n")
+def start(unfinished: Path, header: Sequence[Any]) -> None:
+    """Start the index of an array that is being built."""
+    index_file(unfinished).write_text(json.dumps(header) + "\n")
 
 
-def say_done(unfinished: Path, digests: Sequence[str]) -> None:
-    """Adds photographs to it, whose pixels have been written."""
-    with rows_file(unfinished).open("a") as file:
+def append_done(unfinished: Path, digests: Sequence[str]) -> None:
+    """Append images whose pixels have been written to an array that is being built."""
+    with index_file(unfinished).open("a") as file:
         file.write("".join(f"{digest}\n" for digest in digests))
 
 
-def done(unfinished: Path, kind: Sequence[Any], shape: tuple[int, ...]) -> set[str]:
-    """The photographs whose pixels stand in an array that was not finished; empty where there is none of this shape."""
+def read_done(unfinished: Path, header: Sequence[Any], shape: tuple[int, ...]) -> set[str]:
+    """Return the digests that are done in an unfinished array; none if the array or its index does not fit."""
     try:
-        lines = rows_file(unfinished).read_text().split("\n")
+        lines = index_file(unfinished).read_text().split("\n")
     except (OSError, ValueError):
         return set()
-    if open_array(unfinished, shape) is None or lines[0] != json.dumps(kind):
+    if open_array(unfinished, shape) is None or lines[0] != json.dumps(header):
         return set()
-    return set(lines[1:-1])  # the last line is empty, or was being written
+    return set(lines[1:-1])  # the last line is empty or incomplete
 
 
-def copy_known(folder: Path, kind: Sequence[Any], wanted: Mapping[str, int], to: Path) -> set[str]:
-    """Copies pixels of the same kind from the arrays in a folder into one; gives the photographs that were there.
+def copy_cached(folder: Path, header: Sequence[Any], wanted: Mapping[str, int], to: Path) -> set[str]:
+    """Copy rows from the finished arrays in a folder that have the same header.
 
-    `wanted` are rows of that array by the digests of their photographs.
+    Args:
+        wanted: The row in the array `to` of each wanted digest.
+
+    Returns:
+        The digests that have been copied.
     """
     target: np.memmap[Any, np.dtype[np.uint8]] | None = None
     copied: set[str] = set()
-    for listed in folder.glob("[!.]*.rows"):
+    for index in folder.glob("[!.]*.rows"):
         if len(copied) == len(wanted):
             break
-        held = _held(listed, kind)
-        if held is None:
+        indexed = _open_indexed(index, header)
+        if indexed is None:
             continue
-        pixels, rows = held
-        both = [(digest, row) for digest, row in rows.items() if digest in wanted and digest not in copied]
-        if both and target is None:
+        pixels, rows = indexed
+        shared = [(digest, row) for digest, row in rows.items() if digest in wanted and digest not in copied]
+        if shared and target is None:
             target = np.load(to, mmap_mode="r+")
-        for start in range(0, len(both), AT_ONCE):
-            part = both[start : start + AT_ONCE]
+        for first in range(0, len(shared), COPY_CHUNK):
+            part = shared[first : first + COPY_CHUNK]
             assert target is not None
             target[[wanted[digest] for digest, _ in part]] = pixels[[row for _, row in part]]
-        copied.update(digest for digest, _ in both)
+        copied.update(digest for digest, _ in shared)
     if target is not None:
         target.flush()
     return copied
 
 
-def _held(listed: Path, kind: Sequence[Any]) -> tuple[NDArray[np.uint8], dict[str, int]] | None:
-    """An array of this kind and its rows by the digests of their photographs; None where there is none."""
+def _open_indexed(index: Path, header: Sequence[Any]) -> tuple[NDArray[np.uint8], dict[str, int]] | None:
+    """Return an array and its rows by digest; None if the array is damaged or has another header."""
     try:
-        text = listed.read_text()
+        text = index.read_text()
         first, *digests = text.split("\n")
-        size = kind[-1]
-        pixels = open_array(listed.with_suffix(".npy"), (len(digests), size, size, 3))
-        same = listed.read_text() == text  # else it was made again meanwhile
+        image_size = header[-1]
+        pixels = open_array(index.with_suffix(".npy"), (len(digests), image_size, image_size, 3))
+        unchanged = index.read_text() == text  # else another process has just rebuilt the array
     except (OSError, ValueError):
         return None
-    if pixels is None or first != json.dumps(kind) or not same:
+    if pixels is None or first != json.dumps(header) or not unchanged:
         return None
     return pixels, {digest: row for row, digest in enumerate(digests) if digest}

@@ -1,8 +1,5 @@
-"""Photographs -> splits -> decoded pixels -> batches. Everything up to `batches` works without torch."""
+"""The decoded images of each split, without torch."""
 
-import functools
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +13,32 @@ from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
 from crackdet.core.garbage_collector import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
-from crackdet.data.sources import ImageRecord, fingerprint, open_source
-from crackdet.data.splits import check_classes, leakage_warnings, split
-
-__all__ = ["ImageDataset", "data_fingerprint", "image_digest", "load_splits"]
+from crackdet.data.records import ImageRecord, fingerprint
+from crackdet.data.sources.factory import open_source
+from crackdet.data.splits import SplitCache, check_classes
 
 log = logging.getLogger(__name__)
 
 
+class _WarnOnce:
+    """Logs each warning once per process: every run of a sweep loads the same data."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def __call__(self, message: str) -> None:
+        if message not in self._logged:
+            self._logged.add(message)
+            log.warning("%s", message)
+
+
+_split_cache = SplitCache()
+_warn_once = _WarnOnce()
+
+
 @dataclass(frozen=True)
 class ImageDataset:
-    """The photographs of one split, with their pixels."""
+    """The images of one split, with their pixels."""
 
     photographs: Sequence[ImageRecord]
     pixels: DecodedImages
@@ -37,87 +49,57 @@ class ImageDataset:
     @cached_property
     def labels(self) -> NDArray[np.bool_]:
         """(N,): True is a crack."""
-        return np.array([photograph.crack for photograph in self.photographs], dtype=np.bool_)
+        return np.array([record.crack for record in self.photographs], dtype=np.bool_)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """(N,): where the pixels of each are in the array."""
-        return np.array([self.pixels.rows[photograph.digest] for photograph in self.photographs], dtype=np.int64)
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    log.warning("%s", text)
+        """(N,): the row of each image in the cached array."""
+        return np.array([self.pixels.rows[record.digest] for record in self.photographs], dtype=np.int64)
 
 
 def data_fingerprint(data: Data, runtime: Runtime) -> str:
-    """What the images and labels are, in one hash; the part of a run's identity that is not configuration.
+    """Return one hash of all images and labels: the part of a run's identity that is not configuration.
 
     Raises:
-        UserError: where the data cannot be listed.
+        UserError: If the data cannot be listed.
     """
     with gc_disabled():
         return fingerprint(open_source(data, Path(runtime.cache).expanduser()).photographs())
 
 
-def image_digest(photographs: Sequence[ImageRecord]) -> str:
-    """Which photographs these are, with their labels: runs are compared only on the same ones."""
-    return hashlib.sha256(json.dumps([(one.digest, one.crack) for one in photographs]).encode()).hexdigest()
-
-
 def load_splits(
-    data: Data, runtime: Runtime, expected: str | None = None, most_named: int | None = 20
+    data: Data, runtime: Runtime, expected: str | None = None, max_named: int | None = 20
 ) -> dict[str, ImageDataset]:
-    """The train, valid and test images, decoded; `expected` is the fingerprint that the data had before.
+    """Return the decoded train, valid and test images.
 
-    Of images that cannot be read the first `most_named` are, or all of them.
+    Args:
+        expected: The fingerprint of the data when the command began.
+        max_named: At most this many unreadable images are named; None names all.
 
     Raises:
-        UserError: where the data cannot be listed, split or read, or is not what was expected.
+        UserError: If the data cannot be listed, split or read, or its fingerprint is not the expected one.
     """
     source = open_source(data, Path(runtime.cache).expanduser())
     with gc_disabled():
-        photographs = source.photographs()
-        if expected not in (None, fingerprint(photographs)):
-            raise UserError("data: the photographs have changed since the command began; give it again")
-        splits, said = _split(photographs, data)
-    if places := ", ".join(source.left_out):
-        _warn_once(f"data: the images in {places} are left out: they lie in no folder of a class, or beside the splits")
-    for remark in said:
-        _warn_once(remark)
-    everything = [photograph for members in splits.values() for photograph in members]
-    pixels = decode_all(source, everything, data.image_size, runtime)
-    if pixels.bad:
-        bad = sorted(f"  {p.name}: {pixels.bad[p.digest]}" for p in everything if p.digest in pixels.bad)
-        names = "\n".join(bad[:most_named])
-        if most_named is not None and len(bad) > most_named:
-            names += f"\n  and {len(bad) - most_named} more: crackdet data with the same settings names all"
-        what = f"{len(bad)} of {len(everything)} images of {source.name} cannot be read"
+        records = source.photographs()
+        if expected not in (None, fingerprint(records)):
+            raise UserError("data: the images have changed since the command began; run the command again")
+        splits, warnings = _split_cache.get(records, data)
+    if folders := ", ".join(source.ignored_folders):
+        _warn_once(f"data: images in {folders} are ignored: they are in no class folder, or outside the split folders")
+    for warning in warnings:
+        _warn_once(warning)
+    used = [record for members in splits.values() for record in members]
+    pixels = decode_all(source, used, data.image_size, runtime)
+    if pixels.unreadable:
+        lines = sorted(f"  {r.name}: {pixels.unreadable[r.digest]}" for r in used if r.digest in pixels.unreadable)
+        names = "\n".join(lines[:max_named])
+        if max_named is not None and len(lines) > max_named:
+            names += f"\n  and {len(lines) - max_named} more: crackdet check-data with the same settings names all"
+        problem = f"{len(lines)} of {len(used)} images of {source.name} cannot be read"
         if data.on_bad_image == "error":
-            raise UserError(f"data: {what}; mend or remove them, or leave them out: data.on_bad_image=skip\n{names}")
-        _warn_once(f"data: {what} and are left out:\n{names}")
-        splits = {name: [p for p in members if p.digest not in pixels.bad] for name, members in splits.items()}
+            raise UserError(f"data: {problem}; repair or remove them, or set data.on_bad_image=skip\n{names}")
+        _warn_once(f"data: {problem} and are skipped:\n{names}")
+        splits = {name: [r for r in members if r.digest not in pixels.unreadable] for name, members in splits.items()}
         check_classes(splits)
     return {name: ImageDataset(members, pixels) for name, members in splits.items()}
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Splits of photographs, and what is doubtful of them."""
-
-    photographs: list[ImageRecord]
-    settings: str
-    splits: dict[str, list[ImageRecord]]
-    said: list[str]
-
-
-_last: _Drawn | None = None
-
-
-def _split(photographs: list[ImageRecord], data: Data) -> tuple[dict[str, list[ImageRecord]], list[str]]:
-    """Splits and remarks; those of the last call are remembered, since each run of a sweep asks for them."""
-    global _last
-    if _last is None or _last.settings != repr(data) or _last.photographs != photographs:
-        splits = split(photographs, data)
-        _last = _Drawn(photographs, repr(data), splits, leakage_warnings(splits))
-    return _last.splits, _last.said

@@ -1,12 +1,8 @@
-"""A file of any common image format -> RGB pixels. The one place where photographs are read."""
+"""Decoding of image files: RGB pixels of an image of any common format, booleans of a mask."""
 
-import multiprocessing
-import os
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,13 +11,11 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from crackdet.core.machine import num_cores
-
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-# The first is raised when this module gives other pixels of the same file; a new Pillow brings new decoders.
+# Versions of the decoder. Raise the first if this module returns other pixels of the same file.
 VERSIONS = (2, PIL.__version__)
-ORIENTATION = 0x0112  # of EXIF: how the camera was held
-UPRIGHT = {  # what undoes it
+EXIF_ORIENTATION = 0x0112
+TO_UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -30,96 +24,78 @@ UPRIGHT = {  # what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-ON_SIDE = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
-STRETCHED = 0.05  # that a mask may be to one side: it may be smaller than its photograph, in whole pixels
-USUAL = 99  # percent of the pixels of a float image: should they lie in [0, 1], a brighter one is an outlier
-MOST_DECODERS = 8  # that are worth starting
+SWAPS_SIDES = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+MAX_STRETCH = 0.05  # of a mask: its rounded size may differ a little from the proportions of its image
+FLOAT_PERCENTILE = 99  # of a float image: if it is at most 1, the range is [0, 1] and brighter pixels are outliers
 
-
-# Pillow refuses what has twice as many, as a bomb; by default that is less than telephones and drones give.
-MOST_PIXELS = 2**30
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+# Pillow warns above this number of pixels and refuses twice as many; its default is less than phones and drones take.
+MAX_PIXELS = 2**30
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 class BadImage(Exception):
-    """A file that is not a readable image; the message says why."""
-
-
-def num_decoders(num_workers: int | None) -> int:
-    """How many processes or threads decode: as many as wished, else one a core up to a number."""
-    return min(num_cores(), MOST_DECODERS) if num_workers is None else max(num_workers, 1)
-
-
-def exit_with_parent() -> None:
-    """In a process that decodes: from now on it ends with the one that started it, however that ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """The file is not a readable image; the message says why."""
 
 
 def decode(file: Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
-    """The photograph as (image_size, image_size, 3) RGB, upright, resized as the article does (squashed).
+    """Return an image as (image_size, image_size, 3) RGB, upright, resized without keeping its proportions.
 
-    Grey, palette, transparent (on white), CMYK and 16-bit files all come out as 8-bit RGB. Of grey values in 16 or 32
-    bits those up to 255 are taken for 8 bits and those up to 4095 for 12, as scientific cameras write them.
+    Grey, palette, transparent (on white), CMYK and 16-bit files all become 8-bit RGB. The depth of 16- and 32-bit grey
+    files follows from their maximum: up to 255 is 8 bits, up to 4095 is 12 bits, as scientific cameras write them.
 
     Raises:
-        BadImage: where the file is truncated, unreadable or no image.
+        BadImage: If the file is truncated, unreadable or no image.
     """
     return resize_square(open_rgb(file), image_size)
 
 
 def open_rgb(file: Path | BinaryIO | Image.Image) -> Image.Image:
-    """A photograph as 8-bit RGB in its own size, upright; from its file, or as Pillow has opened it.
+    """Return an image file, or an open Pillow image, as 8-bit RGB in its own size, upright.
 
     Raises:
-        BadImage: where the file is truncated, unreadable or no image.
+        BadImage: If the file is truncated, unreadable or no image.
     """
-    with _opened(file) as image:
+    with _open(file) as image:
         rgb = _to_rgb(_upright(image))
-        rgb = rgb.copy() if rgb is file else rgb  # somebody's own stays theirs
-        rgb.info.clear()  # of how the camera was held, which is true no more
+        rgb = rgb.copy() if rgb is file else rgb  # the caller's image is not changed
+        rgb.info.clear()  # its orientation no longer applies
         return rgb
 
 
 def resize_square(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """The pixels (image_size, image_size, 3) of an RGB image, whatever its proportions."""
+    """Return the pixels of an RGB image, (image_size, image_size, 3), without keeping its proportions."""
     return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
-def decode_mask(path: Path, image_size: int, photograph: Path | None = None) -> NDArray[np.bool_]:
-    """Where the crack is, (image_size, image_size): a pixel of which any part is crack counts, for cracks are thin.
+def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> NDArray[np.bool_]:
+    """Return the crack pixels of a mask file, (image_size, image_size).
 
-    White is crack and what is transparent is none; in a file of zeros and ones the ones, in a palette every colour but
-    the first. A mask of the photograph as it is stored, though that was held otherwise, is turned like it.
+    A pixel counts as crack if any part of it is crack, because cracks are thin. White is crack and transparent is not;
+    in a file of zeros and ones, ones are crack; in a palette, every colour but the first. A mask stored in the
+    orientation of the raw image file is turned with the image.
 
     Raises:
-        BadImage: where the file is truncated, unreadable or no image, or has other proportions than the photograph.
+        BadImage: If the file is truncated, unreadable or no image, or its proportions differ from those of the image.
     """
-    with _opened(path) as image:
+    with _open(path) as image:
         mask = _upright(image)
-        if photograph is not None:
-            mask = _like(photograph, mask)
-        listed = mask.mode in ("P", "1")
-        values = np.asarray(mask if listed else _to_rgb(mask, "black").convert("L"))
-        bright = values > (127 if not listed and values.max() > 1 else 0)
-    share = Image.fromarray(bright.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
+        if image_path is not None:
+            mask = _match_orientation(mask, image_path)
+        has_palette = mask.mode in ("P", "1")
+        values = np.asarray(mask if has_palette else _to_rgb(mask, "black").convert("L"))
+        is_crack = values > (127 if not has_palette and values.max() > 1 else 0)
+    share = Image.fromarray(is_crack.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
     return np.asarray(share) > 0
 
 
 @contextmanager
-def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
-    """The image in a file, or that Pillow has opened; whatever is wrong with it is a BadImage."""
+def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+    """Open an image, and turn every error in the block into a BadImage."""
     try:
         with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file) as image:
             yield image
     except Image.DecompressionBombError:
-        raise BadImage(f"has more than {2 * MOST_PIXELS / 1e9:.1f} billion pixels") from None
+        raise BadImage(f"has more than {2 * MAX_PIXELS / 1e9:.1f} billion pixels") from None
     except UnidentifiedImageError:
         raise BadImage("no image of a known format") from None
     except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error) as error:
@@ -127,61 +103,58 @@ def _opened(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """As the camera was held; of EXIF nothing else is looked at, which is often damaged where pixels are not."""
     image.load()
-    turn = _turn(image)
-    return image if turn is None else image.transpose(turn)
+    transpose = _transpose_to_upright(image)
+    return image if transpose is None else image.transpose(transpose)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
+    """Return the transpose that undoes the EXIF orientation; other EXIF data is ignored, since it is often damaged."""
     try:
-        orientation = image.getexif().get(ORIENTATION)
-    except Exception:  # whatever a damaged header provokes in Pillow
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # a damaged header can raise anything in Pillow
         return None
-    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _like(photograph: Path, mask: Image.Image) -> Image.Image:
-    """The mask as the photograph is once it is upright; by its proportions, of which a square has none to tell by."""
-    with _opened(photograph) as image:
-        turn = _turn(image)
-        size = image.size if turn is None else _upright(image).size  # of a TIFF file Pillow says it sooner
+def _match_orientation(mask: Image.Image, image_path: Path) -> Image.Image:
+    """Turn the mask with its image if the raw orientation fits its proportions better. A square mask is not turned."""
+    with _open(image_path) as image:
+        transpose = _transpose_to_upright(image)
+        size = image.size if transpose is None else _upright(image).size  # only a loaded TIFF has its final size
     stretch = _stretch(mask.size, size)
-    if turn is not None and turn in ON_SIDE and _stretch(mask.size, size[::-1]) < stretch:
-        return _like_upright(mask.transpose(turn), size)
-    return _like_upright(mask, size)
-
-
-def _like_upright(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if _stretch(mask.size, size) > STRETCHED and mask.width != mask.height:  # a square one is as the network sees it
-        raise BadImage(f"it has {mask.width}x{mask.height} pixels where its photograph has {size[0]}x{size[1]}")
+    if transpose is not None and transpose in SWAPS_SIDES and _stretch(mask.size, size[::-1]) < stretch:
+        mask = mask.transpose(transpose)
+        stretch = _stretch(mask.size, size)
+    if stretch > MAX_STRETCH and mask.width != mask.height:  # a square mask shows the image as the network sees it
+        raise BadImage(f"it has {mask.width}x{mask.height} pixels, but its image has {size[0]}x{size[1]}")
     return mask
 
 
 def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
-    """By which share one is longer than the other to one side than to the other."""
-    across, down = size[0] / other[0], size[1] / other[1]
-    return abs(across - down) / max(across, down)
+    """Return the relative difference between the horizontal and the vertical scale of two sizes."""
+    horizontal, vertical = size[0] / other[0], size[1] / other[1]
+    return abs(horizontal - vertical) / max(horizontal, vertical)
 
 
-def _to_rgb(image: Image.Image, behind: str = "white") -> Image.Image:
+def _to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _from_grey(_eight_bits(np.asarray(image).astype(np.int32)))
+        return _from_grey(_to_8_bits(np.asarray(image).astype(np.int32)))
     if image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         values = np.where(np.isnan(values), 0.0, values)
-        whole = 1.0 if values.size and np.percentile(values, USUAL) > 1 else 255.0
-        return _from_grey(values * whole)
+        scale = 1.0 if values.size and np.percentile(values, FLOAT_PERCENTILE) > 1 else 255.0
+        return _from_grey(values * scale)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, behind), rgba).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _eight_bits(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The upper byte of grey values of 16 bits, or of as many as there are in use."""
-    most = values.max(initial=0)
-    return values.clip(0, 65535) >> (0 if most < 2**8 else 4 if most < 2**12 else 8)
+def _to_8_bits(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the upper byte of grey values of 8, 12 or 16 bits."""
+    maximum = values.max(initial=0)
+    return values.clip(0, 65535) >> (0 if maximum < 2**8 else 4 if maximum < 2**12 else 8)
 
 
 def _from_grey(values: NDArray[np.int32] | NDArray[np.float64]) -> Image.Image:

@@ -1,4 +1,7 @@
-"""SHA-256 of many files, remembered: asking again costs a listing with sizes and times."""
+"""SHA-256 digests of many files, cached by path, size and modification time.
+
+`<runtime.cache>/digests/<hash of the common folder>.json` maps each path to `[size, mtime in ns, digest]`.
+"""
 
 import functools
 import hashlib
@@ -17,70 +20,73 @@ from crackdet.core.locks import lock_with_notice
 
 log = logging.getLogger(__name__)
 
-FOLDER = "digests"  # of the cache
+FOLDER = "digests"  # in the cache folder
 UNREADABLE = "unreadable:"
 
+Stamp = list[int]  # size and modification time of a file
 
-def file_digests(paths: Sequence[str], cache: Path) -> dict[str, str]:
-    """The digest of each file, given by its absolute path; those of known size and time of change are not read again.
 
-    A file that cannot be opened gets `unreadable:<path>`, which is not remembered: opening it may work next time.
+def file_digests(paths: Sequence[str], cache_dir: Path) -> dict[str, str]:
+    """Return the digest of each file, given by its absolute path; only new and modified files are read.
+
+    A file that cannot be opened gets `unreadable:<path>`. It is not cached, so the next call tries again.
     """
     if not paths:
         return {}
-    # one memory for all that is asked of a folder, so that one file more is one to read
-    place = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120  # text, of many
-    memory = cache / FOLDER / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}.json"
+    # one cache file per common folder, so that an added image is the only one to be read
+    folder = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120  # strings: many paths
+    cache_file = cache_dir / FOLDER / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
     stamps = {path: _stamp(path) for path in paths}
-    digests = _known(memory, stamps)
+    digests = _cached_digests(cache_file, stamps)
     if len(digests) < len(stamps):
-        _read_missing(digests, stamps, memory, cache)
+        _add_missing(digests, stamps, cache_file, cache_dir)
     return digests
 
 
 def is_unreadable(digest: str) -> bool:
-    """Whether it stands for a file that could not be opened."""
+    """Return whether a digest stands for a file that could not be opened."""
     return digest.startswith(UNREADABLE)
 
 
-def _known(memory: Path, stamps: Mapping[str, list[int]]) -> dict[str, str]:
-    known = _remembered(memory)
-    return {path: known[path][2] for path, stamp in stamps.items() if path in known and known[path][:2] == stamp}
+def _cached_digests(cache_file: Path, stamps: Mapping[str, Stamp]) -> dict[str, str]:
+    entries = _read_cache(cache_file)
+    return {path: entries[path][2] for path, stamp in stamps.items() if path in entries and entries[path][:2] == stamp}
 
 
-def _read_missing(digests: dict[str, str], stamps: Mapping[str, list[int]], memory: Path, cache: Path) -> None:
-    """Adds what is not known, and remembers it, also where it is stopped half-way; one process reads for all."""
-    with ExitStack() as held:
-        with suppress(OSError):  # of a cache that cannot be written, which is said below
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock_with_notice(memory.with_suffix(".lock"), "another process reads these files"))
-            digests |= _known(memory, stamps)  # by that other
-        known = set(digests)
+def _add_missing(digests: dict[str, str], stamps: Mapping[str, Stamp], cache_file: Path, cache_dir: Path) -> None:
+    """Read the missing files under a lock, and cache their digests even if the reading is interrupted."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # the cache is not writable: _update_cache warns
+            cache_file.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock_with_notice(cache_file.with_suffix(".lock"), "another process reads these files"))
+            digests |= _cached_digests(cache_file, stamps)  # that the other process has added
+        cached = set(digests)
         try:
-            _read(digests, [path for path in stamps if path not in known])
+            _read_files(digests, [path for path in stamps if path not in cached])
         finally:
-            found = {p: [*stamps[p], d] for p, d in digests.items() if p not in known and not is_unreadable(d)}
-            if found:
-                _remember(memory, found, cache)
+            added = {p: [*stamps[p], d] for p, d in digests.items() if p not in cached and not is_unreadable(d)}
+            if added:
+                _update_cache(cache_file, added, cache_dir)
 
 
-def _remember(memory: Path, found: dict[str, list[Any]], cache: Path) -> None:
-    others = {path: entry for path, entry in _remembered(memory).items() if os.path.exists(path)}  # noqa: PTH110  # text
+def _update_cache(cache_file: Path, added: dict[str, list[Any]], cache_dir: Path) -> None:
+    """Add entries to the cache file, and drop those of deleted files."""
+    kept = {path: entry for path, entry in _read_cache(cache_file).items() if os.path.exists(path)}  # noqa: PTH110
     try:
-        write_text(memory, json.dumps(others | found))
+        write_text(cache_file, json.dumps(kept | added))
     except OSError as error:
-        log.warning("runtime.cache=%s: cannot be written (%s); files are read anew each time", cache, error)
+        log.warning("runtime.cache=%s: cannot be written (%s); every command reads all files again", cache_dir, error)
 
 
-def _read(digests: dict[str, str], missing: Sequence[str]) -> None:
-    pool = ThreadPoolExecutor()  # hashing frees the GIL
+def _read_files(digests: dict[str, str], paths: Sequence[str]) -> None:
+    pool = ThreadPoolExecutor()  # hashing releases the GIL
     try:
-        with bar("reading files", len(missing), told=True) as progress:
-            for path, digest in zip(missing, pool.map(_digest, missing), strict=True):
+        with bar("reading files", len(paths), told=True) as progress:
+            for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
                 digests[path] = digest
                 progress.advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # who stops it does not want to wait for the rest
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the remaining files
 
 
 def _digest(path: str) -> str:
@@ -90,25 +96,25 @@ def _digest(path: str) -> str:
         return f"{UNREADABLE}{path}"
 
 
-def _stamp(path: str) -> list[int]:
+def _stamp(path: str) -> Stamp:
     try:
-        status = os.stat(path)  # noqa: PTH116  # a Path for each of many files costs more than to look at it
-    except OSError:  # a link to nowhere
+        status = os.stat(path)  # noqa: PTH116  # creating a Path takes longer than this call
+    except OSError:  # a broken link
         return []
     return [status.st_size, status.st_mtime_ns]
 
 
-def _remembered(memory: Path) -> Mapping[str, list[Any]]:
+def _read_cache(cache_file: Path) -> Mapping[str, list[Any]]:
     try:
-        status = memory.stat()
-        return _parsed(memory, status.st_size, status.st_mtime_ns, status.st_ino)
+        status = cache_file.stat()
+        return _parse_cache(cache_file, status.st_size, status.st_mtime_ns, status.st_ino)
     except (OSError, ValueError):
         return {}
 
 
-@functools.lru_cache(maxsize=1)  # a sweep asks for each of its runs
-def _parsed(memory: Path, _size: int, _changed: int, _inode: int) -> Mapping[str, list[Any]]:
-    content = json.loads(memory.read_bytes())
+@functools.lru_cache(maxsize=1)  # every run of a sweep lists the same files
+def _parse_cache(cache_file: Path, _size: int, _mtime_ns: int, _inode: int) -> Mapping[str, list[Any]]:
+    content = json.loads(cache_file.read_bytes())
     entries = content.items() if isinstance(content, dict) else ()
     return {
         path: entry

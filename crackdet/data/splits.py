@@ -1,7 +1,7 @@
-"""Which photographs a run trains on, chooses by, and never sees.
+"""The split of images into train, valid and test.
 
-Where the source has splits of its own they stand; what is missing is drawn, stratified by class and whole
-groups at a time. Byte-identical copies count as one group: on both sides of a split they would leak.
+Splits that the source defines are kept. Missing ones are random, stratified by class, and keep groups together.
+Identical files form one group: copies on both sides of a split would leak.
 """
 
 from collections import Counter, defaultdict
@@ -12,108 +12,131 @@ import numpy as np
 
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
-from crackdet.data.sources import ImageRecord
+from crackdet.data.records import ImageRecord
 
 SPLITS = ("train", "valid", "test")
 
+Splits = dict[str, list[ImageRecord]]
 
-def split(photographs: Sequence[ImageRecord], data: Data) -> dict[str, list[ImageRecord]]:
-    """Train, valid and test photographs, each in canonical order.
+
+class SplitCache:
+    """The last split and its warnings: every run of a sweep asks for the same ones."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, list[ImageRecord]] | None = None
+        self._value: tuple[Splits, list[str]] = {}, []
+
+    def get(self, records: list[ImageRecord], data: Data) -> tuple[Splits, list[str]]:
+        """Return `split(records, data)` and its `leakage_warnings`.
+
+        Raises:
+            UserError: If a split would lack one of the two classes.
+        """
+        key = repr(data), records
+        if self._key != key:
+            splits = split(records, data)
+            self._value = splits, leakage_warnings(splits)
+            self._key = key
+        return self._value
+
+
+def split(records: Sequence[ImageRecord], data: Data) -> Splits:
+    """Return the train, valid and test records, each in canonical order.
 
     Raises:
-        UserError: where a split would lack one of the two classes.
+        UserError: If a split would lack one of the two classes.
     """
-    given: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
-    undecided: list[ImageRecord] = []
-    for photograph in photographs:
-        (undecided if photograph.split is None else given[photograph.split]).append(photograph)
-    own_test = given.pop("test")  # outside the fingerprint, so it must not decide what is trained on
-    if undecided:
-        given = _draw(undecided, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
-    elif not given["valid"]:
-        given = _draw(given["train"], {"valid": data.valid_fraction}, data)
+    splits: Splits = {name: [] for name in SPLITS}
+    unassigned: list[ImageRecord] = []
+    for record in records:
+        (unassigned if record.split is None else splits[record.split]).append(record)
+    own_test = splits.pop("test")  # not part of the fingerprint, so it must not influence the other splits
+    if unassigned:
+        splits = _random_split(unassigned, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
+    elif not splits["valid"]:
+        splits = _random_split(splits["train"], {"valid": data.valid_fraction}, data)
     if data.max_images is not None:
-        given = _subset(given, data.max_images, data)
-    splits = {**given, "test": own_test or given.get("test", [])}
+        splits = _subset(splits, data.max_images, data)
+    splits["test"] = own_test or splits.get("test", [])
     check_classes(splits)
-    return {name: sorted(members, key=lambda photograph: photograph.order) for name, members in splits.items()}
+    return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
 
 
 def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
-    """What is doubtful of splits, a sentence each: labels that disagree, and what two given ones have in common."""
-    said = []
-    everything = [photograph for name in SPLITS for photograph in splits[name]]
-    labels = {(photograph.digest, photograph.crack) for photograph in everything}
-    doubtful = [one for one in everything if (one.digest, not one.crack) in labels]
-    if doubtful:
-        said.append(
-            f"data: {len(doubtful)} photographs are there with a crack and, as copies, without one, such as "
-            f"{doubtful[0].name}: one of the labels is wrong"
+    """Return warnings about contradictory labels, and about copies and groups that two splits share."""
+    warnings = []
+    everything = [record for name in SPLITS for record in splits[name]]
+    labels = {(record.digest, record.crack) for record in everything}
+    contradictory = [record for record in everything if (record.digest, not record.crack) in labels]
+    if contradictory:
+        warnings.append(
+            f"data: {len(contradictory)} images have an identical copy with the other label, such as "
+            f"{contradictory[0].name}: one of the labels is wrong"
         )
     for first, second in combinations(SPLITS, 2):
-        members, others = splits[second], splits[first]
-        copies = {photograph.digest for photograph in others}
-        groups = {photograph.group for photograph in others} - {None, ""}
+        digests = {record.digest for record in splits[first]}
+        groups = {record.group for record in splits[first]} - {None, ""}
         for what, shared in (
-            ("are copies of some in", [photograph for photograph in members if photograph.digest in copies]),
-            ("are of groups that are also in", [photograph for photograph in members if photograph.group in groups]),
+            ("are copies of images in", [record for record in splits[second] if record.digest in digests]),
+            ("belong to groups that are also in", [record for record in splits[second] if record.group in groups]),
         ):
             if shared:
-                said.append(
-                    f"data: {len(shared)} of {len(members)} {second} photographs {what} {first}, such as "
-                    f"{shared[0].name}: what is measured on them is too good"
+                warnings.append(
+                    f"data: {len(shared)} of {len(splits[second])} {second} images {what} {first}, such as "
+                    f"{shared[0].name}: scores on the {second} split will be too high"
                 )
-    return said
+    return warnings
 
 
 def no_split(name: str) -> UserError:
-    """What is to be raised where a split is asked for that the data does not have."""
+    """Return the error to raise if the data lacks a split that a command needs."""
     return UserError(
-        f"data: has no {name} split; a run with data.test_fraction draws one, of data without splits of its own"
+        f"data: has no {name} split; train the run with data.test_fraction, which draws a test split if the data "
+        "defines no splits"
     )
 
 
 def check_classes(splits: Mapping[str, Sequence[ImageRecord]]) -> None:
-    """There may be no test split; the others need both classes.
+    """Check that each split has both classes; the test split may be empty.
 
     Raises:
-        UserError: where a split lacks one.
+        UserError: If a split lacks one of the two classes.
     """
     for name, members in splits.items():
         for crack in (False, True) if members or name != "test" else ():
-            if not any(photograph.crack is crack for photograph in members):
+            if not any(record.crack is crack for record in members):
                 raise UserError(
                     f"data: the {name} split has no image with{'' if crack else 'out'} a crack; "
                     "give more images, another data.valid_fraction, or another data.split_seed"
                 )
 
 
-def _draw(photographs: Sequence[ImageRecord], fractions: dict[str, float], data: Data) -> dict[str, list[ImageRecord]]:
-    """Groups in random order; one goes to a split while at least half of its images are still wanted there."""
-    units = _units(photographs)
-    totals = _by_class(photographs)
-    wanted = {
+def _random_split(records: Sequence[ImageRecord], fractions: dict[str, float], data: Data) -> Splits:
+    """Assign groups in random order: to a split that still needs at least half of the group's images, else to train."""
+    groups = _merge_groups(records)
+    totals = _count_by_class(records)
+    needed = {
         name: {crack: round(fraction * count) for crack, count in totals.items()}
         for name, fraction in fractions.items()
     }
-    result: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
-    order = np.random.default_rng([data.split_seed, 0]).permutation(len(units))
+    splits: Splits = {name: [] for name in SPLITS}
+    order = np.random.default_rng([data.split_seed, 0]).permutation(len(groups))
     for index in order:
-        unit = units[index]
-        counts = _by_class(unit)
-        for name, open_places in wanted.items():
-            if 2 * sum(min(n, max(open_places[crack], 0)) for crack, n in counts.items()) >= len(unit):
+        group = groups[index]
+        counts = _count_by_class(group)
+        for name, remaining in needed.items():
+            if 2 * sum(min(n, max(remaining[crack], 0)) for crack, n in counts.items()) >= len(group):
                 for crack, n in counts.items():
-                    open_places[crack] -= n
-                result[name] += unit
+                    remaining[crack] -= n
+                splits[name] += group
                 break
         else:
-            result["train"] += unit
-    return result
+            splits["train"] += group
+    return splits
 
 
-def _units(photographs: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
-    """What must stay together: copies, groups, and groups that share a copy."""
+def _merge_groups(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
+    """Return sets of records that must stay together: copies, groups, and groups that share a copy (union-find)."""
     parents: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -122,32 +145,34 @@ def _units(photographs: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
             key = parents[key]
         return key
 
-    for photograph in photographs:
-        if photograph.group:
-            parents[root(photograph.digest)] = root(f"group {photograph.group}")
-    units: dict[str, list[ImageRecord]] = defaultdict(list)
-    for photograph in photographs:
-        units[root(photograph.digest)].append(photograph)
-    return list(units.values())
+    for record in records:
+        if record.group:
+            parents[root(record.digest)] = root(f"group {record.group}")
+    merged: dict[str, list[ImageRecord]] = defaultdict(list)
+    for record in records:
+        merged[root(record.digest)].append(record)
+    return list(merged.values())
 
 
-def _subset(given: dict[str, list[ImageRecord]], max_images: int, data: Data) -> dict[str, list[ImageRecord]]:
-    """So many images in all, with the proportions of splits and classes; a larger subset holds the smaller."""
+def _subset(splits: Splits, max_images: int, data: Data) -> Splits:
+    """Return `max_images` records in all, with the proportions of splits and classes; larger subsets contain smaller.
+
+    Quotas follow Adams' apportionment: each cell gets one image, then the least served cell gets the next. Rounding by
+    largest remainders would sometimes remove an image as max_images grows.
+    """
     cells = {
-        (name, crack): [photograph for photograph in members if photograph.crack is crack]
-        for name, members in given.items()
+        (name, crack): [record for record in members if record.crack is crack]
+        for name, members in splits.items()
         for crack in (False, True)
     }
-    # Adams' apportionment: each cell gets one, then the least served gets the next. Rounding shares by their
-    # largest remainders would take an image away here and there as max_images grows.
-    places = [(place / len(members), cell) for cell, members in cells.items() for place in range(len(members))]
-    quota = Counter(cell for _, cell in sorted(places, key=lambda place: place[0])[:max_images])
-    result: dict[str, list[ImageRecord]] = {name: [] for name in SPLITS}
+    shares = [(number / len(members), cell) for cell, members in cells.items() for number in range(len(members))]
+    quotas = Counter(cell for _, cell in sorted(shares, key=lambda share: share[0])[:max_images])
+    result: Splits = {name: [] for name in SPLITS}
     for number, ((name, crack), members) in enumerate(cells.items()):
         order = np.random.default_rng([data.split_seed, 1, number]).permutation(len(members))
-        result[name] += [members[i] for i in order[: quota[name, crack]]]
+        result[name] += [members[i] for i in order[: quotas[name, crack]]]
     return result
 
 
-def _by_class(photographs: Sequence[ImageRecord]) -> dict[bool, int]:
-    return {crack: sum(photograph.crack is crack for photograph in photographs) for crack in (False, True)}
+def _count_by_class(records: Sequence[ImageRecord]) -> dict[bool, int]:
+    return {crack: sum(record.crack is crack for record in records) for crack in (False, True)}

@@ -1,4 +1,4 @@
-"""Batches decoded from their files, ahead of the training: for a set that is too large for the cache."""
+"""Batches decoded from image files ahead of training, for a dataset that is too large for the cache."""
 
 import logging
 import os
@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import IO
@@ -18,86 +17,124 @@ from numpy.typing import NDArray
 
 from crackdet.core.errors import RunFailed
 from crackdet.data.dataset import ImageDataset
-from crackdet.data.decode import BadImage, exit_with_parent, num_decoders
-from crackdet.data.sources import ImageRecord, Source
+from crackdet.data.decode import BadImage
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+from crackdet.data.workers import exit_with_parent, num_decoders
 
 log = logging.getLogger(__name__)
 
-MOST_THREADS = 4  # that decode side by side: more of them wait for Python's lock
-AHEAD = 3  # batches that are decoded in advance, at least
-PIECE = 8  # images of a batch to one task of a process: with whole batches most processes idle at the end of an epoch
-_died: set[int] = set()  # numbers of processes that could not be had, or were killed
+MAX_THREADS = 4  # more decoding threads would wait for the GIL
+MIN_PREFETCH = 3  # batches decoded in advance
+CHUNK_SIZE = 8  # images per task of a process: with whole batches, most processes idle at the end of an epoch
 
 Pixels = NDArray[np.uint8]  # (N, S, S, 3)
 
 
-def stream(images: ImageDataset, batches: Sequence[NDArray[np.int64]], num_workers: int | None) -> Iterator[Pixels]:
-    """The pixels of each batch, in order; decoded by threads, or where there are many cores by processes.
+class DecoderProcess(SpawnProcess):
+    """A worker process that ignores the signals that stop its parent."""
+
+    def terminate(self) -> None:
+        self.kill()  # SIGTERM would be ignored
+
+
+class _DecoderContext(SpawnContext):
+    Process = DecoderProcess
+
+
+class DecoderPools:
+    """The pools of worker processes, kept for the next epochs; a size whose pool has failed is not tried again."""
+
+    def __init__(self) -> None:
+        self._pools: dict[int, ProcessPoolExecutor] = {}
+        self.failed: set[int] = set()
+
+    def get(self, num_processes: int) -> ProcessPoolExecutor:
+        """Return the pool of this size; its processes are spawned, so they inherit nothing, such as open pipes."""
+        if num_processes not in self._pools:
+            pool = ProcessPoolExecutor(num_processes, mp_context=_DecoderContext(), initializer=_init_process)
+            self._pools[num_processes] = pool
+        return self._pools[num_processes]
+
+    def discard(self, num_processes: int) -> None:
+        """Forget all pools after the one of this size has failed."""
+        self.failed.add(num_processes)
+        self._pools.clear()
+
+
+_pools = DecoderPools()
+
+
+def stream(dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], num_workers: int | None) -> Iterator[Pixels]:
+    """Yield the pixels of each batch in order, decoded by threads, or by processes if there are many workers.
 
     Raises:
-        RunFailed: where an image can no longer be read.
+        RunFailed: If an image can no longer be read.
     """
-    number = num_decoders(num_workers)
-    if number <= MOST_THREADS or len(batches) < number or number in _died:
-        yield from _by_threads(images, batches, number)
+    workers = num_decoders(num_workers)
+    if workers <= MAX_THREADS or len(batches) < workers or workers in _pools.failed:
+        yield from _stream_by_threads(dataset, batches, workers)
         return
     done = 0
     try:
-        for pixels in _by_processes(images, batches, number):
+        for pixels in _stream_by_processes(dataset, batches, workers):
             yield pixels
             done += 1
-    except (BrokenProcessPool, OSError, NotImplementedError):  # killed, no room for them, a script without a guard
-        _died.add(number)
-        _processes.cache_clear()
-        log.warning("the processes that decode images died; going on in this one")
-        yield from _by_threads(images, batches[done:], number)
+    except (BrokenProcessPool, OSError, NotImplementedError):  # killed, out of memory, or a script without a guard
+        _pools.discard(workers)
+        log.warning("the worker processes that decode images died; this process continues alone")
+        yield from _stream_by_threads(dataset, batches[done:], workers)
 
 
-def _by_threads(images: ImageDataset, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
-    """Pillow frees Python's lock as it decodes, so that a few processes would only add their start and copies."""
-    source, size = images.pixels.source, images.pixels.image_size
+def _stream_by_threads(
+    dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], num_threads: int
+) -> Iterator[Pixels]:
+    """Decode in threads: Pillow releases the GIL, so a few processes would only add start-up time and copies."""
+    source, size = dataset.pixels.source, dataset.pixels.image_size
     pending: deque[list[Future[Pixels]]] = deque()
-    with ThreadPoolExecutor(min(number, MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(min(num_threads, MAX_THREADS)) as pool:
         for indices in batches:
-            pending.append([pool.submit(_read, source, size, [images.photographs[index]]) for index in indices])
-            if len(pending) > AHEAD:
+            pending.append([pool.submit(_read, source, size, [dataset.photographs[index]]) for index in indices])
+            if len(pending) > MIN_PREFETCH:
                 yield np.concatenate([future.result() for future in pending.popleft()])
         while pending:
             yield np.concatenate([future.result() for future in pending.popleft()])
 
 
-def _by_processes(images: ImageDataset, batches: Sequence[NDArray[np.int64]], number: int) -> Iterator[Pixels]:
-    """Pixels come through a file in memory: through the pool's own pipe they would come at half the rate."""
-    source, size = images.pixels.source, images.pixels.image_size
-    image_bytes, largest = size * size * 3, max(map(len, batches))
-    ahead = AHEAD + 2 * number * PIECE // largest  # two pieces for each process
-    pool, (file, path) = _processes(number), _file_in_memory()
-    target = path, _identity(file)
-    pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # place in the file, images
+def _stream_by_processes(
+    dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], num_processes: int
+) -> Iterator[Pixels]:
+    """Decode in processes that write into a shared file in memory: the pool's own pipe has half its throughput."""
+    source, size = dataset.pixels.source, dataset.pixels.image_size
+    image_bytes, batch_size = size * size * 3, max(map(len, batches))
+    prefetch = MIN_PREFETCH + 2 * num_processes * CHUNK_SIZE // batch_size  # two chunks per process
+    pool, (file, path) = _pools.get(num_processes), _memory_file()
+    target = path, _file_id(file)
+    pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # offset in the file, number of images, tasks
 
-    def oldest() -> Pixels:
-        place, count, futures = pending[0]
+    def pop_oldest() -> Pixels:
+        offset, count, futures = pending[0]
         for future in futures:
             future.result()
         pending.popleft()
-        file.seek(place)
+        file.seek(offset)
         return np.fromfile(file, np.uint8, count * image_bytes).reshape(count, size, size, 3)
 
     try:
-        for batch, indices in enumerate(batches):
-            place = batch % (ahead + 1) * largest * image_bytes
-            photographs = [images.photographs[index] for index in indices]
+        for number, indices in enumerate(batches):
+            offset = number % (prefetch + 1) * batch_size * image_bytes
+            records = [dataset.photographs[index] for index in indices]
             futures = [
                 pool.submit(
-                    _write, *target, place + start * image_bytes, source, size, photographs[start : start + PIECE]
+                    _write, *target, offset + start * image_bytes, source, size, records[start : start + CHUNK_SIZE]
                 )
-                for start in range(0, len(photographs), PIECE)
+                for start in range(0, len(records), CHUNK_SIZE)
             ]
-            pending.append((place, len(photographs), futures))
-            if len(pending) > ahead:
-                yield oldest()
+            pending.append((offset, len(records), futures))
+            if len(pending) > prefetch:
+                yield pop_oldest()
         while pending:
-            yield oldest()
+            yield pop_oldest()
     finally:
         for _, _, futures in pending:
             for future in futures:
@@ -105,38 +142,23 @@ def _by_processes(images: ImageDataset, batches: Sequence[NDArray[np.int64]], nu
         file.close()
 
 
-class _Decoder(SpawnProcess):
-    def terminate(self) -> None:
-        self.kill()  # of the signal that is meant it would not hear
-
-
-class _Decoders(SpawnContext):
-    Process = _Decoder
-
-
-@cache
-def _processes(number: int) -> ProcessPoolExecutor:
-    """Kept for the epochs to come; spawned, so that they hold nothing of this process, such as its pipes."""
-    return ProcessPoolExecutor(number, mp_context=_Decoders(), initializer=_serve)
-
-
-def _file_in_memory() -> tuple[IO[bytes], str]:
-    """An empty file without a name, and where processes of this user can open it; where it cannot be had, on a disk."""
+def _memory_file() -> tuple[IO[bytes], str]:
+    """Return an anonymous file in memory and the path to open it in other processes; if unsupported, a disk file."""
     try:
         file = os.fdopen(os.memfd_create("pixels"), "r+b", buffering=0)
     except (AttributeError, OSError):
-        named = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # closed by who asked for it
-        return named, named.name
+        on_disk = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115  # the caller closes it
+        return on_disk, on_disk.name
     return file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
-def _identity(file: IO[bytes]) -> tuple[int, int]:
-    known = os.fstat(file.fileno())
-    return known.st_dev, known.st_ino
+def _file_id(file: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
 
 
-def _serve() -> None:
-    """In a process that decodes: it ends with the one that started it, which alone hears of signals to stop."""
+def _init_process() -> None:
+    """Ignore signals, which are for the parent, and end with the parent."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -144,25 +166,21 @@ def _serve() -> None:
 
 
 def _write(
-    path: str,
-    identity: tuple[int, int],
-    place: int,
-    source: Source,
-    image_size: int,
-    photographs: Sequence[ImageRecord],
+    path: str, file_id: tuple[int, int], offset: int, source: Source, image_size: int, records: Sequence[ImageRecord]
 ) -> None:
-    pixels = _read(source, image_size, photographs)
+    """Decode images into the shared file."""
+    pixels = _read(source, image_size, records)
     with Path(path).open("r+b") as file:
-        if _identity(file) == identity:  # else the stream has been left, and this is some other file of its process
-            file.seek(place)
+        if _file_id(file) == file_id:  # else the stream was closed, and another file has its descriptor
+            file.seek(offset)
             file.write(pixels.data)
 
 
-def _read(source: Source, image_size: int, photographs: Sequence[ImageRecord]) -> Pixels:
+def _read(source: Source, image_size: int, records: Sequence[ImageRecord]) -> Pixels:
     pixels = []
-    for photograph in photographs:
+    for record in records:
         try:
-            pixels.append(source.read(photograph, image_size))
-        except BadImage as error:  # it could be read when the run began
-            raise RunFailed(f"data: {photograph.name}: {error}") from None
+            pixels.append(source.read(record, image_size))
+        except BadImage as error:  # it was readable when the run began
+            raise RunFailed(f"data: {record.name}: {error}") from None
     return np.stack(pixels)

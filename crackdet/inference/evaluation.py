@@ -16,12 +16,13 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord, open_source
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
+from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SPLITS, no_split, split
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, measure
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
 
@@ -108,7 +109,7 @@ def evaluate_test(run: Run, trust: bool = False) -> TestResult:
         UserError: where the run has no weights, or the data no test split.
     """
     found = read_test_result(run)
-    photographs = None if OWN_CODE in run.config.get("model", {}) and not trust else _test_photographs(run)
+    photographs = None if OWN_CODE in run.snapshot().config.get("model", {}) and not trust else _test_photographs(run)
     if found and (found.photographs in (None, photographs) or photographs is None):
         return found
     judged = evaluate(LoadedRun(run, trust), parse_choice("own"), "test")
@@ -132,13 +133,14 @@ def other_data(run: Run, overrides: Sequence[str]) -> Config:
     Raises:
         UserError: where they are not valid.
     """
-    size = f"data.image_size={run.config['data']['image_size']}"
+    stored = run.snapshot().config
+    size = f"data.image_size={stored['data']['image_size']}"
     for override in overrides:
         if override.startswith("data.image_size=") and override != size:
             raise UserError(f"{override}: {run.id} was trained with {size}, and is judged at that size")
     if any(override.startswith("data=") for override in overrides):
         return compose([*(override for override in overrides if override != size), size])
-    return parse(OmegaConf.merge(OmegaConf.create(run.config), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
+    return parse(OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
 
 
 def describe_data(config: Config) -> str:

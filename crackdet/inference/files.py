@@ -13,7 +13,7 @@ from typing import IO, Any
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write
 from crackdet.data.decode import EXTENSIONS
-from crackdet.data.sources import images_below, is_image
+from crackdet.data.sources.files import images_below, is_image
 
 Write = Callable[[Mapping[str, Any]], None]
 

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_csv, read_json
+from crackdet.core.files import read_json
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import each
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.store.code_digest import check_source
-from crackdet.store.run_store import Run, RunStore, Status
+from crackdet.store.integrity import verify_weights
+from crackdet.store.predictions import read_predictions
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import RunSnapshot, Status
 
 if TYPE_CHECKING:
     import torch
@@ -63,26 +67,27 @@ class LoadedRun:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The whole configuration with dotted keys, as `settings["model.linear_features"]`."""
-        return flatten(self.run.config)
+        return flatten(self.run.snapshot().config)
 
     @property
     def history(self) -> list[dict[str, float]]:
         """A row for each epoch, as in `history.csv`."""
-        return [{name: float(value) for name, value in row.items()} for row in self.run.history]
+        return [{name: float(value) for name, value in row.items()} for row in self.run.snapshot().history]
 
     @property
     def result(self) -> Mapping[str, Any]:
         """The content of `result.json`: accuracy, loss, costs."""
-        check_finished(self.run)
-        assert self.run.result is not None, "checked"
-        return self.run.result
+        return check_finished(self.run).result or {}
 
     @property
     def predictions(self) -> list[Recorded]:
         """The validation images in the order of their batches, as in `predictions.csv`."""
         check_finished(self.run)
-        rows = read_csv(self.run.predictions_file)
-        return [Recorded(row["image"], row["digest"], row["crack"] == "1", float(row["logit"])) for row in rows]
+        found = read_predictions(self.run)
+        if found is None:
+            raise UserError(f"{self.run.predictions_file}: cannot be read")
+        columns = found.images, found.digests, found.labels.tolist(), found.logits.tolist()
+        return [Recorded(*row) for row in zip(*columns, strict=True)]
 
     @cached_property
     def config(self) -> Config:
@@ -103,7 +108,7 @@ class LoadedRun:
         from crackdet.training.device import find_device
 
         where = find_device(str(device), "device=")
-        model = factory.load_trained(self.config, self.run.check_weights())
+        model = factory.load_trained(self.config, verify_weights(self.run))
         return model.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
@@ -155,13 +160,18 @@ def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False)
     return LoadedRun(resolve_run(name, RunStore(root)), trust)
 
 
-def check_finished(run: Run) -> None:
-    """Raises UserError where a run is not finished, or its directory is not as it was published."""
-    status = run.status()
-    if status is Status.CORRUPT:
-        raise UserError(f"{run.id}: is damaged ({run.damage()}); the command that trained the run mends it")
-    if status is not Status.FINISHED:
-        raise UserError(f"{run.id}: is {status}, not finished; the command that trained it goes on with it")
+def check_finished(run: Run) -> RunSnapshot:
+    """Return a snapshot of a finished run.
+
+    Raises:
+        UserError: If the run is not finished, or its files are not the published ones.
+    """
+    snapshot = run.snapshot()
+    if snapshot.status is Status.CORRUPT:
+        raise UserError(f"{run.id}: is corrupt ({snapshot.corruption}); the command that trained the run repairs it")
+    if snapshot.status is not Status.FINISHED:
+        raise UserError(f"{run.id}: is {snapshot.status}, not finished; the command that trained the run resumes it")
+    return snapshot
 
 
 def stored_config(run: Run, trust: bool = False) -> Config:
@@ -170,14 +180,14 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     Raises:
         UserError: where the run is not finished, or would import a class that nobody vouched for or that has changed.
     """
-    check_finished(run)
-    target = run.config.get("model", {}).get("_target_")
+    stored = check_finished(run).config
+    target = stored.get("model", {}).get("_target_")
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, code from outside crackdet; "
             "say --trust where you know it (trust=True in Python)"
         )
-    config = parse(run.config)
+    config = parse(stored)
     if target is not None:
         check_source(target, read_json(run.identity_file).get("model", {}).get("_source_"), run.id)
     return config

@@ -16,7 +16,7 @@ from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.data.decode import BadImage, resize_square
-from crackdet.data.sources import open_source
+from crackdet.data.sources.factory import open_source
 from crackdet.inference.images import read_ahead
 from crackdet.inference.predictor import Predictor
 from crackdet.metrics.numpy_metrics import probabilities

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_csv
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord
+from crackdet.data.records import ImageRecord
 from crackdet.data.splits import no_split
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inference.images import to_pixels
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.models.classifier import Classifier
-from crackdet.store.run_store import Run
+from crackdet.store.predictions import read_predictions
+from crackdet.store.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ def telling(run: Run, images: ImageDataset) -> list[ImageRecord]:
 
     Where it makes none, those it is least sure of.
     """
-    logits = {row["image"]: float(row["logit"]) for row in read_csv(run.predictions_file)}
+    predictions = read_predictions(run)
+    logits = dict(zip(predictions.images, predictions.logits.tolist(), strict=True)) if predictions else {}
     known = [photograph for photograph in images.photographs if photograph.name in logits]
     cracks = sorted((p for p in known if p.crack), key=lambda p: logits[p.name])
     others = sorted((p for p in known if not p.crack), key=lambda p: -logits[p.name])

@@ -23,8 +23,8 @@ from torch.nn.functional import max_pool2d
 
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
-from crackdet.data.dataset import ImageDataset, image_digest
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.inference.evaluation import check_overrides, other_data
 from crackdet.inspection.loaded_network import LoadedNetwork, Picture, evenly, load_split, mask_of
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
@@ -108,7 +108,8 @@ def point(subject: LoadedNetwork, overrides: Sequence[str], split: str, most: in
         )
     if game.blank > MOST_BLANK:
         lines.append("what is blank is called a crack; the run may go by something that only images without one have")
-    if split == "valid" and image_digest(images.photographs) == (subject.run.result or {}).get("valid_digest"):
+    result = subject.run.snapshot().result or {}
+    if split == "valid" and image_digest(images.photographs) == result.get("valid_digest"):
         lines += _recorded(subject, game, game.cracks == most)
     return lines
 

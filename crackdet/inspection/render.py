@@ -205,8 +205,9 @@ def _verdict(picture: Picture, chance: float) -> str:
 
 
 def _settings(subject: LoadedNetwork) -> str:
-    result = subject.run.result or {}
-    model = {k: v for k, v in flatten(subject.run.config.get("model", {})).items() if v}
+    snapshot = subject.run.snapshot()
+    result = snapshot.result or {}
+    model = {k: v for k, v in flatten(snapshot.config.get("model", {})).items() if v}
     data = subject.config.data
     return (
         f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} {data.name} images of "

@@ -1,1 +1,1 @@
-"""Metrics of classifiers as pure functions: on tensors, on arrays, and their statistics."""
+"""Classification metrics as pure functions: on tensors, on arrays, and their statistics."""

@@ -1,8 +1,8 @@
-"""What is said of a network's calls and scores, image by image, so that its chance error follows too.
+"""Metrics as means of one score per image, so that their standard errors follow, and decision thresholds.
 
-Each ranking metric is written as the mean of one score an image. For accuracy that is whether the image is right;
-for the others it is the metric plus the image's influence on it (Efron 1982, "The Jackknife, the Bootstrap and Other
-Resampling Plans", ch. 6), which for the ROC-AUC gives the variance of DeLong et al. (1988, Biometrics 44, 837).
+The score of an image is whether its prediction is correct (accuracy, recall), else the metric plus the image's
+influence on it (Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", ch. 6). For the ROC-AUC this
+gives the variance of DeLong et al. (1988, Biometrics 44, 837).
 """
 
 import math
@@ -17,9 +17,9 @@ Bools = NDArray[np.bool_]
 
 
 def probabilities(logits: Iterable[float]) -> Floats:
-    """Of a crack, (N,): in double precision, so that a logit above 0 is always a probability above 0.5.
+    """Return the probabilities (N,) of a crack in double precision: above 0.5 if and only if the logit is above 0.
 
-    One by one: vector instructions round the last bit otherwise than what is left over at the end of an array.
+    Not vectorised: vector instructions round the last bits differently from the code for the end of an array.
     """
     return np.array([_logistic(float(logit)) for logit in logits], float)
 
@@ -29,61 +29,62 @@ def _logistic(logit: float) -> float:
     return (1.0 if logit >= 0 else small) / (1.0 + small)
 
 
-def call_scores(metric: str, right: Bools, labels: Bools) -> Floats:
-    """The scores of a metric that follows from which images are right; their mean is the metric.
+def call_scores(metric: str, correct: Bools, labels: Bools) -> Floats:
+    """Return the scores whose mean is accuracy, recall, precision or f1, from which images (N,) are correct.
 
-    There is one for each image, (N,), but of recall for each with a crack: it speaks of no other.
+    There is one per image, (N,), except for recall: one per image with a crack.
     """
     if metric == "accuracy":
-        return right.astype(float)
+        return correct.astype(float)
     if metric == "recall":
-        return right[labels].astype(float)
-    called = right == labels
-    hits = (called & labels).astype(float)
-    part, whole = (2 * hits, called.astype(float) + labels) if metric == "f1" else (hits, called.astype(float))
-    value = part.sum() / max(whole.sum(), 1)
-    influence = (part - value * whole) / max(whole.mean(), 1 / len(right))  # on a ratio of sums
+        return correct[labels].astype(float)
+    predicted = correct == labels
+    hits = (predicted & labels).astype(float)
+    # both metrics are ratios of sums
+    part, total = (2 * hits, predicted.astype(float) + labels) if metric == "f1" else (hits, predicted.astype(float))
+    value = part.sum() / max(total.sum(), 1)
+    influence = (part - value * total) / max(total.mean(), 1 / len(correct))
     scores: Floats = value + influence
     return scores
 
 
 def roc_scores(logits: Floats, labels: Bools) -> Floats:
-    """The scores (N,) of the ROC-AUC, the chance that an image with a crack has the larger logit; ties count half."""
+    """Return the scores (N,) whose mean is the ROC-AUC; ties count half."""
     cracks, others = np.sort(logits[labels]), np.sort(logits[~labels])
     below = (np.searchsorted(others, logits, "left") + np.searchsorted(others, logits, "right")) / (2 * len(others))
     above = 1 - (np.searchsorted(cracks, logits, "left") + np.searchsorted(cracks, logits, "right")) / (2 * len(cracks))
-    beaten = np.where(labels, below, above)  # the share of the other class on the right side of the image
+    beaten = np.where(labels, below, above)  # share of the other class that the image is ranked correctly against
     value = below[labels].mean()
-    share = np.where(labels, labels.mean(), 1 - labels.mean())  # of the image's class
-    scores: Floats = value + (beaten - value) / share
+    class_share = np.where(labels, labels.mean(), 1 - labels.mean())
+    scores: Floats = value + (beaten - value) / class_share
     return scores
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where to put the threshold so that so many of the cracks are found, and what that costs."""
+    """A decision threshold, and its recall and false positives on the images that it was chosen on."""
 
     recall: float
-    probability: float  # an image is called a crack above it; written with no more digits than it takes
-    false_alarms: float  # share of the images without a crack that are called one
-    cracks: int  # images with a crack that this was measured on
+    probability: float  # a larger one predicts a crack; has no more digits than necessary
+    false_alarms: float  # share of the images without a crack that are predicted as cracks
+    cracks: int  # number of images with a crack
 
 
 def threshold_for_recall(logits: Floats, labels: Bools, recall: float) -> Threshold:
-    """A threshold that finds at least `recall` (above 0, at most 1) of the cracks and calls no image needlessly."""
-    chances = probabilities(logits)
-    cracks = np.sort(chances[labels])[::-1]
-    wanted = max(int(np.ceil(recall * len(cracks) - 1e-9)), 1)
-    least = float(cracks[wanted - 1])  # that is to be called
-    probability = _short(float(chances[chances < least].max(initial=0.0)), least)
-    called = chances > probability
-    return Threshold(float(called[labels].mean()), probability, float(called[~labels].mean()), len(cracks))
+    """Return the highest threshold with at least this recall (above 0, at most 1)."""
+    scores = probabilities(logits)
+    cracks = np.sort(scores[labels])[::-1]
+    num_found = max(int(np.ceil(recall * len(cracks) - 1e-9)), 1)
+    lowest = float(cracks[num_found - 1])  # of the cracks to be found
+    probability = _shortest_decimal(float(scores[scores < lowest].max(initial=0.0)), lowest)
+    predicted = scores > probability
+    return Threshold(float(predicted[labels].mean()), probability, float(predicted[~labels].mean()), len(cracks))
 
 
-def _short(low: float, high: float) -> float:
-    """A number from `low` to below `high` of few digits."""
+def _shortest_decimal(low: float, high: float) -> float:
+    """Return a number with few digits that is at least `low` and below `high`."""
     for scale in (10.0**digits for digits in range(2, 16)):
-        found = (math.ceil(high * scale) - 1) / scale
-        if low <= found < high:
-            return found
+        number = (math.ceil(high * scale) - 1) / scale
+        if low <= number < high:
+            return number
     return low

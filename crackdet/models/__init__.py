@@ -1,5 +1,6 @@
-"""Networks: a feature extractor and a classifier, one file per architecture."""
+"""Classifiers: a feature extractor and linear layers. One file per model family."""
 
+from crackdet.models.classifier import Stage
 from crackdet.models.factory import build
 
-__all__ = ["build"]
+__all__ = ["Stage", "build"]

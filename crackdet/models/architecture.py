@@ -1,4 +1,8 @@
-"""What a family of networks has to say for itself; one file per family implements it."""
+"""The interface of a model family, and its implementation for families without published weights.
+
+To add a family, write an `Architecture` in a file of this package and its test, a schema class in
+`crackdet/config/schema.py` with an entry in `GROUPS`, a file in `conf/model/`, and a case in `factory.architecture`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,69 +11,69 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
+from crackdet.models.classifier import UNNORMALIZED, Normalization
 
-UNKNOWN_LICENSE = "not known: of the file that training started from"
+UNKNOWN_LICENSE = "unknown: see the source of the initial weights file"
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Weights to start from, and the normalisation of pixels in [0, 1] that they expect (per RGB channel)."""
+    """A state dict to start from, and the normalisation that it was trained with."""
 
     state: dict[str, Tensor]
-    mean: list[float] | None = None
-    std: list[float] | None = None
+    normalization: Normalization = UNNORMALIZED
 
 
 class Architecture(Protocol):
-    """A network as published, and the feature extractor it becomes."""
+    """A network as published, and the feature extractor in it."""
 
     def full_model(self) -> nn.Module:
-        """The network with random weights, as its published weights know it."""
+        """Return the network that published weights fit, with random weights."""
 
-    def features(self, whole: nn.Module) -> nn.Module:
-        """The feature extractor in it."""
+    def feature_extractor(self, full_model: nn.Module) -> nn.Module:
+        """Return the feature extractor of the full model, which may be changed in place."""
 
-    def check_published(self, weights: str) -> None:
-        """Raises UserError where there are no published weights of this name."""
+    def check_weights_name(self, weights: str) -> None:
+        """Raise UserError if there are no published weights of this name."""
 
     def default_weights(self) -> str:
-        """The exact name of what DEFAULT means; raises UserError where there are no published weights."""
+        """Return the exact name of DEFAULT; raise UserError if there are no published weights."""
 
-    def published(self, weights: str) -> InitialWeights:
-        """The published weights of this name; raises UserError where they cannot be had."""
+    def download_weights(self, weights: str) -> InitialWeights:
+        """Return the published weights of this name; raise UserError if they are not available."""
 
-    def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        """Weights that the user has as a file, with the normalisation where the file is known."""
+    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
+        """Return the weights of a local file, with their normalisation if the file is a published one."""
 
     def license(self, weights: str) -> str:
-        """What is known of the licence of weights, given by their published name or as sha256:DIGEST."""
+        """Return the licence of weights, given by their published name or as sha256:DIGEST."""
 
 
 class PlainArchitecture:
-    """What networks have in common that are their own feature extractor and have no published weights."""
+    """Base class for networks that are their own feature extractor and have no published weights."""
 
     name = ""
 
-    def features(self, whole: nn.Module) -> nn.Module:
-        return whole
+    def feature_extractor(self, full_model: nn.Module) -> nn.Module:
+        return full_model
 
-    def check_published(self, weights: str) -> None:
-        raise UserError(self._none(weights))
+    def check_weights_name(self, weights: str) -> None:
+        raise self._no_published_weights(weights)
 
     def default_weights(self) -> str:
-        raise UserError(self._none("DEFAULT"))
+        raise self._no_published_weights("DEFAULT")
 
-    def published(self, weights: str) -> InitialWeights:
-        raise UserError(self._none(weights))
+    def download_weights(self, weights: str) -> InitialWeights:
+        raise self._no_published_weights(weights)
 
-    def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
+    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
         return InitialWeights(state)
 
     def license(self, weights: str) -> str:
         return UNKNOWN_LICENSE
 
-    def _none(self, weights: str) -> str:
-        return (
+    def _no_published_weights(self, weights: str) -> UserError:
+        return UserError(
             f"model.weights={weights}: must be a .pth or .safetensors file, or null; "
             f"{self.name} has no published weights"
         )

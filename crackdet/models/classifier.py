@@ -9,22 +9,34 @@ from torch import Tensor, nn
 from crackdet.core.errors import UserError
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.linear import ChunkedLinear
+from crackdet.models.torch_internals import is_batchnorm
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
-PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every network of torchvision to differ
+PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every torchvision network to differ
 
 
 @dataclass(frozen=True)
 class Stage:
     """One resolution of a feature extractor, as a detector uses it."""
 
-    name: str  # of the module whose output it is, within the feature extractor
+    name: str  # of the module that outputs the feature map, within the feature extractor
     channels: int
-    stride: int  # pixels of the image to one pixel of the map
+    stride: int  # image pixels per feature map pixel
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of pixels in [0, 1], per RGB channel; None stands for 0 and 1."""
+
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+UNNORMALIZED = Normalization()
 
 
 class Classifier(nn.Module):
-    """What a run trains. `feature_extractor` is the backbone that is kept, `classifier` judges its features."""
+    """The network that a run trains: the `feature_extractor` becomes the backbone, the `classifier` is discarded."""
 
     input_mean: Tensor
     input_std: Tensor
@@ -35,8 +47,7 @@ class Classifier(nn.Module):
         feature_dimension: int,
         linear_features: int,
         image_size: int,
-        input_mean: list[float] | None = None,
-        input_std: list[float] | None = None,
+        normalization: Normalization = UNNORMALIZED,
         freeze_features: bool = False,
         freeze_batchnorm: bool = False,
     ) -> None:
@@ -53,8 +64,8 @@ class Classifier(nn.Module):
         self.image_size = image_size
         self.freeze_features = freeze_features
         self.freeze_batchnorm = freeze_batchnorm
-        self.register_buffer("input_mean", torch.tensor(input_mean or [0.0] * 3).view(1, 3, 1, 1))
-        self.register_buffer("input_std", torch.tensor(input_std or [1.0] * 3).view(1, 3, 1, 1))
+        self.register_buffer("input_mean", torch.tensor(normalization.mean or [0.0] * 3).view(1, 3, 1, 1))
+        self.register_buffer("input_std", torch.tensor(normalization.std or [1.0] * 3).view(1, 3, 1, 1))
         if freeze_features:
             feature_extractor.requires_grad_(False)
         self.train()
@@ -70,14 +81,13 @@ class Classifier(nn.Module):
         return logits.squeeze(1)
 
     def train(self, mode: bool = True) -> "Classifier":
-        """As of any module, but what is frozen stays in evaluation mode."""
+        """Set training mode, except for frozen parts: they stay in evaluation mode."""
         super().train(mode)
         if self.freeze_features:
             self.feature_extractor.eval()
         if self.freeze_batchnorm:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            for module in filter(is_batchnorm, self.modules()):
+                module.eval()
         return self
 
     @property
@@ -85,15 +95,15 @@ class Classifier(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def stages(self) -> list[Stage]:
-        """The resolutions of the feature extractor, finest first: channels and stride of each."""
+        """Return the resolutions of the feature extractor, finest first."""
         return stages(self.feature_extractor, self.image_size)
 
 
 def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) -> int:
-    """Length of the flattened features, by a forward pass of a network on the meta device: no computation.
+    """Return the length of the flattened features, by a forward pass on the meta device, which computes nothing.
 
     Raises:
-        UserError: where the network cannot take images of that size; names sizes that it can.
+        UserError: If the network does not accept images of this size; names sizes that it accepts.
     """
     dimension = _try_size(feature_extractor, image_size)
     if isinstance(dimension, int):
@@ -104,32 +114,32 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
     raise UserError(
-        f"data.image_size={image_size}: {name} cannot take images of that size; it can take {', '.join(sizes)}"
+        f"data.image_size={image_size}: {name} does not accept images of this size; it accepts {', '.join(sizes)}"
     )
 
 
 def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
-    """The resolutions of a feature extractor that was trained on images of this size, finest first."""
+    """Return the resolutions of a feature extractor that was trained on images of this size, finest first."""
     declared = getattr(feature_extractor, "stages", None)
-    if callable(declared) and not isinstance(declared, nn.Module):  # a network may call a part of itself so
+    if callable(declared) and not isinstance(declared, nn.Module):  # a submodule may have this name
         return list(declared())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
-    except (RuntimeError, AssertionError, ValueError):  # a network of one size only
+    except (RuntimeError, AssertionError, ValueError):  # the network accepts one size only
         return probe_stages(feature_extractor, image_size)
 
 
 def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int | None = None) -> list[Stage]:
-    """For each resolution between image and pooled features, the outermost module that ends it.
+    """Return for each resolution between image and pooled features the last of the outermost modules that output it.
 
-    Outermost first, since inside a block there are wider maps that no detector wants; then the last.
-    A stride is what a map grows by from one image to a larger one: exact where padding is missing, and
-    none for what does not follow the image, such as adaptive pooling. With one size it is their ratio.
+    Modules inside a block are skipped: their maps may be wider than those that a detector uses. The stride is the
+    growth of the image divided by the growth of the map between the two sizes. This is exact without padding, and
+    excludes maps of constant size such as those of adaptive pooling. With one size, it is the ratio of the sizes.
     """
     maps = _square_maps(feature_extractor, image_size)
-    larger = _square_maps(feature_extractor, larger_size) if larger_size else [(name, 0, 0) for name, _, _ in maps]
+    larger_maps = _square_maps(feature_extractor, larger_size) if larger_size else [(name, 0, 0) for name, _, _ in maps]
     found: dict[int, tuple[int, Stage]] = {}
-    for (name, channels, side), (_, _, larger_side) in zip(maps, larger, strict=True):
+    for (name, channels, side), (_, _, larger_side) in zip(maps, larger_maps, strict=True):
         growth = abs(larger_side - side)
         if side < 2 or growth == 0:
             continue
@@ -140,20 +150,20 @@ def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int
 
 
 def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[str, int, int]]:
-    """Name, channels and side of each map that a module gives for a square image, in order.
+    """Return module name, channels and side of each feature map of a square image, in order of computation.
 
-    Of a module that is called several times, as one `pool` for all, no map has its name.
+    A module that is called several times, such as a shared `pool`, is left out: its name does not identify a map.
     """
     maps: list[tuple[str, int, int]] = []
 
     def hook(name: str):  # type: ignore[no-untyped-def]
-        def look(_module: nn.Module, _inputs: object, output: object) -> None:
+        def record(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4:
                 _, a, b, c = output.shape
                 if b == c or a == b:
-                    maps.append((name, a, c) if b == c else (name, c, a))  # Swin keeps channels last
+                    maps.append((name, a, c) if b == c else (name, c, a))  # Swin has channels last
 
-        return look
+        return record
 
     handles = [m.register_forward_hook(hook(name)) for name, m in feature_extractor.named_modules() if name]
     was_training = feature_extractor.training
@@ -166,7 +176,7 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
         for handle in handles:
             handle.remove()
     calls = Counter(name for name, _, _ in maps)
-    return [one for one in maps if calls[one[0]] == 1]
+    return [(name, channels, side) for name, channels, side in maps if calls[name] == 1]
 
 
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
@@ -177,7 +187,8 @@ def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     except Exception as error:  # a user's network may raise anything
         return error
     if not isinstance(features, Tensor):
-        return UserError(f"its forward gives {type(features).__name__}, not a tensor of features")
+        return UserError(f"forward must return a tensor of features, not {type(features).__name__}")
     if features.ndim < 2 or len(features) != len(images):
-        return UserError(f"its forward gives {list(features.shape)} for {len(images)} images, not features of each")
-    return int(features[0].numel()) or ValueError("no features are left")
+        shape = list(features.shape)
+        return UserError(f"forward must return features for each image, not shape {shape} for {len(images)} images")
+    return int(features[0].numel()) or ValueError("the features are empty")

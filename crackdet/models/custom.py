@@ -10,13 +10,13 @@ from crackdet.models.classifier import Stage
 
 
 class CustomFeatures(nn.Sequential):
-    """For each of `conv_out`: a 3x3 convolution to so many channels, ReLU and 2x2 max-pooling."""
+    """For each entry of `conv_out`: a 3x3 convolution with that many output channels, 2x2 max-pooling and ReLU."""
 
     def __init__(self, conv_out: Sequence[int]) -> None:
         layers: list[nn.Module] = []
         in_channels = 3
         for out_channels in conv_out:
-            # max(relu(x)) = relu(max(x)): in this order the ReLU sees a quarter of the values
+            # Pooling first equals the article's ReLU first, and leaves the ReLU a quarter of the values.
             layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
             in_channels = out_channels
         super().__init__(*layers)

@@ -1,4 +1,4 @@
-"""Configuration -> classifier: `build(config)` gives the network that a run trains."""
+"""Configuration -> classifier: `build(config)` returns the network that a run trains."""
 
 import logging
 from collections.abc import Mapping
@@ -14,46 +14,65 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 from crackdet.core.errors import UserError
 from crackdet.models import weights as weight_files
-from crackdet.models.architecture import Architecture, InitialWeights
-from crackdet.models.classifier import Classifier, feature_dimension
+from crackdet.models.architecture import Architecture
+from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.store.identity import is_weights_file
 
 log = logging.getLogger(__name__)
 
-OWN = "feature_extractor."  # how the backbone's tensors begin in the weights of a run
+BACKBONE_PREFIX = "feature_extractor."  # of the backbone's tensors in the weights of a run
+
+
+def architecture(model: Model) -> Architecture:
+    """Return the architecture of a model configuration; imports only its family, since torchvision takes seconds."""
+    match model:
+        case CustomModel():
+            from crackdet.models.custom import CustomArchitecture
+
+            return CustomArchitecture(model)
+        case UserModel():
+            from crackdet.models.user import UserArchitecture
+
+            return UserArchitecture(model)
+        case _:
+            from crackdet.models.torchvision import TorchvisionArchitecture
+
+            if isinstance(model, ResNeXt50Model):
+                return TorchvisionArchitecture("resnext50_32x4d", keep_last_layer=True)
+            return TorchvisionArchitecture(model.name)
 
 
 def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
-    """The classifier of a configuration, with the initial weights that `seed` and `model.weights` decide.
+    """Return the classifier of a configuration, with the initial weights that `seed` and `model.weights` determine.
 
     Raises:
-        UserError: for weights that cannot be had or do not fit, or an image size the network cannot take.
+        UserError: If the weights are not available or do not fit, or the network does not accept the image size.
     """
     if not isinstance(config, Config):
         config = parse(config)
     dimension = check(config)
     torch.manual_seed(config.seed)
-    family = _architecture(config.model)
-    extractor, mean, std = _with_weights(config.model, family, family.full_model())
-    return _classifier(config, extractor, dimension, mean, std)
+    family = architecture(config.model)
+    extractor, normalization = _load_initial_weights(config.model, family, family.full_model())
+    return _classifier(config, extractor, dimension, normalization)
 
 
 def build_on_meta(config: Config) -> Classifier:
-    """The classifier of a configuration on the meta device: without memory for its weights.
+    """Return the classifier of a configuration on the meta device, without memory for its weights.
 
     Raises:
-        UserError: as `check`.
+        UserError: As `check`.
     """
     with torch.device("meta"):
         return _classifier(config, _extractor_on_meta(config.model), check(config))
 
 
 def load_trained(config: Config, file: Path) -> Classifier:
-    """The trained classifier of a run: its network with the weights that were published.
+    """Return the trained classifier of a run, with its published weights.
 
     Raises:
-        UserError: where the file is missing, damaged, or of another network.
+        UserError: If the file is missing, damaged, or from another network.
     """
     model = build(replace(config, model=replace(config.model, weights=None)))
     weight_files.load(model, weight_files.read(file, "weights"), str(file))
@@ -61,71 +80,72 @@ def load_trained(config: Config, file: Path) -> Classifier:
 
 
 def feature_extractor(model: Model) -> nn.Module:
-    """The feature extractor of a network, with random weights.
+    """Return the feature extractor of a network, with random weights.
 
     Raises:
-        UserError: where there is no such network.
+        UserError: If there is no such network.
     """
-    family = _architecture(model)
-    return family.features(family.full_model())
+    family = architecture(model)
+    return family.feature_extractor(family.full_model())
 
 
 def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[float] | None, list[float] | None]:
-    """The trained feature extractor of a run without its linear layers, and mean and std of the pixels it expects.
+    """Return the trained feature extractor of a run, and mean and std of the pixels that it expects.
 
     Raises:
-        UserError: where the file is missing, damaged, or of another network.
+        UserError: If the file is missing, damaged, or from another network.
     """
-    family = _architecture(model)
-    return _with_weights(replace(model, weights=str(file)), family, family.full_model())
+    family = architecture(model)
+    extractor, expected = _load_initial_weights(replace(model, weights=str(file)), family, family.full_model())
+    return extractor, expected.mean, expected.std
 
 
 def license_of(model: Model, weights: str | None) -> str:
-    """What is known of the licence of initial weights, given as an identity names them: exact name or digest."""
+    """Return the licence of initial weights, which are named as in a run's identity: exact name or digest."""
     if weights is None:
         return "random initial weights"
-    return _architecture(model).license(weights)
+    return architecture(model).license(weights)
 
 
 def check(config: Config) -> int:
-    """Refuses, without computing anything, a network that cannot be built; gives the feature dimension.
+    """Return the feature dimension of a network, if it can be built; computes nothing and does not load weights.
 
     Raises:
-        UserError: as `build`; but weights are not looked for.
+        UserError: As `build`.
     """
     model = config.model
     if model.weights is not None and not is_weights_file(model.weights):
-        _architecture(model).check_published(model.weights)
+        architecture(model).check_weights_name(model.weights)
     return feature_dimension(_extractor_on_meta(model), config.data.image_size, model.name)
 
 
 def default_weights(model: Model) -> str:
-    """The exact name of what `model.weights=DEFAULT` means with the torchvision that is installed.
+    """Return the exact name of `model.weights=DEFAULT` in the installed torchvision.
 
     Raises:
-        UserError: where the network has no published weights.
+        UserError: If the network has no published weights.
     """
-    return _architecture(model).default_weights()
+    return architecture(model).default_weights()
 
 
 def check_weights(config: Config) -> None:
-    """As `check`, and reads the initial weights to see that they are there and fit.
+    """Check that the network can be built, and that its initial weights exist and fit.
 
     Raises:
-        UserError: as `build`.
+        UserError: As `build`.
     """
     check(config)
-    family = _architecture(config.model)
-    _with_weights(config.model, family, _on_meta(family))
+    family = architecture(config.model)
+    _load_initial_weights(config.model, family, _full_model_on_meta(family))
 
 
 def feature_flops(config: Config) -> int:
-    """Floating-point operations of the feature extractor for one image; what a detector pays for it."""
+    """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
     return _flops(_extractor_on_meta(config.model), config.data.image_size)
 
 
 def depthwise_share(config: Config) -> float:
-    """Share of the feature extractor's floating-point operations that is in depthwise convolutions."""
+    """Return the share of the feature extractor's floating-point operations that is in depthwise convolutions."""
     depthwise = 0
 
     def count(convolution: nn.Module, _inputs: object, output: torch.Tensor) -> None:
@@ -142,18 +162,14 @@ def depthwise_share(config: Config) -> float:
 
 
 def _flops(extractor: nn.Module, size: int) -> int:
-    counted = MetaFlopCounter()
-    with torch.no_grad(), counted:
+    counter = MetaFlopCounter()
+    with torch.no_grad(), counter:
         extractor.eval()(torch.empty(1, 3, size, size, device="meta"))
-    return counted.flops
+    return counter.flops
 
 
 def _classifier(
-    config: Config,
-    extractor: nn.Module,
-    dimension: int,
-    mean: list[float] | None = None,
-    std: list[float] | None = None,
+    config: Config, extractor: nn.Module, dimension: int, normalization: Normalization = UNNORMALIZED
 ) -> Classifier:
     model = config.model
     return Classifier(
@@ -161,75 +177,53 @@ def _classifier(
         dimension,
         model.linear_features,
         config.data.image_size,
-        input_mean=model.input_mean or mean,
-        input_std=model.input_std or std,
+        Normalization(model.input_mean or normalization.mean, model.input_std or normalization.std),
         freeze_features=model.freeze_features,
         freeze_batchnorm=model.batchnorm == "eval",
     )
 
 
 def _extractor_on_meta(model: Model) -> nn.Module:
-    """The feature extractor without memory for its weights."""
-    family = _architecture(model)
-    return family.features(_on_meta(family))
+    family = architecture(model)
+    return family.feature_extractor(_full_model_on_meta(family))
 
 
-def _on_meta(family: Architecture) -> nn.Module:
+def _full_model_on_meta(family: Architecture) -> nn.Module:
     try:
         with torch.device("meta"):
             return family.full_model()
-    except (RuntimeError, UserError):  # a constructor that looks into tensors, as RegNet's does for its widths
+    except (RuntimeError, UserError):  # a constructor that reads values of tensors, as RegNet's does for its widths
         with torch.random.fork_rng(devices=[]):
             return family.full_model().to("meta")
 
 
-def _architecture(model: Model) -> Architecture:
-    """Each family is imported where it is needed: torchvision takes seconds."""
-    if isinstance(model, CustomModel):
-        from crackdet.models.custom import CustomArchitecture
-
-        return CustomArchitecture(model)
-    if isinstance(model, UserModel):
-        from crackdet.models.user import UserArchitecture
-
-        return UserArchitecture(model)
-    from crackdet.models.torchvision import TorchvisionArchitecture
-
-    if isinstance(model, ResNeXt50Model):
-        return TorchvisionArchitecture("resnext50_32x4d", keep_last_layer=True)
-    return TorchvisionArchitecture(model.name)
-
-
-def _with_weights(
-    model: Model, family: Architecture, whole: nn.Module
-) -> tuple[nn.Module, list[float] | None, list[float] | None]:
-    """The feature extractor, and the normalisation that belongs to its weights."""
+def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Module) -> tuple[nn.Module, Normalization]:
+    """Load `model.weights`; return the feature extractor and the normalisation of its weights."""
     if model.weights is None:
-        return family.features(whole), None, None
+        return family.feature_extractor(full_model), UNNORMALIZED
     key = f"model.weights={model.weights}"
     if is_weights_file(model.weights):
         path = Path(model.weights).expanduser()
         state = weight_files.read(path)
-        if any(name.startswith(OWN) for name in state):  # the weights of another run
-            extractor = family.features(whole)
-            weight_files.load(extractor, {n.removeprefix(OWN): t for n, t in state.items() if n.startswith(OWN)}, key)
-            mean, std = (
-                state[name].flatten().tolist() if name in state else None for name in ("input_mean", "input_std")
-            )
-            return extractor, mean, std
-        initial = family.known_file(path, state)
+        if any(name.startswith(BACKBONE_PREFIX) for name in state):  # the weights of another run
+            extractor = family.feature_extractor(full_model)
+            backbone = {
+                name.removeprefix(BACKBONE_PREFIX): tensor
+                for name, tensor in state.items()
+                if name.startswith(BACKBONE_PREFIX)
+            }
+            weight_files.load(extractor, backbone, key)
+            mean, std = (state[n].flatten().tolist() if n in state else None for n in ("input_mean", "input_std"))
+            return extractor, Normalization(mean, std)
+        initial = family.identify_weights(path, state)
     else:
-        initial = family.published(model.weights)
-    weight_files.load(whole, initial.state, key)
-    if not next(whole.parameters()).is_meta:
-        _warn_of_unknown_pixels(model, initial)
-    return family.features(whole), initial.mean, initial.std
-
-
-def _warn_of_unknown_pixels(model: Model, initial: InitialWeights) -> None:
-    if initial.mean is None and model.input_mean is None:
+        initial = family.download_weights(model.weights)
+    weight_files.load(full_model, initial.state, key)
+    is_meta = next(full_model.parameters()).is_meta  # only checked, to be loaded later
+    if initial.normalization.mean is None and model.input_mean is None and not is_meta:
         log.warning(
-            "model.weights=%s: what these weights expect of pixels is not known; they stay in [0, 1]. "
-            "Say it with model.input_mean and model.input_std",
-            model.weights,
+            "%s: the normalisation of these weights is unknown, so pixels stay in [0, 1]. "
+            "Set model.input_mean and model.input_std",
+            key,
         )
+    return family.feature_extractor(full_model), initial.normalization

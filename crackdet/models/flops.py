@@ -1,7 +1,7 @@
-"""A forward pass on the meta device, for its shapes and its arithmetic, without torch's compiler.
+"""Floating-point operations and output shapes of a forward pass on the meta device.
 
-There torch finds the shapes of convolutions, poolings and ReLUs in Python, and its counter of operations tells the
-compiler to stay away: both import it, with symbolic algebra, which takes two thirds as long as the rest of torch.
+This does not import torch's compiler with its symbolic algebra, which takes two thirds as long as the rest of torch.
+torch imports it to find the shapes of convolutions, poolings and ReLUs, and to count operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,63 +9,46 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import HigherOrderOperator
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from crackdet.models.torch_internals import OperatorMode
+
 aten = torch.ops.aten
+Shape = tuple[int, ...] | None  # None leaves the operator to torch: unusual or invalid arguments
 
 
-class MetaFlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within its block all gives what it gives without; counts as `torch.utils.flop_counter.FlopCounterMode` does."""
-
-    supports_higher_order_operators = True
+class MetaFlopCounter(OperatorMode):  # type: ignore[no-untyped-call]
+    """A context that counts operations as `torch.utils.flop_counter.FlopCounterMode` does."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = 0  # floating-point operations so far
+        super().__init__()
+        self.flops = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports the compiler, to keep it out of `__torch_dispatch__`
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if isinstance(func, HigherOrderOperator):
-            return func(*args, **kwargs)
-        with self:
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
-        result = self._result(func, args, kwargs)
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+    def call(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = self._result(operator, args, kwargs)
+        if (formula := flop_registry.get(operator.overloadpacket)) is not None:
             self.flops += int(formula(*args, **kwargs, out_val=result))
         return result
 
-    def _result(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        find = FOUND_HERE.get(func)
+    def _result(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        find_shape = SHAPES.get(operator)
         tensors = [value for value in args if isinstance(value, Tensor)]
-        usual = not kwargs and all(one.is_meta and one.dtype == torch.float32 for one in tensors)
-        shape = find(*args) if find and usual else None
+        is_usual = not kwargs and all(tensor.is_meta and tensor.dtype == torch.float32 for tensor in tensors)
+        shape = find_shape(*args) if find_shape and is_usual else None
         if shape is None:
-            return func(*args, **kwargs)
+            return operator(*args, **kwargs)
         result = args[0].new_empty(shape)
-        return (result, result.new_empty(shape, dtype=torch.int64)) if func is POOLING else result
+        return (result, result.new_empty(shape, dtype=torch.int64)) if operator is MAX_POOL else result
 
 
-Shape = tuple[int, ...] | None  # None of what is left to torch: all that is unusual, and what it refuses
-
-
-def _of_pointwise(*tensors: Any) -> Shape:
-    if not all(isinstance(one, Tensor) and one.is_contiguous() and one.ndim == tensors[0].ndim for one in tensors):
+def _pointwise(*tensors: Any) -> Shape:
+    if not all(isinstance(t, Tensor) and t.is_contiguous() and t.ndim == tensors[0].ndim for t in tensors):
         return None
-    sides = [{size for size in sizes if size != 1} for sizes in zip(*(one.shape for one in tensors), strict=True)]
+    sides = [{size for size in sizes if size != 1} for sizes in zip(*(t.shape for t in tensors), strict=True)]
     return None if any(len(sizes) > 1 for sizes in sides) else tuple(max(sizes, default=1) for sizes in sides)
 
 
-def _of_convolution(
+def _convolution(
     images: Tensor,
     weight: Tensor,
     _bias: Tensor | None,
@@ -76,13 +59,14 @@ def _of_convolution(
     _output_padding: Sequence[int],
     groups: int,
 ) -> Shape:
+    """The arguments are those of `aten.convolution`."""
     if not _is_plain(images) or not _is_plain(weight) or transposed or weight.shape[1] * groups != images.shape[1]:
         return None
     sides = _sides(images, weight.shape[2:], stride, padding, dilation)
     return None if sides is None else (len(images), len(weight), *sides)
 
 
-def _of_pooling(
+def _max_pool(
     images: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int] = (),
@@ -96,7 +80,7 @@ def _of_pooling(
     return None if sides is None else (*images.shape[:2], *sides)
 
 
-def _of_linear(bias: Tensor, rows: Tensor, columns: Tensor) -> Shape:
+def _linear(bias: Tensor, rows: Tensor, columns: Tensor) -> Shape:
     shape = (len(rows), columns.shape[1])
     return shape if rows.shape[1] == len(columns) and bias.shape == shape[1:] else None
 
@@ -108,7 +92,7 @@ def _is_plain(tensor: Tensor) -> bool:
 def _sides(
     images: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> list[int] | None:
-    """By the formula of `torch.nn.Conv2d`; None where they would not be positive, or not each side has a number."""
+    """Apply the formula of `torch.nn.Conv2d`; None if a side is not positive or a setting does not have two numbers."""
     if not len(kernel) == len(stride) == len(padding) == len(dilation) == 2:
         return None
     each = zip(images.shape[2:], kernel, stride, padding, dilation, strict=True)
@@ -116,12 +100,12 @@ def _sides(
     return sides if min(sides) > 0 else None
 
 
-POOLING = aten.max_pool2d_with_indices.default
-FOUND_HERE: dict[Any, Callable[..., Shape]] = {
-    aten.relu.default: _of_pointwise,
-    aten.sub.Tensor: _of_pointwise,
-    aten.div.Tensor: _of_pointwise,
-    aten.convolution.default: _of_convolution,
-    POOLING: _of_pooling,
-    aten.addmm.default: _of_linear,
+MAX_POOL = aten.max_pool2d_with_indices.default
+SHAPES: dict[Any, Callable[..., Shape]] = {
+    aten.relu.default: _pointwise,
+    aten.sub.Tensor: _pointwise,
+    aten.div.Tensor: _pointwise,
+    aten.convolution.default: _convolution,
+    MAX_POOL: _max_pool,
+    aten.addmm.default: _linear,
 }

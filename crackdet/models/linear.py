@@ -1,4 +1,4 @@
-"""The Linear layer after flattened features: most of a custom network's weights, hundreds of millions of them."""
+"""The Linear layer after the flattened features, which holds most weights of a custom network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,43 +7,44 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-WIDE = 2**22  # weights: below, there is nothing to gain
-BLOCK = 2**22  # weights that are converted at once
+MIN_CHUNKED = 2**22  # weights; smaller layers gain nothing
+CHUNK = 2**22  # weights converted at once
 
 
 class ChunkedLinear(nn.Linear):
-    """`nn.Linear`, which trains in bf16 on a CPU with less memory.
+    """`nn.Linear` that needs less memory to train in bf16 on a CPU.
 
-    There its weights are converted to bf16 block by block, forward and backward, and their gradient comes block by
-    block into float32: neither has a whole copy in bf16. The gradient comes into the same memory in every step, since
-    the C library often cannot use again the hole that the last one has left.
+    There, its weights are converted to bf16 and their gradient to float32 in chunks, so that no bf16 copy of either
+    exists. The gradient uses the same memory in every step: the C library often cannot reuse the gap that the last
+    one left.
     """
 
-    _memory: torch.UntypedStorage | None = None  # of the weights' gradient
+    _gradient_storage: torch.UntypedStorage | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         if (
             input.device.type == "cpu"
-            and self.weight.numel() >= WIDE
+            and self.weight.numel() >= MIN_CHUNKED
             and self.weight.requires_grad
             and torch.is_grad_enabled()
             and torch.is_autocast_enabled("cpu")
         ):
-            output: Tensor = _InBlocks.apply(input, self.weight, self.bias, torch.get_autocast_dtype("cpu"), self)
+            dtype = torch.get_autocast_dtype("cpu")
+            output: Tensor = _ChunkedLinearFunction.apply(input, self.weight, self.bias, dtype, self)
             return output
         return super().forward(input)
 
     def empty_gradient(self) -> Tensor:
-        """Shaped as the weights, not initialised; new where the usual memory holds what is accumulated."""
+        """Return an uninitialised gradient: in the reused memory unless that holds accumulated gradients."""
         if self.weight.grad is not None:
             return torch.empty_like(self.weight)
-        if self._memory is None:
-            self._memory = torch.empty_like(self.weight).untyped_storage()
-        return torch.empty(0).set_(self._memory, 0, self.weight.shape, self.weight.stride())
+        if self._gradient_storage is None:
+            self._gradient_storage = torch.empty_like(self.weight).untyped_storage()
+        return torch.empty(0).set_(self._gradient_storage, 0, self.weight.shape, self.weight.stride())
 
 
-class _InBlocks(torch.autograd.Function):
-    """What autocast makes of `linear`, by blocks of input features, whose sums are added up in float32."""
+class _ChunkedLinearFunction(torch.autograd.Function):
+    """`linear` under autocast, in chunks of input features; their products are summed in float32."""
 
     @staticmethod
     def forward(
@@ -53,27 +54,27 @@ class _InBlocks(torch.autograd.Function):
         ctx.save_for_backward(low_input, weight)
         ctx.input_dtype, ctx.layer = input.dtype, layer
         output = bias.repeat(len(input), 1)
-        for block in _blocks(weight):
-            output += low_input[:, block] @ weight[:, block].to(dtype).t()
+        for chunk in _chunks(weight):
+            output += low_input[:, chunk] @ weight[:, chunk].to(dtype).t()
         return output.to(dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
-        """`gradient` is (N, out), that of the input (N, in), that of the weights (out, in) in float32."""
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        """`grad_output` (N, out) -> gradients of input (N, in), weights (out, in) in float32, and bias (out,)."""
         input, weight = ctx.saved_tensors
-        of_input = torch.empty_like(input) if ctx.needs_input_grad[0] else None
-        of_weight = ctx.layer.empty_gradient()
-        transposed = gradient.t().contiguous()
-        for block in _blocks(weight):
-            if of_input is not None:
-                of_input[:, block] = gradient @ weight[:, block].to(gradient.dtype)
-            of_weight[:, block] = transposed @ input[:, block]
-        of_input = None if of_input is None else of_input.to(ctx.input_dtype)
-        return of_input, of_weight, gradient.sum(0, dtype=torch.float32), None, None
+        grad_input = torch.empty_like(input) if ctx.needs_input_grad[0] else None
+        grad_weight = ctx.layer.empty_gradient()
+        transposed = grad_output.t().contiguous()
+        for chunk in _chunks(weight):
+            if grad_input is not None:
+                grad_input[:, chunk] = grad_output @ weight[:, chunk].to(grad_output.dtype)
+            grad_weight[:, chunk] = transposed @ input[:, chunk]
+        grad_input = None if grad_input is None else grad_input.to(ctx.input_dtype)
+        return grad_input, grad_weight, grad_output.sum(0, dtype=torch.float32), None, None
 
 
-def _blocks(weight: Tensor) -> Iterator[slice]:
-    """Of input features, for weights (out, in)."""
-    width = max(1, BLOCK // len(weight))
-    return (slice(first, first + width) for first in range(0, weight.shape[1], width))
+def _chunks(weight: Tensor) -> Iterator[slice]:
+    """Yield slices of the input features of weights (out, in)."""
+    width = max(1, CHUNK // len(weight))
+    return (slice(start, start + width) for start in range(0, weight.shape[1], width))

@@ -13,104 +13,103 @@ from crackdet.config.messages import nearest
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, InitialWeights
+from crackdet.models.classifier import Normalization
 
 NUM_CLASSES = 1000  # of ImageNet
-TRANSFORMING = ("googlenet", "inception_v3")  # with published weights they turn [0, 1] into [-1, 1] themselves
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the network that only its own training needs
+SELF_NORMALIZING = ("googlenet", "inception_v3")  # with published weights they convert [0, 1] to [-1, 1] themselves
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that are used only in the network's original training
 
 
 class TorchvisionArchitecture:
-    """A network by its name in torchvision; its last layer is kept as in the article, or cut off.
+    """A torchvision network by name, with its last layer (as in the article) or without.
 
     Raises:
-        UserError: where torchvision has no classification network of this name.
+        UserError: If torchvision has no classification network of this name.
     """
 
     def __init__(self, name: str, keep_last_layer: bool = False) -> None:
-        known = list_models(module=torchvision.models)
-        if name not in known:
-            raise UserError(f"model.name={name}: torchvision has no such classification network{nearest(name, known)}")
+        names = list_models(module=torchvision.models)
+        if name not in names:
+            raise UserError(f"model.name={name}: torchvision has no such classification network{nearest(name, names)}")
         self.name = name
         self.keep_last_layer = keep_last_layer
 
     def full_model(self) -> nn.Module:
         options: dict[str, Any] = {}
-        if self.name in TRANSFORMING:
+        if self.name in SELF_NORMALIZING:
             options = {"aux_logits": False, "init_weights": True}
         network: nn.Module = get_model_builder(self.name)(weights=None, **options)
         return network
 
-    def features(self, whole: nn.Module) -> nn.Module:
+    def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         if self.keep_last_layer:
-            return whole
+            return full_model
         last = ""
-        for name, module in whole.named_modules():
+        for name, module in full_model.named_modules():
             if NUM_CLASSES in (getattr(module, "out_features", 0), getattr(module, "out_channels", 0)):
                 last = name
         parent, _, child = last.rpartition(".")
-        setattr(whole.get_submodule(parent), child, nn.Identity())
-        return whole
+        setattr(full_model.get_submodule(parent), child, nn.Identity())
+        return full_model
 
-    def check_published(self, weights: str) -> None:
-        self._published(weights)
-
-    def published(self, weights: str) -> InitialWeights:
-        """From torch's folder of downloads, or the network."""
-        chosen = self._published(weights)
-        file = Path(chosen.url).name
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        try:
-            state = chosen.get_state_dict(progress=False, check_hash=True)
-        except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-            raise UserError(
-                f"model.weights={weights}: {file} for {self.name} cannot be downloaded ({error}); put the file into "
-                f"{folder}, or give its place as model.weights=FILE.pth, or train without: model.weights=null"
-            ) from None
-        return self._with_normalisation(state, chosen)
-
-    def known_file(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        """Published weights are known by their content, whatever the file is called now.
-
-        The name of the file must not decide: it is no part of a run's identity.
-        """
-        return self._with_normalisation(state, self._of_digest(file_digest(file)))
-
-    def license(self, weights: str) -> str:
-        chosen = self._of_digest(weights.removeprefix("sha256:"))
-        if chosen is None and weights in get_model_weights(self.name).__members__:
-            chosen = self._published(weights)
-        if chosen is None:
-            return UNKNOWN_LICENSE
-        stated = chosen.meta.get("license")
-        return f"{stated} ({chosen})" if stated else f"torchvision states none for {chosen}; its code is BSD-3-Clause"
+    def check_weights_name(self, weights: str) -> None:
+        self._by_name(weights)
 
     def default_weights(self) -> str:
         return str(get_model_weights(self.name).DEFAULT.name)
 
-    def _of_digest(self, digest: str) -> Any:
-        """The published weights whose file has this SHA-256; None where there are none."""
-        return next((w for w in get_model_weights(self.name) if digest.startswith(_published_digest(w.url))), None)
-
-    def _published(self, weights: str) -> Any:
-        known = get_model_weights(self.name).__members__
-        if weights not in known:
+    def download_weights(self, weights: str) -> InitialWeights:
+        """Return the weights from torch's download folder, or from the network."""
+        published = self._by_name(weights)
+        try:
+            state = published.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+            file, folder = Path(published.url).name, Path(torch.hub.get_dir()) / "checkpoints"
             raise UserError(
-                f"model.weights={weights}: must be one of {', '.join(known)} for {self.name}, "
+                f"model.weights={weights}: {file} for {self.name} cannot be downloaded ({error}); copy the file to "
+                f"{folder}, set model.weights=FILE.pth, or train from random weights: model.weights=null"
+            ) from None
+        return self._initial_weights(state, published)
+
+    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
+        """Recognise published weights by content: the name of the file is not part of a run's identity."""
+        return self._initial_weights(state, self._by_digest(file_digest(file)))
+
+    def license(self, weights: str) -> str:
+        published = self._by_digest(weights.removeprefix("sha256:"))
+        if published is None and weights in get_model_weights(self.name).__members__:
+            published = self._by_name(weights)
+        if published is None:
+            return UNKNOWN_LICENSE
+        stated = published.meta.get("license")
+        if stated:
+            return f"{stated} ({published})"
+        return f"torchvision states none for {published}; its code is BSD-3-Clause"
+
+    def _by_digest(self, digest: str) -> Any:
+        """Return the published weights whose file has this SHA-256, or None."""
+        return next((w for w in get_model_weights(self.name) if digest.startswith(_digest_in_name(w.url))), None)
+
+    def _by_name(self, weights: str) -> Any:
+        published = get_model_weights(self.name).__members__
+        if weights not in published:
+            raise UserError(
+                f"model.weights={weights}: must be one of {', '.join(published)} for {self.name}, "
                 "a .pth or .safetensors file, or null"
             )
-        return known[weights]
+        return published[weights]
 
-    def _with_normalisation(self, state: dict[str, Tensor], chosen: Any) -> InitialWeights:
+    def _initial_weights(self, state: dict[str, Tensor], published: Any) -> InitialWeights:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
-        if chosen is None:
+        if published is None:
             return InitialWeights(state)
-        if self.name in TRANSFORMING:
-            return InitialWeights(state, [0.5] * 3, [0.5] * 3)
-        transforms = chosen.transforms()
-        return InitialWeights(state, list(transforms.mean), list(transforms.std))
+        if self.name in SELF_NORMALIZING:
+            return InitialWeights(state, Normalization([0.5] * 3, [0.5] * 3))
+        transforms = published.transforms()
+        return InitialWeights(state, Normalization(list(transforms.mean), list(transforms.std)))
 
 
-def _published_digest(url: str) -> str:
-    """The beginning of the SHA-256 that torchvision puts at the end of a file's name."""
+def _digest_in_name(url: str) -> str:
+    """Return the first digits of the SHA-256, which torchvision puts at the end of a file's name."""
     match = re.search(r"-([0-9a-f]{8,})\.", Path(url).name)
     return match.group(1) if match else "none"

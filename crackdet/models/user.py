@@ -14,12 +14,11 @@ class UserArchitecture(PlainArchitecture):
         self.model = model
 
     def full_model(self) -> nn.Module:
+        target, arguments = self.model.target, self.model.arguments
         try:
-            network = locate(self.model.target)(**self.model.arguments)
+            network = locate(target)(**arguments)
         except Exception as error:  # a user's network may raise anything
-            raise UserError(f"model: {self.model.target} does not take {self.model.arguments}: {error}") from error
+            raise UserError(f"model._target_={target}: fails with arguments {arguments}: {error}") from error
         if not isinstance(network, nn.Module):
-            raise UserError(
-                f"model._target_={self.model.target}: must give a torch.nn.Module, not {type(network).__name__}"
-            )
+            raise UserError(f"model._target_={target}: must return a torch.nn.Module, not {type(network).__name__}")
         return network

@@ -1,1 +1,1 @@
-"""A sweep or a run store as one HTML page."""
+"""The runs of a sweep or a store as one HTML page."""

@@ -1,4 +1,4 @@
-"""A sweep or a run store as one HTML file that needs nothing else: what to take, why, and what it rests on."""
+"""Write the runs of a sweep or store as one self-contained HTML file."""
 
 import base64
 import hashlib
@@ -14,20 +14,22 @@ from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.core.files import write_text
-from crackdet.report.formatting import NOTHING, count, duration, milliseconds, percent, short
+from crackdet.report.formatting import NO_VALUE, count, duration, milliseconds, percent, short
 
 if TYPE_CHECKING:
     from crackdet.report.reproduction import Recipe
     from crackdet.report.section import Section
 
 FILE = "report.html"
-MOST_PARTS = 4  # rankings that are told in full
-MOST_FAILURES = 200
-SHOWN_ROWS = 50  # of a table, until all are asked for
+MAX_SECTIONS = 4
+MAX_FAILURES = 200
+SHOWN_ROWS = 50  # of a table, until the reader asks for all
 
 
 @dataclass(frozen=True)
 class Failure:
+    """A run that did not finish."""
+
     id: str
     status: str
     settings: str
@@ -39,11 +41,11 @@ class Failure:
 class Page:
     title: str
     counts: str
-    where: str
+    folder: str
     written: str
     version: str
     notes: Sequence[str]
-    parts: "Sequence[Section]"
+    sections: "Sequence[Section]"
     failures: Sequence[Failure]
     failure_notes: Sequence[str]
     recipes: "Sequence[Recipe]"
@@ -51,56 +53,45 @@ class Page:
 
 
 def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy") -> Path:
-    """Writes the report of a sweep's folder or of a run store, by default as `report.html` in that folder.
+    """Write the report of a sweep's folder or of a run store, by default as `report.html` in that folder.
 
     Raises:
-        UserError: where there is no such folder, or nothing is ranked by such a metric.
-        WriteFailed: where the file cannot be written.
+        UserError: If there is no such folder or metric.
+        WriteFailed: If the file cannot be written.
     """
     summary = summarize(folder, metric)
     target = folder / FILE if to is None else to
-    write_text(target, render(compose(summary, folder)))
+    write_text(target, render(build_page(summary, folder)))
     return target
 
 
-def compose(summary: Summary, folder: Path) -> Page:
-    """All that the page says."""
-    from crackdet.report.reproduction import recipe, sweep_command
-    from crackdet.report.run_table import measure_of
-    from crackdet.report.section import build
+def build_page(summary: Summary, folder: Path) -> Page:
+    """Collect the content of the page."""
+    from crackdet.report.reproduction import sweep_command
+    from crackdet.report.section import build_section
 
-    parts = [
-        build(number, ranking, summary.metric, decision)
-        for number, (ranking, decision) in enumerate(zip(summary.rankings, summary.decisions, strict=True), 1)
-        if number <= MOST_PARTS
-    ]
-    recipes = []
-    if summary.rankings:
-        best, decision = summary.rankings[0][0], summary.decisions[0]
-        chosen = decision.recommended if decision else best
-        highest = f"The run with the highest {measure_of(summary.metric).title}"
-        recipes = [recipe("The recommended run" if decision and decision.takes(chosen) else highest, chosen)]
-        if best.id != chosen.id:
-            recipes.append(recipe(highest, best))
+    ranked = list(zip(summary.rankings, summary.decisions, strict=True))[:MAX_SECTIONS]
+    left_out = len(summary.unranked) - MAX_FAILURES
     return Page(
         title=_title(summary),
         counts=_counts(summary),
-        where=sanitize(folder),
+        folder=sanitize(folder),
         written=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
         version=version("crackdet"),
         notes=_notes(summary),
-        parts=parts,
+        sections=[
+            build_section(number, ranking, summary.metric, decision)
+            for number, (ranking, decision) in enumerate(ranked, 1)
+        ],
         failures=_failures(summary.unranked),
-        failure_notes=[f"{MOST_FAILURES} of {len(summary.unranked):,} are listed."]
-        if len(summary.unranked) > MOST_FAILURES
-        else [],
-        recipes=recipes,
+        failure_notes=[f"{MAX_FAILURES} of {len(summary.unranked):,} are listed."] if left_out > 0 else [],
+        recipes=_recipes(summary),
         sweep_command=sweep_command(summary.rankings[0][0]) if summary.rankings else None,
     )
 
 
 def render(page: Page) -> str:
-    """The page as HTML; all that comes from file names, settings and messages is escaped."""
+    """Render the page as HTML; file names, settings and messages are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -118,12 +109,12 @@ def render(page: Page) -> str:
     asset = environment.loader.get_source  # type: ignore[union-attr]
     script, style = (asset(environment, name)[0] for name in ("report.js", "report.css"))
     plotly = get_plotlyjs()
-    figures = {drawing.id: json.loads(drawing.figure.to_json()) for part in page.parts for drawing in part.drawings}
+    figures = {one.id: json.loads(one.figure.to_json()) for section in page.sections for one in section.figures}
     return environment.get_template("report.html").render(
         page=page,
-        nothing=NOTHING,
+        no_value=NO_VALUE,
         shown_rows=SHOWN_ROWS,
-        policy=_policy(plotly, script),
+        policy=_content_security_policy(plotly, script),
         style=Markup(style),
         script=Markup(script),
         plotly=Markup(plotly),
@@ -132,17 +123,17 @@ def render(page: Page) -> str:
 
 
 def _script_json(content: object) -> str:
-    """JSON that cannot end the element it stands in, whatever its texts are."""
+    """Return JSON that cannot end the script element it is in."""
     from markupsafe import Markup
 
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _policy(*scripts: str) -> str:
-    """What a browser may do with the page: run these scripts, show what is in it, and load nothing.
+def _content_security_policy(*scripts: str) -> str:
+    """Return a policy that allows these scripts and nothing from outside the file.
 
-    Plotly compiles the shaders of the parallel coordinates, which counts as `unsafe-eval`.
+    Plotly compiles the shaders of the parallel coordinates, which needs `unsafe-eval`.
     """
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -150,7 +141,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _title(summary: Summary) -> str:
-    names = sorted({str(entry.setting("model.name")) for ranking in summary.rankings for entry in ranking})
+    names = sorted({str(row.setting("model.name")) for ranking in summary.rankings for row in ranking})
     if not names:
         return "No finished run yet"
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -159,7 +150,7 @@ def _title(summary: Summary) -> str:
 
 def _counts(summary: Summary) -> str:
     finished = sum(len(ranking) for ranking in summary.rankings)
-    statuses = [str(entry.status) for entry in summary.unranked]
+    statuses = [str(row.status) for row in summary.unranked]
     others = [f"{statuses.count(status):,} {status}" for status in dict.fromkeys(statuses)]
     return ", ".join([f"{finished:,} runs finished", *others])
 
@@ -168,15 +159,14 @@ def _notes(summary: Summary) -> list[str]:
     notes = []
     if len(summary.rankings) > 1:
         notes.append(
-            f"The runs were judged on {len(summary.rankings)} different sets of validation images. Only runs on the "
-            "same images can be compared, so each set is a part of its own."
+            f"The runs were evaluated on {len(summary.rankings)} different sets of validation images. Only runs on the "
+            "same images can be compared, so each set has a section of its own."
         )
-    if left := summary.rankings[MOST_PARTS:]:
-        notes.append(f"{len(left)} smaller sets with {sum(map(len, left)):,} runs are left out here.")
+    if left_out := summary.rankings[MAX_SECTIONS:]:
+        notes.append(f"{len(left_out)} smaller sets with {sum(map(len, left_out)):,} runs are left out.")
     notes += [
-        f"Repaired: {entry.id}, {sanitize(entry.result['repaired'])}"
-        for entry in summary.entries if entry.result.get("repaired")
-    ]  # fmt: skip
+        f"Repaired: {row.id}, {sanitize(row.result['repaired'])}" for row in summary if row.result.get("repaired")
+    ]
     return notes
 
 
@@ -184,11 +174,24 @@ def _failures(unranked: Sequence[RunRow]) -> list[Failure]:
     from crackdet.report.run_table import distinguishing_keys
     from crackdet.report.section import describe
 
-    shown = unranked[:MOST_FAILURES]
+    shown = unranked[:MAX_FAILURES]
     keys = distinguishing_keys(shown)
     return [
-        Failure(
-            entry.id, str(entry.status), describe(entry, keys), len(entry.run.history), sanitize(entry.reason)
-        )
-        for entry in shown
-    ]  # fmt: skip
+        Failure(row.id, str(row.status), describe(row, keys), len(row.snapshot.history), sanitize(row.reason))
+        for row in shown
+    ]
+
+
+def _recipes(summary: Summary) -> "list[Recipe]":
+    """Return how to train the recommended run and the best run again."""
+    from crackdet.report.reproduction import recipe
+    from crackdet.report.run_table import measure_of
+
+    if not summary.rankings:
+        return []
+    best, decision = summary.rankings[0][0], summary.decisions[0]
+    highest = f"The run with the highest {measure_of(summary.metric).title}"
+    if decision is None or not decision.learned:
+        return [recipe(highest, best)]
+    recipes = [recipe("The recommended run", decision.recommended)]
+    return recipes if best.id == decision.recommended.id else [*recipes, recipe(highest, best)]

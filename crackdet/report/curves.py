@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crackdet.analysis.rows import RunRow
-from crackdet.report.subsample import subsample
+from crackdet.report.formatting import subsample
 
-MOST = 60  # runs
+MAX_RUNS = 60
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Curve:
 
     run: str
     name: str  # of its combination
-    group: int | None  # its place among the best combinations, which have colours; None: in grey
+    colour: int | None  # index among the colours of the best combinations; None: grey
     rows: Sequence[Mapping[str, str]]
 
     def points(self, column: str) -> list[tuple[int, float]]:
-        """(epoch, value) where there is a number."""
+        """Return (epoch, value) of each row that holds a finite number."""
         found = []
         for row in self.rows:
             try:
@@ -32,12 +32,16 @@ class Curve:
         return found
 
 
-def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str], colours: int) -> list[Curve]:
-    """Curves of the runs that are drawn: the grey ones first, to lie below; `names` is of each run's combination."""
-    best = list(dict.fromkeys(names[entry.id] for entry in ranking))[:colours]
+def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str], num_colours: int) -> list[Curve]:
+    """Return the curves to draw, the grey ones first so that they lie below.
+
+    Args:
+        names: The name of each run's combination, by run id.
+    """
+    best = list(dict.fromkeys(names[row.id] for row in ranking))[:num_colours]
     curves = []
-    for entry in subsample(ranking, MOST):
-        name = names[entry.id]
-        group = best.index(name) if name in best else None
-        curves.append(Curve(entry.id, name if group is not None else "others", group, entry.run.history))
-    return sorted(curves, key=lambda curve: -1 if curve.group is None else curve.group)
+    for row in subsample(ranking, MAX_RUNS):
+        name = names[row.id]
+        colour = best.index(name) if name in best else None
+        curves.append(Curve(row.id, name if colour is not None else "others", colour, row.snapshot.history))
+    return sorted(curves, key=lambda curve: -1 if curve.colour is None else curve.colour)

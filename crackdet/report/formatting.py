@@ -1,57 +1,62 @@
-"""Numbers and texts as a page shows them."""
+"""Numbers, settings and long lists as the page shows them."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from crackdet.core.console import sanitize
 
-THIN = "\N{NARROW NO-BREAK SPACE}"  # between thousands, and before a unit
-NOTHING = "\N{EN DASH}"  # where there is no value
+Item = TypeVar("Item")
+
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"  # between thousands, and before a unit
+NO_VALUE = "\N{EN DASH}"
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """0.97493 as `97.49 %`."""
-    return "" if share is None else f"{100 * share:.{digits}f}{THIN}%"
+    """Return 0.97493 as `97.49 %`."""
+    return "" if share is None else f"{100 * share:.{digits}f}{THIN_SPACE}%"
 
 
 def span(low: float, high: float) -> str:
-    """An interval of shares."""
+    """Return an interval of shares as percentages."""
     return f"{100 * low:.1f} \N{EN DASH} {percent(high, 1)}"
 
 
 def count(number: float | None) -> str:
-    """205860225 as `205 860 225`."""
-    return "" if number is None else f"{number:,.0f}".replace(",", THIN)
+    """Return 205860225 as `205 860 225`."""
+    return "" if number is None else f"{number:,.0f}".replace(",", THIN_SPACE)
 
 
 def short(number: float | None) -> str:
-    """205860225 as `205.9 M`."""
+    """Return 205860225 as `205.9 M`."""
     if number is None:
         return ""
     for size, letter in SCALES:
         if abs(number) >= size:
-            return f"{number / size:.4g}{THIN}{letter}"
+            return f"{number / size:.4g}{THIN_SPACE}{letter}"
     return f"{number:.4g}"
 
 
 def milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}{THIN}ms"
+    return "" if value is None else f"{value:.3g}{THIN_SPACE}ms"
 
 
 def duration(seconds: float | None) -> str:
-    """75.2 as `1 min 15 s`."""
+    """Return 75.2 as `1 min 15 s`."""
     if seconds is None:
         return ""
     if seconds < 60:
-        return f"{seconds:.1f}{THIN}s"
+        return f"{seconds:.1f}{THIN_SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}{THIN}h {minutes}{THIN}min" if hours else f"{minutes}{THIN}min {rest}{THIN}s"
+    return (
+        f"{hours}{THIN_SPACE}h {minutes}{THIN_SPACE}min" if hours else f"{minutes}{THIN_SPACE}min {rest}{THIN_SPACE}s"
+    )
 
 
 def text(value: Any) -> str:
-    """A setting as a user would type it."""
-    from crackdet.analysis.tables import value_text
+    """Return a setting as a user types it."""
+    from crackdet.analysis.columns import value_text
 
     if value is None:
         return "null"
@@ -60,7 +65,23 @@ def text(value: Any) -> str:
     return sanitize(value_text(value))
 
 
-def short_names(keys: list[str]) -> dict[str, str]:
-    """`model.conv_out` as `conv_out`, where no other key ends so, and `model.name` as what it means."""
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Shorten dotted keys to their last part if that is unique; `model.name` becomes `network`."""
     ends = {key: "network" if key == "model.name" else key.rpartition(".")[2] for key in keys}
     return {key: end if list(ends.values()).count(end) == 1 else key for key, end in ends.items()}
+
+
+def subsample(ranked: Sequence[Item], max_items: int) -> list[Item]:
+    """Return at most `max_items` items in their order: half of them the first ones, the others evenly spaced."""
+    if len(ranked) <= max_items:
+        return list(ranked)
+    first = max_items // 2
+    rest, wanted = ranked[first:], max_items - first
+    return [*ranked[:first], *(rest[index * len(rest) // wanted] for index in range(wanted))]
+
+
+def caption(shown: int, total: int) -> str:
+    """Return a caption that says how many runs `subsample` left out; empty if it left out none."""
+    if shown >= total:
+        return ""
+    return f"{shown:,} of {total:,} runs are shown: the best {shown // 2:,}, and an even choice of the others."

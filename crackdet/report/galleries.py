@@ -1,17 +1,19 @@
-"""Two galleries: where the chosen run was most surely wrong, and where the best runs disagree."""
+"""Two galleries of validation images: the most confident mistakes, and the images on which the best runs disagree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
+from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.report.formatting import percent
-from crackdet.report.predictions import Predictions, disagreements, hardest, read_predictions
+from crackdet.report.predictions import disagreements, hardest
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
+from crackdet.store.predictions import Predictions, read_predictions
 
-MOST = 24  # images in a gallery
-TOP_RUNS = 7  # runs that are asked where they disagree
-NAMES = {True: "crack", False: "no crack"}
+MAX_PICTURES = 24
+TOP_RUNS = 7  # whose disagreements are shown
+CLASS_NAMES = {True: "crack", False: "no crack"}
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,11 @@ class Picture:
     verdict: str
     lines: Sequence[str]
     uri: str | None
-    missing: str = ""  # why there is no picture
+    missing: str = ""  # why there is no thumbnail
 
     @property
     def alt(self) -> str:
-        return f"Photograph {self.path}: {self.verdict}"
+        return f"Image {self.path}: {self.verdict}"
 
 
 @dataclass(frozen=True)
@@ -35,74 +37,73 @@ class Gallery:
 
 
 class GalleryBuilder:
-    """Makes the galleries of one ranking; a photograph that is in both is read once."""
+    """Builds the galleries of one ranking; an image that is in both is read once."""
 
-    def __init__(self, entry: RunRow) -> None:
-        self.entry = entry
-        self._thumbnails = Thumbnails(entry.run)
+    def __init__(self, row: RunRow) -> None:
+        self.row = row
+        self._thumbnails = Thumbnails(row.run)
 
     def hardest(self, predictions: Predictions | None) -> Gallery:
-        """The mistakes of the run, the surest first."""
+        """Show the mistakes of the run, the most confident first."""
         if predictions is None:
-            return Gallery(f"The predictions of {self.entry.id} are gone.", [], [])
-        places = hardest(predictions, len(predictions.names))
-        total = len(predictions.names)
-        if not places:
-            return Gallery(f"{self.entry.id} judges all {total:,} validation images rightly.", [], [])
-        shown = places[:MOST]
-        pictures = []
-        for place in shown:
-            crack = bool(predictions.cracks[place])
-            said = float(predictions.probabilities[place])
-            sure = said if not crack else 1 - said
-            verdict = f"{NAMES[crack]}, called {NAMES[not crack]}"
-            pictures.append(self._picture(predictions, place, verdict, [f"{percent(sure, 1)} sure of it"]))
-        few = f"the {len(shown)} of which it was surest" if len(shown) < len(places) else "the surest first"
+            return Gallery(f"The predictions of {self.row.id} are missing.", [], [])
+        indices = hardest(predictions, len(predictions))
+        total = len(predictions)
+        if not indices:
+            return Gallery(f"{self.row.id} classifies all {total:,} validation images correctly.", [], [])
+        chances, pictures = probabilities(predictions.logits), []
+        for index in indices[:MAX_PICTURES]:
+            crack = bool(predictions.labels[index])
+            confidence = float(1 - chances[index] if crack else chances[index])
+            verdict = f"labelled {CLASS_NAMES[crack]}, predicted {CLASS_NAMES[not crack]}"
+            pictures.append(self._picture(predictions, index, verdict, [f"confidence {percent(confidence, 1)}"]))
+        limit = f"the {len(pictures)} most confident mistakes" if len(pictures) < len(indices) else "the mistakes"
+        order = "" if len(pictures) < len(indices) else ", the most confident first"
         return Gallery(
-            f"{self.entry.id} is wrong on {len(places):,} of {total:,} validation images; here are {few}. Look whether "
-            "the label is right before you blame the network.",
-            *_gone(pictures),
+            f"{self.row.id} misclassifies {len(indices):,} of {total:,} validation images. These are {limit}{order}. "
+            "Check whether the label is right before you blame the network.",
+            *_merge_missing(pictures),
         )
 
-    def divided(self, jury: Sequence[RunRow]) -> Gallery | None:
-        """The images on which runs disagree; None where fewer than two can be asked."""
-        asked = [(entry, found) for entry in jury if (found := read_predictions(entry.run)) is not None]
-        asked = [(entry, found) for entry, found in asked if found.digests == asked[0][1].digests]
-        if len(asked) < 2:
+    def disagreements(self, rows: Sequence[RunRow]) -> Gallery | None:
+        """Show the images on which these runs disagree; None if fewer than two have predictions."""
+        known = [found for row in rows if (found := read_predictions(row.run)) is not None]
+        known = [found for found in known if found.digests == known[0].digests]
+        if len(known) < 2:
             return None
-        several = [found for _, found in asked]
-        first = several[0]
-        places = disagreements(several, len(first.names))
-        who = f"The {len(asked)} best runs"
-        if not places:
-            return Gallery(f"{who} call every validation image alike.", [], [])
-        pictures = []
-        for place in places[:MOST]:
-            votes = sum(bool(found.called[place]) for found in several)
-            said = [float(found.probabilities[place]) for found in several]
+        first = known[0]
+        indices = disagreements(known, len(first))
+        if not indices:
+            return Gallery(f"The {len(known)} best runs classify every validation image alike.", [], [])
+        chances, pictures = [probabilities(found.logits) for found in known], []
+        for index in indices[:MAX_PICTURES]:
+            votes = sum(bool(found.called[index]) for found in known)
+            values = [float(one[index]) for one in chances]
             lines = [
-                f"{votes} of {len(asked)} runs call it a crack",
-                f"probabilities {percent(min(said), 0)} to {percent(max(said), 0)}",
+                f"{votes} of {len(known)} runs predict a crack",
+                f"probabilities {percent(min(values), 0)} to {percent(max(values), 0)}",
             ]
-            pictures.append(self._picture(first, place, f"labelled {NAMES[bool(first.cracks[place])]}", lines))
-        few = f"here are the {MOST} on which they are most divided" if len(places) > MOST else "the most divided first"
+            verdict = f"labelled {CLASS_NAMES[bool(first.labels[index])]}"
+            pictures.append(self._picture(first, index, verdict, lines))
+        shown = f"These are the {MAX_PICTURES} with the most even votes" if len(indices) > MAX_PICTURES else ""
         return Gallery(
-            f"{who} disagree on {len(places):,} of {len(first.names):,} validation images; {few}.", *_gone(pictures)
+            f"The {len(known)} best runs disagree on {len(indices):,} of {len(first):,} validation images. "
+            f"{shown or 'The images with the most even votes come first'}.",
+            *_merge_missing(pictures),
         )
 
-    def _picture(self, predictions: Predictions, place: int, verdict: str, lines: Sequence[str]) -> Picture:
-        name, digest = predictions.names[place], predictions.digests[place]
+    def _picture(self, predictions: Predictions, index: int, verdict: str, lines: Sequence[str]) -> Picture:
+        name, digest = predictions.images[index], predictions.digests[index]
         try:
             return Picture(sanitize(name), verdict, lines, self._thumbnails.uri(name, digest))
         except NoThumbnail as reason:
             return Picture(sanitize(name), verdict, lines, None, sanitize(reason))
 
 
-def _gone(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequence[str]]:
-    """Where no photograph can be shown, one line says so for all."""
+def _merge_missing(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequence[str]]:
+    """If no image can be shown, give the reason once in a note."""
     missing = [picture for picture in pictures if picture.uri is None]
     if len(missing) < len(pictures) or not pictures:
         return pictures, []
-    reasons = list(dict.fromkeys(picture.missing for picture in missing))
-    bare = [Picture(picture.path, picture.verdict, picture.lines, None, "no picture") for picture in pictures]
-    return bare, [f"The photographs cannot be shown: {reasons[0]}."]
+    bare = [Picture(picture.path, picture.verdict, picture.lines, None, "no image") for picture in pictures]
+    return bare, [f"The images cannot be shown: {missing[0].missing}."]

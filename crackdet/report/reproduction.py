@@ -1,4 +1,4 @@
-"""What is needed to train a run again: its command, and what it was trained by and on."""
+"""How to train a run again: its command, and the environment and data it was trained with."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from typing import Any
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.core.files import read_json
+from crackdet.store.integrity import weights_digest
 
-CONFIGURATION = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # options of Hydra
+CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # of Hydra
 
 
 @dataclass(frozen=True)
@@ -21,29 +22,27 @@ class Recipe:
     facts: Sequence[tuple[str, str]]
 
 
-def recipe(title: str, entry: RunRow) -> Recipe:
-    """How the run of an entry is trained again; what its files do not say is left out."""
-    provenance = entry.run.provenance
+def recipe(title: str, row: RunRow) -> Recipe:
+    """Return how to train a run again; facts that its files do not hold are left out."""
+    provenance = row.snapshot.provenance
     facts = {
         "trained": _trained(provenance),
         "commit": _commit(provenance.get("git")),
-        "device": _device(entry, provenance),
+        "device": _device(row, provenance),
         "platform": provenance.get("platform"),
         "versions": _versions(provenance.get("versions")),
-        "data": _data(entry),
-        "data fingerprint": read_json(entry.run.identity_file).get("fingerprint"),
-        "validation images": _images(entry),
-        "weights": _weights(entry),
+        "data": _data(row),
+        "data fingerprint": read_json(row.run.identity_file).get("fingerprint"),
+        "validation images": _images(row),
+        "weights": _weights(row),
     }
-    command = shlex.join(["python", "train.py", *_flags(provenance.get("command")), *entry.overrides])
-    return Recipe(
-        title, entry.id, sanitize(command), [(name, sanitize(value)) for name, value in facts.items() if value]
-    )
+    command = shlex.join(["python", "train.py", *_config_flags(provenance.get("command")), *row.overrides])
+    return Recipe(title, row.id, sanitize(command), [(name, sanitize(value)) for name, value in facts.items() if value])
 
 
-def sweep_command(entry: RunRow) -> str | None:
-    """The command line of the sweep that first trained a run; None where it was no sweep, or is not known."""
-    command = entry.run.provenance.get("command")
+def sweep_command(row: RunRow) -> str | None:
+    """Return the command of the sweep that first trained a run; None if it is unknown or was no sweep."""
+    command = row.snapshot.provenance.get("command")
     if not isinstance(command, str):
         return None
     words = _words(command)
@@ -53,23 +52,23 @@ def sweep_command(entry: RunRow) -> str | None:
 def _words(command: Any) -> list[str]:
     try:
         return shlex.split(command) if isinstance(command, str) else []
-    except ValueError:  # a quote that does not end
+    except ValueError:  # an unclosed quote
         return []
 
 
-def _flags(command: Any) -> list[str]:
-    """What a command line says of the configuration's folder and file, which the overrides may need."""
+def _config_flags(command: Any) -> list[str]:
+    """Return the flags of a command that choose the configuration, which its overrides may need."""
     found = []
     for word, following in pairwise([*_words(command), ""]):
-        if word in CONFIGURATION:
+        if word in CONFIG_FLAGS:
             found += [word, following]
-        elif word.partition("=")[0] in CONFIGURATION:
+        elif word.partition("=")[0] in CONFIG_FLAGS:
             found.append(word)
     return found
 
 
 def _trained(provenance: dict[str, Any]) -> str | None:
-    """When, and in how many processes; what differed between these stands in the file."""
+    """Return when the run was trained and resumed, and what differed between its processes."""
     started, earlier = provenance.get("started"), provenance.get("earlier")
     if not isinstance(earlier, list) or not earlier or not isinstance(earlier[0], dict):
         return started
@@ -81,15 +80,15 @@ def _trained(provenance: dict[str, Any]) -> str | None:
 def _commit(git: Any) -> str | None:
     if not isinstance(git, dict) or not git.get("commit"):
         return None
-    return str(git["commit"]) + (", with changes that are not committed" if git.get("modified") else "")
+    return str(git["commit"]) + (", with uncommitted changes" if git.get("modified") else "")
 
 
-def _device(entry: RunRow, provenance: dict[str, Any]) -> str | None:
-    device = provenance.get("device") or entry.result.get("device")
+def _device(row: RunRow, provenance: dict[str, Any]) -> str | None:
+    device = provenance.get("device") or row.result.get("device")
     if not device:
         return None
     machine = provenance.get("gpu") or provenance.get("processor")
-    words = [str(device), str(machine or ""), str(entry.result.get("number_format") or "")]
+    words = [str(device), str(machine or ""), str(row.result.get("number_format") or "")]
     if provenance.get("threads"):
         words.append(f"{provenance['threads']} threads of {provenance.get('cores')} cores")
     return ", ".join(word for word in words if word)
@@ -101,17 +100,17 @@ def _versions(versions: Any) -> str | None:
     return ", ".join(f"{name} {number}" for name, number in versions.items() if number)
 
 
-def _data(entry: RunRow) -> str | None:
-    data = entry.run.config.get("data", {})
+def _data(row: RunRow) -> str | None:
+    data = row.snapshot.config.get("data", {})
     return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
 
 
-def _images(entry: RunRow) -> str | None:
-    number, digest = entry.result.get("valid_images"), entry.result.get("valid_digest")
+def _images(row: RunRow) -> str | None:
+    number, digest = row.result.get("valid_images"), row.result.get("valid_digest")
     return f"{number}, digest {digest}" if number else None
 
 
-def _weights(entry: RunRow) -> str:
-    digest = entry.run.weights_digest
-    there = "" if entry.run.weights_file.exists() else " (removed)"
-    return f"{entry.run.weights_file}{there}" + (f", SHA-256 {digest}" if digest else "")
+def _weights(row: RunRow) -> str:
+    digest = weights_digest(row.run)
+    removed = "" if row.run.weights_file.exists() else " (removed)"
+    return f"{row.run.weights_file}{removed}" + (f", SHA-256 {digest}" if digest else "")

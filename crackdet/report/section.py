@@ -1,55 +1,65 @@
-"""One ranking as a part of the page: the runs that were judged on the same validation images."""
+"""One ranking as a section of the page: the runs with the same validation images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from crackdet.analysis.decision import Combination, Decision
-from crackdet.analysis.importance import FEWEST, importances
+from crackdet.analysis.comparison import Combination
+from crackdet.analysis.decision import Decision, Verdict
+from crackdet.analysis.importance import MIN_TRIALS, importances
 from crackdet.analysis.rows import RunRow
 from crackdet.report import figures
 from crackdet.report.curves import Curve, learning_curves
-from crackdet.report.figures import BEST, CHEAP, COSTS, EQUAL, OTHER, Kind, pareto
-from crackdet.report.formatting import duration, milliseconds, percent, short, short_names, span, text
+from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Marker, pareto
+from crackdet.report.formatting import (
+    caption,
+    duration,
+    milliseconds,
+    percent,
+    short,
+    short_names,
+    span,
+    subsample,
+    text,
+)
 from crackdet.report.galleries import TOP_RUNS, Gallery, GalleryBuilder
-from crackdet.report.predictions import Confusion, confusion, read_predictions
+from crackdet.report.predictions import Confusion, confusion
 from crackdet.report.run_table import Measure, Table, distinguishing_keys, measure_of, run_table
-from crackdet.report.subsample import caption, subsample
+from crackdet.store.predictions import read_predictions
 
-MOST_POINTS = 2000  # in a figure of costs
-MOST_LINES = 500  # through parallel coordinates
-MOST_COMBINATIONS = 30
-MEASURED_ON = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
+MAX_POINTS = 2000  # in a cost figure
+MAX_LINES = 500  # in the parallel coordinates
+MAX_COMBINATIONS = 30
+DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure and its place on the page."""
+class PageFigure:
+    """A figure with its title and a description for screen readers."""
 
     id: str
     title: str
     alt: str
     figure: go.Figure
-    css: str = ""
 
 
 @dataclass(frozen=True)
 class Card:
+    """A run of the decision with its figures."""
+
     title: str
     css: str
     id: str
     settings: str
-    value: float  # of what runs are ranked by
+    value: float  # of the ranking metric
     interval: str
-    facts: Sequence[tuple[str, str, str, Any]]  # name, as shown, key of `result.json`, its value
+    facts: Sequence[tuple[str, str, str, Any]]  # name, text, key in `result.json`, value
 
 
 @dataclass(frozen=True)
-class Row:
-    """A combination of settings over its seeds."""
-
+class CombinationRow:
     name: str
     n: int
     mean: float
@@ -64,105 +74,106 @@ class Matrix:
     counts: Confusion
 
 
-@dataclass
+@dataclass(frozen=True)
 class Section:
     id: str
     heading: str
-    by: Measure  # what the runs are ranked by
+    by: Measure  # that ranks the runs
     table: Table
     sentences: Sequence[str]
     decision_notes: Sequence[str]
     cards: Sequence[Card]
-    combinations: Sequence[Row]
+    combinations: Sequence[CombinationRow]
     devices: str
-    costs: Sequence[Drawing]
+    costs: Sequence[PageFigure]
     figure_notes: Sequence[str]
-    curves: Sequence[Drawing]
+    curves: Sequence[PageFigure]
     curve_legend: Sequence[tuple[str, str]]  # colour, combination
-    drivers: Sequence[Drawing]
+    drivers: Sequence[PageFigure]
     importance: Sequence[tuple[str, float]]
     no_importance: str
     confusions: Sequence[Matrix]
     hardest: Gallery
-    divided: Gallery | None
-    sections: list[tuple[str, str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        given = (
-            ("decision", "Decision", True), ("table", "All runs", True), ("cost", "Cost", True),
-            ("curves", "Learning curves", True), ("drivers", "What drove it", bool(self.drivers)),
-            ("confusion", "By class", bool(self.confusions)), ("hardest", "Hardest images", True),
-            ("divided", "Disagreement", self.divided is not None),
-        )  # fmt: skip
-        self.sections = [(f"{self.id}-{name}", title) for name, title, there in given if there]
+    disagreements: Gallery | None
 
     @property
-    def drawings(self) -> list[Drawing]:
+    def links(self) -> list[tuple[str, str]]:
+        """The id and title of each subsection."""
+        subsections = (
+            ("decision", "Decision", True), ("table", "All runs", True), ("cost", "Cost", True),
+            ("curves", "Learning curves", True), ("drivers", "Influence of settings", bool(self.drivers)),
+            ("confusion", "Errors by class", bool(self.confusions)), ("hardest", "Hardest images", True),
+            ("disagreements", "Disagreements", self.disagreements is not None),
+        )  # fmt: skip
+        return [(f"{self.id}-{name}", title) for name, title, there in subsections if there]
+
+    @property
+    def figures(self) -> list[PageFigure]:
         return [*self.costs, *self.curves, *self.drivers]
 
 
-def build(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision | None) -> Section:
-    """All that the page says of a ranking by a metric."""
-    name, by = f"part{number}", measure_of(metric)
+def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision | None) -> Section:
+    """Return the section of a ranking."""
+    name, by = f"section{number}", measure_of(metric)
     keys = distinguishing_keys(ranking)
-    labels = {entry.id: describe(entry, keys) for entry in ranking}
-    without_seed = {entry.id: describe(entry, [key for key in keys if key != "seed"]) for entry in ranking}
-    chosen = decision.recommended if decision else ranking[0]
-    heads = _heads(ranking[0], chosen, by, decision is None or decision.learned)
+    labels = {row.id: describe(row, keys) for row in ranking}
+    without_seed = {row.id: describe(row, [key for key in keys if key != "seed"]) for row in ranking}
+    recommended = decision.recommended if decision else ranking[0]
+    heads = _heads(ranking[0], recommended, by, decision is None or decision.learned)
     curves = learning_curves(ranking, without_seed, len(figures.COLOURS))
-    costs, fronts = _costs(name, ranking, by, decision, labels)
-    predictions = {entry.id: read_predictions(entry.run) for _, _, entry in heads}
-    gallerist = GalleryBuilder(chosen)
-    shares = _importance(ranking, by, keys)
-    images = ranking[0].result.get("valid_images")
+    costs, front = _costs(name, ranking, by, decision, labels)
+    predictions = {row.id: read_predictions(row.run) for _, _, row in heads}
+    galleries = GalleryBuilder(recommended)
+    result = ranking[0].result
     return Section(
         id=name,
-        heading=f"On {images} validation images ({str(ranking[0].result.get('valid_digest'))[:8]})",
+        heading=f"On {result.get('valid_images')} validation images ({str(result.get('valid_digest'))[:8]})",
         by=by,
-        table=run_table(ranking, by, decision, [*fronts, chosen]),
+        table=run_table(ranking, by, decision, [*front, recommended]),
         sentences=decision.sentences if decision else (f"{ranking[0].id} has the highest {by.title}.",),
-        decision_notes=decision.notes if decision else ["The results do not say more than this."],
-        cards=[_card(title, css, entry, labels[entry.id], by, decision) for title, css, entry in heads],
+        decision_notes=decision.notes if decision else ["The results are too old to compare the runs."],
+        cards=[_card(title, css, row, labels[row.id], by, decision) for title, css, row in heads],
         combinations=_combinations(decision, without_seed),
         devices=_devices(ranking),
         costs=costs,
-        figure_notes=[note for note in (caption(min(len(ranking), MOST_POINTS), len(ranking)),) if note],
+        figure_notes=[note for note in (caption(min(len(ranking), MAX_POINTS), len(ranking)),) if note],
         curves=_curves(name, curves, len(ranking)),
         curve_legend=list({curve.name: (figures.curve_colour(curve), curve.name) for curve in curves}.values()),
         drivers=_drivers(name, ranking, by, keys),
-        importance=list(shares.items()),
-        no_importance=f"It takes {FEWEST} runs with different settings to tell which of them mattered."
-        if len(ranking) < FEWEST
-        else "No setting has several runs to each of several values, so none can be told from chance.",
+        importance=list(_importance(ranking, by, keys).items()),
+        no_importance=f"At least {MIN_TRIALS} runs with different settings are needed to tell which settings matter."
+        if len(ranking) < MIN_TRIALS
+        else "No setting has several runs for each of several values, so none can be distinguished from chance.",
         confusions=[
-            Matrix(title, entry.id, confusion(found)) for title, _, entry in heads if (found := predictions[entry.id])
+            Matrix(title, row.id, confusion(found)) for title, _, row in heads if (found := predictions[row.id])
         ],
-        hardest=gallerist.hardest(predictions[chosen.id]),
-        divided=gallerist.divided(ranking[:TOP_RUNS]),
+        hardest=galleries.hardest(predictions[recommended.id]),
+        disagreements=galleries.disagreements(ranking[:TOP_RUNS]),
     )
 
 
-def describe(entry: RunRow, keys: Sequence[str]) -> str:
-    """What sets a run apart: `custom conv_out=[64,128] seed=1`."""
-    names = short_names(list(keys))
-    words = [f"{names[key]}={text(value)}" for key in keys if (value := entry.setting(key)) is not None]
+def describe(row: RunRow, keys: Sequence[str]) -> str:
+    """Return the settings of a run as text: `custom conv_out=[64,128] seed=1`."""
+    names = short_names(keys)
+    words = [f"{names[key]}={text(value)}" for key in keys if (value := row.setting(key)) is not None]
     named = [word.partition("=")[2] if word.startswith("network=") else word for word in words]
-    return " ".join(named) or str(entry.setting("model.name"))
+    return " ".join(named) or str(row.setting("model.name"))
 
 
-def _heads(best: RunRow, chosen: RunRow, by: Measure, learned: bool) -> list[tuple[str, str, RunRow]]:
+def _heads(best: RunRow, recommended: RunRow, by: Measure, learned: bool) -> list[tuple[str, str, RunRow]]:
+    """Return title, CSS class and run of each card."""
     highest = f"Highest {by.title}"
-    if best.id == chosen.id:
+    if best.id == recommended.id:
         return [(f"{highest}, and recommended" if learned else highest, "best", best)]
-    return [(highest, "best", best), ("Recommended", "cheap", chosen)]
+    return [(highest, "best", best), ("Recommended", "recommended", recommended)]
 
 
-def _card(title: str, css: str, entry: RunRow, label: str, by: Measure, decision: Decision | None) -> Card:
-    result = entry.result
+def _card(title: str, css: str, row: RunRow, label: str, by: Measure, decision: Decision | None) -> Card:
+    result = row.result
     interval = ""
     if decision:
-        low, high = decision.standing(entry).interval
-        interval = f"between {percent(low, 1)} and {percent(high, 1)} on other photographs of the kind (95 %)"
+        low, high = decision.ranked(row).interval
+        interval = f"between {percent(low, 1)} and {percent(high, 1)} on other images of the same kind (95 %)"
     shown = (
         ("accuracy", percent, "accuracy"), ("recall", percent, "recall"), ("precision", percent, "precision"),
         ("latency of the features", milliseconds, "feature_latency_ms"),
@@ -171,89 +182,92 @@ def _card(title: str, css: str, entry: RunRow, label: str, by: Measure, decision
     )  # fmt: skip
     facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown
              if key != by.name and result.get(key) is not None]  # fmt: skip
-    return Card(title, css, entry.id, label, entry.value(by.name), interval, facts)
+    return Card(title, css, row.id, label, row.value(by.name), interval, facts)
 
 
-def _combinations(decision: Decision | None, names: dict[str, str]) -> list[Row]:
-    """Where there are replicates, the combinations; the best of very many."""
+def _combinations(decision: Decision | None, names: Mapping[str, str]) -> list[CombinationRow]:
+    """Return the best combinations if there are replicates."""
     if decision is None or not decision.replicated:
         return []
 
-    def row(one: Combination) -> Row:
-        return Row(names[one.entries[0].id], len(one.entries), one.mean, one.deviation, span(*one.interval))
+    def row(one: Combination) -> CombinationRow:
+        return CombinationRow(names[one.rows[0].id], len(one.rows), one.mean, one.deviation, span(*one.interval))
 
-    return [row(one) for one in decision.combinations[:MOST_COMBINATIONS]]
+    return [row(one) for one in decision.combinations[:MAX_COMBINATIONS]]
 
 
 def _devices(ranking: Sequence[RunRow]) -> str:
-    names = {str(entry.result.get("gpu") or entry.result.get("device")) for entry in ranking}
-    kinds = sorted(MEASURED_ON.get(name, name) for name in names)
-    if len(kinds) > 1:
-        return f"Careful: times were measured on different devices ({', '.join(kinds)}) and cannot be compared."
-    return f"Times are of the {kinds[0]} that trained the runs."
+    names = {str(row.result.get("gpu") or row.result.get("device")) for row in ranking}
+    devices = sorted(DEVICE_NAMES.get(name, name) for name in names)
+    if len(devices) > 1:
+        return f"Caution: times were measured on different devices ({', '.join(devices)}) and cannot be compared."
+    return f"Times were measured on the {devices[0]} that trained the runs."
 
 
 def _costs(
-    name: str, ranking: Sequence[RunRow], by: Measure, decision: Decision | None, labels: dict[str, str]
-) -> tuple[list[Drawing], list[RunRow]]:
-    """The figures, and the runs on their fronts."""
-    drawings, fronts = [], {}
-    for cost in COSTS:
-        having = [entry for entry in ranking if entry.result.get(cost.name) is not None]
-        if not having:
+    name: str, ranking: Sequence[RunRow], by: Measure, decision: Decision | None, labels: Mapping[str, str]
+) -> tuple[list[PageFigure], list[RunRow]]:
+    """Return the cost figures, and the runs on their Pareto fronts."""
+    found, on_front = [], {}
+    for axis in COST_AXES:
+        rows = [row for row in ranking if row.result.get(axis.name) is not None]
+        if not rows:
             continue
-        front = [having[i] for i in pareto([(float(e.result[cost.name]), e.value(by.name)) for e in having])]
-        fronts.update({entry.id: entry for entry in front})
-        always = {entry.id for entry in front} | ({decision.recommended.id} if decision else set())
-        drawn = {entry.id for entry in subsample(having, MOST_POINTS)} | always
-        runs = [(entry, _kind(entry, ranking[0], decision)) for entry in having if entry.id in drawn]
-        cheapest = front[0]
-        number = f"{len(having):,} run{'s' * (len(having) > 1)}"
-        alt = f"{number}. The cheapest, {cheapest.id}, reaches {by.show(cheapest.value(by.name))}"
+        front = [rows[i] for i in pareto([(float(row.result[axis.name]), row.value(by.name)) for row in rows])]
+        on_front.update({row.id: row for row in front})
+        always = {row.id for row in front} | ({decision.recommended.id} if decision else set())
+        shown = {row.id for row in subsample(rows, MAX_POINTS)} | always
+        runs = [(row, _marker(row, ranking[0], decision)) for row in rows if row.id in shown]
+        alt = (
+            f"{len(rows):,} run{'s' * (len(rows) > 1)}. The cheapest, {front[0].id}, reaches "
+            f"{by.show(front[0].value(by.name))}"
+        )
         if len(front) > 1:
-            alt += f"; along the front of {len(front)} runs {by.title} rises to {by.show(front[-1].value(by.name))}."
+            best = by.show(front[-1].value(by.name))
+            alt += f"; along the Pareto front of {len(front)} runs, {by.title} rises to {best}."
         else:
-            alt += ", and none reaches more." if len(having) > 1 else "."
-        drawings.append(Drawing(f"{name}-{cost.name}", cost.title, alt, figures.cost_figure(runs, by, cost, labels)))
-    return drawings, list(fronts.values())
+            alt += ", and no run reaches more." if len(rows) > 1 else "."
+        found.append(PageFigure(f"{name}-{axis.name}", axis.title, alt, figures.cost_figure(runs, by, axis, labels)))
+    return found, list(on_front.values())
 
 
-def _kind(entry: RunRow, best: RunRow, decision: Decision | None) -> Kind:
-    if entry.id == best.id:
+def _marker(row: RunRow, best: RunRow, decision: Decision | None) -> Marker:
+    if row.id == best.id:
         return BEST
-    if decision and decision.takes(entry):
-        return CHEAP
-    return EQUAL if decision and decision.standing(entry).equivalent else OTHER
+    verdicts = decision.verdicts(row) if decision else []
+    if Verdict.RECOMMENDED in verdicts:
+        return RECOMMENDED
+    return UNDECIDED if Verdict.UNDECIDED in verdicts else OTHER
 
 
-def _curves(name: str, curves: Sequence[Curve], total: int) -> list[Drawing]:
+def _curves(name: str, curves: Sequence[Curve], total: int) -> list[PageFigure]:
     found = []
     for column, title, share in (("accuracy", "Accuracy by epoch", True), ("loss", "Loss by epoch", False)):
         figure = figures.curves_figure(curves, column, column, share)
         alt = f"The histories of {len(curves)} runs. {caption(len(curves), total)}".strip()
-        found.append(Drawing(f"{name}-curves-{column}", title, alt, figure))
+        found.append(PageFigure(f"{name}-curves-{column}", title, alt, figure))
     return found
 
 
-def _drivers(name: str, ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> list[Drawing]:
+def _drivers(name: str, ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> list[PageFigure]:
     if not keys or len(ranking) < 2:
         return []
-    shown = subsample(ranking, MOST_LINES)
+    shown = subsample(ranking, MAX_LINES)
     alt = (
-        f"Each line is a run, from its settings on the left to its {by.title} on the right; colour runs "
-        f"from orange, the lowest, to blue, the highest. Drag along an axis to pick out runs. "
+        f"Each line is a run, from its settings on the left to its {by.title} on the right. The colour goes from "
+        f"orange for the lowest {by.title} to blue for the highest. Drag along an axis to select runs. "
         f"{caption(len(shown), len(ranking))}"
     )
-    figure = figures.parallel_figure(shown, by, short_names(list(keys)))
-    return [Drawing(f"{name}-parallel", f"Settings and {by.title}, run by run", alt.strip(), figure)]
+    figure = figures.parallel_figure(shown, by, short_names(keys))
+    return [PageFigure(f"{name}-parallel", f"Settings and {by.title} of each run", alt.strip(), figure)]
 
 
 def _importance(ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> dict[str, float]:
-    """The share of the variance of the measure that each setting explains alone."""
-    names = short_names(list(keys))
+    """Return the share of the measure's variance that each setting explains alone."""
+    names = short_names(keys)
     trials = [
         {names[key]: value if isinstance(value, int | float) else text(value)
-         for key in keys if (value := entry.setting(key)) is not None}
-        for entry in ranking
+         for key in keys if (value := row.setting(key)) is not None}
+        for row in ranking
     ]  # fmt: skip
-    return importances(trials, [entry.value(by.name) for entry in ranking])
+    return importances(trials, [row.value(by.name) for row in ranking])

@@ -1,4 +1,4 @@
-"""Thumbnails of validation images, from the photographs that a run was judged on."""
+"""Thumbnails of validation images, from the files that a run was evaluated on."""
 
 import base64
 import io
@@ -12,33 +12,35 @@ from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
-from crackdet.data.sources import ImageRecord, Source, open_source
-from crackdet.store.run_store import Run
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+from crackdet.data.sources.factory import open_source
+from crackdet.store.run import Run
 
 SIDE = 144  # pixels
-QUALITY = 60  # of WebP: some 3 KB a thumbnail
+QUALITY = 60  # of WebP: about 3 KB a thumbnail
 
 
 class NoThumbnail(Exception):
-    """A photograph that cannot be shown; the message says why."""
+    """An image that cannot be shown; the message says why."""
 
 
 class Thumbnails:
-    """The photographs of a run's data, small; squashed to a square, as the network sees them."""
+    """Thumbnails of a run's images, resized to a square as for the network."""
 
     def __init__(self, run: Run) -> None:
-        self._config = run.config
-        self._made: dict[tuple[str, str], str] = {}
+        self._config = run.snapshot().config
+        self._uris: dict[tuple[str, str], str] = {}
 
     def uri(self, name: str, digest: str) -> str:
-        """The photograph as a `data:` address.
+        """Return the thumbnail of an image as a `data:` URI.
 
         Raises:
-            NoThumbnail: where it is not there any more, or is another than the run was judged on.
+            NoThumbnail: If the file is missing, or is not the one the run was evaluated on.
         """
-        if (name, digest) not in self._made:
-            self._made[name, digest] = self._draw(ImageRecord(name, False, digest))
-        return self._made[name, digest]
+        if (name, digest) not in self._uris:
+            self._uris[name, digest] = self._encode(ImageRecord(name, False, digest))
+        return self._uris[name, digest]
 
     @cached_property
     def _source(self) -> Source:
@@ -54,27 +56,26 @@ class Thumbnails:
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 
-    def _draw(self, photograph: ImageRecord) -> str:
+    def _encode(self, record: ImageRecord) -> str:
         root = getattr(self._source, "root", None)
         if root is not None:
-            _check(root, photograph)
+            _check_file(root, record)
         try:
-            pixels = self._source.read(photograph, SIDE)
+            pixels = self._source.read(record, SIDE)
         except (BadImage, ValueError) as error:
-            raise NoThumbnail(f"{photograph.name} cannot be read ({error})") from None
+            raise NoThumbnail(f"{record.name} cannot be read ({error})") from None
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "WEBP", quality=QUALITY)
         return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _check(root: Path, photograph: ImageRecord) -> None:
-    """That the file is inside the folder, and what the run was judged on."""
-    path = root / photograph.name
-    if Path(photograph.name).is_absolute() or ".." in Path(photograph.name).parts:
-        raise NoThumbnail(f"{photograph.name} is not in {root}")
+def _check_file(root: Path, record: ImageRecord) -> None:
+    """Check that the file is inside the folder and has not changed."""
+    if Path(record.name).is_absolute() or ".." in Path(record.name).parts:
+        raise NoThumbnail(f"{record.name} is not in {root}")
     try:
-        same = file_digest(path) == photograph.digest
+        unchanged = file_digest(root / record.name) == record.digest
     except OSError:
-        raise NoThumbnail(f"{photograph.name} is gone from {root}") from None
-    if not same:
-        raise NoThumbnail(f"{photograph.name} is not the file any more that the run was judged on")
+        raise NoThumbnail(f"{record.name} is no longer in {root}") from None
+    if not unchanged:
+        raise NoThumbnail(f"{record.name} has changed since the run was evaluated on it")

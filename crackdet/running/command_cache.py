@@ -23,7 +23,8 @@ from crackdet.config.schema import Config, FilenameLabelsData, FolderData, UserM
 from crackdet.core.files import SETTLED
 from crackdet.store.code_digest import source_files
 from crackdet.store.identity import is_weights_file
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 if TYPE_CHECKING:  # OmegaConf takes longer to import than to recognise a run
     from omegaconf import DictConfig

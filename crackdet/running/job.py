@@ -23,9 +23,12 @@ from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, Write
 from crackdet.data.dataset import ImageDataset, data_fingerprint
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache, config_folders, dependencies, is_cacheable
 from crackdet.running.skip import finished_line
-from crackdet.store.garbage import remove, spare_weights
+from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure
 from crackdet.store.identity import NON_IDENTITY, Identity, identify
-from crackdet.store.run_store import AlreadyRunning, Failure, Run, RunStore, Status
+from crackdet.store.integrity import find_corruption, read_result
+from crackdet.store.run import AlreadyRunning, Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.tracking.trackers import TrackedRun, Trackers
 
@@ -93,7 +96,7 @@ def execute(job: Job, judge: PruneCheck | None = None) -> float | None:
     run = job.run
     if job.is_finished():
         return _already_finished(run)
-    _refuse_hopeless(job)
+    _refuse_exhausted(job)
     from crackdet.running.train_run import load_data  # imports torch: seconds
 
     sets = load_data(job.config, job.identity)
@@ -101,13 +104,14 @@ def execute(job: Job, judge: PruneCheck | None = None) -> float | None:
         with run.claim():
             if job.is_finished():  # by another process, a moment ago
                 return _already_finished(run)
-            if judge is not None and run.failure.get("kind") == Failure.PRUNED:
+            if judge is not None and read_failure(run).get("kind") == Failure.PRUNED:
                 log.info("%s has been pruned by another process", run.id)
                 return None
-            damage = run.damage(thorough=True)
-            if job.config.runtime.retrain and (run.result_file.exists() or run.failure.get("kind") == Failure.HOPELESS):
+            damage = find_corruption(run, read_result(run), thorough=True)
+            fatal = read_failure(run).get("kind") == Failure.FATAL
+            if job.config.runtime.retrain and (run.result_file.exists() or fatal):
                 _check_room(job)
-                run.clear()
+                run.reset()
             elif damage is not None:
                 log.warning("%s: %s; it goes on from what is sound", run.directory, damage)
                 run.result_file.unlink()
@@ -116,8 +120,9 @@ def execute(job: Job, judge: PruneCheck | None = None) -> float | None:
         log.info("%s is being trained by another process", run.id)
         return None
     if job.config.runtime.keep_weights != "all":
-        mine = {run.id, *(SweepRecord(Path(job.sweep)).runs() if job.sweep else ())}
-        remove(spare_weights(RunStore(run.root), job.config.runtime.keep_weights, mine))
+        from crackdet.analysis.retention import clean_after_run
+
+        clean_after_run(run, job.config.runtime.keep_weights, Path(job.sweep) if job.sweep else None)
     return accuracy
 
 
@@ -179,17 +184,18 @@ def _train(job: Job, sets: dict[str, ImageDataset], damage: str | None, judge: P
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
     trackers = Trackers(job.config.tracker, _subject(job))
     try:
-        run.count_attempt()
+        record_attempt(run)
         result = train_run(run, job.config, job.identity, sets, job.overrides, damage, judge, trackers.update)
     except Pruned as pruned:
-        run.fail(Failure.PRUNED, str(pruned), attempts=0)
+        record_failure(run, Failure.PRUNED, str(pruned), attempts=0)
         log.info("pruned %s %s", run.id, pruned)
         trackers.end(Status.PRUNED)
         return None
     except Interrupted:
         run.failure_file.unlink(missing_ok=True)
         log.warning("%s is saved; the same command goes on from here", run.id)
-        trackers.end(Status.INTERRUPTED if run.result is None else Status.FINISHED, run.result)
+        stopped = read_result(run)
+        trackers.end(Status.INTERRUPTED if stopped is None else Status.FINISHED, stopped)
         raise
     except Exception as error:
         failed = _failed(run, error)
@@ -217,40 +223,37 @@ def _failed(run: Run, error: Exception) -> RunFailed:
         reason = f"out of GPU memory; make trainer.batch_size or data.image_size smaller ({str(error).split('.')[0]})"
     elif not expected:
         log.error("%s", traceback.format_exc())
+    attempts = num_attempts(read_failure(run))
     if isinstance(error, UserError | WriteFailed):
-        kind, attempts = Failure.REFUSED, run.attempts - 1
+        kind, attempts = Failure.REFUSED, attempts - 1
     else:
-        hopeless = isinstance(error, RunFailed) and not error.again
-        kind, attempts = Failure.HOPELESS if hopeless else Failure.ERROR, run.attempts
+        kind = Failure.FATAL if isinstance(error, RunFailed) and not error.retryable else Failure.ERROR
     when = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        run.fail(kind, reason, attempts, traceback=traceback.format_exc(), time=when)
+        record_failure(run, kind, reason, attempts, traceback=traceback.format_exc(), time=when)
     except WriteFailed as full:
         log.error("%s", full)
     return RunFailed(f"{run.id} failed: {reason}")
 
 
-def _refuse_hopeless(job: Job) -> None:
-    """Raises RunFailed where a run has failed so often, or in such a way, that it is not tried again."""
-    if not job.config.runtime.retrain and _is_given_up(job):
+def _refuse_exhausted(job: Job) -> None:
+    """Raise RunFailed if a run has failed fatally, or has no attempts left."""
+    failure = read_failure(job.run)
+    kind, attempts = failure.get("kind"), num_attempts(failure)
+    if job.config.runtime.retrain or not failure or kind in (Failure.REFUSED, Failure.PRUNED):
+        return
+    if kind == Failure.FATAL or attempts >= job.config.runtime.max_attempts:
         raise RunFailed(
-            f"{job.run.id} is not tried again after {job.run.attempts} attempts: {job.run.failure.get('reason')}; "
+            f"{job.run.id} is not tried again after {attempts} attempts: {failure.get('reason')}; "
             "runtime.retrain=true does, and so does a larger runtime.max_attempts where it is no NaN"
         )
 
 
-def _is_given_up(job: Job) -> bool:
-    """Whether a run has failed so often, or in such a way, that it is not tried again by itself."""
-    failure = job.run.failure
-    if not failure or failure.get("kind") in (Failure.REFUSED, Failure.PRUNED):
-        return False
-    return failure.get("kind") == Failure.HOPELESS or job.run.attempts >= job.config.runtime.max_attempts
-
-
 def _already_finished(run: Run) -> float:
-    assert run.result is not None
+    result = read_result(run)
+    assert result is not None
     log.info("%s", finished_line(run))
-    return float(run.result["accuracy"])
+    return float(result["accuracy"])
 
 
 def _exact(config: Config) -> Config:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from crackdet.core.errors import StoreError
 from crackdet.running.command_cache import SINGLE, CommandCache
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
 
 HYDRAS = re.compile(r"[+~]*hydra[./@=]")
 PLACES = re.compile(r"hydra\.(run|sweep)\.dir=")  # where logs go: a finished run writes none
@@ -32,8 +33,9 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
 
 
 def finished_line(run: Run) -> str:
-    assert run.result is not None, "it is finished"
-    return f"already finished {run.id}: accuracy {run.result['accuracy']:.4f}, {run.directory}"
+    result = read_result(run)
+    assert result is not None, "it is finished"
+    return f"already finished {run.id}: accuracy {result['accuracy']:.4f}, {run.directory}"
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[Path]] | None:

@@ -17,14 +17,18 @@ from crackdet.core.errors import Pruned, UserError, WriteFailed
 from crackdet.core.files import atomic_write, write_csv, write_json, write_text
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
-from crackdet.data.dataset import ImageDataset, image_digest, load_splits
-from crackdet.data.sources import ImageRecord
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import measure_scores
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, check_weights, feature_flops
+from crackdet.models.torch_internals import is_compiled
 from crackdet.store import provenance
+from crackdet.store.failures import record_progress
 from crackdet.store.identity import NON_IDENTITY, Identity
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.tracking.trackers import check_trackers
 from crackdet.training.cuda_graphs import use_cuda_graphs
 from crackdet.training.device import (
@@ -36,7 +40,7 @@ from crackdet.training.device import (
     preserve_num_threads,
 )
 from crackdet.training.latency import measure_latency
-from crackdet.training.loop import train
+from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
 from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
 from crackdet.training.resources import check_resources, estimate
@@ -44,7 +48,7 @@ from crackdet.training.state import Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
 
-RESULT_SCHEMA = 1
+RESULT_SCHEMA = 2
 DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
@@ -129,7 +133,7 @@ def train_run(
 
         def save() -> None:
             state.save(run.state_file, run.id)
-            run.count_progress()
+            record_progress(run)
 
         def on_epoch(progress: Progress) -> None:
             write_csv(run.history_file, progress.history)
@@ -142,22 +146,14 @@ def train_run(
                 raise Pruned(reason)
 
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
-        train(
-            state,
-            config,
-            sets["train"],
-            sets["valid"],
-            precision,
-            use_cuda_graphs(config, device, needs),
-            checkpointer,
-            on_epoch,
-        )
+        graphs = use_cuda_graphs(config, device, needs)
+        train(TrainContext(state, config, sets["train"], sets["valid"], precision, graphs, checkpointer, on_epoch))
         remarks: dict[str, str | float | None] = {
             **_costs(config, state, precision, memory),
             "device": device.type,
             "gpu": gpu_name(device),
             "number_format": precision,
-            "compiled": state.model._compiled_call_impl is not None,
+            "compiled": is_compiled(state.model),
             "repaired": repaired,
         }
         result = _publish(run, config, identity, state, sets, remarks)
@@ -179,7 +175,7 @@ def _write_beginning(run: Run, config: Config, identity: Identity, device: torch
     write_text(run.config_file, yaml.safe_dump(to_dict(config), sort_keys=False))
     write_json(run.identity_file, json.loads(identity.canonical))
     now = provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), overrides)
-    before = run.provenance if run.state_file.exists() else {}
+    before = run.snapshot().provenance if run.state_file.exists() else {}
     write_json(run.provenance_file, provenance.after(before, now) if before else now)
 
 
@@ -217,7 +213,7 @@ def _shorter_state(run: Run, config: Config, identity: Identity) -> Path | None:
     for max_epochs in range(config.trainer.max_epochs - 1, 0, -1):
         content["trainer"]["max_epochs"] = max_epochs
         shorter = store.run(Identity(content).run_id)
-        if shorter.state_file.exists() and shorter.result is not None:
+        if shorter.state_file.exists() and read_result(shorter) is not None:
             return shorter.state_file
     return None
 

@@ -19,7 +19,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.store.code_digest import code_digest
 
-SCHEMA = 1  # raised by hand when the meaning of a setting changes
+SCHEMA = 2  # raised by hand if the name or meaning of a setting changes
 NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")
 WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
@@ -66,7 +66,6 @@ def identify(config: Config, fingerprint: str) -> Identity:
         group, _, name = place.partition(".")
         tree.get(group, {}).pop(name, None)
     tree["model"]["weights"] = _exact_weights(config)
-    tree["trainer"]["compile"] = config.trainer.compile or None  # not compiled, as runs were before there was a choice
     if isinstance(config.model, UserModel):
         tree["model"]["_source_"] = code_digest(config.model.target)
     content = {"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)}

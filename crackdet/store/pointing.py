@@ -1,12 +1,13 @@
-"""What the pointing game measured of a run: `pointing.json`, beside the result and no part of it."""
+"""`pointing.json`: the scores that `crackdet pointing` measured for a run; not part of its result."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from crackdet.core.files import read_json, write_json
-from crackdet.store.run_store import Run
+from crackdet.store.integrity import weights_digest
+from crackdet.store.paths import RunPaths
 
-NUMBERS = {  # column of a summary -> where it stands in the file
+NUMBERS = {  # column of a summary -> path in the file
     "pointing": ("grad_cam", "pointing"),
     "pointing_ig": ("integrated_gradients", "pointing"),
     "pointing_chance": ("chance", "pointing"),
@@ -18,25 +19,26 @@ NUMBERS = {  # column of a summary -> where it stands in the file
 }
 
 
-def read_pointing(run: Run) -> dict[str, float]:
-    """The shares of 0 to 1 that `crackdet pointing` left with a run; empty where it did not look at these weights.
+def read_pointing(run: RunPaths) -> dict[str, float]:
+    """Return the scores from 0 to 1 of a run; empty if its present weights have not been measured.
 
-    `pointing`, `overlap`: of Grad-CAM; with `_ig`: of integrated gradients; with `_chance`: of a random guess.
-    `blank`: of images that are called a crack for their mean colour alone. `pointing_images`: of how many images.
+    `pointing` and `overlap` are those of Grad-CAM; with `_ig` of integrated gradients, with `_chance` of a random
+    guess. `blank` is the share of images that are called a crack for their mean colour alone, and `pointing_images`
+    the number of images measured.
     """
     content = read_json(run.pointing_file)
-    if not content or content.get("weights") != run.weights_digest:
+    if not content or content.get("weights") != weights_digest(run):
         return {}
-    found = {}
+    scores = {}
     for name, path in NUMBERS.items():
         value: Any = content
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, (int, float)):
-            found[name] = float(value)
-    return found
+            scores[name] = float(value)
+    return scores
 
 
-def write_pointing(run: Run, content: Mapping[str, Any]) -> None:
-    """Leaves the numbers with the run."""
-    write_json(run.pointing_file, {"weights": run.weights_digest, **content})
+def write_pointing(run: RunPaths, content: Mapping[str, Any]) -> None:
+    """Write the scores with the digest of the weights that they were measured with."""
+    write_json(run.pointing_file, {"weights": weights_digest(run), **content})

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 RECORD = "runs.jsonl"
 
@@ -36,6 +37,7 @@ class SweepRecord:
                 f"hydra.sweep.dir={self.directory}: is of a sweep whose runs are in {former}; "
                 f"give another folder for runs in {store}"
             )
+        RunStore(store).check_version()
         self._make_folder()
 
     def _make_folder(self) -> None:

@@ -1,32 +1,94 @@
-"""The runs of a store that are new, told without listing it again while its folder is as it was."""
+"""What has changed in a run store since the last look, found without opening files.
+
+Every file of a run is replaced by renaming, which changes the modification time of the run directory.
+"""
 
 import os
 import time
+from typing import NamedTuple
 
-from crackdet.store.run_store import RUN_ID, Run, RunStore
+from crackdet.core.files import SETTLED
+from crackdet.store.paths import RunPaths
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
-SETTLED = 2.0  # seconds: what was changed later than so long before may change again unnoticed
+
+class RunStamp(NamedTuple):
+    """The state of a run directory and of one file in it; all zero if they do not exist."""
+
+    directory_ns: int = 0  # modification time
+    file_ns: int = 0
+    file_size: int = 0
+
+    @classmethod
+    def read(cls, directory: str, file: str) -> "RunStamp":
+        try:
+            directory_ns = os.stat(directory).st_mtime_ns  # noqa: PTH116  # strings: a store has many runs
+        except OSError:
+            return cls()
+        try:
+            status = os.stat(f"{directory}/{file}")  # noqa: PTH116
+        except OSError:
+            return cls(directory_ns)
+        return cls(directory_ns, status.st_mtime_ns, status.st_size)
+
+    @property
+    def changed(self) -> float:
+        """When the run last changed, in seconds since the epoch."""
+        return max(self.directory_ns, self.file_ns) / 1e9
+
+    def is_settled(self, read_at: float) -> bool:
+        """Return whether a change after this time, at which the stamp was read, would have changed the stamp."""
+        return read_at - self.changed > SETTLED
 
 
 class StoreWatcher:
-    """Names each run of a store once."""
+    """Tells which runs of a store are new, gone or changed since the last call.
 
-    def __init__(self, store: RunStore) -> None:
-        self._root = store.root
+    Args:
+        store: The store.
+        file: A change of this file counts too if it is written in place.
+
+    Raises:
+        UserError: As `RunStore.check_version`.
+    """
+
+    def __init__(self, store: RunStore, file: str = "history.csv") -> None:
+        store.check_version()
+        self._store, self._file = store, file
         self._names: set[str] = set()
-        self._settled: int | None = None  # time of change of the folder at the last listing
+        self._listed: int | None = None  # modification time of the store's folder, if settled at the last listing
+        self._stamps: dict[str, tuple[RunStamp, float]] = {}  # by run id, with the time of reading
 
-    def new(self) -> list[Run]:
-        """The runs that were not there the last time, by name."""
-        began = time.time()
+    def update(self) -> tuple[list[Run], set[str]]:
+        """Return the new runs, by name, and the names that are gone."""
+        now = time.time()
         try:
-            changed = self._root.stat().st_mtime_ns
-            if changed == self._settled:
-                return []
-            names = set(os.listdir(self._root)) - self._names  # noqa: PTH208  # text: a store has many of them
+            changed = self._store.root.stat().st_mtime_ns
+            if changed == self._listed:
+                return [], set()
+            names = set(os.listdir(self._store.root))  # noqa: PTH208
         except OSError:
-            return []
-        self._settled = changed if changed / 1e9 < began - SETTLED else None
-        self._names |= names
-        runs = [Run(self._root, name) for name in sorted(names) if RUN_ID.fullmatch(name)]
-        return [run for run in runs if run.directory.is_dir() and not run.directory.is_symlink()]
+            return [], set()
+        self._listed = changed if now - changed / 1e9 > SETTLED else None
+        new, gone = names - self._names, self._names - names
+        self._names = names
+        for name in gone:
+            self._stamps.pop(name, None)
+        return list(self._store.select(new)), gone
+
+    def has_changed(self, run: RunPaths) -> bool:
+        """Return whether a run may have changed since the last call for it; read its files after this call."""
+        stamp, now = RunStamp.read(str(run.directory), self._file), time.time()
+        last, read_at = self._stamps.get(run.id, (None, 0.0))
+        self._stamps[run.id] = stamp, now
+        return stamp != last or not stamp.is_settled(read_at)
+
+    def forget(self, run: RunPaths) -> None:
+        """Report a run as new in the next update if it is there."""
+        self._names.discard(run.id)
+        self._listed = None
+
+    def stamp(self, run: RunPaths) -> RunStamp:
+        """Return the stamp that the last `has_changed` has read."""
+        return self._stamps[run.id][0]

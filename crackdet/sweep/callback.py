@@ -10,9 +10,13 @@ from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 
-# Sweeps of Hydra's own sweepers: their folder, and whether to write a report. The callback adds them and Hydra ends
-# them, or `finish_all` does after an error, when Hydra does not call the callback again.
-pending_summaries: list[tuple[Path, bool]] = []
+OWN_SWEEPERS = (
+    "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
+    "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
+)
+# Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
+# `on_multirun_end`, so `crackdet.cli.train` calls `finish_all`.
+pending_summaries: list[tuple[Path, bool, str]] = []
 
 
 class SummaryCallback(Callback):
@@ -23,7 +27,7 @@ class SummaryCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_chdir(config)
-        if not config.hydra.sweeper._target_.startswith("hydra_plugins.crackdet_"):
+        if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
                     exit_with_error(
@@ -34,7 +38,8 @@ class SummaryCallback(Callback):
                 SweepRecord(directory).make(Path(config.runtime.store).expanduser())
             except UserError as error:
                 exit_with_error(str(error))
-            pending_summaries.append((directory, config.sweep.get("report", True)))
+            keep_weights = config.runtime.get("keep_weights", "all")
+            pending_summaries.append((directory, config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
@@ -57,6 +62,6 @@ def finish_all(status: int = 0) -> None:
     from crackdet.sweep.finalize import finalize
 
     while pending_summaries:
-        directory, report = pending_summaries.pop()
+        directory, report, keep_weights = pending_summaries.pop()
         if SweepRecord(directory).runs():
-            finalize(directory, status, report)
+            finalize(directory, status, report, keep_weights)

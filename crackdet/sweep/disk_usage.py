@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from crackdet.config.schema import Config
 from crackdet.core.files import free_bytes
 from crackdet.running.job import Job
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 GIB = 2**30
 MIN_LOGGED = GIB  # smaller resume states are not worth a message

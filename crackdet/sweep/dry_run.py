@@ -15,7 +15,9 @@ from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.identity import NON_IDENTITY
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, precision_of
@@ -52,8 +54,8 @@ def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
-    times = TimeEstimator((run.result for run in store.runs() if run.result), device.type)
-    rows = [PlannedRow(job.run, job.run.status(), job.overrides, config=job.config) for job in jobs]
+    times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
+    rows = [PlannedRow(job.run.snapshot(), job.overrides, config=job.config) for job in jobs]
     keys = differing_keys(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
@@ -63,7 +65,7 @@ def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
     durations: list[float | None] = []  # of the unfinished runs
     for job, row in zip(jobs, rows, strict=True):
         is_finished = job.is_finished()
-        seconds = None if is_finished else _remaining_seconds(job, times, flops)
+        seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
         if not is_finished:
             durations.append(seconds)
             to_train += [job.config] if row.status is not Status.RUNNING else []
@@ -99,16 +101,16 @@ class _SizeCells:
         return self._cells[key]
 
 
-def _remaining_seconds(job: Job, times: TimeEstimator, flops: FlopEstimator) -> float | None:
+def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops: FlopEstimator) -> float | None:
     """Return the longest that a run can take, or None if there are no runs to estimate it from."""
-    per_epoch = times.epoch_seconds(job.config, flops)
-    remaining = max(1, job.config.trainer.max_epochs - len(job.run.history))
+    per_epoch = times.epoch_seconds(config, flops)
+    remaining = max(1, config.trainer.max_epochs - len(row.snapshot.history))
     return None if per_epoch is None else per_epoch * remaining
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
     text = STATUS_TEXT.get(row.status, str(row.status))
-    epochs = len(job.run.history)
+    epochs = len(row.snapshot.history)
     if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"
     if row.status is Status.FINISHED and not is_finished:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from crackdet.config.schema import Config, to_dict
-from crackdet.data.sources import open_source
+from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
 from crackdet.models.factory import check, feature_flops
 from crackdet.running.job import Job

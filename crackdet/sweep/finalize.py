@@ -4,20 +4,25 @@ import logging
 from pathlib import Path
 
 from crackdet.analysis.ranking import summarize
+from crackdet.analysis.retention import clean_after_sweep
 from crackdet.analysis.search_results import show_search
 from crackdet.core.errors import WriteFailed
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import log_checkpoint_usage
 
 log = logging.getLogger(__name__)
 
 
-def finalize(directory: Path, status: int = 0, report: bool = False) -> None:
+def finalize(directory: Path, status: int = 0, report: bool = False, keep_weights: str = "all") -> None:
     """Print and write the summary of a sweep, and write its report if `report` is true.
+
+    Args:
+        keep_weights: `runtime.keep_weights`; the weights of other runs of the sweep are deleted first.
 
     Raises:
         SystemExit: With `status` if it is not 0, else with 1 if a run failed.
     """
+    clean_after_sweep(directory, keep_weights)
     summary = summarize(directory)
     summary.show()
     show_search(directory)

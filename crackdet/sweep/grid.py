@@ -24,7 +24,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
 from crackdet.running.job import Job, make_job
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
@@ -119,7 +120,8 @@ def sweep(
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
     status = _train(todo, len(jobs), settings.order, config, launcher) if todo else 0
-    finalize(directory, status, settings.report and bool(todo))  # no report if nothing was trained
+    keep_weights = config.runtime.keep_weights if todo else "all"
+    finalize(directory, status, settings.report and bool(todo), keep_weights)  # no report if nothing was trained
 
 
 def make_jobs(
@@ -182,7 +184,7 @@ def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, laun
             validate_jobs(todo)
             warn_if_disk_is_short(todo)
             status = run_jobs(order_jobs(todo, order), total, executor)
-            others = [job for job in todo if job.run.anew().status() is Status.RUNNING]
+            others = [job for job in todo if job.run.status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:
                 log.info("waiting for %d runs in other processes", len(others))
                 status = max(status, wait(others, executor))
@@ -227,12 +229,12 @@ def wait(jobs: Sequence[Job], executor: Executor) -> int:
     pending, status = list(jobs), 0
     while pending:
         executor.idle(POLL)
-        orphaned = [job for job in pending if job.run.anew().status() in (Status.TODO, Status.INTERRUPTED)]
+        orphaned = [job for job in pending if job.run.status() in (Status.TODO, Status.INTERRUPTED)]
         status = max(status, run_jobs(orphaned, len(orphaned), executor))
         if status >= 128:  # stopped
             return status
         attempted = {job.run.id for job in orphaned}
-        pending = [job for job in pending if _is_pending(job.run.anew().status(), job.run.id in attempted)]
+        pending = [job for job in pending if _is_pending(job.run.status(), job.run.id in attempted)]
     return status
 
 

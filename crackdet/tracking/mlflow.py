@@ -25,7 +25,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 from crackdet.config.schema import MLflow  # noqa: E402
 from crackdet.core.files import read_json, write_json  # noqa: E402
 from crackdet.core.locks import lock  # noqa: E402
-from crackdet.store.run_store import Status  # noqa: E402
+from crackdet.store.snapshot import Status  # noqa: E402
 from crackdet.tracking.trackers import History, TrackedRun  # noqa: E402
 
 SQLITE = "sqlite:///"
@@ -73,7 +73,7 @@ class Recorder:
         self._log(result, max(self._known, default=0))
         self._client.set_tag(self._id, "crackdet.status", str(status))
         run = self._subject.run
-        if commit := (run.provenance.get("git") or {}).get("commit"):
+        if commit := (run.snapshot().provenance.get("git") or {}).get("commit"):
             self._client.set_tag(self._id, "mlflow.source.git.commit", commit)
         if status is Status.FINISHED:
             self._client.set_tag(self._id, "crackdet.weights", str(run.weights_file.absolute()))

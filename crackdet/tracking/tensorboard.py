@@ -8,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from crackdet.tracking.trackers import RESULTS, History, TrackedRun
 
 

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from crackdet.config.schema import Tracker as Settings
 from crackdet.core.errors import UserError
-from crackdet.store.run_store import Run, Status
+from crackdet.store.run import Run
+from crackdet.store.snapshot import Status
 
 log = logging.getLogger(__name__)
 

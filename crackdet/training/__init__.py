@@ -1,1 +1,1 @@
-"""Training: one loop, its state, its device and its memory."""
+"""Training: the loop, its state, its device and its memory."""

@@ -1,7 +1,7 @@
-"""Work of a GPU recorded once, as a CUDA graph, and replayed.
+"""Training and evaluation steps captured as CUDA graphs and replayed.
 
-Python takes longer to launch the hundreds of small kernels of a step than many a GPU to compute them. A graph is one
-launch. It gives the same numbers, to the last bit, since it is the same kernels over the same places in memory.
+Python takes longer to launch the hundreds of small kernels of a step than many GPUs take to compute them; a graph is
+one launch. The results are bit-identical: the same kernels run on the same memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,118 +16,112 @@ from crackdet.config.schema import Config, UserModel
 from crackdet.core.errors import RunFailed
 from crackdet.training.resources import ResourceEstimate
 
-ROOM = 2  # times a run's needs: beside the graph, a last batch that is smaller has memory of its own
+MEMORY_FACTOR = 2  # of a run's estimate must be free: a smaller last batch needs memory outside the graph
 
 
 def use_cuda_graphs(config: Config, device: torch.device, needs: ResourceEstimate) -> bool:
-    """Whether a run's batches are recorded.
+    """Return whether the steps of a run are captured.
 
-    On a GPU with room for it, where each batch is a step, and where the network is known to do nothing but compute on
-    tensors: one of the user's own may wait for the GPU, or count its calls in Python, unless `runtime.cuda_graphs`
-    says that it does not.
+    They are on a GPU with enough memory if each batch is an optimizer step and `runtime.cuda_graphs` does not forbid
+    it. By default a user's own network is not captured: it may synchronise with the GPU, or count its calls in Python.
     """
     if device.type != "cuda" or config.trainer.accumulate_grad_batches > 1:
         return False
-    wished = config.runtime.cuda_graphs
-    if wished is None:
-        wished = not isinstance(config.model, UserModel)
+    enabled = config.runtime.cuda_graphs
+    if enabled is None:
+        enabled = not isinstance(config.model, UserModel)
     free, _ = torch.cuda.mem_get_info(device)
-    return wished and ROOM * needs.memory <= free
+    return enabled and MEMORY_FACTOR * needs.memory <= free
 
 
-@cache
+@cache  # for all runs of the process: cuBLAS keeps 64 MiB for each stream that it works in
 def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def capture_stream(device: torch.device) -> Iterator[None]:
-    """A stream for all work of a block, recorded or not: the usual one cannot be recorded.
-
-    It is the same for all runs of the process, since cuBLAS takes 64 MiB for each that it works in, for good.
-    """
-    usual, own = torch.cuda.current_stream(device), _stream(device)
-    own.wait_stream(usual)
+    """Run all work of a block in a stream that can be captured; the default stream cannot."""
+    default, stream = torch.cuda.current_stream(device), _stream(device)
+    stream.wait_stream(default)
     try:
-        with torch.cuda.stream(own):
+        with torch.cuda.stream(stream):
             yield
     finally:
-        usual.wait_stream(own)
+        default.wait_stream(stream)
 
 
 class GraphedStep:
-    """A function of batches, called as it is for the first and recorded at the second of the usual size.
+    """A step function that runs the first full batch directly, is captured at the second, and replayed after that.
 
-    It may read and write tensors that stay where they are, such as weights. Its first input has a row for each image;
-    those that are no tensors are always the same. Batches of another size go through the function itself. Where it
-    makes steps of an optimizer, the graph holds the learning rate as it was then, and is recorded anew when that has
-    changed. All calls are within one block of `capture_stream`.
+    The function may read and write tensors that keep their memory, such as weights. Its first input has a row for each
+    image; inputs other than tensors must not change. Batches of another size call the function directly. A graph
+    contains the learning rate of `optimizer`, and is captured again when it changes. All calls must be within one block
+    of `capture_stream`.
     """
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], batch_size: int, optimizer: optim.Optimizer | None = None
     ) -> None:
         self._function, self._batch_size = function, batch_size
-        self._groups = optimizer.param_groups if optimizer else []
-        self._warm = False  # kernels are loaded and chosen
+        self._param_groups = optimizer.param_groups if optimizer else []
+        self._is_warm = False  # kernels are loaded and chosen
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._rates: list[float] = []  # of the graph
+        self._captured_rates: list[float] = []
         self._inputs: Sequence[Any] = ()
         self._outputs: Sequence[Tensor] = ()
 
     def __call__(self, *inputs: Any) -> Sequence[Tensor]:
-        """What the function gives.
+        """Return the function's outputs.
 
         Raises:
-            RunFailed: where it cannot be recorded.
+            RunFailed: If the function cannot be captured.
         """
-        if len(inputs[0]) != self._batch_size or not self._warm:
-            self._warm = self._warm or len(inputs[0]) == self._batch_size
+        if len(inputs[0]) != self._batch_size or not self._is_warm:
+            self._is_warm = self._is_warm or len(inputs[0]) == self._batch_size
             return self._function(*inputs)
         if not self._inputs:
             self._inputs = [value.clone() if isinstance(value, Tensor) else value for value in inputs]
         else:
-            for place, value in zip(self._inputs, inputs, strict=True):
-                if isinstance(place, Tensor):
-                    place.copy_(value)
-        rates = [group["lr"] for group in self._groups]
-        if self._graph is None or self._rates != rates:
-            self._graph, self._rates = self._record(), rates
+            for static, value in zip(self._inputs, inputs, strict=True):
+                if isinstance(static, Tensor):
+                    static.copy_(value)
+        rates = [group["lr"] for group in self._param_groups]
+        if self._graph is None or self._captured_rates != rates:
+            self._graph, self._captured_rates = self._capture(), rates
         self._graph.replay()
-        return [output.clone() for output in self._outputs]  # the next replay writes over them
+        return [output.clone() for output in self._outputs]  # the next replay overwrites them
 
-    def _record(self) -> torch.cuda.CUDAGraph:
-        """A graph of the function over the places of its inputs; recording computes nothing."""
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Return a graph of the function on the static inputs; capturing computes nothing."""
         graph, generator = torch.cuda.CUDAGraph(), torch.cuda.default_generators[torch.cuda.current_device()]
-        torch.cuda.empty_cache()  # while it is recorded nothing can be given back
+        torch.cuda.empty_cache()  # during the capture no memory can be freed
         pool = None if self._graph is None else self._graph.pool()
-        before = generator.get_state()
-        torch.clear_autocast_cache()  # of converted weights, of which somebody else lets go
-        self._say_recordable(True)
+        generator_state = generator.get_state()
+        torch.clear_autocast_cache()  # its converted weights are not the graph's
+        self._set_capturable(True)
         try:
-            graph.capture_begin(pool, capture_error_mode="thread_local")  # other threads go on
+            graph.capture_begin(pool, capture_error_mode="thread_local")  # other threads may use the GPU
             try:
                 self._outputs = self._function(*self._inputs)
             finally:
                 graph.capture_end()
         except RuntimeError as error:
-            # the generator would believe for ever that it is being recorded
-            generator.graphsafe_set_state(torch.Generator(generator.device).set_state(before))
+            # a failed capture leaves the generator in capture mode
+            generator.graphsafe_set_state(torch.Generator(generator.device).set_state(generator_state))
             for cause in (error, error.__context__):
                 if isinstance(cause, torch.OutOfMemoryError):
                     raise cause from None
             reason = str(error).partition("\n")[0]
             raise RunFailed(
-                f"the network cannot be recorded as a CUDA graph ({reason}); "
-                "runtime.cuda_graphs=false trains it without"
+                f"the network cannot be captured in a CUDA graph ({reason}); set runtime.cuda_graphs=false"
             ) from error
         finally:
-            self._say_recordable(False)
+            self._set_capturable(False)
             torch.clear_autocast_cache()
         return graph
 
-    def _say_recordable(self, yes: bool) -> None:
-        """To Adam, whose step asks for it."""
-        for group in self._groups:
-            if "capturable" in group:
-                group["capturable"] = yes
+    def _set_capturable(self, capturable: bool) -> None:
+        for group in self._param_groups:
+            if "capturable" in group:  # Adam checks it
+                group["capturable"] = capturable

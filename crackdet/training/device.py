@@ -7,34 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch.utils._triton import has_triton
 
 from crackdet.config.schema import Config, Runtime
 from crackdet.core.errors import UserError
 from crackdet.models.factory import depthwise_share
+from crackdet.models.torch_internals import has_triton
 
 log = logging.getLogger(__name__)
 
-# Kernels of attention on a GPU whose gradients are not the same twice; the plain one, which is left, is.
+# Attention kernels of a GPU with nondeterministic gradients; the plain kernel, which stays enabled, is deterministic.
 ATTENTION: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
     (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
     (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
     (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
 )
-MUCH = 0.05  # of the floating-point operations
-CUDA_VARIABLES = {  # read when they are used first
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS then gives the same numbers twice
-    # cuDNN then chooses its kernels by a better rule, still without timing any: custom at 64x64 takes 0.69 ms a step
-    # instead of 0.84
+MIN_DEPTHWISE_SHARE = 0.05  # of the floating-point operations, from which a CPU gains nothing from bf16
+CUDA_VARIABLES = {  # read at the first use of the GPU
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS deterministic
+    # a better heuristic for cuDNN's kernels, deterministic too: custom at 64x64 takes 0.69 ms a step instead of 0.84
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B": "1",
 }
 
 
 def choose_device(runtime: Runtime) -> torch.device:
-    """`runtime.device`, where `auto` is CUDA, else MPS, else the CPU; sets torch's threads as wished.
+    """Return `runtime.device`; `auto` is CUDA, else MPS, else the CPU. Sets torch's number of threads.
 
     Raises:
-        UserError: where this machine has no such device.
+        UserError: If this machine has no such device.
     """
     if runtime.num_threads is not None:
         torch.set_num_threads(runtime.num_threads)
@@ -42,10 +41,10 @@ def choose_device(runtime: Runtime) -> torch.device:
 
 
 def find_device(name: str, option: str) -> torch.device:
-    """The device of this name, `auto` as above; `option` is what the user has given it as.
+    """Return the device of this name, `auto` as in `choose_device`; `option` names it in the error message.
 
     Raises:
-        UserError: where this machine has no such device.
+        UserError: If this machine has no such device.
     """
     for variable, value in CUDA_VARIABLES.items():
         os.environ.setdefault(variable, value)
@@ -67,12 +66,12 @@ def find_device(name: str, option: str) -> torch.device:
 
 
 def gpu_name(device: torch.device) -> str | None:
-    """`NVIDIA H100 PCIe`: what times depend on; None for another device."""
+    """Return the model of a GPU, such as `NVIDIA H100 PCIe`; None for another device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
 def gpu_is_unusable() -> bool:
-    """Whether the GPU of this process has failed for good, as after an illegal access to its memory."""
+    """Return whether the GPU has failed for the rest of this process, as after an illegal memory access."""
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
     try:
@@ -84,7 +83,7 @@ def gpu_is_unusable() -> bool:
 
 @contextmanager
 def preserve_num_threads() -> Iterator[None]:
-    """Leaves torch with as many threads as it had: a run that goes on takes those that it began with, for itself."""
+    """Restore torch's number of threads after the block: a resumed run sets the number that it began with."""
     before = torch.get_num_threads()
     try:
         yield
@@ -93,23 +92,23 @@ def preserve_num_threads() -> Iterator[None]:
 
 
 def make_deterministic() -> None:
-    """The same numbers twice on the same machine; where an operation has no such form torch says so once."""
-    torch.set_deterministic_debug_mode("warn")  # as `use_deterministic_algorithms`, which imports the compiler
+    """Make results reproducible on the same machine; torch warns once of an operation that it cannot make so."""
+    torch.set_deterministic_debug_mode("warn")  # `use_deterministic_algorithms` would import the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only costs time
     torch.backends.cudnn.benchmark = False
-    for _, allow in ATTENTION:
-        allow(False)
+    for _, enable in ATTENTION:
+        enable(False)
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """As `make_deterministic`, for the time of a block: the process may be anybody's."""
+    """Apply `make_deterministic` to a block only, in a process that may not be ours."""
     before = (
         torch.get_deterministic_debug_mode(),
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark,
     )
-    allowed = [asked() for asked, _ in ATTENTION]
+    were_enabled = [is_enabled() for is_enabled, _ in ATTENTION]
     make_deterministic()
     try:
         yield
@@ -117,44 +116,45 @@ def deterministic() -> Iterator[None]:
         torch.set_deterministic_debug_mode(before[0])
         torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = before[2]
-        for (_, allow), was in zip(ATTENTION, allowed, strict=True):
-            allow(was)
+        for (_, enable), was_enabled in zip(ATTENTION, were_enabled, strict=True):
+            enable(was_enabled)
 
 
 def precision_of(config: Config, device: torch.device) -> str:
-    """The number format of a run; `auto` is a fixed rule, never a timing, so that a run is the same twice.
+    """Return the number format of a run, fp32 or bf16.
 
-    bf16 on a device that computes in it, else fp32. On a CPU a network that computes much in depthwise convolutions
-    stays in fp32: those gain nothing from bf16 there (docs/performance.md has the measurements).
+    `auto` is bf16 if the device computes in it. On a CPU, networks with many depthwise convolutions use fp32, since
+    these gain nothing from bf16 there (measured in docs/performance.md). The rule times nothing, so that it always
+    gives the same format.
     """
     setting = config.trainer.precision
     if setting != "auto":
         return setting
     if device.type == "cuda":
-        with torch.cuda.device(device):  # of several, which may differ
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # several GPUs may differ
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-        native = native and depthwise_share(config) < MUCH
-    return "bf16" if native else "fp32"
+        has_bf16 = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+        has_bf16 = has_bf16 and depthwise_share(config) < MIN_DEPTHWISE_SHARE
+    return "bf16" if has_bf16 else "fp32"
 
 
 def compiles(config: Config, device: torch.device) -> bool:
-    """Whether the network is compiled: where it is wished and can be."""
+    """Return whether to compile the network: if `trainer.compile` is set and a compiler is installed."""
     if not config.trainer.compile:
         return False
     variable, *usual = ("CC", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
     if not any(shutil.which(compiler) for compiler in (os.environ.get(variable, ""), *usual) if compiler):
         language = "C" if device.type == "cuda" else "C++"
-        log.warning("trainer.compile=true is left out: there is no %s compiler (one of %s)", language, ", ".join(usual))
+        log.warning("trainer.compile=true is ignored: no %s compiler found (install %s)", language, " or ".join(usual))
         return False
     if device.type == "cuda" and not has_triton():
-        log.warning("trainer.compile=true is left out: Triton is not there, or does not know this GPU")
+        log.warning("trainer.compile=true is ignored: Triton is not installed, or does not support this GPU")
         return False
     return True
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Computes in a number format; weights that were converted to it are kept to the end of the outermost block."""
+    """Compute in a number format; converted weights are cached until the outermost block ends."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -1,4 +1,4 @@
-"""What a network costs those who use it: time for an image, measured after training on the device that trained it."""
+"""Inference time and throughput of a network, measured after training on the device that trained it."""
 
 import time
 from dataclasses import dataclass
@@ -10,72 +10,72 @@ from torch import Tensor
 from crackdet.models.classifier import Classifier
 from crackdet.training.device import autocast
 
-SHARE = 0.005  # of the run's time for each measure: beside the first calls, the two of them stay at 1 %
-SHORTEST, LONGEST = 0.02, 1.0  # seconds for each measure, whatever the run took
-LEAST = 3  # calls, however long one had to wait: the median of so many leaves it out
-FEWEST, PATIENCE = 7, 0.05  # calls, since one may have to wait for other work of the machine; seconds for so many
+RUN_SHARE = 0.005  # of the run's time for each of two measurements: with the warm-up calls, 1 % in all
+MIN_BUDGET, MAX_BUDGET = 0.02, 1.0  # seconds for each measurement
+MIN_CALLS = 3  # the median ignores one that was delayed
+WANTED_CALLS, WANTED_SECONDS = 7, 0.05  # this many calls, if they take no longer
 
 
 @dataclass(frozen=True)
 class InferenceCost:
-    """Medians. `latency_ms` is for one image, `throughput` in images a second for batches as in training.
+    """Medians, for the classifier and for its feature extractor, which is the part that a detector keeps."""
 
-    The feature extractor's own are beside the whole classifier's, since it is what a detector keeps.
-    """
-
-    latency_ms: float
-    throughput: float
+    latency_ms: float  # of one image
+    throughput: float  # images per second, in batches of the training batch size
     feature_latency_ms: float
     feature_throughput: float
 
 
 def measure_latency(model: Classifier, batch_size: int, precision: str, seconds: float) -> InferenceCost:
-    """Times inference in the number format of training; `seconds` is what the run took, of which it takes little."""
+    """Measure inference in the number format of training, for a small part of the `seconds` that the run took."""
     device = next(model.parameters()).device
-    budget = min(max(SHARE * seconds, SHORTEST), LONGEST)
+    budget = min(max(RUN_SHARE * seconds, MIN_BUDGET), MAX_BUDGET)
     model.eval()
 
-    def median_times(number: int) -> tuple[float, float]:
-        """Of the whole and of its feature extractor, for so many images, from the same calls."""
-        # not random: the generator's state belongs to training, which may go on for more epochs
-        images = torch.full((number, 3, model.image_size, model.image_size), 0.5, device=device)
+    def median_seconds(num_images: int) -> tuple[float, float]:
+        """Return the seconds of the classifier and of its feature extractor, from the same calls."""
+        # not random images: training may continue, and needs the state of the generator
+        images = torch.full((num_images, 3, model.image_size, model.image_size), 0.5, device=device)
         images = images.contiguous(memory_format=torch.channels_last)
+        totals: list[float] = []
+        features: list[float] = []
         with torch.no_grad(), autocast(precision, device):
-            _timed(model, images)  # the first call also chooses and prepares kernels
-            wholes: list[float] = []
-            features: list[float] = []
-            while len(wholes) < LEAST or sum(wholes) < budget or (len(wholes) < FEWEST and sum(wholes) < PATIENCE):
-                whole, own = _timed(model, images)
-                wholes.append(whole)
-                features.append(own)
-        return median(wholes), median(features)
+            _time_call(model, images)  # the first call also selects and prepares kernels
+            while (
+                len(totals) < MIN_CALLS
+                or sum(totals) < budget
+                or (len(totals) < WANTED_CALLS and sum(totals) < WANTED_SECONDS)
+            ):
+                total, feature = _time_call(model, images)
+                totals.append(total)
+                features.append(feature)
+        return median(totals), median(features)
 
-    one, own_one = median_times(1)
-    batch, own_batch = median_times(batch_size)
+    single, single_features = median_seconds(1)
+    batch, batch_features = median_seconds(batch_size)
     return InferenceCost(
-        latency_ms=1000 * one,
+        latency_ms=1000 * single,
         throughput=batch_size / batch,
-        feature_latency_ms=1000 * own_one,
-        feature_throughput=batch_size / own_batch,
+        feature_latency_ms=1000 * single_features,
+        feature_throughput=batch_size / batch_features,
     )
 
 
-def _timed(model: Classifier, images: Tensor) -> tuple[float, float]:
-    """Seconds for the whole and, of these, for the feature extractor.
+def _time_call(model: Classifier, images: Tensor) -> tuple[float, float]:
+    """Return the seconds of a forward pass, and of the feature extractor in it.
 
-    By its two parts: a compiled network would be compiled anew for one image, and is not what users restore.
+    Calls the two parts: a compiled network would be compiled again for one image, and users load it uncompiled.
     """
     began = time.perf_counter()
     features = model.features(images)
-    _finish(images.device)
+    _synchronize(images.device)
     middle = time.perf_counter()
     model.classifier(features)
-    _finish(images.device)
+    _synchronize(images.device)
     return time.perf_counter() - began, middle - began
 
 
-def _finish(device: torch.device) -> None:
-    """Waits for what was only handed to the device so far."""
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

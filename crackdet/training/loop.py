@@ -24,67 +24,71 @@ from crackdet.metrics.torch_metrics import Metrics, measure
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
 from crackdet.training.memory import trim_malloc
-from crackdet.training.state import Best, Checkpointer, Progress, TrainingState
+from crackdet.training.state import BestEpoch, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
 
-OfBatch = Callable[..., Sequence[Tensor]]  # learn_batch or judge_batch, recorded or not
+StepFn = Callable[..., Sequence[Tensor]]  # training_step or evaluation_step, with or without a CUDA graph
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Over the images of the unfinished epoch; on the device, which adds to them without being waited for."""
+class TrainContext:
+    """All that `train` works with."""
 
-    loss: Tensor  # (), in the greatest precision of the device
+    state: TrainingState
+    config: Config
+    train_set: ImageDataset
+    valid_set: ImageDataset
+    precision: str  # fp32 or bf16
+    use_cuda_graphs: bool
+    checkpointer: Checkpointer
+    on_epoch: Callable[[Progress], None]  # called after each epoch
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.state.model.parameters()).device
+
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """Sums over the images of an epoch so far. They stay on the device, so that adding to them does not wait for it."""
+
+    loss: Tensor  # (), in the highest precision of the device
     correct: Tensor  # ()
 
     @classmethod
-    def on(cls, device: torch.device) -> "Sums":
+    def zeros(cls, device: torch.device) -> "EpochTotals":
         precise = torch.float32 if device.type == "mps" else torch.float64
         return cls(torch.zeros((), dtype=precise, device=device), torch.zeros((), dtype=torch.int64, device=device))
 
 
-def train(
-    state: TrainingState,
-    config: Config,
-    train_set: ImageDataset,
-    valid_set: ImageDataset,
-    precision: str,
-    recorded: bool,
-    checkpointer: Checkpointer,
-    on_epoch: Callable[[Progress], None],
-) -> None:
-    """Trains from wherever `state` stands to the last epoch; the best epoch ends up in `state.progress.best`.
-
-    `recorded` is whether batches become CUDA graphs.
+def train(context: TrainContext) -> None:
+    """Train from the current state to the last epoch; the best epoch ends up in `state.progress.best`.
 
     Raises:
-        NotFinite: where the loss is no longer finite.
-        Interrupted: where the process was asked to stop; the state has been saved.
+        NotFinite: If the loss is no longer finite.
+        Interrupted: If the process was asked to stop; the state has been saved.
     """
-    trainer, progress, device = config.trainer, state.progress, next(state.model.parameters()).device
-    sums = Sums.on(device)
-    learn: OfBatch = partial(learn_batch, state, config, precision, sums)
-    judge: OfBatch = partial(judge_batch, state.model, precision)
-    if recorded:
-        learn = GraphedStep(learn, trainer.batch_size, state.optimizer)
-        judge = GraphedStep(judge, trainer.batch_size)
-    stream = capture_stream(device) if recorded else nullcontext()
+    state, config, device = context.state, context.config, context.device
+    trainer, progress = config.trainer, state.progress
+    totals = EpochTotals.zeros(device)
+    train_step: StepFn = partial(training_step, context, totals)
+    eval_step: StepFn = partial(evaluation_step, state.model, context.precision)
+    if context.use_cuda_graphs:
+        train_step = GraphedStep(train_step, trainer.batch_size, state.optimizer)
+        eval_step = GraphedStep(eval_step, trainer.batch_size)
     with (
-        stream,
+        capture_stream(device) if context.use_cuda_graphs else nullcontext(),
         warnings.catch_warnings(),
         bar(config.model.name, trainer.max_epochs, done=progress.epoch - 1) as epochs,
     ):
-        # torch counts the optimizer's steps, and a resumed epoch may need none
+        # torch counts the optimizer's steps, and a resumed epoch may have none left
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         while progress.epoch <= trainer.max_epochs and not progress.stopped_early(trainer):
-            train_epoch(state, config, train_set, learn, sums, checkpointer)
-            began = time.monotonic()
-            workers = config.runtime.num_workers
-            logits = predict(state.model, valid_set, trainer.batch_size, precision, workers, checkpointer, judge)
-            metrics = measure(logits, torch.from_numpy(valid_set.labels).float(), trainer.pos_weight)
-            finish_epoch(state, config, len(train_set), logits, metrics, time.monotonic() - began)
-            on_epoch(progress)
+            train_epoch(context, train_step, totals)
+            logits, metrics, seconds = validate(context, eval_step)
+            finish_epoch(context, logits, metrics, seconds)
+            context.on_epoch(progress)
             row = progress.history[-1]
             epochs.advance(description=f"{config.model.name} accuracy {metrics.accuracy:.4f}")
             log.info(
@@ -93,81 +97,81 @@ def train(
                 metrics.accuracy, " *" if progress.best.epoch == row["epoch"] else "", row["images_per_second"],
                 extra=ON_BAR,
             )  # fmt: skip
-            if checkpointer.due():
-                checkpointer.save()
+            if context.checkpointer.due():
+                context.checkpointer.save()
 
 
-def train_epoch(
-    state: TrainingState, config: Config, images: ImageDataset, learn: OfBatch, sums: Sums, checkpointer: Checkpointer
-) -> None:
-    """The rest of the epoch that `state.progress` stands in; `learn` adds to `sums`."""
-    trainer, progress, optimizer, device = config.trainer, state.progress, state.optimizer, sums.loss.device
+def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) -> None:
+    """Train on the remaining batches of the current epoch; `train_step` adds to `totals`."""
+    config, images, state, device = context.config, context.train_set, context.state, context.device
+    trainer, progress, checkpointer = config.trainer, state.progress, context.checkpointer
     batches = make_batches(shuffled_indices(len(images), config.seed, progress.epoch), trainer.batch_size)
-    numbers = None
+    aug_params = None
     if is_active(config.data.augmentation):
-        numbers = to_device(sample_params(len(images), config.seed, progress.epoch), device)
-    sums.loss.fill_(progress.loss_sum)
-    sums.correct.fill_(progress.correct)
+        aug_params = to_device(sample_params(len(images), config.seed, progress.epoch), device)
+    totals.loss.fill_(progress.loss_sum)
+    totals.correct.fill_(progress.correct)
     began, seconds_before = time.monotonic(), progress.epoch_seconds
 
-    def record(batches_done: int) -> None:
+    def update_progress(batches_done: int) -> None:
         progress.batch = batches_done
-        progress.loss_sum, progress.correct = sums.loss.item(), int(sums.correct.item())
+        progress.loss_sum, progress.correct = totals.loss.item(), int(totals.correct.item())
         progress.epoch_seconds = seconds_before + time.monotonic() - began
 
     state.model.train()
-    optimizer.zero_grad()
-    todo = iter_batches(images, batches[progress.batch :], device, config.runtime.num_workers)
-    for number, batch in enumerate(todo, progress.batch):
+    state.optimizer.zero_grad()
+    remaining = iter_batches(images, batches[progress.batch :], device, config.runtime.num_workers)
+    for number, batch in enumerate(remaining, progress.batch):
         first = number - number % trainer.accumulate_grad_batches
-        step = batches[first : first + trainer.accumulate_grad_batches]
-        ends_step = number + 1 - first == len(step)
-        drawn = None if numbers is None else numbers[batch.indices]
-        learn(batch.pixels, batch.labels, drawn, sum(map(len, step)), ends_step)
+        step_batches = batches[first : first + trainer.accumulate_grad_batches]
+        ends_step = number + 1 - first == len(step_batches)
+        params = None if aug_params is None else aug_params[batch.indices]
+        train_step(batch.pixels, batch.labels, params, sum(map(len, step_batches)), ends_step)
 
-        last, due = number + 1 == len(batches), checkpointer.due()
-        looked_at = device.type == "cpu" or last or due  # a look makes a GPU wait
-        if looked_at and not math.isfinite(sums.loss.item()):
+        is_last, is_due = number + 1 == len(batches), checkpointer.due()
+        check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
+        if check_loss and not math.isfinite(totals.loss.item()):
             raise NotFinite(
-                f"the loss is {sums.loss.item()} in epoch {progress.epoch}, by batch {number + 1} of {len(batches)}, "
-                f"at learning rate {optimizer.param_groups[0]['lr']:g}"
+                f"the loss is {totals.loss.item()} in epoch {progress.epoch}, after batch {number + 1} of "
+                f"{len(batches)}, at learning rate {state.optimizer.param_groups[0]['lr']:g}"
             )
         if progress.epoch == 1 and first == 0 and ends_step:
-            trim_malloc()  # the optimizer's state has come to lie in holes between what was freed
-        if due and ends_step and not last:
-            record(number + 1)
+            trim_malloc()  # the new optimizer state has fragmented the heap
+        if is_due and ends_step and not is_last:
+            update_progress(number + 1)
             checkpointer.save()
-    record(len(batches))
+    update_progress(len(batches))
 
 
-def learn_batch(
-    state: TrainingState,
-    config: Config,
-    precision: str,
-    sums: Sums,
+def training_step(
+    context: TrainContext,
+    totals: EpochTotals,
     pixels: Tensor,
     labels: Tensor,
-    numbers: Tensor | None,
-    total: int,
+    aug_params: Tensor | None,
+    step_images: int,
     ends_step: bool,
 ) -> tuple[()]:
-    """Adds the gradients of a batch, its losses and how many images it had right; may be the end of a step.
+    """Compute the gradients of a batch and, at the end of an optimizer step, apply them; add to `totals`.
 
-    `pixels` and `labels` are those of a `Batch`, `numbers` the random ones of their augmentation. `total` is how many
-    images the step has, of which this batch may be a part.
+    Args:
+        pixels, labels: Those of a `Batch`.
+        aug_params: The augmentation parameters of the batch; None without augmentation.
+        step_images: Number of images in all batches of the optimizer step.
+        ends_step: Whether this is the last batch of the optimizer step.
     """
-    model, optimizer, trainer = state.model, state.optimizer, config.trainer
+    model, optimizer, trainer = context.state.model, context.state.optimizer, context.config.trainer
     images = to_input(pixels)
-    if numbers is not None:
-        images = augment(images, numbers, config.data.augmentation)
-    with autocast(precision, images.device):
+    if aug_params is not None:
+        images = augment(images, aug_params, context.config.data.augmentation)
+    with autocast(context.precision, images.device):
         logits = model(images)
     weight = trainer.pos_weight
     pos_weight = None if weight is None else torch.full((), weight, device=images.device)
     loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
-    (loss / total).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step, however it is cut
-    sums.loss.add_(loss.detach())
-    sums.correct.add_(((logits > 0) == (labels > 0.5)).sum())
+    (loss / step_images).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step
+    totals.loss.add_(loss.detach())
+    totals.correct.add_(((logits > 0) == (labels > 0.5)).sum())
     if ends_step:
         if trainer.gradient_clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), trainer.gradient_clip_norm)
@@ -176,10 +180,21 @@ def learn_batch(
     return ()
 
 
-def judge_batch(model: nn.Module, precision: str, pixels: Tensor) -> tuple[Tensor]:
-    """Logits (N,) of the pixels of a `Batch`."""
+def evaluation_step(model: nn.Module, precision: str, pixels: Tensor) -> tuple[Tensor]:
+    """Return the logits (N,) of the pixels of a `Batch`."""
     with autocast(precision, pixels.device):
         return (model(to_input(pixels)),)
+
+
+def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics, float]:
+    """Return logits and metrics of the validation images, and the seconds that they took."""
+    began, trainer, images = time.monotonic(), context.config.trainer, context.valid_set
+    logits = predict(
+        context.state.model, images, trainer.batch_size, context.precision, context.config.runtime.num_workers,
+        context.checkpointer, eval_step,
+    )  # fmt: skip
+    metrics = measure(logits, torch.from_numpy(images.labels).float(), trainer.pos_weight)
+    return logits, metrics, time.monotonic() - began
 
 
 @torch.no_grad()
@@ -190,27 +205,30 @@ def predict(
     precision: str,
     num_workers: int | None,
     checkpointer: Checkpointer | None = None,
-    judge: OfBatch | None = None,
+    eval_step: StepFn | None = None,
 ) -> Tensor:
-    """Logits (N,), float32 on the CPU, of all images in their order; `judge` is `judge_batch` where it is recorded."""
+    """Return the logits (N,) of all images in order, as float32 on the CPU.
+
+    Args:
+        checkpointer: Saves the state if the process is asked to stop meanwhile.
+        eval_step: Called instead of `evaluation_step`.
+    """
     device = next(model.parameters()).device
-    judge = judge or partial(judge_batch, model, precision)
+    eval_step = eval_step or partial(evaluation_step, model, precision)
+    batches = make_batches(torch.arange(len(images)).numpy(), batch_size)
     model.eval()
     logits = []
-    with autocast(precision, device):  # around all batches: weights are converted once
-        for batch in iter_batches(
-            images, make_batches(torch.arange(len(images)).numpy(), batch_size), device, num_workers
-        ):
-            logits.append(judge(batch.pixels)[0].float())
-            if checkpointer is not None and checkpointer.asked_to_stop:
+    with autocast(precision, device):  # one block for all batches converts the weights once
+        for batch in iter_batches(images, batches, device, num_workers):
+            logits.append(eval_step(batch.pixels)[0].float())
+            if checkpointer is not None and checkpointer.stop_requested:
                 checkpointer.save()
     return torch.cat(logits).cpu()
 
 
-def finish_epoch(
-    state: TrainingState, config: Config, num_images: int, logits: Tensor, metrics: Metrics, valid_seconds: float
-) -> None:
-    """Writes the epoch into the history, keeps its weights where it is the best, steps the schedule, goes on."""
+def finish_epoch(context: TrainContext, logits: Tensor, metrics: Metrics, valid_seconds: float) -> None:
+    """Add the epoch to the history, keep its weights if they are the best, step the scheduler, move to the next."""
+    config, state, num_images = context.config, context.state, len(context.train_set)
     progress = state.progress
     values = {f"valid_{name}": value for name, value in asdict(metrics).items()}
     monitored = values[config.trainer.monitor]
@@ -228,15 +246,15 @@ def finish_epoch(
         }
     )
     if progress.best.improved_by(monitored, config.trainer):
-        weights = progress.best.weights  # written over, since two copies of a large network may not fit
-        came_to_stay = not weights
+        weights = progress.best.weights  # overwritten in place: two copies of a large network may not fit
+        is_first = not weights
         for name, tensor in state.model.state_dict().items():
             if name in weights:
                 weights[name].copy_(tensor)
             else:
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        progress.best = Best(progress.epoch, monitored, weights, logits, asdict(metrics))
-        if came_to_stay:
+        progress.best = BestEpoch(progress.epoch, monitored, weights, logits, asdict(metrics))
+        if is_first:
             trim_malloc()
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(monitored)

@@ -1,8 +1,8 @@
-"""Memory of the process, on a CPU: kept between the steps of a run, given back at times, and its peak known.
+"""Memory of a CPU process: kept between the steps of a run, returned between runs, and its peak.
 
-PyTorch frees every large tensor of a step, glibc gives its pages back to the kernel, and the next step faults
-them in again one by one: that can cost more than the arithmetic. Told to keep freed memory, the same step
-takes a fraction of the time for a little more peak memory.
+PyTorch frees every large tensor of a step, glibc returns the pages to the kernel, and the next step faults them in
+again one by one, which can take longer than the arithmetic. Keeping freed memory avoids this for a slightly higher
+peak.
 """
 
 import ctypes
@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 
 # from glibc's malloc.h
-M_MXFAST = 1  # bytes: smaller pieces are not joined with the hole beside them when they are freed
+M_MXFAST = 1  # bytes: smaller freed chunks are not merged with their neighbours
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
 M_MMAP_MAX = -4
-TOP_PAD = 256 * 2**20  # bytes asked of the kernel beyond what is needed
+TOP_PAD = 256 * 2**20  # bytes requested from the kernel beyond what is needed
 
 PROCESS = Path("/proc/self")
-FORGET_PEAK = "5"  # for clear_refs, see proc(5)
+RESET_PEAK = "5"  # written to clear_refs, see proc(5)
 
 
 def tune_malloc() -> None:
-    """Makes glibc keep what is freed, for the rest of the process; elsewhere it does nothing."""
+    """Make glibc keep freed memory for the rest of the process; without glibc, do nothing."""
     if libc := _glibc():
         libc.mallopt(M_MXFAST, 0)
         libc.mallopt(M_MMAP_MAX, 0)
@@ -32,20 +32,18 @@ def tune_malloc() -> None:
 
 
 def trim_malloc() -> None:
-    """Returns to the kernel what was kept, such as that of a larger run before this one.
+    """Return kept memory to the kernel: of an earlier run, or after large long-lived allocations.
 
-    Or once something large has come to stay: the next step lays out its memory anew around it, and would not use the
-    same places again.
+    After these, the next step places its tensors elsewhere and would leave the memory of the last one unused.
     """
     if libc := _glibc():
         libc.malloc_trim(0)
 
 
 class PeakMemory:
-    """The most memory that a run held at once, from the making of this object on.
+    """Peak memory of a run since this object was made, beyond what was allocated before.
 
-    Above what was held before. On a GPU: of its tensors. On a CPU: of the process, without mapped files, as the kernel
-    of Linux counts it.
+    On a GPU, the memory of its tensors. On a CPU, that of the process without mapped files, as counted by Linux.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -55,24 +53,24 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
         else:
-            self._before = _process("RssAnon")
+            self._before = _process_status("RssAnon")
             try:
-                (PROCESS / "clear_refs").write_text(FORGET_PEAK)
-            except OSError:  # another system, or a container that forbids it
+                (PROCESS / "clear_refs").write_text(RESET_PEAK)
+            except OSError:  # not Linux, or a container that forbids it
                 self._before = None
 
     def mib(self) -> float | None:
-        """MiB; None where the system does not tell."""
+        """Return the peak in MiB; None if the system does not report it."""
         if self._device.type == "cuda" and self._before is not None:
             return (torch.cuda.max_memory_allocated(self._device) - self._before) / 2**20
-        peak, mapped = _process("VmHWM"), _process("RssFile")
+        peak, mapped = _process_status("VmHWM"), _process_status("RssFile")
         if self._before is None or peak is None or mapped is None:
             return None
         return (peak - mapped - self._before) / 2**20
 
 
-def _process(name: str) -> int | None:
-    """Bytes, by the kernel's account of this process; None where there is none."""
+def _process_status(name: str) -> int | None:
+    """Return bytes from the kernel's status of this process; None if it has none."""
     try:
         lines = (PROCESS / "status").read_text().splitlines()
     except OSError:

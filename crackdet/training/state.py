@@ -1,4 +1,4 @@
-"""All state that a run needs to go on as if it had never stopped."""
+"""The training state that a resumed run needs to end like an uninterrupted one, and when to save it."""
 
 import logging
 import time
@@ -17,12 +17,12 @@ from crackdet.core.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.02  # of the time may go into writing
+MAX_SAVE_SHARE = 0.02  # of the time
 
 
 @dataclass
-class Best:
-    """The epoch whose weights are kept, and what was measured with them."""
+class BestEpoch:
+    """The best epoch so far: its weights and their metrics."""
 
     epoch: int = 0
     value: float | None = None  # of trainer.monitor
@@ -39,15 +39,15 @@ class Best:
 
 @dataclass
 class Progress:
-    """How far training has come: epoch and batch are the next ones to do, counted from 1 and from 0."""
+    """Progress of training: the next epoch, counted from 1, the next batch, counted from 0, and the history."""
 
     epoch: int = 1
     batch: int = 0
-    loss_sum: float = 0.0  # of the unfinished epoch, over its images so far
+    loss_sum: float = 0.0  # over the images of the current epoch so far
     correct: int = 0
     epoch_seconds: float = 0.0
     seconds: float = 0.0  # of training and validation, over all attempts
-    best: Best = field(default_factory=Best)
+    best: BestEpoch = field(default_factory=BestEpoch)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def stopped_early(self, trainer: Trainer) -> bool:
@@ -56,7 +56,7 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """Network, optimizer, schedule and progress, as one file on disk."""
+    """Network, optimizer, scheduler and progress, saved in one file."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -64,17 +64,17 @@ class TrainingState:
     progress: Progress
 
     def size(self) -> int:
-        """About how many bytes it takes on disk."""
+        """Return the approximate bytes of the file."""
         tensors = [*self.model.state_dict().values(), *self.progress.best.weights.values()]
         for state in self.optimizer.state.values():
             tensors += [value for value in state.values() if isinstance(value, Tensor)]
         return sum(tensor.nbytes for tensor in tensors)
 
     def save(self, path: Path, run_id: str) -> None:
-        """Writes the state of this run.
+        """Save the state of this run.
 
         Raises:
-            WriteFailed: where there is no room; an earlier state is intact.
+            WriteFailed: If the disk is full; an earlier state stays intact.
         """
         content = {
             "run": run_id,
@@ -90,20 +90,20 @@ class TrainingState:
             torch.save(content, temporary)
 
     def load(self, path: Path, run_id: str) -> None:
-        """Goes back to what was saved of this run; nothing in the file is executed.
+        """Load the saved state of this run; executes nothing in the file.
 
         Raises:
-            Exception: of many kinds, where the file is damaged or of another network; nothing is promised then.
+            Exception: Of any kind, if the file is damaged or from another network; the state is then undefined.
         """
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["run"] != run_id:
-            raise ValueError(f"it is of {content['run']}")
+            raise ValueError(f"saved by another run: {content['run']}")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         progress = content["progress"]
-        self.progress = Progress(**{**progress, "best": Best(**progress["best"])})
-        torch.set_num_threads(content["threads"])  # sums of another number of threads differ in the last bits
+        self.progress = Progress(**{**progress, "best": BestEpoch(**progress["best"])})
+        torch.set_num_threads(content["threads"])  # another number of threads changes the last bits of sums
         torch.set_rng_state(content["torch_rng"])
         if content.get("device_rng") is not None:
             self._set_device_rng(content["device_rng"])
@@ -113,7 +113,7 @@ class TrainingState:
         return next(self.model.parameters()).device
 
     def _device_rng(self) -> Tensor | None:
-        """Of the generator that draws on the device; None for a CPU, whose is torch's own."""
+        """Return the state of the device's generator; None on a CPU, which uses torch's own."""
         if self._device.type == "cuda":
             return torch.cuda.get_rng_state(self._device)
         return torch.mps.get_rng_state() if self._device.type == "mps" else None
@@ -126,7 +126,7 @@ class TrainingState:
 
 
 class Checkpointer:
-    """Saves the state when it is due: no sooner than wished, for no more than 2 % of the time, and on request."""
+    """Saves the state every few minutes, in at most 2 % of the time, and if the process is asked to stop."""
 
     def __init__(self, save: Callable[[], None], minutes: float, request: StopRequest) -> None:
         self._save = save
@@ -135,22 +135,22 @@ class Checkpointer:
         self._request = request
 
     @property
-    def asked_to_stop(self) -> bool:
+    def stop_requested(self) -> bool:
         return self._request.signum is not None
 
     def due(self) -> bool:
-        return self.asked_to_stop or time.monotonic() - self._last >= self._wait
+        return self.stop_requested or time.monotonic() - self._last >= self._wait
 
     def save(self) -> None:
-        """Saves.
+        """Save the state.
 
         Raises:
-            Interrupted: afterwards, where the process was asked to stop.
+            Interrupted: Afterwards, if the process was asked to stop.
         """
-        if self.asked_to_stop:
-            log.warning("stopping: saving the state (again: leave at once)")
+        if self.stop_requested:
+            log.warning("stopping: saving the state (a second signal stops at once)")
         began = time.monotonic()
         self._save()
         self._last = time.monotonic()
-        self._wait = max(self._wait, (self._last - began) / SHARE)
+        self._wait = max(self._wait, (self._last - began) / MAX_SAVE_SHARE)
         self._request.raise_if_asked()

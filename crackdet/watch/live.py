@@ -1,4 +1,4 @@
-"""A store or a sweep, live: on a terminal a screen that is drawn anew, elsewhere a line for each change."""
+"""Watch a store or a sweep: a live screen on a terminal, a line for each change elsewhere."""
 
 import os
 import sys
@@ -10,54 +10,57 @@ from rich.live import Live
 
 from crackdet.analysis.tables import console
 from crackdet.watch.monitor import StoreMonitor
-from crackdet.watch.screen import Screen, report
+from crackdet.watch.screen import Screen, change_line
 
 __all__ = ["watch"]
 
-FIRST_LOOK = 0.3  # seconds, so that something is seen at once
-SHARE = 0.3  # of the time between two looks may be spent reading, as long as there is something new to read
+FIRST_UPDATE = 0.3  # seconds, so that the screen appears at once
+READ_SHARE = 0.3  # of the interval may be spent reading while there are unread runs
 
 
 def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
-    """Shows the runs until Ctrl-C, or `once` as they are; looks again `every` so many seconds.
+    """Show the runs until Ctrl-C, or `once`; update `every` so many seconds.
 
     Raises:
-        UserError: where there is no such folder.
+        UserError: If there is no such folder.
     """
-    board = StoreMonitor(folder)
+    monitor = StoreMonitor(folder)
     out = console()
-    with suppress(OSError, AttributeError):  # Windows has no such thing
-        os.nice(10)  # the runs that are watched come first
+    with suppress(OSError, AttributeError):  # AttributeError: on Windows
+        os.nice(10)  # the watched runs come first
     try:
         if once:
-            while board.look() or board.unread:
-                pass
-            out.print(Screen(board).draw())
+            _read_all(monitor)
+            out.print(Screen(monitor).render())
         elif out.is_terminal:
-            _live(board, every)
+            _show_live(monitor, every)
         else:
-            _lines(board, every)
+            _print_changes(monitor, every)
     except KeyboardInterrupt:  # the way to leave
         return
-    except BrokenPipeError:  # whoever read the lines has seen enough
+    except BrokenPipeError:  # the reader of the pipe is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _live(board: StoreMonitor, every: float) -> None:
-    screen, out = Screen(board), console()
-    board.look(FIRST_LOOK)
-    with Live(screen.draw(out.height), console=out, auto_refresh=False) as live:
-        while True:
-            live.update(screen.draw(out.height), refresh=True)
-            time.sleep(every if not board.unread else every * (1 - SHARE))
-            board.look(every * SHARE)
-
-
-def _lines(board: StoreMonitor, every: float) -> None:
-    while board.look() or board.unread:
+def _read_all(monitor: StoreMonitor) -> None:
+    while monitor.update() or monitor.num_unread:
         pass
-    console().print(Screen(board).draw())
+
+
+def _show_live(monitor: StoreMonitor, every: float) -> None:
+    screen, out = Screen(monitor), console()
+    monitor.update(FIRST_UPDATE)
+    with Live(screen.render(out.height), console=out, auto_refresh=False) as live:
+        while True:
+            live.update(screen.render(out.height), refresh=True)
+            time.sleep(every if not monitor.num_unread else every * (1 - READ_SHARE))
+            monitor.update(every * READ_SHARE)
+
+
+def _print_changes(monitor: StoreMonitor, every: float) -> None:
+    _read_all(monitor)
+    console().print(Screen(monitor).render())
     while True:
         time.sleep(every)
-        for seen in board.look():
-            print(report(seen), flush=True)
+        for run in monitor.update():
+            print(change_line(run), flush=True)

@@ -1,12 +1,10 @@
-"""What is known of the runs of a store or a sweep, kept up to date by looking at what has changed since.
+"""The runs of a store or a sweep, kept up to date without writing to the store.
 
-Whatever happens to a run replaces a file of its directory, so the directory's time of change tells whether to read
-it again. Runs that are not finished are looked at every time, finished ones in turn, and new ones as long as there
-is time: a store may have very many. Nothing is written. Asking whether a run has a process holds no lock while it
-has one, and of one that has none it is asked again only when its files have changed.
+Each update looks at all unfinished runs, at some of the finished ones in turn, and at new ones until its time is up: a
+store may have very many. Finding out whether a run has a process takes no lock that could hinder one, and runs that had
+no process are asked again only when their files have changed.
 """
 
-import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
@@ -19,204 +17,184 @@ from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLED
 from crackdet.core.locks import is_held
-from crackdet.store.run_store import Run, RunStore, Status
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.watch.progress import NO_COURSE, RunProgress, course_of
+from crackdet.store.watcher import RunStamp, StoreWatcher
+from crackdet.watch.progress import RunProgress
 
-IN_TURN = 1000  # finished runs that a look asks for changes
-
-Stamp = tuple[int, int, int]  # time of change of a run directory; time and size of its history.csv
+FINISHED_PER_UPDATE = 1000  # finished runs that an update checks for changes
 
 
 @dataclass(frozen=True, slots=True)
-class RunSnapshot:
-    """One run as it was when it was read last."""
+class WatchedRun:
+    """One run as it was last read."""
 
     id: str
     status: Status
-    stamp: Stamp = (0, 0, 0)
+    stamp: RunStamp = RunStamp()
     accuracy: float | None = None  # of a finished run
-    reason: str = ""  # why it failed, or was pruned
-    sort_key: tuple[float, float, float, str] | None = None  # of a finished run: the least is the best
-    images: tuple[int, str] = (0, "")  # that it was validated on: how many, and which
-    course: RunProgress = NO_COURSE  # of a run that is not finished
-    read: float = 0.0  # when, in seconds of the epoch
+    reason: str = ""  # why it failed or was pruned
+    sort_key: tuple[float, float, float, str] | None = None  # of a finished run: the lowest is the best
+    images: tuple[int, str] = (0, "")  # number and digest of its validation images
+    progress: RunProgress = RunProgress()  # of an unfinished run
 
     @property
     def changed(self) -> float:
-        """When it changed last, in seconds of the epoch."""
-        return max(self.stamp[:2]) / 1e9
+        """When the run last changed, in seconds since the epoch."""
+        return self.stamp.changed
 
     @property
-    def told(self) -> float:
-        """When it told of an epoch last; a checkpoint says nothing of how far it is."""
-        return (self.stamp[1] or self.stamp[0]) / 1e9
-
-    def lives(self, run: Run) -> bool:
-        """Whether there still is a process, where there was one."""
-        return self.status is not Status.RUNNING or is_held(run.lock_file)
-
-    def is_settled(self, stamp: Stamp) -> bool:
-        """Whether files with this stamp are those that were read."""
-        return stamp == self.stamp and self.read - self.changed > SETTLED
+    def last_epoch(self) -> float:
+        """When its last epoch ended; checkpoints do not count."""
+        return (self.stamp.file_ns or self.stamp.directory_ns) / 1e9
 
 
 class StoreMonitor:
-    """The runs of a run store, or those of a sweep where the folder is one."""
+    """The runs of a run store, or of a sweep if the folder is that of one.
+
+    Raises:
+        UserError: If there is no such folder.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where there is no such folder."""
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such run store or sweep folder; train.py makes it")
         self.folder = folder
-        self.seen: dict[str, RunSnapshot] = {}
+        self.runs: dict[str, WatchedRun] = {}
         self._record = SweepRecord(folder)
-        self._given: dict[str, list[str]] = {}  # the runs of a sweep, with their overrides
-        self._common: set[str] = set()  # overrides that all of them have
-        self._store = folder
-        self._listed: tuple[int, float] = (0, 0.0)
-        self._open: dict[str, None] = {}  # runs that are not finished
+        self._record_read: tuple[int, float] = (0, 0.0)  # its modification time, and when it was read
+        self._overrides: dict[str, list[str]] = {}  # of the runs of a sweep
+        self._common: set[str] = set()  # overrides of all runs of the sweep
+        self._store = RunStore(self._record.store() or folder)
+        self._watcher = StoreWatcher(self._store)
+        self._unfinished: dict[str, None] = {}
         self._new: deque[str] = deque()
-        self._results: deque[str] = deque()  # new ones that have a result: they are read after the others
-        self._turn: Iterator[str] = iter(())
-        self._best: RunSnapshot | None = None
+        self._new_results: deque[str] = deque()  # new runs that have a result; they are read after the others
+        self._in_turn: Iterator[str] = iter(())
+        self._best: WatchedRun | None = None
 
     @property
     def is_sweep(self) -> bool:
-        return bool(self._given)
+        return bool(self._overrides)
 
     @property
-    def unread(self) -> int:
-        """Runs that there was no time for yet."""
-        return len(self._new) + len(self._results)
+    def num_unread(self) -> int:
+        """The number of runs that there has been no time for."""
+        return len(self._new) + len(self._new_results)
 
     @property
-    def best(self) -> RunSnapshot | None:
-        """The max-accuracy run, as `crackdet summary` names it."""
+    def best(self) -> WatchedRun | None:
+        """The run with the highest accuracy, as in `crackdet summary`."""
         if self._best is None:
-            rankings: dict[tuple[int, str], list[RunSnapshot]] = defaultdict(list)
-            for seen in self.seen.values():
-                if seen.sort_key is not None:
-                    rankings[seen.images].append(seen)
+            rankings: dict[tuple[int, str], list[WatchedRun]] = defaultdict(list)
+            for watched in self.runs.values():
+                if watched.sort_key is not None:
+                    rankings[watched.images].append(watched)
             if rankings:
                 _, largest = max(rankings.items(), key=lambda item: (item[0][0], len(item[1])))
-                self._best = min(largest, key=lambda seen: seen.sort_key or ())
+                self._best = min(largest, key=lambda watched: watched.sort_key or ())
         return self._best
 
     def count(self) -> Counter[Status]:
-        return Counter(seen.status for seen in self.seen.values())
+        return Counter(watched.status for watched in self.runs.values())
 
-    def entry(self, seen: RunSnapshot) -> RunRow:
-        """For what is not kept of a run, such as its settings."""
-        return RunRow(Run(self._store, seen.id), seen.status, self._given.get(seen.id))
+    def row(self, watched: WatchedRun) -> RunRow:
+        """Read what is not kept of a run, such as its settings."""
+        return RunRow(Run(self._store.root, watched.id).snapshot(), self._overrides.get(watched.id))
 
-    def given(self, seen: RunSnapshot) -> list[str]:
-        """The overrides that the sweep does not give to all of its runs; without a sweep, those of the command."""
+    def overrides(self, watched: WatchedRun) -> list[str]:
+        """Return the overrides that not all runs of the sweep have; outside a sweep, those of the run's command."""
         if not self.is_sweep:
-            return list(self.entry(seen).overrides)
-        return [override for override in self._given.get(seen.id, []) if override not in self._common]
+            return list(self.row(watched).overrides)
+        return [override for override in self._overrides.get(watched.id, []) if override not in self._common]
 
-    def look(self, seconds: float = 1.0) -> list[RunSnapshot]:
-        """Brings the board up to date; gives the runs that are not as they were.
-
-        What cannot be read within so many seconds is left for the next time.
-        """
+    def update(self, seconds: float = 1.0) -> list[WatchedRun]:
+        """Read what has changed, for at most this long, and return the runs that differ from the last update."""
         deadline = time.monotonic() + seconds
         self._list()
         changed = []
         for run_id in self._due():
-            if (seen := self._read(run_id)) is not None:
-                changed.append(seen)
+            if (watched := self._check(run_id)) is not None:
+                changed.append(watched)
             if time.monotonic() > deadline:
                 break
         return changed
 
     def _list(self) -> None:
-        """Notices runs that are new or gone."""
-        source = self._record.file if self._record.file.exists() else self.folder
-        try:
-            mtime_ns = source.stat().st_mtime_ns
-            if self._listed[0] == mtime_ns and self._listed[1] - mtime_ns / 1e9 > SETTLED:
-                return
-            self._listed = mtime_ns, time.time()
-            if source is self.folder:
-                ids = {run.id for run in RunStore(self.folder).runs()}
-            else:
-                self._given, self._store = self._record.runs(), self._record.store() or self.folder
-                self._common = set.intersection(*map(set, self._given.values())) if len(self._given) > 1 else set()
-                ids = set(self._given)
-        except (OSError, ValueError):  # gone for a moment, or a line that is just being written
+        """Find runs that are new or gone."""
+        if not self._record.file.exists():
+            new, gone = self._watcher.update()
+            self._new.extend(run.id for run in new)
+            for name in gone:
+                self._forget(name)
             return
-        known = self.seen.keys() | set(self._new) | set(self._results)
-        for gone in self.seen.keys() - ids:
-            self._forget(gone)
-        order = list(self._given) if self.is_sweep else sorted(ids)
-        self._new.extend(run_id for run_id in order if run_id not in known)
+        try:
+            mtime_ns = self._record.file.stat().st_mtime_ns
+            if self._record_read[0] == mtime_ns and self._record_read[1] - mtime_ns / 1e9 > SETTLED:
+                return
+            self._record_read = mtime_ns, time.time()
+            self._overrides = self._record.runs()
+        except (OSError, ValueError):  # gone for a moment, or a line is being written
+            return
+        self._store = RunStore(self._record.store() or self.folder)
+        overrides = self._overrides.values()
+        self._common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+        known = self.runs.keys() | set(self._new) | set(self._new_results)
+        self._new.extend(run_id for run_id in self._overrides if run_id not in known)
+        for gone_id in self.runs.keys() - self._overrides.keys():
+            self._forget(gone_id)
 
     def _due(self) -> Iterator[str]:
-        yield from list(self._open)
+        yield from list(self._unfinished)
         while self._new:
             run_id = self._new.popleft()
-            if Run(self._store, run_id).result_file.exists():
-                self._results.append(run_id)
+            if Run(self._store.root, run_id).result_file.exists():
+                self._new_results.append(run_id)
             else:
                 yield run_id
-        while self._results:
-            yield self._results.popleft()
-        turn = list(islice(self._turn, IN_TURN))
-        if len(turn) < IN_TURN:
-            self._turn = iter([run_id for run_id in self.seen if run_id not in self._open])
+        while self._new_results:
+            yield self._new_results.popleft()
+        turn = list(islice(self._in_turn, FINISHED_PER_UPDATE))
+        if len(turn) < FINISHED_PER_UPDATE:
+            self._in_turn = iter([run_id for run_id in self.runs if run_id not in self._unfinished])
         yield from turn
 
-    def _read(self, run_id: str) -> RunSnapshot | None:
-        """The run where it is not as it was; None where it is."""
-        run, known = Run(self._store, run_id), self.seen.get(run_id)
-        stamp = _stamp(run)
-        if known is not None and known.is_settled(stamp) and known.lives(run):
+    def _check(self, run_id: str) -> WatchedRun | None:
+        """Read a run if it may have changed, and return it if it has."""
+        run, known = Run(self._store.root, run_id), self.runs.get(run_id)
+        changed = self._watcher.has_changed(run)
+        if known is not None and not changed and (known.status is not Status.RUNNING or is_held(run.lock_file)):
             return None
         try:
-            seen = _read(run, stamp)
-        except OSError:  # removed while it was read: the next listing will say so
+            watched = _read(run, self._watcher.stamp(run))
+        except OSError:  # removed meanwhile
+            self._watcher.forget(run)
             return None
-        if seen.status is Status.TODO and not self.is_sweep and stamp == NO_STAMP:
+        if watched.status is Status.TODO and not self.is_sweep and watched.stamp == RunStamp():
             self._forget(run_id)
+            self._watcher.forget(run)
             return None
-        if seen.status is Status.FINISHED or (known is not None and known.status is Status.FINISHED):
+        if watched.status is Status.FINISHED or (known is not None and known.status is Status.FINISHED):
             self._best = None
-        self.seen[run_id] = seen
-        if seen.status is Status.FINISHED:
-            self._open.pop(run_id, None)
+        self.runs[run_id] = watched
+        if watched.status is Status.FINISHED:
+            self._unfinished.pop(run_id, None)
         else:
-            self._open[run_id] = None
-        return None if known is not None and replace(known, stamp=stamp, read=seen.read) == seen else seen
+            self._unfinished[run_id] = None
+        return None if known is not None and replace(known, stamp=watched.stamp) == watched else watched
 
     def _forget(self, run_id: str) -> None:
-        self.seen.pop(run_id, None)
-        self._open.pop(run_id, None)
+        self.runs.pop(run_id, None)
+        self._unfinished.pop(run_id, None)
         self._best = None
 
 
-NO_STAMP = (0, 0, 0)
-
-
-def _stamp(run: Run) -> Stamp:
-    try:
-        directory = os.stat(run.directory).st_mtime_ns  # noqa: PTH116  # text and Path alike; done for each run
-    except OSError:
-        return NO_STAMP
-    try:
-        history = os.stat(run.history_file)  # noqa: PTH116
-    except OSError:
-        return directory, 0, 0
-    return directory, history.st_mtime_ns, history.st_size
-
-
-def _read(run: Run, stamp: Stamp) -> RunSnapshot:
-    read = time.time()
-    status = run.status()
-    if status is Status.FINISHED:
-        result = run.result or {}
+def _read(run: Run, stamp: RunStamp) -> WatchedRun:
+    snapshot = run.snapshot()
+    row, result = RunRow(snapshot), snapshot.result or {}
+    if snapshot.status is Status.FINISHED:
         images = int(result.get("valid_images", 0)), str(result.get("valid_digest"))
-        place = sort_key(RunRow(run, status))
-        return RunSnapshot(run.id, status, stamp, float(result["accuracy"]), sort_key=place, images=images, read=read)
-    return RunSnapshot(run.id, status, stamp, reason=RunRow(run, status).reason, course=course_of(run), read=read)
+        return WatchedRun(run.id, snapshot.status, stamp, row.accuracy, sort_key=sort_key(row), images=images)
+    return WatchedRun(run.id, snapshot.status, stamp, reason=row.reason, progress=RunProgress.of(snapshot))

@@ -12,7 +12,7 @@ from hydra_plugins.crackdet_sweeper._base import CrackdetSweeper
 @dataclass
 class OptunaSweeperConfig:
     _target_: str = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
-    _recursive_: bool = False  # sampler and pruner are built by crackdet, with what the installed Optuna has
+    _recursive_: bool = False  # crackdet.sweep.search builds sampler and pruner
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
     sampler: Any = MISSING  # hydra/sweeper/sampler=tpe, random, cmaes, nsgaii, grid, qmc
@@ -88,17 +88,8 @@ class Threshold:
     interval_steps: int = 1
 
 
-@dataclass
-class QMC:
-    _target_: str = "optuna.samplers.QMCSampler"
-    qmc_type: str = "sobol"
-    scramble: bool = True
-    seed: int | None = None
-
-
 store = ConfigStore.instance()
 store.store(group="hydra/sweeper", name="crackdet_optuna", node=OptunaSweeperConfig, provider="crackdet")
-store.store(group="hydra/sweeper/sampler", name="qmc", node=QMC, provider="crackdet")
 for name, node in {
     "none": NoPruner,
     "median": Median,

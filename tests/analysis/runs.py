@@ -1,5 +1,6 @@
-"""Finished runs with predictions of one's choice, published as training publishes them."""
+"""Publish finished runs with chosen predictions, as training does."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -9,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdet.analysis.decision import Decision
+from crackdet.analysis.ranking import summarize
 from crackdet.core.bitmask import pack
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+LABELS = np.arange(300) % 2 == 0
 
 
 def publish(
@@ -29,7 +35,11 @@ def publish(
     fingerprint: str = "0" * 64,
     **model: Any,
 ) -> Run:
-    """A run of a network with these settings; `older` as before results said which images are right."""
+    """Publish a run with these model settings.
+
+    Args:
+        older: Leave out `right` from the result, as older versions did.
+    """
     seed = model.pop("seed", 0)
     identity = {"seed": seed, "model": {"name": "custom", **model}, "data": {"image_size": 64}}
     settings = {**identity, "data": {"name": source, "image_size": 64, "root": root}}
@@ -39,7 +49,7 @@ def publish(
     run.directory.mkdir(parents=True)
     called = logits > 0
     hits, alarms, misses = (called & labels).sum(), (called & ~labels).sum(), (~called & labels).sum()
-    columns = {"image": [f"{place}.jpg" for place in range(len(labels))], "digest": list(range(len(labels)))}
+    columns = {"image": [f"{index}.jpg" for index in range(len(labels))], "digest": list(range(len(labels)))}
     if groups is not None:
         columns["group"] = list(groups)
     columns |= {"crack": labels.astype(int).tolist(), "logit": logits.tolist()}
@@ -70,7 +80,41 @@ def publish(
     return run
 
 
-def drawn(labels: Bools, merit: float, seed: int) -> Floats:
-    """Logits (N,) of a network: the greater the merit, the more of them are right; images are as hard for all."""
+def drawn(labels: Bools, quality: float, seed: int) -> Floats:
+    """Simulate the logits (N,) of a network of this quality; every image is equally hard for all networks."""
     ease = np.random.default_rng(0).normal(size=len(labels))
-    return np.where(labels, 1, -1) * (merit + ease + np.random.default_rng(seed).normal(size=len(labels)))
+    return np.where(labels, 1, -1) * (quality + ease + np.random.default_rng(seed).normal(size=len(labels)))
+
+
+def with_mistakes(mistakes: int | slice | Sequence[int], first: int = 0, labels: Bools = LABELS) -> Floats:
+    """Return logits that are wrong on these images, or on so many from `first` on, and right on all others."""
+    logits = np.where(labels, 1.0, -1.0)
+    indices = slice(first, first + mistakes) if isinstance(mistakes, int) else mistakes
+    logits[indices] *= -1
+    return logits
+
+
+def publish_ladder(store: Path, older: bool = False) -> None:
+    """Publish six single networks: the best two are equivalent, and the second is the cheaper of them."""
+    for width, (quality, flops) in enumerate([(3.3, 900), (3.2, 100), (2.8, 500), (2.0, 50), (1.5, 20), (0.5, 10)]):
+        publish(store, LABELS, drawn(LABELS, quality, width + 1), flops, older=older and width % 2 == 0, width=width)
+
+
+def publish_replicates(store: Path, groups: Sequence[str] | None = None) -> None:
+    """Publish three combinations with three seeds each."""
+    for width, (quality, flops) in enumerate([(3.2, 900), (3.0, 100), (1.2, 10)]):
+        for seed in range(3):
+            logits = drawn(LABELS, quality, 10 * width + seed + 1)
+            publish(store, LABELS, logits, flops, groups, width=width, seed=seed)
+
+
+def decision_of(store: Path, metric: str = "accuracy") -> Decision:
+    decision = summarize(store, metric).decision
+    assert decision is not None
+    return decision
+
+
+def read_correct(run: Run) -> Bools:
+    """Read which images are correct from the file, without our own code."""
+    with run.predictions_file.open() as file:
+        return np.array([(float(row["logit"]) > 0) == (row["crack"] == "1") for row in csv.DictReader(file)])

@@ -17,7 +17,8 @@ from crackdet.core.files import write_json, write_text
 from crackdet.data.dataset import data_fingerprint
 from crackdet.models.factory import build
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 
 Publish = Callable[..., Run]
 
@@ -48,7 +49,7 @@ def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
         config = replace(config, model=model or config.model)
         identity = identify(config, data_fingerprint(config.data, config.runtime))
         run = store.run(identity.run_id)
-        if run.result is None:
+        if not run.result_file.exists():
             run.directory.mkdir(parents=True)
             write_text(run.config_file, yaml.safe_dump(to_dict(config)))
             write_json(run.identity_file, identity.content)

@@ -17,7 +17,7 @@ from crackdet.backbone.export import export
 from crackdet.config.schema import UserModel
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, Publish
 
 FRESH = """
@@ -98,7 +98,7 @@ def test_a_run_without_weights_or_result_is_refused_and_leaves_no_folder(publish
     run.weights_file.unlink()
     assert "has been removed; runtime.retrain=true trains the run again" in refusal(lambda: export(run, folder))
     run.result_file.unlink()
-    assert "not finished" in refusal(lambda: export(run.anew(), folder))
+    assert "not finished" in refusal(lambda: export(run, folder))
     assert {path.name for path in tmp_path.iterdir()} == {run.id}
 
 

@@ -21,7 +21,7 @@ from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT
 
 Exported = Callable[..., tuple[Run, Path]]

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from crackdet.cli.main import app
@@ -202,6 +205,27 @@ def test_an_optuna_search_explores_a_range(command: Command, tmp_path: Path) -> 
     assert 1 <= len(found["runs"]) <= 3 and found["best"]
 
 
+def test_the_sweeper_of_hydra_optuna_sweeper_maximises_accuracy(command: Command, tmp_path: Path) -> None:
+    tiny = [override for override in TINY if not override.startswith("model.linear_features")]
+    result = command("-m", "hydra/sweeper=optuna", *tiny, "model.linear_features=interval(16,64)", "seed=range(0,99)",
+                     "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=1", tiny=False)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
+    accuracies = [row["accuracy"] for row in summary(tmp_path)["runs"]]
+    assert max(accuracies) > min(accuracies)
+    best = OmegaConf.load(tmp_path / "sweep" / "optimization_results.yaml")
+    assert best.best_value == max(accuracies)
+    assert isinstance(best.best_params["model.linear_features"], int)
+
+
+def test_the_optuna_sweeper_has_the_settings_of_the_plugin() -> None:
+    ours = OmegaConf.load(ROOT / "conf" / "hydra" / "sweeper" / "optuna.yaml")
+    theirs = {item.name: getattr(OptunaSweeperConf(), item.name) for item in fields(OptunaSweeperConf)}
+    assert ours.defaults == [*theirs.pop("defaults"), "_self_"] and set(ours) == {*theirs, "defaults"} - {"sampler"}
+    same = [key for key in ours if key not in ("defaults", "_target_", "direction")]
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+
+
 def test_a_network_and_settings_of_ones_own_stand_outside_of_the_clone(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
@@ -294,7 +318,13 @@ def test_the_store_is_listed_shown_and_tidied(
 
 def test_a_data_source_is_checked_and_drawn(tmp_path: Path, photographs: Path, cache: Path) -> None:
     result = crackdet(
-        tmp_path, "data", "data=folder", f"data.root={photographs}", f"runtime.cache={cache}", "--sheet", "sheet.png"
+        tmp_path,
+        "check-data",
+        "data=folder",
+        f"data.root={photographs}",
+        f"runtime.cache={cache}",
+        "--sheet",
+        "sheet.png",
     )
     assert result.returncode == 0, result.stderr
     assert "fingerprint" in result.stdout and (tmp_path / "sheet.png").stat().st_size > 1000

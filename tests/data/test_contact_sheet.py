@@ -1,4 +1,4 @@
-"""The contact sheet of a data set."""
+"""The contact sheet of a dataset."""
 
 from pathlib import Path
 
@@ -8,31 +8,30 @@ from numpy.typing import NDArray
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.data.contact_sheet import contact_sheet
 from crackdet.data.dataset import ImageDataset, load_splits
-from tests.data.pictures import fill
+from tests.data.image_files import make_folders
 
 SIZE = 12
 
 
-def train(tmp_path: Path, cracks: int, others: int) -> ImageDataset:
-    counts = {"train/crack": cracks, "train/noncrack": others, "valid/crack": 1, "valid/noncrack": 1}
-    data = FolderData(root=str(fill(tmp_path / "data", counts)), image_size=SIZE)
+def load_train(tmp_path: Path, num_cracks: int, num_others: int) -> ImageDataset:
+    counts = {"train/crack": num_cracks, "train/noncrack": num_others, "valid/crack": 1, "valid/noncrack": 1}
+    data = FolderData(root=str(make_folders(tmp_path / "data", counts)), image_size=SIZE)
     return load_splits(data, Runtime(cache=str(tmp_path / "cache")))["train"]
 
 
-def holds(sheet: NDArray[np.uint8], picture: NDArray[np.uint8]) -> bool:
-    windows = np.lib.stride_tricks.sliding_window_view(sheet, picture.shape)
-    return bool((windows == picture).all(axis=(-3, -2, -1)).any())
+def contains(sheet: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, pixels.shape)
+    return bool((windows == pixels).all(axis=(-3, -2, -1)).any())
 
 
-def test_cracks_are_above_and_the_others_below(tmp_path: Path) -> None:
-    images = train(tmp_path, 3, 2)
-    sheet = np.asarray(contact_sheet(images))
-    above, below = np.split(sheet, 2)
-    for photograph in images.photographs:
-        assert holds(above, images.pixels.read(photograph)) is photograph.crack
-        assert holds(below, images.pixels.read(photograph)) is not photograph.crack
+def test_cracks_are_in_the_upper_half_and_others_in_the_lower(tmp_path: Path) -> None:
+    dataset = load_train(tmp_path, 3, 2)
+    upper, lower = np.split(np.asarray(contact_sheet(dataset)), 2)
+    for record in dataset.photographs:
+        assert contains(upper, dataset.pixels.read(record)) is record.crack
+        assert contains(lower, dataset.pixels.read(record)) is not record.crack
 
 
-def test_it_is_always_the_same(tmp_path: Path) -> None:
-    images = train(tmp_path, 60, 5)  # more cracks than have room
-    assert np.array_equal(np.asarray(contact_sheet(images)), np.asarray(contact_sheet(images)))
+def test_the_sample_is_always_the_same(tmp_path: Path) -> None:
+    dataset = load_train(tmp_path, 60, 5)  # more cracks than fit
+    assert np.array_equal(np.asarray(contact_sheet(dataset)), np.asarray(contact_sheet(dataset)))

@@ -1,4 +1,4 @@
-"""Files of every common format, as the network sees them."""
+"""Decoding of image files of every common format."""
 
 import struct
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from crackdet.data.decode import EXTENSIONS, BadImage, decode, open_rgb
-from tests.data.pictures import picture
+from tests.data.image_files import make_pixels
 
 SIZE = 16
 LOSSLESS: dict[str, dict[str, Any]] = {".png": {}, ".bmp": {}, ".tif": {}, ".tiff": {}, ".webp": {"lossless": True}}
 LOSSY: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
 ORIENTATION = 0x0112
-STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # what a camera so held writes down
+STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # pixels as stored, by orientation
     1: lambda upright: upright,
     2: np.fliplr,
     3: lambda upright: np.rot90(upright, 2),
@@ -42,38 +42,39 @@ def grey(value: int) -> list[int]:
 
 
 def colours(path: Path) -> list[list[int]]:
-    """The colours of the left and of the right half of a decoded picture."""
+    """The colours of the left and of the right half of a decoded image."""
     pixels = decode(path, SIZE)
     return [pixels[SIZE // 2, 1].tolist(), pixels[SIZE // 2, -2].tolist()]
 
 
 def halves(mode: str, left: object, right: object) -> Image.Image:
+    """Return an image with one colour on the left and another on the right."""
     image = Image.new(mode, (SIZE, SIZE), left)  # type: ignore[arg-type]
     image.paste(right, (SIZE // 2, 0, SIZE, SIZE))  # type: ignore[arg-type]
     return image
 
 
 def halves16(left: int, right: int, byte_order: str = "<") -> Image.Image:
-    """As `halves`, whose `paste` writes the lower byte only."""
+    """Return 16-bit `halves`: Pillow's `paste` writes only the lower byte."""
     values = np.full((SIZE, SIZE), left, dtype=f"{byte_order}u2")
     values[:, SIZE // 2 :] = right
     return Image.fromarray(values)
 
 
 @pytest.mark.parametrize("extension", LOSSLESS)
-def test_a_lossless_file_comes_out_pixel_by_pixel(extension: str, tmp_path: Path) -> None:
-    path = tmp_path / f"photograph{extension}"
-    Image.fromarray(picture(1, SIZE)).save(path, **LOSSLESS[extension])
+def test_a_lossless_file_keeps_its_pixels(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"image{extension}"
+    Image.fromarray(make_pixels(1, SIZE)).save(path, **LOSSLESS[extension])
     pixels = decode(path, SIZE)
     assert pixels.dtype == np.uint8
-    assert np.array_equal(pixels, picture(1, SIZE))
+    assert np.array_equal(pixels, make_pixels(1, SIZE))
 
 
 @pytest.mark.parametrize("extension", LOSSY)
-def test_a_lossy_file_comes_out_as_it_looked(extension: str, tmp_path: Path) -> None:
-    path = tmp_path / f"photograph{extension}"
-    Image.fromarray(picture(1, 64)).save(path, **LOSSY[extension])
-    assert np.abs(decode(path, 64).astype(int) - picture(1, 64)).mean() < 4
+def test_a_lossy_file_keeps_nearly_its_pixels(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"image{extension}"
+    Image.fromarray(make_pixels(1, 64)).save(path, **LOSSY[extension])
+    assert np.abs(decode(path, 64).astype(int) - make_pixels(1, 64)).mean() < 4
 
 
 def test_every_format_that_is_looked_for_is_tested_here() -> None:
@@ -82,10 +83,10 @@ def test_every_format_that_is_looked_for_is_tested_here() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 90), height=st.integers(1, 90), size=st.integers(1, 70))
-def test_resizing_is_that_of_torchvision(folder: Path, width: int, height: int, size: int) -> None:
+def test_resizing_equals_torchvision(folder: Path, width: int, height: int, size: int) -> None:
     noise = np.random.default_rng(width * 100 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "noise.png")
-    reference = functional.resize(Image.fromarray(noise), [size, size])  # as the article does
+    reference = functional.resize(Image.fromarray(noise), [size, size])  # the preprocessing of the article
     assert np.array_equal(decode(folder / "noise.png", size), np.asarray(reference))
 
 
@@ -126,14 +127,14 @@ def test_a_tiff_of_any_mode_becomes_rgb(image: Image.Image, expected: list[list[
     assert colours(tmp_path / "image.tif") == expected
 
 
-def test_one_bright_pixel_does_not_darken_a_picture_of_floats(tmp_path: Path) -> None:
+def test_one_bright_pixel_does_not_darken_a_float_image(tmp_path: Path) -> None:
     values = np.full((SIZE, SIZE), 0.6, dtype=np.float32)
     values[0, 0] = 1.2
     Image.fromarray(values).save(tmp_path / "image.tif")
     assert colours(tmp_path / "image.tif") == [grey(153), grey(153)]
 
 
-def test_a_colour_declared_transparent_becomes_white(tmp_path: Path) -> None:
+def test_a_transparent_colour_becomes_white(tmp_path: Path) -> None:
     halves("RGB", (255, 0, 0), (0, 0, 255)).save(tmp_path / "rgb.png", transparency=(0, 0, 255))
     halves("L", 0, 7).save(tmp_path / "grey.png", transparency=7)
     halves("RGB", (255, 0, 0), (0, 0, 255)).quantize(2).save(tmp_path / "palette.png", transparency=0)
@@ -151,18 +152,18 @@ def test_a_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
-def test_a_photograph_comes_out_upright(orientation: int, extension: str, tmp_path: Path) -> None:
-    upright = picture(5, SIZE)
+def test_an_image_is_turned_upright(orientation: int, extension: str, tmp_path: Path) -> None:
+    upright = make_pixels(5, SIZE)
     image = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    image.save(tmp_path / f"held{extension}", exif=exif, **LOSSLESS[extension])
-    assert np.array_equal(decode(tmp_path / f"held{extension}", SIZE), upright)
+    image.save(tmp_path / f"turned{extension}", exif=exif, **LOSSLESS[extension])
+    assert np.array_equal(decode(tmp_path / f"turned{extension}", SIZE), upright)
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_a_jpeg_of_a_phone_comes_out_upright(orientation: int, tmp_path: Path) -> None:
-    upright = picture(5, 64)
+def test_a_jpeg_is_turned_upright(orientation: int, tmp_path: Path) -> None:
+    upright = make_pixels(5, 64)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     stored = np.ascontiguousarray(STORED[orientation](upright))
@@ -170,7 +171,7 @@ def test_a_jpeg_of_a_phone_comes_out_upright(orientation: int, tmp_path: Path) -
     assert np.abs(decode(tmp_path / "phone.jpg", 64).astype(int) - upright).mean() < 4
 
 
-def test_a_16_bit_photograph_comes_out_upright(tmp_path: Path) -> None:
+def test_a_16_bit_image_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 3
     halves16(0x1000, 0x2000).save(tmp_path / "image.png", exif=exif)
@@ -184,11 +185,11 @@ RESOLUTION_UNIT, GPS, SHORT, LONG = 0x0128, 0x8825, 3, 4
     "entry",
     [
         pytest.param((RESOLUTION_UNIT, LONG, 70_000), id="a number that Pillow cannot write"),
-        pytest.param((GPS, LONG, 60_000), id="a pointer out of the file"),
+        pytest.param((GPS, LONG, 60_000), id="a pointer beyond the end of the file"),
     ],
 )
-def test_damaged_metadata_do_not_make_a_photograph_unreadable(entry: tuple[int, int, int], tmp_path: Path) -> None:
-    upright = picture(5, 64)
+def test_an_image_with_damaged_metadata_is_turned_upright(entry: tuple[int, int, int], tmp_path: Path) -> None:
+    upright = make_pixels(5, 64)
     header = b"II*\0" + struct.pack("<IH", 8, 2)
     entries = struct.pack("<HHII", ORIENTATION, SHORT, 1, 6) + struct.pack("<HHII", entry[0], entry[1], 1, entry[2])
     stored = np.ascontiguousarray(STORED[6](upright))
@@ -197,10 +198,10 @@ def test_damaged_metadata_do_not_make_a_photograph_unreadable(entry: tuple[int, 
     assert np.abs(decode(tmp_path / "phone.jpg", 64).astype(int) - upright).mean() < 4
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata
 @settings(max_examples=150, deadline=None)
 @given(noise=st.binary(min_size=1, max_size=80))
-def test_metadata_of_noise_leave_the_pixels_as_they_are(folder: Path, noise: bytes) -> None:
+def test_random_metadata_do_not_change_the_pixels(folder: Path, noise: bytes) -> None:
     expected = decode(save_jpeg(folder / "plain.jpg"), SIZE)
     assert np.array_equal(
         decode(save_jpeg(folder / "noise.jpg", b"Exif\0\0II*\0\x08\0\0\0\x05\0" + noise), SIZE), expected
@@ -208,58 +209,60 @@ def test_metadata_of_noise_leave_the_pixels_as_they_are(folder: Path, noise: byt
 
 
 def save_jpeg(path: Path, exif: bytes = b"") -> Path:
-    Image.new("RGB", (8, 8), (10, 200, 90)).save(path, quality=95, exif=exif)  # looks the same whichever way up
+    Image.new("RGB", (8, 8), (10, 200, 90)).save(path, quality=95, exif=exif)  # any orientation is the same
     return path
 
 
-def test_a_picture_that_pillow_has_opened_stays_as_it_is() -> None:
-    own = Image.fromarray(picture(1, SIZE))
-    own.getexif()[ORIENTATION] = 3
-    turned = open_rgb(own)
-    assert np.array_equal(np.asarray(turned), np.rot90(picture(1, SIZE), 2))
-    assert np.array_equal(np.asarray(own), picture(1, SIZE))
-    plain = Image.fromarray(picture(1, SIZE))
+def test_an_open_pillow_image_is_not_changed() -> None:
+    opened = Image.fromarray(make_pixels(1, SIZE))
+    opened.getexif()[ORIENTATION] = 3
+    turned = open_rgb(opened)
+    assert np.array_equal(np.asarray(turned), np.rot90(make_pixels(1, SIZE), 2))
+    assert np.array_equal(np.asarray(opened), make_pixels(1, SIZE))
+    plain = Image.fromarray(make_pixels(1, SIZE))
     open_rgb(plain).paste((0, 0, 0), (0, 0, SIZE, SIZE))
-    assert np.array_equal(np.asarray(plain), picture(1, SIZE))
+    assert np.array_equal(np.asarray(plain), make_pixels(1, SIZE))
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
-@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.9])
-def test_a_truncated_file_is_a_bad_image(extension: str, kept: float, tmp_path: Path) -> None:
-    path = tmp_path / f"photograph{extension}"
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
+def test_a_truncated_file_raises_bad_image(extension: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"image{extension}"
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content))])
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(BadImage, match=r"\w"):
         decode(path, SIZE)
 
 
-def test_a_file_that_is_no_image_is_a_bad_image(tmp_path: Path) -> None:
-    (tmp_path / "notes.jpg").write_text("not a photograph")
+def test_a_text_file_raises_bad_image(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no image")
     with pytest.raises(BadImage, match="no image of a known format"):
         decode(tmp_path / "notes.jpg", SIZE)
 
 
-def test_a_file_that_is_not_there_is_a_bad_image(tmp_path: Path) -> None:
+def test_a_missing_file_raises_bad_image(tmp_path: Path) -> None:
     with pytest.raises(BadImage, match="No such file"):
         decode(tmp_path / "gone.jpg", SIZE)
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata
 @settings(max_examples=150, deadline=None)
 @given(
     extension=st.sampled_from([".jpg", ".png", ".bmp", ".webp"]),
     damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
 )
-def test_a_damaged_file_is_an_image_or_a_bad_image(folder: Path, extension: str, damage: list[tuple[int, int]]) -> None:
+def test_a_damaged_file_is_decoded_or_raises_bad_image(
+    folder: Path, extension: str, damage: list[tuple[int, int]]
+) -> None:
     path = folder / f"damaged{extension}"
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    Image.fromarray(picture(3, 24)).save(path, exif=exif)
+    Image.fromarray(make_pixels(3, 24)).save(path, exif=exif)
     content = bytearray(path.read_bytes())
-    for place, value in damage:
-        content[place % len(content)] = value
+    for position, value in damage:
+        content[position % len(content)] = value
     path.write_bytes(content)
     try:
         pixels = decode(path, SIZE)
@@ -268,7 +271,7 @@ def test_a_damaged_file_is_an_image_or_a_bad_image(folder: Path, extension: str,
     assert pixels.shape == (SIZE, SIZE, 3)
 
 
-def test_a_picture_of_more_pixels_than_can_be_meant_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_with_too_many_pixels_raises_bad_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(BadImage, match=r"^has more than 2\.1 billion pixels$"):

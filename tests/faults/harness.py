@@ -31,7 +31,9 @@ from crackdet.data.dataset import data_fingerprint
 from crackdet.running import train_run as training_run
 from crackdet.running.job import Job, execute
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.integrity import find_corruption, read_result
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.training import loop
 from tests.conftest import MEASURED
 
@@ -59,11 +61,12 @@ def make_job(folder: Path, *overrides: str) -> Job:
 
 def outcome(run: Run) -> dict[str, Any]:
     """All of a finished run that must be the same however it came about."""
-    run = run.anew()
-    assert run.result is not None and run.damage(thorough=True) is None, f"{run.id} is {run.status()}"
+    result = read_result(run)
+    corruption = find_corruption(run, result, thorough=True)
+    assert result is not None and corruption is None, f"{run.id} is {run.status()}"
     return {
-        "result": {name: value for name, value in run.result.items() if name not in TIMES},
-        "history": [{k: v for k, v in row.items() if k not in TIMES} for row in run.history],
+        "result": {name: value for name, value in result.items() if name not in TIMES},
+        "history": [{k: v for k, v in row.items() if k not in TIMES} for row in run.snapshot().history],
         "weights": {k: hashlib.sha256(v.numpy().tobytes()).hexdigest() for k, v in load_file(run.weights_file).items()},
         "predictions": run.predictions_file.read_text(),
     }
@@ -132,7 +135,7 @@ def attempt(job: Job, die_at: int, report: Path | None = None) -> int:
     def live() -> None:
         life = Life(die_at)
         with life.lived():
-            execute(Job(job.config, job.identity, job.run.anew(), job.overrides))
+            execute(Job(job.config, job.identity, job.run, job.overrides))
         if report is not None:
             report.write_text(str(life.moments))
 
@@ -160,7 +163,7 @@ def kill_runs(folder: Path, kills: int, chance: random.Random) -> Counter[str]:
                 break
             assert status == -signal.SIGKILL, f"a restarted run failed with {status}"
             counts["kills"] += 1
-            finished = job.run.anew().is_finished(job.identity.digest)
+            finished = job.run.is_finished(job.identity.digest)
             if finished and outcome(job.run) != expected:
                 counts["wrongly finished"] += 1
         counts["lost"] += outcome(job.run) != expected
@@ -209,7 +212,7 @@ def corrupt_runs(folder: Path, corruptions: int, chance: random.Random) -> Count
         damage_file(job.run.directory / name, other.run.directory / name, how, chance)
         counts["corruptions"] += 1
         changed = (job.run.directory / name).read_bytes() != before
-        if changed and name != "resume.pt" and job.run.anew().is_finished(job.identity.digest):
+        if changed and name != "resume.pt" and job.run.is_finished(job.identity.digest):
             counts["wrongly finished"] += 1
         assert attempt(job, 0) == 0
         counts["lost"] += outcome(job.run) != expected
@@ -232,13 +235,13 @@ def start_together(folder: Path, processes: int) -> Counter[str]:
     def work() -> None:
         training_run.train_run = noted
         for job in jobs:
-            execute(Job(job.config, job.identity, job.run.anew(), job.overrides))
+            execute(Job(job.config, job.identity, job.run, job.overrides))
 
     children = [start_child(work) for _ in range(processes)]
     statuses = [exit_status(child) for child in children]
     assert not any(statuses), statuses
     times = Counter(trained.read_text().split())
-    unfinished = sum(not job.run.anew().is_finished(job.identity.digest) for job in jobs)
+    unfinished = sum(not job.run.is_finished(job.identity.digest) for job in jobs)
     return Counter({"concurrent starts": processes, "doubled": sum(n - 1 for n in times.values()), "lost": unfinished})
 
 

@@ -138,7 +138,7 @@ def test_a_damaged_run_is_not_believed(drawn: LoadedRun, tmp_path: Path, name: s
     content[-3] ^= 1
     (tmp_path / drawn.id / name).write_bytes(content)
     run = crackdet.load_run(drawn.id, tmp_path)
-    with pytest.raises(UserError, match=f"{name}.*(is damaged|not what was published)"):
+    with pytest.raises(UserError, match=f"{name}.*(is corrupt|differs from the published)"):
         _ = run.model("cpu"), run.predictions
 
 

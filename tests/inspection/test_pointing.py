@@ -21,7 +21,7 @@ from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection.loaded_network import load_split, open_subject, pictures_of
 from crackdet.inspection.pointing import PointingResult, hits, luck, overlap, play, point, tolerance, widened
 from crackdet.store.pointing import NUMBERS, read_pointing
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from tests.inspection.conftest import trained
 
 MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
@@ -60,7 +60,7 @@ def test_the_numbers_stay_with_the_run_and_leave_its_result_valid(clean: LoadedR
     assert numbers["pointing"] == played.by_method["grad_cam"].pointing
     assert numbers["overlap_ig"] == played.by_method["integrated_gradients"].overlap
     assert numbers["blank"] == played.blank
-    assert clean.run.anew().status() is Status.FINISHED
+    assert clean.run.status() is Status.FINISHED
 
 
 def test_summaries_hold_the_numbers_where_there_are_any(clean: LoadedRun, store: Path, sets: Path, cache: Path) -> None:

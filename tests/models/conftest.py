@@ -1,9 +1,11 @@
-"""Small networks on one thread: beside other work, several threads wait for each other longer than they compute."""
+"""One thread for small networks: next to other work, several threads wait for each other longer than they compute."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+import torchvision.models
+from torch import Tensor
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +14,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def mobilenet() -> dict[str, Tensor]:
+    return dict(torchvision.models.mobilenet_v2().state_dict())

@@ -7,24 +7,24 @@ from crackdet.models.linear import ChunkedLinear
 
 
 @pytest.mark.parametrize("width", [1, 7, 64, 100])
-@pytest.mark.parametrize("wanted", [True, False])
-def test_outputs_and_gradients_in_blocks_are_those_of_a_linear_layer(monkeypatch, width, wanted):
-    monkeypatch.setattr(linear, "WIDE", 0)
-    monkeypatch.setattr(linear, "BLOCK", 12 * width)
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_chunked_outputs_and_gradients_equal_those_of_a_linear_layer(monkeypatch, width, requires_grad):
+    monkeypatch.setattr(linear, "MIN_CHUNKED", 0)
+    monkeypatch.setattr(linear, "CHUNK", 12 * width)
     torch.manual_seed(0)
-    plain, wide = nn.Linear(100, 12), ChunkedLinear(100, 12)
-    wide.load_state_dict(plain.state_dict())
+    plain, chunked = nn.Linear(100, 12), ChunkedLinear(100, 12)
+    chunked.load_state_dict(plain.state_dict())
     results = []
-    for layer in (plain, wide):
-        for batches in (3, 2):  # the second time, the gradient lies where the first lay
+    for layer in (plain, chunked):
+        for batches in (3, 2):  # the second gradient reuses the memory of the first
             layer.zero_grad()
             for batch in range(batches):
-                numbers = torch.Generator().manual_seed(batch)
-                images = torch.rand(8, 100, generator=numbers).requires_grad_(wanted)
+                generator = torch.Generator().manual_seed(batch)
+                images = torch.rand(8, 100, generator=generator).requires_grad_(requires_grad)
                 with torch.autocast("cpu", torch.bfloat16):
                     output = layer(images)
                 output.float().square().sum().backward()
-        results.append((output, layer.weight.grad, layer.bias.grad, *([images.grad] if wanted else [])))
+        results.append((output, layer.weight.grad, layer.bias.grad, *([images.grad] if requires_grad else [])))
     for expected, found in zip(*results, strict=True):
         assert found.dtype == expected.dtype
         torch.testing.assert_close(found, expected, rtol=2**-7, atol=0.05)  # bf16 has 8 bits
@@ -33,12 +33,12 @@ def test_outputs_and_gradients_in_blocks_are_those_of_a_linear_layer(monkeypatch
     assert error <= 2 * expected_error
 
 
-def test_in_fp32_a_wide_layer_is_a_linear_layer():
-    wide = ChunkedLinear(linear.WIDE // 4, 4)
-    plain = nn.Linear(linear.WIDE // 4, 4)
-    plain.load_state_dict(wide.state_dict())
-    images = torch.rand(2, linear.WIDE // 4)
-    for layer in (wide, plain):
+def test_in_fp32_a_chunked_layer_is_a_linear_layer():
+    chunked = ChunkedLinear(linear.MIN_CHUNKED // 4, 4)
+    plain = nn.Linear(linear.MIN_CHUNKED // 4, 4)
+    plain.load_state_dict(chunked.state_dict())
+    images = torch.rand(2, linear.MIN_CHUNKED // 4)
+    for layer in (chunked, plain):
         layer(images).sum().backward()
-    assert torch.equal(wide.weight.grad, plain.weight.grad)
-    assert torch.equal(wide(images), plain(images))
+    assert torch.equal(chunked.weight.grad, plain.weight.grad)
+    assert torch.equal(chunked(images), plain(images))

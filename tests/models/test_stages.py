@@ -1,4 +1,4 @@
-"""Channels and strides of feature extractors, as a detector asks for them."""
+"""Channels and strides of feature extractors, which a detector needs."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from crackdet.config.composing import compose
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 
-# One network of each family of torchvision: features, and (channels, stride) of its stages by its definition.
+# One network of each torchvision family: number of features, and (channels, stride) of its stages by definition.
 EXPECTED: dict[str, tuple[int, list[tuple[int, int]]]] = {
     "alexnet": (4096, [(64, 4), (192, 8), (256, 16), (256, 32)]),
     "convnext_tiny": (768, [(96, 4), (192, 8), (384, 16), (768, 32)]),
@@ -34,30 +34,30 @@ EXPECTED: dict[str, tuple[int, list[tuple[int, int]]]] = {
 }
 
 
-def without_memory(*overrides: str) -> Classifier:
-    """The classifier on the meta device, where a forward pass gives shapes and costs nothing."""
+def build_on_meta(*overrides: str) -> Classifier:
+    """Build on the meta device, where a forward pass only computes shapes."""
     config = compose(overrides)
-    if "regnet" in config.model.name:  # its constructor computes with tensors
+    if "regnet" in config.model.name:  # its constructor reads values of tensors
         return build(config).to("meta")
     with torch.device("meta"):
         return build(config)
 
 
-def torchvision(name: str, image_size: int = 224) -> Classifier:
-    return without_memory(
+def build_torchvision(name: str, image_size: int = 224) -> Classifier:
+    return build_on_meta(
         "model=torchvision", f"model.name={name}", "model.weights=null", f"data.image_size={image_size}"
     )
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_network_of_torchvision_knows_its_features_channels_and_strides(name: str) -> None:
-    model = torchvision(name)
+def test_torchvision_networks_have_the_expected_features_channels_and_strides(name: str) -> None:
+    model = build_torchvision(name)
     found = model.feature_dimension, [(stage.channels, stage.stride) for stage in model.stages()]
     assert found == EXPECTED[name]
 
 
-def test_the_group_option_resnext50_has_the_stages_of_a_resnet() -> None:
-    stages = without_memory("model=resnext50", "model.weights=null", "data.image_size=224").stages()
+def test_resnext50_has_the_stages_of_a_resnet() -> None:
+    stages = build_on_meta("model=resnext50", "model.weights=null", "data.image_size=224").stages()
     assert [(stage.name, stage.channels, stage.stride) for stage in stages] == [
         ("relu", 64, 2),
         ("layer1", 256, 4),
@@ -69,8 +69,8 @@ def test_the_group_option_resnext50_has_the_stages_of_a_resnet() -> None:
 
 @pytest.mark.parametrize("name", ["vgg11", "mobilenet_v2"])
 @pytest.mark.parametrize("image_size", [32, 512])
-def test_stages_do_not_depend_on_the_size_of_the_images(name: str, image_size: int) -> None:
-    assert torchvision(name, image_size).stages() == torchvision(name).stages()
+def test_stages_do_not_depend_on_the_image_size(name: str, image_size: int) -> None:
+    assert build_torchvision(name, image_size).stages() == build_torchvision(name).stages()
 
 
 @pytest.mark.parametrize(
@@ -81,29 +81,29 @@ def test_stages_do_not_depend_on_the_size_of_the_images(name: str, image_size: i
         ("model=torchvision", "model.name=densenet121", "model.weights=null"),
     ],
 )
-def test_the_module_of_a_stage_gives_a_map_of_its_channels_and_stride(overrides: tuple[str, ...]) -> None:
-    model = without_memory(*overrides, "data.image_size=256")
+def test_the_module_of_a_stage_outputs_a_map_of_its_channels_and_stride(overrides: tuple[str, ...]) -> None:
+    model = build_on_meta(*overrides, "data.image_size=256")
     maps: dict[str, Tensor] = {}
 
-    def remember(name: str, module: nn.Module) -> None:
+    def record(name: str, module: nn.Module) -> None:
         module.register_forward_hook(lambda _module, _inputs, output: maps.__setitem__(name, output))
 
     stages = model.stages()
     for stage in stages:
-        remember(stage.name, model.feature_extractor.get_submodule(stage.name))
+        record(stage.name, model.feature_extractor.get_submodule(stage.name))
     model.eval()(torch.empty(1, 3, 256, 256, device="meta"))
     assert len(stages) >= 3
     for stage in stages:
         assert maps[stage.name].shape == (1, stage.channels, 256 // stage.stride, 256 // stage.stride)
 
 
-def test_the_custom_network_has_a_stage_for_each_pooling() -> None:
-    stages = without_memory("model.conv_out=[3,5,7]", "data.image_size=64").stages()
+def test_the_custom_network_has_a_stage_per_pooling() -> None:
+    stages = build_on_meta("model.conv_out=[3,5,7]", "data.image_size=64").stages()
     assert [(stage.channels, stage.stride) for stage in stages] == [(3, 2), (5, 4), (7, 8)]
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_asking_for_stages_leaves_a_network_as_it_was(training: bool) -> None:
+def test_stages_leaves_the_network_unchanged(training: bool) -> None:
     config = compose(["model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "data.image_size=64"])
     model = build(config).train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""A small sweep with all that a report tells of: real runs on drawn photographs, and some that did not finish."""
+"""A small sweep with everything that a report shows: real runs on image files, and runs that did not finish."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,57 +13,57 @@ from crackdet.data import synthetic
 from crackdet.data.dataset import data_fingerprint
 from crackdet.report.build import write_report
 from crackdet.running.train_run import load_data, train_run
+from crackdet.store.failures import Failure, record_failure
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Failure, Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
 
-EVIL = "<img src=x onerror=document.title='taken'>"  # a file name, and what a message may hold
+MARKUP = "<img src=x onerror=document.title='taken'>"  # in file names and messages
 SETTINGS = ("trainer.batch_size=8", "trainer.max_epochs=2", "model.linear_features=16", "optimizer.learning_rate=1e-3")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder with its report."""
+    """A sweep with its report."""
 
     folder: Path
     store: RunStore
     finished: list[Run]
-    photographs: Path
+    images: Path
     report: Path
 
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
     folder = tmp_path_factory.mktemp("report")
-    photographs = _draw(folder / "photographs")
+    images = _write_images(folder / "images")
     store = RunStore(folder / "runs")
     record = SweepRecord(folder / "sweep")
-    base = ["data=folder", f"data.root={photographs}", "data.image_size=32", "data.valid_fraction=0.5", *SETTINGS]
+    base = ["data=folder", f"data.root={images}", "data.image_size=32", "data.valid_fraction=0.5", *SETTINGS]
     places = [f"runtime.store={store.root}", f"runtime.cache={cache}", "runtime.device=cpu"]
     finished = []
     for seed in range(4):
         for channels in ("[2,4]", "[4,8]"):
             overrides = [*base, *places, f"model.conv_out={channels}", f"seed={seed}"]
             finished.append(_train(store, record, overrides))
-    for seed, (kind, reason) in enumerate(
-        ((Failure.ERROR, f"no room for {EVIL}"), (Failure.PRUNED, "worse than the median"), (Failure.DIED, "killed")),
-        10,
-    ):
+    reasons = ((Failure.ERROR, f"no space for {MARKUP}"), (Failure.PRUNED, "worse than the median"))
+    for seed, (kind, reason) in enumerate((*reasons, (Failure.DIED, "killed")), 10):
         run = store.run(f"custom-{seed:012x}")
         run.directory.mkdir()
-        run.fail(kind, reason)
+        record_failure(run, kind, reason)
         record.add(run, [f"seed={seed}"])
-    return Sweep(folder / "sweep", store, finished, photographs, write_report(folder / "sweep"))
+    return Sweep(folder / "sweep", store, finished, images, write_report(folder / "sweep"))
 
 
-def _draw(root: Path) -> Path:
-    """Forty-eight photographs, of which half are hard to judge; their names are not harmless."""
+def _write_images(root: Path) -> Path:
+    """Write forty-eight images, half of them hard to classify, with markup in their names."""
     for index in range(48):
         crack = synthetic.label(index, seed=1, crack_fraction=0.5)
         folder = root / ("crack" if crack else "noncrack")
         folder.mkdir(parents=True, exist_ok=True)
-        drawing = synthetic.draw(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
-        Image.fromarray(drawing.image).save(folder / f"{EVIL}{index}.png")
+        sample = synthetic.draw(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
+        Image.fromarray(sample.image).save(folder / f"{MARKUP}{index}.png")
     return root
 
 
@@ -74,11 +74,11 @@ def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
     with run.claim():
         train_run(run, config, identity, load_data(config, identity), overrides)
     record.add(run, overrides)
-    return run.anew()
+    return run
 
 
 class Reader(HTMLParser):
-    """The elements of a page in their order, each with its attributes and its text."""
+    """The elements of a page in order, with their attributes and text."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Reader(HTMLParser):
             text.append(data)
 
     def find(self, tag: str, **attributes: str) -> Iterator[tuple[dict[str, str], str]]:
-        """Attributes and text of the elements that have these attributes (`data_name` for `data-name`)."""
+        """Return attributes and text of the matching elements; `data_name` stands for `data-name`."""
         wanted = {name.replace("_", "-").strip("-"): value for name, value in attributes.items()}
         for name, attrs, text in self.elements:
             if name == tag and all(attrs.get(key) == value for key, value in wanted.items()):

@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's `chromium`; skipped where there is none."""
+"""The page in a real browser; skipped without Debian's `chromium`."""
 
 import itertools
 import shutil
@@ -12,36 +12,34 @@ from tests.report.conftest import Sweep
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+SELF = ("file:", "data:", "blob:")
+SOFTWARE_RENDERING = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE_RENDERING))
         yield chromium
         chromium.close()
 
 
-def opened(browser: Any, sweep: Sweep, **options: Any) -> tuple[Any, list[str]]:
-    """The page, drawn, and what the console said."""
+def open_page(browser: Any, sweep: Sweep, **options: Any) -> tuple[Any, list[str]]:
+    """Return the page with its figures, and the messages and requests that it must not cause."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-    page, said = context.new_page(), []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: said.append(request.url) if not request.url.startswith(SELF) else None)
+    page, messages = context.new_page(), []
+    page.on("console", lambda message: messages.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: messages.append(request.url) if not request.url.startswith(SELF) else None)
     page.goto(sweep.report.as_uri())
     page.wait_for_selector("html[data-drawn=yes]", state="attached")
-    return page, said
-
-
-SELF = ("file:", "data:", "blob:")
+    return page, messages
 
 
 @pytest.fixture(scope="module")
-def shown(browser: Any, sweep: Sweep) -> Any:
-    page, said = opened(browser, sweep)
-    assert not [line for line in said if "GPU stall" not in line], "nothing is asked for, and nothing goes wrong"
+def opened(browser: Any, sweep: Sweep) -> Any:
+    page, messages = open_page(browser, sweep)
+    assert not [line for line in messages if "GPU stall" not in line], "no request and no error"
     return page
 
 
@@ -50,35 +48,35 @@ def column(page: Any, name: str) -> list[str]:
     return page.eval_on_selector_all("table.runs tbody tr", script)  # type: ignore[no-any-return]
 
 
-def test_every_figure_is_drawn(shown: Any) -> None:
-    plots = shown.locator(".plot")
+def test_every_figure_is_drawn(opened: Any) -> None:
+    plots = opened.locator(".plot")
     assert plots.count() == 7
     for index in range(plots.count()):
         assert plots.nth(index).locator(".main-svg").count() > 0
-    assert shown.locator("#part1-parameters .scatterlayer path.point").count() == 8
-    assert shown.locator("#part1-curves-loss .scatterlayer .trace").count() == 16
-    assert shown.evaluate("document.querySelector('#part1-parallel canvas').width") > 300
-    assert shown.title() != "taken"
+    assert opened.locator("#section1-parameters .scatterlayer path.point").count() == 8
+    assert opened.locator("#section1-curves-loss .scatterlayer .trace").count() == 16
+    assert opened.evaluate("document.querySelector('#section1-parallel canvas').width") > 300
+    assert opened.title() != "taken"
 
 
-def test_the_table_sorts_by_keyboard_and_filters(shown: Any) -> None:
-    head = shown.get_by_role("columnheader", name="parameters").get_by_role("button")
+def test_the_table_can_be_sorted_by_keyboard_and_filtered(opened: Any) -> None:
+    head = opened.get_by_role("columnheader", name="parameters").get_by_role("button")
     head.focus()
-    shown.keyboard.press("Enter")
-    rising = [int(value) for value in column(shown, "parameters")]
+    opened.keyboard.press("Enter")
+    rising = [int(value) for value in column(opened, "parameters")]
     assert rising == sorted(rising) and len(rising) == 8
-    shown.keyboard.press("Enter")
-    assert [int(value) for value in column(shown, "parameters")] == rising[::-1]
-    assert shown.locator("th[aria-sort=descending]").count() == 1
-    shown.get_by_role("searchbox").fill("seed=2")
-    assert column(shown, "seed") == ["2", "2"]
-    assert "2 of 8" in shown.get_by_role("status").inner_text()
-    shown.get_by_role("searchbox").fill("")
-    assert len(column(shown, "seed")) == 8
+    opened.keyboard.press("Enter")
+    assert [int(value) for value in column(opened, "parameters")] == rising[::-1]
+    assert opened.locator("th[aria-sort=descending]").count() == 1
+    opened.get_by_role("searchbox").fill("seed=2")
+    assert column(opened, "seed") == ["2", "2"]
+    assert "2 of 8" in opened.get_by_role("status").inner_text()
+    opened.get_by_role("searchbox").fill("")
+    assert len(column(opened, "seed")) == 8
 
 
 def test_the_theme_follows_the_system_and_the_button(browser: Any, sweep: Sweep) -> None:
-    page, _said = opened(browser, sweep, color_scheme="dark")
+    page, _ = open_page(browser, sweep, color_scheme="dark")
 
     def brightness() -> int:
         return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)[0]")  # type: ignore[no-any-return]
@@ -93,18 +91,18 @@ def test_the_theme_follows_the_system_and_the_button(browser: Any, sweep: Sweep)
     page.context.close()
 
 
-def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, sweep: Sweep) -> None:
-    page, _ = opened(browser, sweep, viewport={"width": 390, "height": 844})
+def test_a_phone_shows_the_page_without_scrolling_sideways(browser: Any, sweep: Sweep) -> None:
+    page, _ = open_page(browser, sweep, viewport={"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.close()
 
 
-def test_everything_has_a_name_for_those_who_cannot_see_it(shown: Any) -> None:
-    levels = shown.eval_on_selector_all("h1, h2, h3", "heads => heads.map(h => Number(h.tagName[1]))")
+def test_screen_readers_find_headings_and_labels(opened: Any) -> None:
+    levels = opened.eval_on_selector_all("h1, h2, h3", "heads => heads.map(h => Number(h.tagName[1]))")
     assert levels.count(1) == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
-    assert shown.locator("img:not([alt])").count() == 0
-    assert shown.locator("[role=img]:not([aria-labelledby])").count() == 0
-    assert shown.locator("input").count() == shown.locator("label input").count()
-    assert shown.evaluate(
+    assert opened.locator("img:not([alt])").count() == 0
+    assert opened.locator("[role=img]:not([aria-labelledby])").count() == 0
+    assert opened.locator("input").count() == opened.locator("label input").count()
+    assert opened.evaluate(
         "(ids => ids.length == new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
     )

@@ -1,4 +1,4 @@
-"""Every number of the page, from the runs' own files, worked out another way."""
+"""Every number of the page, computed from the runs' files in another way."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from crackdet.report.build import write_report
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 from tests.report.conftest import Reader, Sweep
 
 
@@ -39,7 +39,7 @@ def ranked(sweep: Sweep) -> list[Run]:
 
 
 def cells(page: Reader) -> dict[str, dict[str, tuple[str, str]]]:
-    """The table: for each run (value, text) by column."""
+    """Return (value, text) of each run and column of the table."""
     table: dict[str, dict[str, tuple[str, str]]] = {}
     row = ""
     for tag, attrs, text in page.elements:
@@ -50,9 +50,7 @@ def cells(page: Reader) -> dict[str, dict[str, tuple[str, str]]]:
     return table
 
 
-def test_the_table_holds_what_results_hold_in_the_order_of_their_merit(
-    sweep: Sweep, page: Reader, ranked: list[Run]
-) -> None:
+def test_the_table_shows_the_results_by_rank(sweep: Sweep, page: Reader, ranked: list[Run]) -> None:
     table = cells(page)
     assert list(table) == [run.id for run in ranked]
     for rank, run in enumerate(ranked, 1):
@@ -122,24 +120,24 @@ def test_importance_is_the_corrected_correlation_ratio(sweep: Sweep, page: Reade
 
 
 @pytest.mark.parametrize("cost", ["feature_latency_ms", "feature_flops", "parameters", "seconds"])
-def test_figures_of_cost_draw_every_run_and_the_front(sweep: Sweep, figures: dict[str, Any], cost: str) -> None:
+def test_cost_figures_show_every_run_and_the_pareto_front(sweep: Sweep, figures: dict[str, Any], cost: str) -> None:
     points = sorted((result(run)[cost], result(run)["accuracy"]) for run in sweep.finished)
-    front, *groups = figures[f"part1-{cost}"]["data"]
+    front, *groups = figures[f"section1-{cost}"]["data"]
     drawn = sorted(pair for group in groups for pair in zip(group["x"], group["y"], strict=True))
     assert drawn == points
-    unbeaten = sorted(
+    undominated = sorted(
         {
             (x, y)
             for x, y in points
             if not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)
         }
     )  # fmt: skip
-    assert sorted(zip(front["x"], front["y"], strict=True)) == unbeaten
+    assert sorted(zip(front["x"], front["y"], strict=True)) == undominated
 
 
 def test_curves_are_the_histories(sweep: Sweep, figures: dict[str, Any]) -> None:
     for column in ("accuracy", "loss"):
-        drawn = sorted(trace["y"] for trace in figures[f"part1-curves-{column}"]["data"])
+        drawn = sorted(trace["y"] for trace in figures[f"section1-curves-{column}"]["data"])
         expected = sorted(
             [float(row[f"{split}_{column}"]) for row in rows(run.history_file)]
             for run in sweep.finished
@@ -149,7 +147,7 @@ def test_curves_are_the_histories(sweep: Sweep, figures: dict[str, Any]) -> None
 
 
 def test_parallel_coordinates_pass_through_each_run(sweep: Sweep, figures: dict[str, Any]) -> None:
-    *settings, accuracy = figures["part1-parallel"]["data"][0]["dimensions"]
+    *settings, accuracy = figures["section1-parallel"]["data"][0]["dimensions"]
     drawn = sorted(zip(accuracy["values"], *(axis["values"] for axis in settings), strict=True))
     ticks = [dict(zip(axis.get("tickvals", ()), axis.get("ticktext", ()), strict=True)) for axis in settings]
     named = [(line[0], *(names[place] for names, place in zip(ticks, line[1:], strict=True))) for line in drawn]
@@ -162,7 +160,7 @@ def test_parallel_coordinates_pass_through_each_run(sweep: Sweep, figures: dict[
 
 
 @pytest.mark.parametrize("metric", ["recall", "roc_auc"])
-def test_a_report_by_another_metric_speaks_of_that(sweep: Sweep, tmp_path: Path, metric: str) -> None:
+def test_a_report_can_rank_by_another_metric(sweep: Sweep, tmp_path: Path, metric: str) -> None:
     page = Reader(write_report(sweep.folder, tmp_path / "report.html", metric))
     values = {run.id: result(run)[metric] for run in sweep.finished}
     shown = [float(row[metric][0]) for row in cells(page).values()]
@@ -172,10 +170,10 @@ def test_a_report_by_another_metric_speaks_of_that(sweep: Sweep, tmp_path: Path,
     assert float(next(page.find("p", data_name=metric))[0]["data-value"]) == max(values.values())
 
     figures = json.loads(next(page.find("script", _id="figures"))[1])
-    drawn = figures["part1-seconds"]
+    drawn = figures["section1-seconds"]
     assert drawn["layout"]["yaxis"]["title"]["text"] == f"validation {title}"
     assert sorted(y for group in drawn["data"][1:] for y in group["y"]) == sorted(values.values())
-    axis = figures["part1-parallel"]["data"][0]["dimensions"][-1]
+    axis = figures["section1-parallel"]["data"][0]["dimensions"][-1]
     assert (axis["label"], sorted(axis["values"])) == (title, sorted(values.values()))
 
     grouped = defaultdict(list)

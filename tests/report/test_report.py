@@ -1,4 +1,4 @@
-"""What the page says beyond numbers, what it withstands, and when it is written."""
+"""The page beyond its numbers: texts, escaping, damaged stores, and when it is written."""
 
 import itertools
 import logging
@@ -17,23 +17,23 @@ from crackdet.analysis.rows import RunRow
 from crackdet.core.files import read_csv, write_json
 from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
+from crackdet.report.formatting import subsample
 from crackdet.report.reproduction import recipe
-from crackdet.report.subsample import subsample
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.finalize import finalize
 from tests.conftest import TINY
-from tests.report.conftest import EVIL, Reader, Sweep
+from tests.report.conftest import MARKUP, Reader, Sweep
 
 ROOT = Path(__file__).parents[2]
 
 
-def moved(sweep: Sweep, folder: Path) -> Path:
-    """A copy of the store, to be damaged."""
+def copy_store(sweep: Sweep, folder: Path) -> Path:
     shutil.copytree(sweep.store.root, folder / "runs")
     return folder / "runs"
 
 
-def test_the_decision_stands_first_in_two_sentences(sweep: Sweep, page: Reader) -> None:
+def test_the_page_begins_with_the_sentences_of_the_decision(sweep: Sweep, page: Reader) -> None:
     from crackdet.analysis.ranking import summarize
 
     decision = summarize(sweep.folder).decision
@@ -41,7 +41,7 @@ def test_the_decision_stands_first_in_two_sentences(sweep: Sweep, page: Reader) 
     assert tuple(text for _, text in page.find("p", _class="sentence")) == decision.sentences
 
 
-def test_nothing_is_loaded_from_elsewhere(page: Reader) -> None:
+def test_the_page_loads_nothing(page: Reader) -> None:
     for tag, attrs, _ in page.elements:
         for name in ("src", "href", "data", "action"):
             assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs)
@@ -49,19 +49,19 @@ def test_nothing_is_loaded_from_elsewhere(page: Reader) -> None:
     assert "default-src 'none'" in policy and "http" not in policy
 
 
-def test_names_and_reasons_stay_text(page: Reader) -> None:
+def test_markup_in_names_and_reasons_is_escaped(page: Reader) -> None:
     assert not [attrs for tag, attrs, _ in page.elements if "onerror" in attrs or attrs.get("src") == "x"]
-    assert any(EVIL in text for _, text in page.find("p", _class="path"))
-    assert any(text == f"no room for {EVIL}" for _, text in page.find("td", _class="reason"))
+    assert any(MARKUP in text for _, text in page.find("p", _class="path"))
+    assert any(text == f"no space for {MARKUP}" for _, text in page.find("td", _class="reason"))
 
 
-def test_what_did_not_finish_is_told_with_its_reason(page: Reader) -> None:
+def test_unfinished_runs_are_listed_with_their_reason(page: Reader) -> None:
     statuses = sorted(text for attrs, text in page.find("span") if attrs.get("class", "").startswith("status"))
     assert statuses == ["failed", "interrupted", "pruned"]
     assert any(text == "worse than the median" for _, text in page.find("td", _class="reason"))
 
 
-def test_the_hardest_images_are_the_surest_mistakes(sweep: Sweep, page: Reader) -> None:
+def test_the_hardest_images_are_the_most_confident_mistakes(sweep: Sweep, page: Reader) -> None:
     from crackdet.analysis.ranking import summarize
 
     decision = summarize(sweep.folder).decision
@@ -75,38 +75,38 @@ def test_the_hardest_images_are_the_surest_mistakes(sweep: Sweep, page: Reader) 
     shown = paths[: len(wrong)]
     assert set(shown) == set(wrong)
     assert [wrong[name] for name in shown] == sorted(wrong.values(), reverse=True)
-    assert sum(1 for _ in page.find("img")) == len(paths), "all photographs are there"
+    assert sum(1 for _ in page.find("img")) == len(paths), "every image is shown"
 
 
-def test_images_on_which_the_best_runs_are_divided(sweep: Sweep, page: Reader) -> None:
-    votes = [text for _, text in page.find("p", _class="line") if "runs call it a crack" in text]
+def test_disagreements_begin_with_the_most_even_votes(sweep: Sweep, page: Reader) -> None:
+    votes = [text for _, text in page.find("p", _class="line") if "runs predict a crack" in text]
     counts = [tuple(map(int, re.findall(r"\d+", text))) for text in votes]
-    assert counts and all(0 < crack < asked for crack, asked in counts)
-    divided = [min(crack, asked - crack) for crack, asked in counts]
-    assert divided == sorted(divided, reverse=True)
+    assert counts and all(0 < cracks < runs for cracks, runs in counts)
+    minorities = [min(cracks, runs - cracks) for cracks, runs in counts]
+    assert minorities == sorted(minorities, reverse=True)
 
 
-def test_photographs_that_are_gone_or_exchanged_are_not_shown(sweep: Sweep, tmp_path: Path) -> None:
-    store = moved(sweep, tmp_path)
-    aside = sweep.photographs.with_name("aside")
-    sweep.photographs.rename(aside)
+def test_images_that_are_missing_or_changed_are_not_shown(sweep: Sweep, tmp_path: Path) -> None:
+    store = copy_store(sweep, tmp_path)
+    aside = sweep.images.with_name("aside")
+    sweep.images.rename(aside)
     try:
-        gone = Reader(write_report(store, tmp_path / "gone.html"))
-        assert not list(gone.find("img"))
-        assert any("there is no such folder" in text for _, text in gone.find("p", _class="note"))
-        shutil.copytree(aside, sweep.photographs)
-        files = sorted(sweep.photographs.rglob("*.png"))
+        missing = Reader(write_report(store, tmp_path / "missing.html"))
+        assert not list(missing.find("img"))
+        assert any("there is no such folder" in text for _, text in missing.find("p", _class="note"))
+        shutil.copytree(aside, sweep.images)
+        files = sorted(sweep.images.rglob("*.png"))
         for file in files:
             file.write_bytes(files[0].read_bytes())
-        exchanged = Reader(write_report(store, tmp_path / "exchanged.html"))
-        assert len(list(exchanged.find("img"))) <= 2, "only the one photograph that is still itself"
+        changed = Reader(write_report(store, tmp_path / "changed.html"))
+        assert len(list(changed.find("img"))) <= 2, "only the one image that has not changed"
     finally:
-        shutil.rmtree(sweep.photographs, ignore_errors=True)
-        aside.rename(sweep.photographs)
+        shutil.rmtree(sweep.images, ignore_errors=True)
+        aside.rename(sweep.images)
 
 
 def test_damaged_files_of_a_run_leave_the_rest_of_the_page(sweep: Sweep, tmp_path: Path) -> None:
-    store = moved(sweep, tmp_path)
+    store = copy_store(sweep, tmp_path)
     victims = sorted(run.id for run in sweep.finished)[:3]
     for victim, name in zip(victims, ("predictions.csv", "history.csv", "result.json"), strict=True):
         os.truncate(store / victim / name, 20)
@@ -116,12 +116,12 @@ def test_damaged_files_of_a_run_leave_the_rest_of_the_page(sweep: Sweep, tmp_pat
     assert sum(text == "corrupt" for _, text in page.find("span", _class="status corrupt")) == 3
 
 
-def test_a_store_without_finished_runs_has_a_page(tmp_path: Path) -> None:
+def test_a_store_without_finished_runs_gets_a_page(tmp_path: Path) -> None:
     page = Reader(write_report(tmp_path))
     assert any("No run is finished yet" in text for _, text in page.find("p", _class="note"))
 
 
-def test_a_report_that_cannot_be_written_is_one_line(
+def test_a_report_that_cannot_be_written_is_one_log_line(
     sweep: Sweep, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "sweep"
@@ -132,11 +132,11 @@ def test_a_report_that_cannot_be_written_is_one_line(
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as exit:
         finalize(folder, report=True)
     assert exit.value.code == 1, "for the failed run in this sweep, not for the report"
-    said = [record for record in caplog.records if "report" in record.getMessage()]
-    assert len(said) == 1 and "could not be written" in said[0].getMessage() and said[0].exc_info is None
+    records = [record for record in caplog.records if "report" in record.getMessage()]
+    assert len(records) == 1 and "could not be written" in records[0].getMessage() and records[0].exc_info is None
 
 
-def test_the_command_says_where_the_report_is(sweep: Sweep, tmp_path: Path) -> None:
+def test_the_command_prints_the_path_of_the_report(sweep: Sweep, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "crackdet", "report", str(sweep.folder), "--to", str(tmp_path / "out.html")]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"report {tmp_path / 'out.html'}\n")
@@ -146,25 +146,25 @@ def test_the_command_says_where_the_report_is(sweep: Sweep, tmp_path: Path) -> N
 
 
 @given(st.integers(0, 300), st.integers(2, 100))
-def test_thinning_keeps_the_first_and_spreads_the_rest(number: int, most: int) -> None:
-    kept = subsample(range(number), most)
-    assert len(kept) == min(number, most)
+def test_a_subsample_keeps_the_first_items_and_spreads_the_rest(number: int, limit: int) -> None:
+    kept = subsample(range(number), limit)
+    assert len(kept) == min(number, limit)
     assert kept == sorted(set(kept))
-    if number > most:
-        first, rest = kept[: most // 2], kept[most // 2 :]
-        assert first == list(range(most // 2))
+    if number > limit:
+        first, rest = kept[: limit // 2], kept[limit // 2 :]
+        assert first == list(range(limit // 2))
         gaps = {b - a for a, b in itertools.pairwise(rest)}
         assert not gaps or max(gaps) - min(gaps) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=20))
-def test_the_front_is_what_no_other_point_beats(points: list[tuple[int, int]]) -> None:
+def test_the_pareto_front_holds_the_points_that_no_other_dominates(points: list[tuple[int, int]]) -> None:
     front = [points[index] for index in pareto([(float(a), float(b)) for a, b in points])]
-    unbeaten = {(x, y) for x, y in points if not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)}
-    assert front == sorted(unbeaten)
+    undominated = {(x, y) for x, y in points if not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)}
+    assert front == sorted(undominated)
 
 
-def test_a_sweep_ends_with_its_report_unless_it_trained_nothing(tmp_path: Path, cache: Path) -> None:
+def test_a_sweep_that_trained_something_ends_with_its_report(tmp_path: Path, cache: Path) -> None:
     def start(name: str) -> str:
         places = [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", f"hydra.sweep.dir={tmp_path / name}"]
         line = [
@@ -180,20 +180,21 @@ def test_a_sweep_ends_with_its_report_unless_it_trained_nothing(tmp_path: Path, 
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    said = start("trained")
-    assert f"report {tmp_path / 'trained' / 'report.html'}" in said
+    output = start("trained")
+    assert f"report {tmp_path / 'trained' / 'report.html'}" in output
     assert (tmp_path / "trained" / "report.html").exists()
     start("again")
     assert not (tmp_path / "again" / "report.html").exists()
 
 
-def test_times_of_different_gpus_are_not_taken_for_one(sweep: Sweep, tmp_path: Path) -> None:
-    store = RunStore(moved(sweep, tmp_path))
+def test_times_of_different_gpus_are_not_compared(sweep: Sweep, tmp_path: Path) -> None:
+    store = RunStore(copy_store(sweep, tmp_path))
     for number, run in enumerate(sweep.finished):
         copy = store.run(run.id)
-        assert copy.result is not None
+        result = read_result(copy)
+        assert result is not None
         gpu = ("NVIDIA T4", "NVIDIA H100 PCIe")[number % 2]
-        copy.publish({**copy.result, "device": "cuda", "gpu": gpu})
+        copy.publish({**result, "device": "cuda", "gpu": gpu})
     page = write_report(store.root).read_text()
     assert "times were measured on different devices (NVIDIA H100 PCIe, NVIDIA T4) and cannot be compared" in page
 
@@ -207,12 +208,13 @@ def test_times_of_different_gpus_are_not_taken_for_one(sweep: Sweep, tmp_path: P
         ("train.py 'unfinished", ""),
     ],
 )
-def test_the_command_that_trains_a_run_again_finds_its_configuration(
+def test_the_command_of_a_run_keeps_its_configuration_flags(
     sweep: Sweep, tmp_path: Path, command: str, flags: str
 ) -> None:
     run = sweep.finished[0]
     shutil.copytree(run.directory, tmp_path / run.id)
     other = RunStore(tmp_path).run(run.id)
-    write_json(other.provenance_file, {**run.provenance, "command": command, "overrides": ["model=mine", "seed=1"]})
-    found = recipe("again", RunRow(other, Status.FINISHED))
+    provenance = {**run.snapshot().provenance, "command": command, "overrides": ["model=mine", "seed=1"]}
+    write_json(other.provenance_file, provenance)
+    found = recipe("again", RunRow(other.snapshot()))
     assert found.command == f"python train.py {flags}model=mine seed=1"

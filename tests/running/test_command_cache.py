@@ -12,7 +12,7 @@ from crackdet.config.schema import Config, to_dict
 from crackdet.running.command_cache import SINGLE, CommandCache, is_cacheable, stamp
 from crackdet.running.job import Job, execute, make_job
 from crackdet.running.skip import skip_finished
-from crackdet.store.run_store import Run
+from crackdet.store.run import Run
 
 NETWORK = """
 import torch

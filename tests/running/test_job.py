@@ -23,8 +23,12 @@ from crackdet.data.dataset import data_fingerprint
 from crackdet.models import factory
 from crackdet.running import train_run as training_run
 from crackdet.running.job import Job, execute
+from crackdet.store.failures import Failure, num_attempts, read_failure, record_failure
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Failure, RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.predictions import read_predictions
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep import grid
 from crackdet.sweep.execution.executor import Executor, JobOutcome
@@ -40,8 +44,12 @@ def job_of(config: Config) -> Job:
 
 def fails(job: Job) -> str:
     with pytest.raises(RunFailed) as caught:
-        execute(Job(job.config, job.identity, job.run.anew(), []))
+        execute(Job(job.config, job.identity, job.run, []))
     return str(caught.value)
+
+
+def attempts(job: Job) -> int:
+    return num_attempts(read_failure(job.run))
 
 
 def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +61,10 @@ def test_a_failing_run_is_tried_so_often_and_not_more(tiny: Configure, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(training_run, "train", unlucky)
         assert "no luck" in fails(job)
-        assert job.run.status() is Status.FAILED and job.run.attempts == 1
+        assert job.run.status() is Status.FAILED and attempts(job) == 1
         assert "no luck" in fails(job)
         assert "not tried again after 2 attempts" in fails(job)
-        assert job.run.attempts == 2
+        assert attempts(job) == 2
     (entry,) = summarize(job.run.root)
     assert entry.status is Status.FAILED and "no luck" in entry.reason
     assert "not tried again" in fails(job), "though it would go well now"
@@ -88,7 +96,7 @@ def test_a_gpu_that_is_lost_ends_the_sweep_of_its_process(tiny: Configure, monke
         patched.setattr(torch.cuda, "synchronize", illegal)
         with pytest.raises(DeviceLost, match=r"illegal memory access.*the GPU does not answer any more"):
             crew.wait()
-    assert first.run.status() is Status.FAILED and first.run.attempts == 1
+    assert first.run.status() is Status.FAILED and attempts(first) == 1
     assert execute(job_of(tiny())) is not None, "by another process"
     assert second.run.status() is Status.TODO
 
@@ -137,11 +145,12 @@ def test_a_configuration_from_a_stranger_imports_nothing_without_trust(tiny: Con
     (tmp_path / "attack.py").write_text(f"open({str(proof)!r}, 'w')")
     config = job.run.config_file.read_text().replace("model:\n", "model:\n  _target_: attack.Net\n")
     job.run.config_file.write_text(config)
-    run = job.run.anew()
-    assert run.result is not None
-    run.publish({k: v for k, v in run.result.items() if k not in ("id", "files")})  # with fitting digests
+    run = job.run
+    result = read_result(run)
+    assert result is not None
+    run.publish({k: v for k, v in result.items() if k not in ("id", "files")})  # with fitting digests
     with pytest.raises(UserError, match="--trust"):
-        stored_config(job.run.anew())
+        stored_config(job.run)
     assert not proof.exists()
 
 
@@ -183,7 +192,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     torch.load(job.run.state_file, weights_only=True)  # the earlier state is whole
     filler.unlink()
     assert execute(job_of(tiny(*settings, f"runtime.store={small_disk / 'runs'}"))) == accuracy
-    assert job.run.anew().history[-1]["valid_loss"] == alone.run.history[-1]["valid_loss"]
+    assert job.run.snapshot().history[-1]["valid_loss"] == alone.run.snapshot().history[-1]["valid_loss"]
 
 
 def test_a_store_without_room_for_the_checkpoints_is_refused_before_training(
@@ -225,7 +234,7 @@ def test_a_result_stays_where_there_is_no_room_to_train_it_again(
     execute(job)
     monkeypatch.setattr("crackdet.training.resources.free_bytes", lambda _: 0)
     assert "is not trained again" in fails(job)
-    assert job.run.anew().status() is Status.FINISHED
+    assert job.run.status() is Status.FINISHED
 
 
 def test_what_is_not_ours_outlives_a_rerun(tiny: Configure) -> None:
@@ -235,7 +244,7 @@ def test_what_is_not_ours_outlives_a_rerun(tiny: Configure) -> None:
     (job.run.directory / "notes.md").write_text("why this one")
     first = job.run.result_file.stat().st_mtime_ns
     execute(job_of(tiny("runtime.retrain=true")))
-    assert job.run.anew().status() is Status.FINISHED and job.run.result_file.stat().st_mtime_ns > first
+    assert job.run.status() is Status.FINISHED and job.run.result_file.stat().st_mtime_ns > first
     assert (job.run.directory / "notes.md").exists() and (job.run.directory / ".ipynb_checkpoints").is_dir()
 
 
@@ -244,7 +253,7 @@ def test_names_and_reasons_from_files_cannot_command_the_terminal(
 ) -> None:
     job = job_of(tiny())
     job.run.directory.mkdir(parents=True)
-    job.run.fail(Failure.ERROR, "\x1b]0;title\x07\x1b[2J[bold]red[/bold] [/x]", attempts=1)
+    record_failure(job.run, Failure.ERROR, "\x1b]0;title\x07\x1b[2J[bold]red[/bold] [/x]", attempts=1)
     summarize(job.run.root).show()
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\x07" not in shown
@@ -273,7 +282,7 @@ def test_a_finished_run_is_listed_with_the_settings_of_its_configuration(tiny: C
     execute(job)
     (entry,) = summarize(job.run.root)
     job.run.config_file.write_bytes(job.run.config_file.read_bytes())  # touched, and as it was
-    stored = {key: value for key, value in flatten(job.run.anew().config).items() if key in entry.settings}
+    stored = {key: value for key, value in flatten(job.run.snapshot().config).items() if key in entry.settings}
     stored["data.fingerprint"] = job.identity.content["fingerprint"][:12]
     assert dict(entry.settings) == stored
     assert entry.settings["data.split_seed"] == 3 and not any(key.startswith("runtime.") for key in entry.settings)
@@ -285,7 +294,7 @@ def test_a_run_that_is_trained_again_goes_on_where_it_was_stopped(
     assert execute(job_of(tiny())) is not None
     again = job_of(tiny("runtime.retrain=true"))
     assert execute(again, lambda history: "enough for now") is None
-    assert again.run.status() is Status.PRUNED and len(again.run.history) == 1
+    assert again.run.status() is Status.PRUNED and len(again.run.snapshot().history) == 1
     with caplog.at_level("INFO"):
         assert execute(job_of(tiny("runtime.retrain=true"))) is not None
     assert f"going on from {again.run.id}: epoch 2" in caplog.text
@@ -337,7 +346,7 @@ def test_one_that_dies_while_another_is_taken_over_is_taken_over_too(tiny: Confi
 def test_a_rerun_that_was_killed_goes_on_however_often(tiny: Configure, caplog: pytest.LogCaptureFixture) -> None:
     job = job_of(tiny("runtime.retrain=true", "runtime.max_attempts=1"))
     assert execute(job, lambda history: "enough for now") is None
-    job.run.fail(Failure.DIED, "killed", attempts=1)
+    record_failure(job.run, Failure.DIED, "killed", attempts=1)
     with caplog.at_level("INFO"):
         assert execute(job_of(tiny("runtime.retrain=true", "runtime.max_attempts=1"))) is not None
     assert f"going on from {job.run.id}: epoch 2" in caplog.text
@@ -361,5 +370,6 @@ def test_photographs_of_any_name_are_trained_on(places: list[str], photographs: 
     tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
     job = job_of(compose(["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9", *tiny, *places]))
     assert execute(job) is not None
-    assert any("Ri" in row["image"] for row in job.run.predictions)
+    predictions = read_predictions(job.run)
+    assert predictions is not None and any("Ri" in image for image in predictions.images)
     assert summarize(job.run.root).decision is not None

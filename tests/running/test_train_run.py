@@ -24,7 +24,9 @@ from crackdet.models import factory
 from crackdet.report.reproduction import recipe
 from crackdet.running.train_run import load_data, train_run
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.training import loop
 from crackdet.training.state import TrainingState
 from tests.conftest import MEASURED
@@ -38,17 +40,18 @@ def train(config: Config) -> Run:
     run = RunStore(Path(config.runtime.store)).run(identity.run_id)
     with run.claim():
         train_run(run, config, identity, load_data(config, identity), [])
-    return run.anew()
+    return run
 
 
 def history(run: Run) -> list[dict[str, str]]:
-    return [{name: value for name, value in row.items() if name not in MEASURED} for row in run.history]
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in run.snapshot().history]
 
 
 def outcome(run: Run) -> dict[str, Any]:
     """All of a run that must be the same when it is trained again."""
-    assert run.result is not None
-    result = {name: value for name, value in run.result.items() if name not in MEASURED}
+    result = read_result(run)
+    assert result is not None
+    result = {name: value for name, value in result.items() if name not in MEASURED}
     return {
         "result": result,
         "history": history(run),
@@ -63,10 +66,11 @@ def test_a_run_leaves_all_that_is_known_of_it(tiny: Configure) -> None:
         "config.yaml", "identity.json", "provenance.json", "history.csv", "model.safetensors", "predictions.csv",
         "result.json", "resume.pt", "lock",
     }  # fmt: skip
-    assert run.result is not None
-    assert run.result["epochs"] == len(run.history) == 2
-    assert 0 <= run.result["precision"] <= 1 and run.result["number_format"] in ("fp32", "bf16")
-    for name, size, _, digest in map(str.split, run.result["files"]):
+    result = read_result(run)
+    assert result is not None
+    assert result["epochs"] == len(run.snapshot().history) == 2
+    assert 0 <= result["precision"] <= 1 and result["number_format"] in ("fp32", "bf16")
+    for name, size, _, digest in map(str.split, result["files"]):
         content = (run.directory / name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (int(size), digest)
 
@@ -82,33 +86,36 @@ def test_the_same_configuration_gives_the_same_numbers_twice(tiny: Configure, tm
 def test_another_seed_gives_other_weights_over_the_same_images(tiny: Configure) -> None:
     first, second = train(tiny()), train(tiny("seed=1"))
     assert outcome(first)["weights"] != outcome(second)["weights"]
-    assert first.result is not None and second.result is not None
-    assert first.result["valid_digest"] == second.result["valid_digest"]
+    first_result, second_result = read_result(first), read_result(second)
+    assert first_result is not None and second_result is not None
+    assert first_result["valid_digest"] == second_result["valid_digest"]
 
 
 def test_every_reported_number_belongs_to_the_published_weights(tiny: Configure) -> None:
     # with a learning rate that overshoots, the best epoch is not the last
     run = train(tiny("optimizer.learning_rate=0.03", "trainer.max_epochs=6"))
-    assert run.result is not None
-    rows = run.history
+    result = read_result(run)
+    assert result is not None
+    rows = run.snapshot().history
     losses = [float(row["valid_loss"]) for row in rows]
     best = losses.index(min(losses))
     assert best < len(losses) - 1, "the case that this test is about"
-    assert run.result["epoch"] == best + 1
-    assert run.result["accuracy"] == float(rows[best]["valid_accuracy"])
+    assert result["epoch"] == best + 1
+    assert result["accuracy"] == float(rows[best]["valid_accuracy"])
     metrics = evaluate(LoadedRun(run), EvalSet("own"), device="cpu").metrics
-    assert metrics.accuracy == run.result["accuracy"]
-    assert metrics.loss == pytest.approx(run.result["loss"], rel=1e-6)
+    assert metrics.accuracy == result["accuracy"]
+    assert metrics.loss == pytest.approx(result["loss"], rel=1e-6)
     predictions = read_csv(run.predictions_file)
     right = [(float(row["logit"]) > 0) == (row["crack"] == "1") for row in predictions]
-    assert sum(right) / len(right) == run.result["accuracy"]
+    assert sum(right) / len(right) == result["accuracy"]
 
 
 def test_training_stops_after_so_many_epochs_without_a_gain(tiny: Configure) -> None:
     run = train(tiny("optimizer.learning_rate=0.03", "trainer.max_epochs=30", "trainer.patience=2"))
-    assert run.result is not None
-    assert run.result["stopped_early"]
-    assert run.result["epochs"] == run.result["epoch"] + 2 < 30
+    result = read_result(run)
+    assert result is not None
+    assert result["stopped_early"]
+    assert result["epochs"] == result["epoch"] + 2 < 30
 
 
 class StopAt:
@@ -116,7 +123,7 @@ class StopAt:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
         self.left = batches
-        original = loop.load
+        original = loop.iter_batches
 
         def load(*arguments: Any) -> Any:
             for batch in original(*arguments):
@@ -125,7 +132,7 @@ class StopAt:
                     os.kill(os.getpid(), signal.SIGTERM)
                 yield batch
 
-        monkeypatch.setattr(loop, "load", load)
+        monkeypatch.setattr(loop, "iter_batches", load)
 
 
 def stopped(config: Config, monkeypatch: pytest.MonkeyPatch, batches: int) -> Path:
@@ -156,7 +163,7 @@ def test_an_interrupted_run_ends_as_one_left_alone(
     assert caught.value.exit_status == 143
     run = train(tiny(*settings))
     assert outcome(run) == outcome(alone)
-    assert "earlier" not in alone.provenance
+    assert "earlier" not in alone.snapshot().provenance
 
 
 def test_a_run_that_went_on_says_what_was_otherwise_before(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,10 +172,10 @@ def test_a_run_that_went_on_says_what_was_otherwise_before(tiny: Configure, monk
             patched.setattr("platform.node", lambda host=host: host)
             stopped(tiny(), monkeypatch, 1)
     run = train(tiny())
-    first, second = run.provenance["earlier"]
-    assert first["host"] == "first" and second["host"] == "second" != run.provenance["host"]
-    assert "versions" in run.provenance and "versions" not in first, "only what was otherwise"
-    (said,) = (value for name, value in recipe("", RunRow(run, run.status())).facts if name == "trained")
+    first, second = run.snapshot().provenance["earlier"]
+    assert first["host"] == "first" and second["host"] == "second" != run.snapshot().provenance["host"]
+    assert "versions" in run.snapshot().provenance and "versions" not in first, "only what was otherwise"
+    (said,) = (value for name, value in recipe("", RunRow(run.snapshot())).facts if name == "trained")
     assert "gone on with at" in said and "with other host before" in said
 
 
@@ -262,7 +269,7 @@ def test_schedules_change_the_learning_rate_as_torch_does(tiny: Configure) -> No
     rates = {}
     for name, more in {"constant": [], "cosine": [], "step": ["scheduler.step_size=2"]}.items():
         run = train(tiny(f"scheduler={name}", *more, "trainer.max_epochs=4"))
-        rates[name] = [float(row["learning_rate"]) for row in run.history]
+        rates[name] = [float(row["learning_rate"]) for row in run.snapshot().history]
     assert rates["constant"] == [1e-3] * 4
     assert rates["step"] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
     assert rates["cosine"] == pytest.approx([1e-3, 0.5e-3 * (1 + 2**-0.5), 0.5e-3, 0.5e-3 * (1 - 2**-0.5)])
@@ -272,7 +279,7 @@ def test_schedules_change_the_learning_rate_as_torch_does(tiny: Configure) -> No
 def test_every_optimizer_learns(tiny: Configure, name: str) -> None:
     rate = 0.05 if name == "sgd" else 1e-3
     run = train(tiny(f"optimizer={name}", f"optimizer.learning_rate={rate}", "trainer.max_epochs=6"))
-    assert float(run.history[-1]["train_loss"]) < float(run.history[0]["train_loss"])
+    assert float(run.snapshot().history[-1]["train_loss"]) < float(run.snapshot().history[0]["train_loss"])
 
 
 def test_frozen_features_stay_as_they_began(tiny: Configure) -> None:
@@ -295,6 +302,6 @@ def test_what_is_stored_can_be_read_back_as_the_same_configuration(tiny: Configu
 
     config = tiny("data/augmentation=flips")
     run = train(config)
-    identity = identify(parse(run.config), data_fingerprint(config.data, config.runtime))
+    identity = identify(parse(run.snapshot().config), data_fingerprint(config.data, config.runtime))
     assert identity.run_id == run.id
     assert json.loads(identity.canonical) == json.loads(run.identity_file.read_text())

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from crackdet.analysis.ranking import summarize
-from crackdet.store.garbage import removable, remove, spare_weights
-from crackdet.store.run_store import Run, RunStore, Status
+from crackdet.analysis.retention import spare_weights
+from crackdet.store.garbage import leftovers, remove
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from tests.analysis.runs import drawn, publish
 
 
@@ -32,7 +35,7 @@ def names(runs: list[Run]) -> set[str]:
 
 
 def test_states_of_finished_runs_and_leftovers_can_go(store: RunStore) -> None:
-    items = removable(store)
+    items = list(leftovers(store))
     assert names([item.run for item in items if item.path.name == "resume.pt"]) == set("01234")
     assert names([item.run for item in items if item.path.suffix == ".tmp"]) == set("012345")
     assert sum(item.size for item in items) == 5 * 1000 + 6 * 10
@@ -50,7 +53,7 @@ def test_weights_beyond_the_best_can_go_and_results_stay(store: RunStore, keep: 
 
 def test_nothing_of_a_run_that_another_process_holds_is_touched(store: RunStore) -> None:
     held = store.run("custom-000000000004")
-    items = removable(store, "none")
+    items = [*leftovers(store), *spare_weights(store, "none")]
     with held.claim():
         assert "4" not in names([item.run for item in remove(items)])
         assert held.state_file.exists() and held.weights_file.exists()
@@ -64,7 +67,7 @@ def test_a_link_is_removed_not_followed(store: RunStore, tmp_path: Path) -> None
     run.state_file.symlink_to(outside)
     (store.root / "custom-00000000000f").symlink_to(tmp_path)
     (tmp_path / ".x.tmp").write_text("not a run's")
-    remove(removable(store, "none"))
+    remove([*leftovers(store), *spare_weights(store, "none")])
     assert outside.read_text() == "keep me" and (tmp_path / ".x.tmp").exists()
     assert not run.state_file.is_symlink()
 

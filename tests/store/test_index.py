@@ -8,14 +8,16 @@ import pytest
 from benchmarks.stores import fill
 from crackdet.analysis.ranking import summarize
 from crackdet.store import index
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 
 NUMBER = 12
 
 
 @pytest.fixture(autouse=True)
 def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "SMALLEST", 2)
+    monkeypatch.setattr(index, "MIN_RUNS", 2)
 
 
 @pytest.fixture(params=["just changed", "settled"])
@@ -45,7 +47,9 @@ def indexed(store: Path) -> set[str]:
 def seen(store: Path) -> list[dict[str, Any]]:
     """What a summary says of each run; the digests of its files are asked of the run itself."""
     found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarize(store)]
-    return [{name: value for name, value in row.items() if name not in (*index.OWN, "settings")} for row in found]
+    return [
+        {name: value for name, value in row.items() if name not in (*index.NOT_INDEXED, "settings")} for row in found
+    ]
 
 
 @with_index
@@ -54,7 +58,7 @@ def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, m
     by_index, rows = seen(store), summarize(store).rows()
     (store / index.FILE).unlink()
     assert (by_index, rows) == (seen(store), summarize(store).rows())
-    monkeypatch.setattr(index, "SMALLEST", NUMBER + 1)
+    monkeypatch.setattr(index, "MIN_RUNS", NUMBER + 1)
     assert (by_index, rows) == (seen(store), summarize(store).rows())
     assert len(by_index) == len(list(RunStore(store).runs())) == NUMBER
 
@@ -76,7 +80,7 @@ def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Pa
     ids = [run.directory.rename(store / run.id).name for run in added if not (store / run.id).exists()]
     assert ids
     settle(store)
-    index.read_results([RunStore(store).run(run_id) for run_id in ids])
+    index.read_snapshots([RunStore(store).run(run_id) for run_id in ids])
     assert indexed(store) == {run.id for run in left} | set(ids)
 
 
@@ -95,8 +99,9 @@ def test_results_are_not_opened_again(store: Path) -> None:
 
 def test_a_result_that_changed_is_read_anew(store: Path) -> None:
     run = next(RunStore(store).runs())
-    assert run.result is not None
-    content = {key: value for key, value in run.result.items() if key not in ("id", "files")}
+    result = read_result(run)
+    assert result is not None
+    content = {key: value for key, value in result.items() if key not in ("id", "files")}
     run.publish({**content, "accuracy": 0.99999})
     best = summarize(store).best
     assert best is not None and best.accuracy == 0.99999

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from crackdet.core.errors import StoreError, UserError, WriteFailed
 from crackdet.core.files import atomic_write, file_digest, read_csv, write_csv, write_json
 from crackdet.core.locks import is_held
+from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure, record_progress
 from crackdet.store.identity import Identity
-from crackdet.store.run_store import AlreadyRunning, Failure, Run, RunStore, Status
+from crackdet.store.integrity import find_corruption, read_result, verify_weights
+from crackdet.store.run import AlreadyRunning, Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 
 RESULT = {"accuracy": 0.9, "loss": 0.3, "epoch": 1, "parameters": 10, "seconds": 1.0}
 IDENTITY = Identity({"seed": 0})
@@ -26,9 +30,8 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def again(run: Run) -> Run:
-    """The same run as another process would see it."""
-    return run.anew()
+def corruption(run: Run, thorough: bool = False) -> str | None:
+    return find_corruption(run, read_result(run), thorough)
 
 
 def test_a_run_without_a_directory_is_to_do(tmp_path: Path) -> None:
@@ -54,10 +57,10 @@ PUBLISHED = ["config.yaml", "identity.json", "provenance.json", "history.csv", "
 def test_only_a_result_makes_a_run_finished(run: Run) -> None:
     run.weights_file.write_bytes(b"weights")
     run.state_file.write_bytes(b"state")
-    assert again(run).status() is Status.INTERRUPTED
+    assert run.status() is Status.INTERRUPTED
     run.publish(RESULT)
-    assert again(run).status() is Status.FINISHED
-    assert again(run).result == run.result
+    assert run.status() is Status.FINISHED
+    assert read_result(run) is not None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,25 +69,25 @@ def test_a_result_cut_short_anywhere_is_not_believed(finished: Run, data: st.Dat
     finished.publish(RESULT)
     whole = finished.result_file.read_bytes()
     finished.result_file.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 3))])
-    assert again(finished).result is None
-    assert again(finished).status() is Status.CORRUPT
+    assert read_result(finished) is None
+    assert finished.status() is Status.CORRUPT
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_result_with_a_changed_byte_is_not_believed_or_says_the_same(finished: Run, data: st.DataObject) -> None:
     finished.publish(RESULT)
-    believed, whole = again(finished).result, bytearray(finished.result_file.read_bytes())
+    believed, whole = read_result(finished), bytearray(finished.result_file.read_bytes())
     whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     finished.result_file.write_bytes(whole)
-    assert again(finished).result in (None, believed)
+    assert read_result(finished) in (None, believed)
 
 
 @pytest.mark.parametrize("name", list(RESULT))
 @pytest.mark.parametrize("value", [None, "0.5", [], True])
 def test_a_result_with_a_value_of_another_type_is_not_believed(run: Run, name: str, value: object) -> None:
     run.publish({**RESULT, name: value})
-    assert again(run).status() is Status.CORRUPT
+    assert run.status() is Status.CORRUPT
 
 
 def test_the_result_of_another_run_is_not_believed(finished: Run) -> None:
@@ -100,20 +103,20 @@ def test_a_file_that_is_not_as_published_is_named(finished: Run, name: str, cont
     path = finished.directory / name
     before = path.read_bytes()
     path.write_bytes(content)
-    damage = again(finished).damage(thorough=True)
+    damage = corruption(finished, thorough=True)
     assert (damage is None) == (content == before)
     if damage:
         assert damage.startswith(name)
-        assert not again(finished).is_finished(IDENTITY.digest)
+        assert not finished.is_finished(IDENTITY.digest)
     path.write_bytes(before)
-    assert again(finished).is_finished(IDENTITY.digest)
+    assert finished.is_finished(IDENTITY.digest)
 
 
 @pytest.mark.parametrize("name", PUBLISHED[:-1])
 def test_a_missing_file_is_damage(finished: Run, name: str) -> None:
     (finished.directory / name).unlink()
-    assert again(finished).status() is Status.CORRUPT
-    assert again(finished).damage() == f"{name} is missing"
+    assert finished.status() is Status.CORRUPT
+    assert corruption(finished) == f"{name} is missing"
 
 
 def test_a_file_that_goes_while_it_is_looked_at_is_damage(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,19 +124,19 @@ def test_a_file_that_goes_while_it_is_looked_at_is_damage(finished: Run, monkeyp
         path.unlink()  # as another process may do
         return file_digest(path)
 
-    monkeypatch.setattr("crackdet.store.run_store.file_digest", digest)
+    monkeypatch.setattr("crackdet.store.integrity.file_digest", digest)
     os.utime(finished.history_file, (0, 0))
-    assert again(finished).damage() == f"history.csv cannot be read ({os.strerror(errno.ENOENT)})"
+    assert corruption(finished) == f"history.csv cannot be read ({os.strerror(errno.ENOENT)})"
 
 
 def test_what_is_out_of_reach_is_not_trained_again(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr("crackdet.store.run_store.file_digest", refuse)
+    monkeypatch.setattr("crackdet.store.integrity.file_digest", refuse)
     os.utime(finished.weights_file, (0, 0))
     with pytest.raises(StoreError, match=r"model\.safetensors: cannot be read .* make it readable"):
-        again(finished).is_finished(IDENTITY.digest)
+        finished.is_finished(IDENTITY.digest)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
@@ -141,30 +144,30 @@ def test_runs_of_somebody_who_lets_nobody_look_are_left_out(finished: Run, caplo
     store = RunStore(finished.root)
     store.run("custom-999999999999").directory.mkdir(mode=0)
     assert [run.id for run in store.runs()] == [finished.id]
-    assert "custom-999999999999: may not be read" in caplog.text
+    assert "custom-999999999999: is not readable" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
 def test_a_run_that_may_not_be_written_cannot_be_claimed(finished: Run) -> None:
     finished.directory.chmod(0o500)
-    with pytest.raises(StoreError, match="may not be written"), again(finished).claim():
+    with pytest.raises(StoreError, match="may not be written"), finished.claim():
         pass
 
 
 def test_a_finished_run_without_its_weights_stays_finished(finished: Run) -> None:
     finished.weights_file.unlink()
-    assert again(finished).is_finished(IDENTITY.digest)
+    assert finished.is_finished(IDENTITY.digest)
     with pytest.raises(StoreError, match="has been removed"):
-        finished.check_weights()
+        verify_weights(finished)
 
 
 def test_weights_are_compared_when_they_are_used(finished: Run) -> None:
-    assert finished.check_weights() == finished.weights_file
+    assert verify_weights(finished) == finished.weights_file
     status = finished.weights_file.stat()
     finished.weights_file.write_bytes(bytes(256))
     os.utime(finished.weights_file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a failing disk would
-    with pytest.raises(StoreError, match="is damaged"):
-        finished.check_weights()
+    with pytest.raises(StoreError, match="is corrupt"):
+        verify_weights(finished)
 
 
 def test_a_copied_run_is_as_good_as_the_original(finished: Run, tmp_path: Path) -> None:
@@ -178,28 +181,28 @@ def test_another_identity_under_the_same_id_is_an_error_not_a_skip(finished: Run
 
 
 def test_a_failure_makes_a_run_failed_until_it_finishes(run: Run) -> None:
-    run.fail(Failure.ERROR, "no luck", attempts=1)
-    assert again(run).status() is Status.FAILED
+    record_failure(run, Failure.ERROR, "no luck", attempts=1)
+    assert run.status() is Status.FAILED
     run.publish(RESULT)
-    assert again(run).status() is Status.FINISHED
+    assert run.status() is Status.FINISHED
     assert not run.failure_file.exists()
 
 
 def test_a_run_whose_process_died_is_interrupted_and_its_attempts_are_counted(run: Run) -> None:
     for attempt in (1, 2, 3):
-        run.count_attempt()
-        assert again(run).status() is Status.INTERRUPTED
-        assert again(run).attempts == attempt
-    run.count_progress()
-    assert again(run).attempts == 1
+        record_attempt(run)
+        assert run.status() is Status.INTERRUPTED
+        assert num_attempts(read_failure(run)) == attempt
+    record_progress(run)
+    assert num_attempts(read_failure(run)) == 1
 
 
 def test_a_claimed_run_is_running_for_others_and_cannot_be_claimed_again(run: Run) -> None:
     with run.claim():
-        assert again(run).status() is Status.RUNNING
-        with pytest.raises(AlreadyRunning), again(run).claim():
+        assert run.status() is Status.RUNNING
+        with pytest.raises(AlreadyRunning), run.claim():
             pass
-    assert again(run).status() is Status.TODO
+    assert run.status() is Status.TODO
 
 
 def hold(run: Run, claimed: "multiprocessing.synchronize.Event") -> None:
@@ -222,7 +225,7 @@ def test_a_claim_dies_with_its_process(run: Run) -> None:
 def test_a_look_at_the_status_does_not_hinder_a_claim(run: Run) -> None:
     run.lock_file.touch()
     for _ in range(20):
-        assert again(run).status() is Status.TODO
+        assert run.status() is Status.TODO
         with run.claim():
             pass
 
@@ -232,7 +235,7 @@ def test_two_who_look_at_a_run_do_not_take_each_other_for_its_process(run: Run) 
     with run.lock_file.open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)  # as one who looks, at that moment
         assert not is_held(run.lock_file)
-        with pytest.raises(AlreadyRunning), again(run).claim():  # were it to last, a claim would give up
+        with pytest.raises(AlreadyRunning), run.claim():  # were it to last, a claim would give up
             pass
 
 
@@ -264,7 +267,7 @@ def test_csv_round_trips(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["../../etc", "custom-0123456789ab/..", "custom", "", "CUSTOM-0123456789ab", "a-xyz"])
 def test_a_text_that_is_no_run_id_leads_nowhere(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UserError, match="no run id"):
+    with pytest.raises(UserError, match="not a run id"):
         RunStore(tmp_path).run(text)
 
 
@@ -294,14 +297,14 @@ def test_a_linked_directory_is_no_run(tmp_path: Path) -> None:
 def test_a_removed_run_is_gone_and_a_running_one_stays(run: Run) -> None:
     store = RunStore(run.root)
     with run.claim(), pytest.raises(UserError, match="is running"):
-        store.remove(again(run))
+        store.remove(run)
     store.remove(run)
     assert not run.directory.exists()
 
 
 def test_clearing_forgets_everything_but_the_lock(finished: Run) -> None:
     with finished.claim():
-        assert finished.result is not None
-        finished.clear()
-        assert finished.result is None
+        assert read_result(finished) is not None
+        finished.reset()
+        assert read_result(finished) is None
         assert [path.name for path in finished.directory.iterdir()] == ["lock"]

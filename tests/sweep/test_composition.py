@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import CONF
@@ -36,16 +36,21 @@ overrides = st.tuples(*(st.none() | st.sampled_from(options) for options in CHOI
 @pytest.fixture(scope="module")
 def composer() -> Iterator[CachedComposer]:
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         sweep_config = compose("config", return_hydra_config=True)
         yield CachedComposer(GlobalHydra.instance().config_loader(), sweep_config)
+
+
+def compose_job(composer: CachedComposer, overrides: list[str]) -> DictConfig:
+    """Compose a job as Hydra's own launchers do."""
+    return GlobalHydra.instance().config_loader().load_sweep_config(composer._sweep_config, overrides)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=overrides)
 def test_a_job_is_composed_as_hydra_composes_it(composer: CachedComposer, overrides: list[str]) -> None:
     try:
-        expected = parse(compose("config", overrides))
+        expected = parse(compose_job(composer, overrides))
     except (HydraException, OmegaConfBaseException, UserError):
         with pytest.raises((HydraException, OmegaConfBaseException, UserError)):
             parse(composer.compose(overrides))

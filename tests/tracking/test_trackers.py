@@ -18,7 +18,9 @@ from crackdet.config.schema import Config, MLflow, TensorBoard, to_dict
 from crackdet.config.schema import Tracker as Settings
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, execute, make_job
-from crackdet.store.run_store import Run, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run import Run
+from crackdet.store.snapshot import Status
 from crackdet.tracking.trackers import RESULTS, TrackedRun, Trackers
 
 needs_tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="no TensorBoard")
@@ -88,24 +90,25 @@ def test_both_hold_what_the_run_directory_holds_and_a_skipped_run_makes_nothing_
     job: Job, places_told: Settings
 ) -> None:
     execute(job)
-    run = job.run.anew()
-    assert run.result is not None
-    losses = [(int(row["epoch"]), float(row["valid_loss"])) for row in run.history]
+    run = job.run
+    result = read_result(run)
+    assert result is not None
+    losses = [(int(row["epoch"]), float(row["valid_loss"])) for row in run.snapshot().history]
 
     (record,) = mlflow_runs(places_told, run.id)
     assert (record.info.run_name, record.info.status) == (run.id, "FINISHED")
     assert record.data.tags["crackdet.weights"] == str(run.weights_file)
     assert record.data.params["model.linear_features"] == "16"
     assert all(override in record.data.tags["mlflow.note.content"] for override in job.overrides)
-    assert record.data.tags.get("mlflow.source.git.commit") == (run.provenance["git"] or {}).get("commit")
+    assert record.data.tags.get("mlflow.source.git.commit") == (run.snapshot().provenance["git"] or {}).get("commit")
     assert mlflow_course(places_told, record, "valid_loss") == losses
-    assert {name: record.data.metrics[name] for name in RESULTS if name in run.result} == {
-        name: pytest.approx(run.result[name]) for name in RESULTS if name in run.result
+    assert {name: record.data.metrics[name] for name in RESULTS if name in result} == {
+        name: pytest.approx(result[name]) for name in RESULTS if name in result
     }
 
     accumulator = events(places_told, run.id)
     assert curve(accumulator, "loss/valid") == [(epoch, pytest.approx(loss)) for epoch, loss in losses]
-    assert accumulator.Scalars("result/accuracy")[0].value == pytest.approx(run.result["accuracy"])
+    assert accumulator.Scalars("result/accuracy")[0].value == pytest.approx(result["accuracy"])
     assert str(run.weights_file) in str(accumulator.Tensors("run/text_summary")[-1].tensor_proto)
 
     before = files(places_told)
@@ -171,7 +174,7 @@ def test_trackers_that_fail_warn_once_and_fail_no_run(
     job = make_job(to_dict(config), [])
     with caplog.at_level(logging.WARNING):
         execute(job)
-    assert job.run.anew().status() is Status.FINISHED
+    assert job.run.status() is Status.FINISHED
     warned = [record.getMessage() for record in caplog.records if "the run goes on without it" in record.getMessage()]
     assert sorted(line.partition(":")[0] for line in warned) == sorted(f"tracker={name}" for name in there)
 

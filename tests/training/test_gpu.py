@@ -1,4 +1,4 @@
-"""What only a CUDA device can show; skipped where there is none."""
+"""Tests that need a CUDA device; skipped without one."""
 
 import warnings
 from collections import Counter
@@ -18,7 +18,9 @@ from crackdet.data import batches
 from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.running.job import Job, execute
 from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.integrity import read_result
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.training import loop
 from tests.conftest import TINY
 from tests.running.test_train_run import outcome, stopped, train
@@ -42,7 +44,7 @@ NETWORKS = {
 
 @pytest.fixture
 def on_gpu(places: list[str]) -> Configure:
-    """The configuration of a short run of one of `NETWORKS`, whose last batches are smaller than the others."""
+    """Return configurations of short runs of `NETWORKS` in which the last batch is smaller than the others."""
     tiny = [setting for setting in TINY if not setting.startswith("model.")]
 
     def configure(network: str, *overrides: str) -> Config:
@@ -55,38 +57,38 @@ def on_gpu(places: list[str]) -> Configure:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_an_interrupted_run_on_a_gpu_ends_as_one_left_alone(
+def test_an_interrupted_run_on_a_gpu_ends_like_an_uninterrupted_one(
     on_gpu: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, precision: str
 ) -> None:
     settings = (network, f"trainer.precision={precision}")
-    alone = train(on_gpu(*settings, f"runtime.store={tmp_path / 'alone'}"))
+    uninterrupted = train(on_gpu(*settings, f"runtime.store={tmp_path / 'uninterrupted'}"))
     stopped(on_gpu(*settings), monkeypatch, 11)
-    assert outcome(train(on_gpu(*settings))) == outcome(alone)
+    assert outcome(train(on_gpu(*settings))) == outcome(uninterrupted)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_recorded_run_is_the_same_to_the_last_bit(
+def test_cuda_graphs_do_not_change_a_single_bit(
     on_gpu: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, precision: str
 ) -> None:
-    replay, replayed = torch.cuda.CUDAGraph.replay, Counter[str]()
+    replay, replays = torch.cuda.CUDAGraph.replay, Counter[str]()
 
-    def counted(graph: torch.cuda.CUDAGraph) -> None:
-        replayed[store] += 1
+    def count_and_replay(graph: torch.cuda.CUDAGraph) -> None:
+        replays[store] += 1
         replay(graph)
 
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count_and_replay)
     outcomes = {}
     for store in ("true", "false"):
         places = (f"runtime.store={tmp_path / store}", f"runtime.cuda_graphs={store}")
         outcomes[store] = outcome(train(on_gpu(network, f"trainer.precision={precision}", *places)))
     assert outcomes["true"] == outcomes["false"]
-    # of 5 whole batches to train on and 1 to validate in each of 2 epochs, all but the first ones
-    assert replayed == {"true": 10 - 1 + 2 - 1}
+    # 5 full batches of training and 1 of validation in each of 2 epochs, except the very first ones
+    assert replays == {"true": 10 - 1 + 2 - 1}
 
 
-class Waiting(nn.Module):
-    """A network of one's own that looks at a number, for which it waits for the GPU."""
+class Synchronizing(nn.Module):
+    """A user's network that reads a value, for which it waits for the GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,17 +99,15 @@ class Waiting(nn.Module):
         return maps if maps.is_meta or maps.mean().item() < 100 else maps / 2
 
 
-def test_a_network_that_waits_for_the_gpu_is_recorded_only_where_that_is_wished(
-    on_gpu: Configure, tmp_path: Path
-) -> None:
-    def waiting(*overrides: str) -> Config:
-        model = {"_target_": f"{__name__}.Waiting", "name": "waiting"}
+def test_a_users_network_is_captured_only_on_request(on_gpu: Configure, tmp_path: Path) -> None:
+    def synchronizing(*overrides: str) -> Config:
+        model = {"_target_": f"{__name__}.Synchronizing", "name": "synchronizing"}
         return parse({**to_dict(on_gpu("custom", *overrides)), "model": model})
 
-    assert train(waiting()).result is not None
-    with pytest.raises(RunFailed, match="cannot be recorded as a CUDA graph"):
-        train(waiting("runtime.cuda_graphs=true", f"runtime.store={tmp_path / 'recorded'}"))
-    assert train(on_gpu("dropout")).result is not None, "the next run of the process"
+    assert read_result(train(synchronizing())) is not None
+    with pytest.raises(RunFailed, match="cannot be captured in a CUDA graph"):
+        train(synchronizing("runtime.cuda_graphs=true", f"runtime.store={tmp_path / 'captured'}"))
+    assert read_result(train(on_gpu("dropout"))) is not None, "the next run of the process"
 
 
 def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
@@ -124,30 +124,28 @@ def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
 
 
 def test_no_batch_waits_for_the_gpu(tiny: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    train_epoch, waited = loop.train_epoch, Counter[str]()
+    train_epoch, waits = loop.train_epoch, Counter[str]()
 
-    def watched(*arguments: Any) -> None:
+    def count_waits(*arguments: Any) -> None:
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")  # else a line that waits again and again is told once
+            warnings.simplefilter("always")  # otherwise a line that waits repeatedly warns once
             torch.cuda.set_sync_debug_mode("warn")
             try:
                 train_epoch(*arguments)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        waited[store] += sum("synchronizing" in str(warning.message) for warning in caught)
+        waits[store] += sum("synchronizing" in str(warning.message) for warning in caught)
 
-    monkeypatch.setattr(loop, "train_epoch", watched)
-    for store, batch_size in (("first", 16), ("small", 4), ("large", 16)):  # the first one's kernels are prepared
+    monkeypatch.setattr(loop, "train_epoch", count_waits)
+    for store, batch_size in (("first", 16), ("small", 4), ("large", 16)):  # the first run prepares kernels
         batches = ("data/augmentation=full", f"trainer.batch_size={batch_size}")
         train(tiny("runtime.device=cuda", *batches, f"runtime.store={tmp_path / store}"))
-    assert waited["small"] == waited["large"], "smaller batches are more batches"
+    assert waits["small"] == waits["large"], "more batches must not wait more often"
 
 
-def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
-    tiny: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_from_the_gpu_cache_equal_those_from_the_file(tiny: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny()
-    monkeypatch.setattr(batches, "_held", {})
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     images = load_splits(config.data, config.runtime)["train"]
     order = batches.make_batches(batches.shuffled_indices(len(images), 0, 1), 8)
     device = torch.device("cuda", 0)
@@ -155,15 +153,15 @@ def test_batches_are_the_same_from_the_memory_of_the_gpu_and_from_the_map(
     batches.cache_on_gpu(images, device)
     assert torch.cuda.memory_allocated(device) > before
     resident = list(batches.iter_batches(images, order, device, None))
-    monkeypatch.setattr(batches, "_held", {})
+    monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     for ours, moved in zip(resident, batches.iter_batches(images, order, device, None), strict=True):
         assert torch.equal(ours.images, moved.images) and torch.equal(ours.labels, moved.labels)
-    monkeypatch.setattr(batches, "GPU_SHARE", 0.0)
+    monkeypatch.setattr(batches, "MAX_GPU_SHARE", 0.0)
     batches.cache_on_gpu(images, device)
-    assert not batches._gpu_cache
+    assert batches._gpu_cache.get(images, device) is None
 
 
-def test_the_peak_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:
-    result = train(tiny("runtime.device=cuda", "model.linear_features=512")).result
+def test_the_peak_memory_of_a_run_on_a_gpu_is_that_of_its_tensors(tiny: Configure) -> None:
+    result = read_result(train(tiny("runtime.device=cuda", "model.linear_features=512")))
     assert result is not None
     assert result["peak_memory_mib"] > 3 * result["weights_mib"]

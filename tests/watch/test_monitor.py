@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +16,13 @@ from rich.console import Console
 from crackdet.analysis.ranking import summarize
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_csv, write_text
-from crackdet.store.run_store import Failure, Run, RunStore, Status
+from crackdet.store.failures import Failure, record_attempt, record_failure
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.watch.monitor import RunSnapshot, StoreMonitor
+from crackdet.store.watcher import RunStamp
+from crackdet.watch.monitor import StoreMonitor, WatchedRun
 from crackdet.watch.screen import Screen
 
 IDS = [f"custom-{number:012x}" for number in range(3)]
@@ -39,7 +42,7 @@ class Actor:
             self.held[run_id] = contextlib.ExitStack()
             self.held[run_id].enter_context(run.claim())
             write_text(run.config_file, "trainer:\n  max_epochs: 9\n  monitor: valid_accuracy\n")
-            run.count_attempt()
+            record_attempt(run)
         elif deed == "remove" and run_id not in self.held and run.directory.is_dir():
             self.store.remove(run)
         elif run_id not in self.held:
@@ -47,28 +50,24 @@ class Actor:
         elif deed == "release":
             self.held.pop(run_id).close()
         elif deed == "epoch":
-            rows = [*run.history, {"epoch": 0, "valid_loss": 1.0, "valid_accuracy": number / 100, "seconds": 1.5}]
-            write_csv(run.history_file, rows)
+            row = {"epoch": 0, "valid_loss": 1.0, "valid_accuracy": number / 100, "seconds": 1.5}
+            write_csv(run.history_file, [*run.snapshot().history, row])
         elif deed == "save":
             write_text(run.state_file, str(number))
         elif deed == "fail":
-            run.fail(Failure.ERROR, f"no luck {number}")
+            record_failure(run, Failure.ERROR, f"no luck {number}")
         elif deed == "prune":
-            run.fail(Failure.PRUNED, f"after epoch {number}")
+            record_failure(run, Failure.PRUNED, f"after epoch {number}")
         elif deed == "publish":
             result = {"accuracy": number / 100, "loss": 0.5, "epoch": 1, "parameters": 1, "seconds": 1.0}
             run.publish({**result, "valid_images": 9, "valid_digest": "0", "settings": {"seed": number}})
         elif deed == "clear":
-            run.clear()
-
-
-def known(board: StoreMonitor) -> dict[str, RunSnapshot]:
-    return {run_id: replace(seen, read=0.0) for run_id, seen in board.seen.items()}
+            run.reset()
 
 
 def everything(folder: Path) -> StoreMonitor:
     board = StoreMonitor(folder)
-    while board.look() or board.unread:
+    while board.update() or board.num_unread:
         pass
     return board
 
@@ -84,12 +83,12 @@ def test_a_board_that_saw_everything_happen_knows_what_a_new_one_reads(
         for deed in deeds:
             actor.do(*deed)
             if data.draw(st.booleans()):
-                board.look()
-        board.look()
-        board.look()  # finished runs are asked in turn
+                board.update()
+        board.update()
+        board.update()  # finished runs are asked in turn
         fresh = everything(store)
-        assert known(board) == known(fresh)
-        assert {seen.id: seen.status for seen in fresh.seen.values()} == {
+        assert board.runs == fresh.runs
+        assert {seen.id: seen.status for seen in fresh.runs.values()} == {
             run.id: run.status() for run in actor.store.runs()
         }
         best = summarize(store).best
@@ -119,13 +118,13 @@ def test_looking_writes_nothing(busy: Actor) -> None:
     before = trace(busy.store.root)
     board = StoreMonitor(busy.store.root)
     for _ in range(3):
-        board.look()
+        board.update()
     assert trace(busy.store.root) == before
     assert board.count() == {Status.RUNNING: 1, Status.FINISHED: 1, Status.FAILED: 1}
 
 
 def test_the_course_of_a_run_tells_epochs_and_the_time_left(busy: Actor) -> None:
-    course = everything(busy.store.root).seen[IDS[0]].course
+    course = everything(busy.store.root).runs[IDS[0]].progress
     assert (course.epochs, course.max_epochs, course.accuracy, course.best) == (2, 9, 0.72, 0.72)
     assert course.seconds_left(since=0.5) == 7 * 1.5 - 0.5
     assert course.seconds_left(since=1000) == 0
@@ -136,8 +135,8 @@ def test_a_checkpoint_does_not_put_the_end_off(busy: Actor) -> None:
     os.utime(run.history_file, ns=(10**18, 10**18))
     (run.directory / "new").touch()
     (run.directory / "new").rename(run.state_file)
-    seen = everything(busy.store.root).seen[IDS[0]]
-    assert seen.told == 1e9 < seen.changed
+    seen = everything(busy.store.root).runs[IDS[0]]
+    assert seen.last_epoch == 1e9 < seen.changed
 
 
 def test_the_runs_of_a_sweep_are_listed_with_those_to_do(busy: Actor, tmp_path: Path) -> None:
@@ -145,7 +144,7 @@ def test_the_runs_of_a_sweep_are_listed_with_those_to_do(busy: Actor, tmp_path: 
     for number, run_id in enumerate([*IDS[:2], "custom-ffffffffffff"]):
         record.add(store.run(run_id), ["data=folder", f"model.linear_features={number}"])
     board = everything(record.directory)
-    assert {seen.id: seen.status for seen in board.seen.values()} == {
+    assert {seen.id: seen.status for seen in board.runs.values()} == {
         IDS[0]: Status.RUNNING, IDS[1]: Status.FINISHED, "custom-ffffffffffff": Status.TODO,
     }  # fmt: skip
     text = shown(board, 80, 24)
@@ -156,14 +155,14 @@ def test_the_runs_of_a_sweep_are_listed_with_those_to_do(busy: Actor, tmp_path: 
     for part, number in ((line[:9], 3), (line[9:] + "\n", 4)):  # a search adds a line just as it is looked at
         with record.file.open("a") as file:
             file.write(part)
-        board.look()
-        assert len(board.seen) == number
+        board.update()
+        assert len(board.runs) == number
 
 
 def shown(board: StoreMonitor, width: int, height: int) -> str:
     out = Console(width=width, height=height, force_terminal=False)
     with out.capture() as capture:
-        out.print(Screen(board).draw(height))
+        out.print(Screen(board).render(height))
     return capture.get()
 
 
@@ -180,7 +179,7 @@ def test_the_screen_fits_the_terminal(statuses: list[Status], height: int, reaso
         for number, status in enumerate(statuses):
             run_id = f"custom-{number:012x}"
             merit = (-0.5, 0.0, 0.5, run_id) if status is Status.FINISHED else None
-            board.seen[run_id] = RunSnapshot(run_id, status, (number, 0, 0), merit and 0.5, reason, merit)
+            board.runs[run_id] = WatchedRun(run_id, status, RunStamp(number), merit and 0.5, reason, merit)
         lines = shown(board, width, height).splitlines()
     assert len(lines) < height
     assert all(cell_len(line) <= width for line in lines)  # some characters take no room, some two places
@@ -192,7 +191,7 @@ def test_the_screen_fits_the_terminal(statuses: list[Status], height: int, reaso
 
 def test_what_a_file_says_does_not_command_the_terminal(busy: Actor) -> None:
     run = Run(busy.store.root, IDS[2])
-    run.fail(Failure.ERROR, "\x1b[2J[red]gone\nfor good")
+    record_failure(run, Failure.ERROR, "\x1b[2J[red]gone\nfor good")
     text = shown(everything(busy.store.root), 120, 24)
     assert "\x1b" not in text and "[red]gone for good" in text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from crackdet.watch.monitor import StoreMonitor
 from tests.conftest import TINY
 from tests.processes import PATIENCE, until
@@ -77,7 +77,7 @@ def test_a_run_is_watched_until_it_is_killed(training: "subprocess.Popen[bytes]"
     until(lambda: terminal.shows(r"1 running\s"))
     until(lambda: terminal.shows(r"custom-[0-9a-f]{12}\s+\d+/100000\s+0\.\d{4}"))
     next(line for line in lines if re.search(r"running custom-[0-9a-f]{12}: epoch \d+/100000, accuracy 0\.\d+", line))
-    (seen,) = StoreMonitor(store).look()
+    (seen,) = StoreMonitor(store).update()
     assert seen.status is Status.RUNNING
 
     training.send_signal(signal.SIGKILL)

@@ -1,9 +1,9 @@
 "use strict";
-// Colours of the page for Plotly, the theme, and a table that sorts and filters. All data is text, never markup.
-const PRINTED = { width: 660, height: 300 }; // pixels; so much is between the margins of an A4 page
+// Draws the figures in the colours of the theme, and sorts and filters the tables. All data is text, never markup.
+const PRINT_SIZE = { width: 660, height: 300 }; // pixels between the margins of an A4 page
 
 const root = document.documentElement;
-const drawings = JSON.parse(document.getElementById("figures").textContent);
+const figures = JSON.parse(document.getElementById("figures").textContent);
 
 function colour(name) {
   const probe = document.body.appendChild(document.createElement("i"));
@@ -17,7 +17,7 @@ function isDark() {
   return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-function inks() {
+function themeLayout() {
   const axis = { gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -30,22 +30,22 @@ function inks() {
   };
 }
 
-function coloured(layout) {
-  const ink = inks();
-  const merged = { ...layout, ...ink };
-  for (const axis of ["xaxis", "yaxis"]) merged[axis] = { ...layout[axis], ...ink[axis] };
+function withTheme(layout) {
+  const theme = themeLayout();
+  const merged = { ...layout, ...theme };
+  for (const axis of ["xaxis", "yaxis"]) merged[axis] = { ...layout[axis], ...theme[axis] };
   return merged;
 }
 
 function draw() {
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   return Promise.all(
-    Object.entries(drawings).map(([id, { data, layout }]) => Plotly.react(id, data, coloured(layout), config)),
+    Object.entries(figures).map(([id, { data, layout }]) => Plotly.react(id, data, withTheme(layout), config)),
   );
 }
 
 function resize({ width, height }) {
-  for (const { layout } of Object.values(drawings)) Object.assign(layout, { width, height, autosize: !width });
+  for (const { layout } of Object.values(figures)) Object.assign(layout, { width, height, autosize: !width });
 }
 
 function setTheme(theme) {
@@ -53,7 +53,7 @@ function setTheme(theme) {
   document.getElementById("theme").textContent = isDark() ? "Light" : "Dark";
 }
 
-function themes() {
+function setUpTheme() {
   const button = document.getElementById("theme");
   button.hidden = false;
   button.textContent = isDark() ? "Light" : "Dark";
@@ -68,12 +68,12 @@ function themes() {
   });
 }
 
-function printing() {
+function setUpPrinting() {
   let before;
   addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     root.dataset.theme = "light";
-    resize(PRINTED);
+    resize(PRINT_SIZE);
     draw();
   });
   addEventListener("afterprint", () => {
@@ -90,24 +90,24 @@ function compare(a, b) {
   return a.localeCompare(b, "en", { numeric: true });
 }
 
-function sortable(table) {
+function setUpTable(table) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
-  const few = Number(table.dataset.shown);
+  const limit = Number(table.dataset.shown);
   const filter = document.querySelector(`input[data-table="${table.id}"]`);
-  const found = document.querySelector(`[data-found="${table.id}"]`);
+  const status = document.querySelector(`[data-found="${table.id}"]`);
   const all = document.querySelector(`[data-all="${table.id}"]`);
   let order = rows;
-  let showAll = rows.length <= few;
+  let showAll = rows.length <= limit;
 
   function show() {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = order.filter((row) => words.every((word) => row.dataset.words.includes(word)));
-    const shown = new Set(showAll ? matching : matching.slice(0, few));
+    const shown = new Set(showAll ? matching : matching.slice(0, limit));
     for (const row of rows) row.hidden = !shown.has(row);
-    all.hidden = matching.length <= few;
-    all.textContent = showAll ? `Show only ${few}` : `Show all ${matching.length}`;
-    found.textContent = `${shown.size} of ${rows.length} rows shown`;
+    all.hidden = matching.length <= limit;
+    all.textContent = showAll ? `Show only ${limit}` : `Show all ${matching.length}`;
+    status.textContent = `${shown.size} of ${rows.length} rows shown`;
   }
 
   [...table.tHead.rows[0].cells].forEach((head, column) => {
@@ -122,7 +122,7 @@ function sortable(table) {
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const value = (row) => row.cells[column].dataset.value ?? "";
       order = rows.toSorted((a, b) => {
-        if ((value(a) === "") !== (value(b) === "")) return value(a) === "" ? 1 : -1; // what is not there comes last
+        if ((value(a) === "") !== (value(b) === "")) return value(a) === "" ? 1 : -1; // empty values come last
         return (descending ? -1 : 1) * compare(value(a), value(b));
       });
       body.append(...order);
@@ -138,7 +138,7 @@ function sortable(table) {
   show();
 }
 
-document.querySelectorAll("table.runs").forEach(sortable);
-themes();
-printing();
+document.querySelectorAll("table.runs").forEach(setUpTable);
+setUpTheme();
+setUpPrinting();
 draw().then(() => (root.dataset.drawn = "yes"));

@@ -11,7 +11,7 @@ from types import TracebackType
 from crackdet.core.console import bar
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +94,8 @@ def exit_status(stop: KeyboardInterrupt | Interrupted) -> int:
 
 def _is_taken(job: Job) -> bool:
     """Return whether another process trains the job or has finished it; much cheaper than submitting it."""
-    run = job.run.anew()
-    status = run.status()
+    status = job.run.status()
     if status is Status.RUNNING:
-        log.info("%s is being trained by another process", run.id)
+        log.info("%s is being trained by another process", job.run.id)
         return True
-    return status is Status.FINISHED and Job(job.config, job.identity, run, job.overrides).is_finished()
+    return status is Status.FINISHED and job.is_finished()

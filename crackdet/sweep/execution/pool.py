@@ -50,7 +50,7 @@ class _Retries:
 
     def allow(self, job: Job) -> bool:
         """Count a death; return whether the job may run again."""
-        run_id, epochs = job.run.id, len(job.run.anew().history)
+        run_id, epochs = job.run.id, len(job.run.snapshot().history)
         if epochs > self._epochs[run_id]:
             self._deaths[run_id], self._epochs[run_id] = 0, epochs
         self._deaths[run_id] += 1
@@ -194,7 +194,7 @@ class WorkerPool(Executor):
 
     def _dispatch(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        worker.handle.send(replace(job, run=job.run.anew()))  # without cached files
+        worker.handle.send(job)
 
     def _poll(self, workers: list[_Worker]) -> list[_Worker]:
         handles = self._backend.poll([worker.handle for worker in workers], POLL_INTERVAL)

@@ -10,7 +10,10 @@ from typing import Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import read_json
-from crackdet.store.run_store import Failure, Run, RunStore, Status
+from crackdet.store.failures import Failure
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import RunSnapshot, Status
 from crackdet.store.watcher import StoreWatcher
 from crackdet.sweep.search.objectives import MissingObjective, Objective, values_of
 from crackdet.sweep.search.space import Key, Match, Params, Space, key_of
@@ -34,15 +37,14 @@ class Trial:
     """One suggestion with its runs, one a seed."""
 
     params: Params
-    runs: dict[str, Run] = field(default_factory=dict)
-    statuses: dict[str, Status] = field(default_factory=dict)
+    runs: dict[str, RunSnapshot] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> Key:
         return key_of(self.params)
 
     def outcome(self, seeds: Sequence[str]) -> Outcome:
-        found = set(self.statuses.values())
+        found = {run.status for run in self.runs.values()}
         if found == {Status.FINISHED}:
             return Outcome.COMPLETE if len(self.runs) == max(1, len(seeds)) else Outcome.PARTIAL
         for status, outcome in (
@@ -63,12 +65,12 @@ class Trial:
 
     def intermediate(self, column: str | None) -> dict[int, float]:
         """The values by epoch of the run that was pruned, where there is one, else of the first."""
-        pruned = [run for seed, run in self.runs.items() if self.statuses[seed] is Status.PRUNED]
-        return by_epoch((pruned or list(self.runs.values()))[0], column) if column else {}
+        pruned = [run for run in self.runs.values() if run.status is Status.PRUNED]
+        return by_epoch((pruned or list(self.runs.values()))[0].history, column) if column else {}
 
     def can_be_tried_again(self, limit: int) -> bool:
         """Whether a failed run among its runs has attempts left."""
-        failures = [run.failure for seed, run in self.runs.items() if self.statuses[seed] is Status.FAILED]
+        failures = [run.failure for run in self.runs.values() if run.status is Status.FAILED]
         return all(
             failure.get("kind") == Failure.REFUSED
             or (failure.get("kind") == Failure.ERROR and int(failure.get("attempts", 0)) < limit)
@@ -76,10 +78,10 @@ class Trial:
         )
 
 
-def by_epoch(run: Run, column: str) -> dict[int, float]:
+def by_epoch(history: Sequence[Mapping[str, str]], column: str) -> dict[int, float]:
     """A column of a run's history by epoch; what cannot be read is not there."""
     values = {}
-    for row in run.history:
+    for row in history:
         try:
             values[int(row["epoch"])] = float(row[column])
         except (KeyError, ValueError, TypeError):
@@ -104,11 +106,11 @@ class History:
         self._excludes = excludes
         self._excluded: dict[Key, bool] = {}
         self.trials: dict[Key, Trial] = {}
-        self._listing = StoreWatcher(store)
+        self._watcher = StoreWatcher(store)
         self._objectives = objectives
         self._open: dict[str, Run] = {}  # runs that lie inside, or may, and are not finished: those are read once
         self._located: dict[str, Match] = {}
-        self._ended: dict[str, tuple[int, int] | None] = {}  # pruned and failed: as they were when they were read
+        self._ended: set[str] = set()  # pruned and failed: looked at again if their files change
         self._values: dict[Key, list[float]] = {}  # of the complete trials
         self._lacking: Counter[str] = Counter()
         self._busy: set[Key] = set()
@@ -124,7 +126,7 @@ class History:
             self._let_go(key)
         for params in (*theirs, *busy):
             self._busy.add(self.trials.setdefault(key_of(params), Trial(params)).key)
-        for run in self._listing.new():
+        for run in self._watcher.update()[0]:
             self._open[run.id] = run
         for run in list(self._open.values()):
             if run.id not in self._located:
@@ -136,14 +138,14 @@ class History:
                     del self._open[run.id]
                     continue
                 self._located[run.id] = located
-            if run.id not in self._ended or self._ended[run.id] != _last_word(run):
-                self._look(run.anew(), self._located[run.id])
+            if run.id not in self._ended or self._watcher.has_changed(run):
+                self._look(run, self._located[run.id])
 
     def add(self, params: Params, seed: str, run: Run) -> None:
         """A run that was suggested, however it would have been found."""
         self._located[run.id] = Match(params, seed)
         self._open[run.id] = run
-        self._look(run.anew(), self._located[run.id])
+        self._look(run, self._located[run.id])
 
     def release(self, params: Params) -> None:
         """What this search has been at, and is no more."""
@@ -203,32 +205,23 @@ class History:
     def _look(self, run: Run, located: Match) -> None:
         trial = self.trials.setdefault(key_of(located.params), Trial(located.params))
         seed = located.seed if self.space.seeds else ""
-        if trial.statuses.get(seed) is Status.FINISHED:
+        if seed in trial.runs and trial.runs[seed].status is Status.FINISHED:
+            self._open.pop(run.id, None)
             return
-        word = _last_word(run)
-        status = run.status()
+        snapshot = run.snapshot()
+        status = snapshot.status
         if status is Status.FINISHED:
             self._open.pop(run.id, None)
         if status in (Status.PRUNED, Status.FAILED):
-            self._ended[run.id] = word
+            self._ended.add(run.id)
         else:
-            self._ended.pop(run.id, None)
+            self._ended.discard(run.id)
         if status is Status.TODO:
             trial.runs.pop(seed, None)
-            trial.statuses.pop(seed, None)
             if not trial.runs and trial.key not in self._busy:
                 del self.trials[trial.key]
             return
-        trial.runs[seed], trial.statuses[seed] = run, status
-
-
-def _last_word(run: Run) -> tuple[int, int] | None:
-    """What tells whether a run that has ended was begun again: that writes its `failure.json` anew."""
-    try:
-        status = run.failure_file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+        trial.runs[seed] = snapshot
 
 
 def plain(params: Mapping[str, Any], space: Space) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.execution.executor import Executor, exit_status
 from crackdet.sweep.execution.factory import create_executor
@@ -77,7 +78,8 @@ def search(
     status = found.run()
     warn_of_other_images(found.history)
     write_report(found.history, objectives, directory)
-    finalize(directory, status, sweep.report and found.has_trained)  # nothing new was trained: nothing new to report
+    keep_weights = config.runtime.keep_weights if found.has_trained else "all"
+    finalize(directory, status, sweep.report and found.has_trained, keep_weights)  # nothing new: nothing to report
 
 
 class Search:
@@ -225,9 +227,8 @@ class Search:
     def _take_back(self, job: Job, asker: Proposer) -> None:
         """Looks at what a run has become, and goes on with its trial; a seed that is pruned or fails has no next."""
         trial = next(trial for trial in self._busy.values() if job.run.id in trial.run_ids)
-        run = job.run.anew()
-        self.history.add(trial.params, trial.now, run)
-        if run.status() in (Status.PRUNED, Status.FAILED):
+        self.history.add(trial.params, trial.now, job.run)
+        if job.run.status() in (Status.PRUNED, Status.FAILED):
             trial.left.clear()
         self._go_on(trial, asker)
 
@@ -258,10 +259,10 @@ class Search:
         self.history.refresh(self._bookings.of_others(), [trial.params for trial in self._busy.values()])
         view.update(self.history)
         for trial in self.history.trials.values():
-            for seed, run in trial.runs.items():
-                if run.id not in self._recorded:
-                    self._recorded.add(run.id)
-                    self._record.add(run, self._space.overrides(trial.params, seed))
+            for seed, snapshot in trial.runs.items():
+                if snapshot.id not in self._recorded:
+                    self._recorded.add(snapshot.id)
+                    self._record.add(snapshot.run, self._space.overrides(trial.params, seed))
 
     def _announce(self) -> None:
         outcomes = [str(outcome) for _, outcome in self.history.outcomes() if outcome is not Outcome.PARTIAL]

@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
+from crackdet.config.messages import declared
 from crackdet.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +68,16 @@ class Parameter:
             return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         drawn = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
         return self._number(self._index(drawn)) if self.values else drawn  # one number, however it was reckoned
+
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """The distribution that `suggest` samples from."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.kind == "choice":
+            return CategoricalDistribution(list(self.texts))
+        if self.kind == "int":
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def override(self, suggested: Any) -> str:
         """The override that sets what was suggested."""
@@ -132,6 +143,24 @@ def parse_parameter(override: Override, whole: bool | None) -> Parameter:
     if not texts:
         raise UserError(f"{override.input_line}: gives no value to choose from")
     return choice(key, texts)
+
+
+def is_whole(name: str) -> bool | None:
+    """Return whether the schema has a setting as a whole number; None if the schema does not know the setting."""
+    found = declared(name)
+    if found is None:
+        return None
+    kinds = get_args(found[0]) or (found[0],)
+    return int in kinds and float not in kinds
+
+
+def with_whole_interval(text: str) -> str:
+    """Return an override in which the interval of a setting that is a whole number holds whole numbers."""
+    override = OverridesParser.create().parse_override(text)
+    if not override.is_interval_sweep() or not is_whole(override.key_or_group):
+        return text
+    key, _, value = text.partition("=")
+    return f"{key}=int({value})"
 
 
 def choice(key: str, texts: Sequence[str]) -> Parameter:

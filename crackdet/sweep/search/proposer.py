@@ -10,7 +10,7 @@ import optuna
 
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from crackdet.sweep.search.history import History, Outcome
 from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.samplers import Sampler, derived, missing

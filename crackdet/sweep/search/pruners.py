@@ -1,54 +1,30 @@
-"""Pruners by configuration, the same in every process and with every version of Optuna."""
+"""Optuna's pruners as `hydra.sweeper.pruner` configures them, deciding alike in every process."""
 
 import zlib
 from collections.abc import Callable, Mapping
 from math import ceil, floor, log
 from typing import Any
 
-import optuna
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-
 from crackdet.core.errors import UserError
+from crackdet.sweep.search.samplers import build
 
 Rungs = Callable[[int, Mapping[int, float]], dict[str, float]]  # number and values of a trial -> the rungs it reached
 AUTO = "auto"
-
-
-class Hyperband(optuna.pruners.HyperbandPruner):
-    """Optuna's, with a bracket that follows from the trial's number alone: some versions hash anew in each process."""
-
-    def __init__(self, *, min_resource: int, max_resource: int, reduction_factor: int, bootstrap_count: int) -> None:
-        super().__init__(min_resource, max_resource, reduction_factor, bootstrap_count)
-        self.budgets = _budgets(min_resource, max_resource, reduction_factor)
-
-    def _get_bracket_id(self, study: Any, trial: Any) -> int:
-        return bracket_of(trial.number, self.budgets)
+STUDY = "crackdet"  # Hyperband hashes the name with the trial's number
 
 
 def build_pruner(config: Mapping[str, Any], max_epochs: int) -> Any:
     """The pruner of `hydra.sweeper.pruner`; a resource is an epoch, and `auto` is decided by the number of them.
 
     Raises:
-        UserError: where the installed Optuna has none of this name, or it cannot be built from its settings.
+        UserError: If it cannot be built from its settings.
     """
     settings = _decided(config, max_epochs)
     target = str(settings.pop("_target_"))
-    name = target.rpartition(".")[2]
     if "wrapped_pruner" in settings:
         wrapped = settings["wrapped_pruner"]
         settings["wrapped_pruner"] = build_pruner(wrapped, max_epochs) if wrapped else None
-    where = f"hydra.sweeper.pruner={name}"
-    if target.startswith("optuna.pruners.") and not hasattr(optuna.pruners, name):
-        raise UserError(f"{where}: Optuna {optuna.__version__} has no such pruner")
-    try:
-        if name == "HyperbandPruner":
-            return Hyperband(**settings)
-        if target.startswith("optuna.pruners."):
-            return getattr(optuna.pruners, name)(**settings)
-        return instantiate(OmegaConf.create({"_target_": target}), **settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}") from None
+    return build("pruner", {"_target_": target, **settings})
 
 
 def rungs_of(config: Mapping[str, Any], max_epochs: int) -> Rungs:
@@ -76,7 +52,8 @@ def rungs_of(config: Mapping[str, Any], max_epochs: int) -> Rungs:
 
 
 def bracket_of(number: int, budgets: list[int]) -> int:
-    left = zlib.crc32(str(number).encode()) % sum(budgets)
+    """Return the bracket in which Optuna's Hyperband puts the trial."""
+    left = zlib.crc32(f"{STUDY}_{number}".encode()) % sum(budgets)
     for bracket, budget in enumerate(budgets):
         left -= budget
         if left < 0:

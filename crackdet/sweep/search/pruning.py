@@ -17,12 +17,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from crackdet.core.files import read_json, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.core.files import read_csv, read_json, write_json
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.watcher import StoreWatcher
 from crackdet.sweep.search.history import by_epoch
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.pruners import Rungs, build_pruner, rungs_of
+from crackdet.sweep.search.pruners import STUDY, Rungs, build_pruner, rungs_of
 from crackdet.sweep.search.space import Space
 
 FILE = "pruning.json"  # in the sweep's folder: what jobs in other processes need to know
@@ -68,18 +69,17 @@ class HistoryPruner:
     """The runs of a store as Optuna's pruners want to see them."""
 
     def __init__(self, terms: PruningSpec, store: RunStore, pruner: Mapping[str, Any]) -> None:
-        self._terms, self._listing = terms, StoreWatcher(store)
+        self._terms, self._watcher = terms, StoreWatcher(store)
         self._open: dict[str, Run] = {}  # runs that lie inside the space, or may, and are not finished
         self._pruner = build_pruner(pruner, terms.max_epochs)
         self._rungs = rungs_of(pruner, terms.max_epochs)
         self._name = str(pruner["_target_"]).rpartition(".")[2]
         self._trials: dict[str, FrozenTrial] = {}
         self._seeds: dict[str, str | None] = {}  # of each run that was looked at; None: outside the space
-        self._seen: dict[str, tuple[int, int, bool]] = {}  # what a run's files were like when they were read
         self._storage = _Trials()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # in jobs of their own process too
         self._study = optuna.create_study(
-            storage=self._storage, study_name="crackdet", direction=terms.objective.direction, pruner=self._pruner
+            storage=self._storage, study_name=STUDY, direction=terms.objective.direction, pruner=self._pruner
         )
 
     def judge(self, run: Run, history: Sequence[Mapping[str, Any]]) -> str | None:
@@ -101,7 +101,7 @@ class HistoryPruner:
 
     def _look(self, own: Run) -> None:
         """Reads the histories that are new or have grown."""
-        self._open |= {run.id: run for run in self._listing.new()}
+        self._open |= {run.id: run for run in self._watcher.update()[0]}
         for run in list(self._open.values()):
             if run.id not in self._seeds:
                 content = read_json(run.identity_file)
@@ -114,15 +114,12 @@ class HistoryPruner:
                 continue
             if run.id == own.id:
                 continue
-            try:
-                file, finished = run.history_file.stat(), run.result_file.exists()
-            except OSError:
+            if not self._watcher.has_changed(run):
                 continue
-            now = (file.st_mtime_ns, file.st_size, finished)
-            if now != self._seen.get(run.id) and (values := by_epoch(run, str(self._terms.objective.column))):
+            finished = run.result_file.exists()
+            if values := by_epoch(read_csv(run.history_file), str(self._terms.objective.column)):
                 state = TrialState.COMPLETE if finished else TrialState.RUNNING
                 self._trials[run.id] = _trial(run, values, state, self._rungs)
-                self._seen[run.id] = now
                 if finished:
                     del self._open[run.id]
 

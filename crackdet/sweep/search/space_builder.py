@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, get_args
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -16,13 +16,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
-from crackdet.config.messages import declared
 from crackdet.config.parsing import resolved
 from crackdet.config.schema import PATHS
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job
 from crackdet.sweep.composition import CachedComposer
-from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
+from crackdet.sweep.search.parameter import Parameter, described, is_whole, parse_parameter
 from crackdet.sweep.search.space import SEED, ConditionalSpace, Params, ReferenceRun, Space, setting_at
 from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting
 
@@ -292,9 +291,7 @@ def _has(tree: Mapping[str, Any], name: str) -> bool:
 
 def _is_whole(name: str, tree: Mapping[str, Any]) -> bool | None:
     """Whether a setting is a whole number: by the schema, else by the value it has; None where neither knows."""
-    found = declared(name)
-    if found is not None:
-        kinds = get_args(found[0]) or (found[0],)
-        return int in kinds and float not in kinds
+    if (whole := is_whole(name)) is not None:
+        return whole
     value = setting_at(tree, name)
     return isinstance(value, int) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -8,7 +8,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from crackdet.core.errors import UserError
-from crackdet.sweep.search.distributions import distribution
 from crackdet.sweep.search.history import History, Outcome, Trial
 from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.space import Key, Space, key_of
@@ -27,14 +26,12 @@ class StudySync:
     """A study in memory that is told what the history knows, each trial once, and again where it became another.
 
     What is running enters it as running, whoever trains it, so that a sampler with a constant liar (TPE) keeps away
-    from it. The study minimises whatever the objectives are: where larger is better, values enter with the other
-    sign, since Optuna before 3 would take a running trial for the best there.
+    from it.
     """
 
     def __init__(self, objectives: Sequence[Objective], mirror: "StorageMirror | None" = None) -> None:
-        self.study = optuna.create_study(directions=["minimize"] * len(objectives))
+        self.study = optuna.create_study(directions=[objective.direction for objective in objectives])
         self._objectives = objectives
-        self._signs = [-1 if objective.direction == "maximize" else 1 for objective in objectives]
         self._mirror = mirror
         self._told: dict[Key, Outcome] = {}
         self._asked: dict[Key, optuna.trial.Trial] = {}  # here, and not yet ended
@@ -65,45 +62,33 @@ class StudySync:
         if values is None:
             self.study.tell(asked, state=TrialState.FAIL)
         else:
-            self.study.tell(asked, values=self._losses(values))
+            self.study.tell(asked, values=values)
 
     def _tell(self, key: Key, frozen: FrozenTrial) -> None:
         """A trial that has ended: told as what was asked here, or added as what it is."""
         asked = self._asked.pop(key, None)
         if asked is None:
             self._fail(key)
-            self.study.add_trial(self._as_loss(frozen))
+            self.study.add_trial(frozen)
         elif frozen.state == TrialState.FAIL:
             self.study.tell(asked, state=TrialState.FAIL)
         elif frozen.state == TrialState.PRUNED:
             for step, value in frozen.intermediate_values.items():
-                asked.report(self._signs[0] * value, step)
+                asked.report(value, step)
             self.study.tell(asked, state=TrialState.PRUNED)
         else:
-            self.study.tell(asked, values=self._losses(frozen.values or []))
+            self.study.tell(asked, values=frozen.values)
         if self._mirror:
             self._mirror.add(frozen)
 
     def _lie(self, trial: Trial, space: Space) -> int:
-        distributions = {p.name: distribution(p) for p in space.parameters_of(trial.params)}
+        distributions = {p.name: p.distribution() for p in space.parameters_of(trial.params)}
         self.study.add_trial(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=distributions))
         return len(self.study.get_trials(deepcopy=False)) - 1
 
     def _fail(self, key: Key) -> None:
         if (trial := self._asked.pop(key, self._lies.pop(key, None))) is not None:
             self.study.tell(trial, state=TrialState.FAIL)
-
-    def _losses(self, values: Sequence[float]) -> list[float]:
-        return [sign * value for sign, value in zip(self._signs, values, strict=True)]
-
-    def _as_loss(self, trial: FrozenTrial) -> FrozenTrial:
-        return create_trial(
-            state=trial.state,
-            values=None if trial.values is None else self._losses(trial.values),
-            params=trial.params,
-            distributions=trial.distributions,
-            intermediate_values={step: self._signs[0] * v for step, v in trial.intermediate_values.items()},
-        )
 
     def _frozen(self, trial: Trial, outcome: Outcome, space: Space) -> FrozenTrial | None:
         """The trial as Optuna keeps it; None where it has not ended, or lacks an objective."""
@@ -119,7 +104,7 @@ class StudySync:
             state=TrialState.FAIL if outcome is Outcome.PRUNED and not single else STATES[outcome],
             values=values,
             params=trial.params,
-            distributions={p.name: distribution(p) for p in space.parameters_of(trial.params)},
+            distributions={p.name: p.distribution() for p in space.parameters_of(trial.params)},
             intermediate_values=trial.intermediate(self._objectives[0].column) if pruned else None,
             user_attrs={RUNS: [run.id for run in trial.runs.values()]},
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, processes, statuses, wait_for
 
 pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
@@ -100,6 +101,6 @@ def test_a_search_trains_two_runs_at_once_and_suggests_none_twice(
     status, output = finish(search)
     assert status == 0, output
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 6
-    widths = [run.config["model"]["width"] for run in RunStore(tmp_path / "runs").runs()]
+    widths = [run.snapshot().config["model"]["width"] for run in RunStore(tmp_path / "runs").runs()]
     assert len(set(widths)) == 6, "none is suggested twice"
     assert all_workers_end(tmp_path / "search")

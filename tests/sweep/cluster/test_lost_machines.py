@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import Status
+from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, statuses, wait_for
 
 pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")

@@ -17,8 +17,9 @@ from crackdet.config.schema import Config, Runtime
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
+from crackdet.store.failures import Failure, record_failure
 from crackdet.store.identity import identify
-from crackdet.store.run_store import Failure, RunStore
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
 from crackdet.sweep.execution.executor import run_jobs
 from crackdet.sweep.execution.factory import create_executor
@@ -48,7 +49,7 @@ def failed_job(tiny: Callable[..., Config], tmp_path: Path) -> Callable[[int], J
         identity = identify(config, "no images")
         run = RunStore(tmp_path / "runs").run(identity.run_id)
         run.directory.mkdir(parents=True)
-        run.fail(Failure.HOPELESS, f"a NaN in seed {seed}")
+        record_failure(run, Failure.FATAL, f"a NaN in seed {seed}")
         return Job(config, identity, run, [f"seed={seed}"])
 
     return job

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.store.run_store import RunStore, Status
+from crackdet.store.run_store import RunStore
+from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import (
     Process,
     Start,

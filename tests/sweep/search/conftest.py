@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, RunMode
+from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, execution_whitelist
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
@@ -50,10 +51,15 @@ class Outcome:
 def hydra(tmp_path: Path) -> Iterator[HydraContext]:
     register()
     setup_globals()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF)):
         from hydra._internal.callbacks import Callbacks
 
-        yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+        with execution_whitelist(UNSAFE_DISABLE_EXECUTION_CHECKS):  # as train.py
+            yield HydraContext(
+                config_loader=GlobalHydra.instance().config_loader(),
+                callbacks=Callbacks(),
+                execution_whitelist=UNSAFE_DISABLE_EXECUTION_CHECKS,
+            )
     HydraConfig.instance().cfg = None
 
 

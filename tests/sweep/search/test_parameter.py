@@ -11,7 +11,6 @@ from optuna.trial import TrialState, create_trial
 
 from crackdet.core.errors import UserError
 from crackdet.sweep.grid import expand
-from crackdet.sweep.search.distributions import distribution
 from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
 
 PARSER = OverridesParser.create()
@@ -52,7 +51,7 @@ def test_a_suggestion_is_one_of_the_grids_values_and_none_is_missing(text: str, 
     suggested = own.suggest(asked)
     assert value(own.override(suggested)) in values
     assert own.find(own.value(suggested)) == suggested
-    assert asked.distributions[own.name] == distribution(own)
+    assert asked.distributions[own.name] == own.distribution()
     assert Parameter.from_json(own.to_json()) == own
 
 
@@ -62,7 +61,7 @@ def test_every_value_can_stand_in_a_trial(text: str) -> None:
     own, study = parameter(text), optuna.create_study()
     for suggested in own.all():
         assert own.find(own.value(suggested)) == suggested
-        params, kinds = {own.name: suggested}, {own.name: distribution(own)}
+        params, kinds = {own.name: suggested}, {own.name: own.distribution()}
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.0, params=params, distributions=kinds))
 
 

@@ -11,9 +11,10 @@ import optuna
 import pytest
 
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.run_store import Run, RunStore
+from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.pruners import bracket_of, build_pruner, rungs_of
+from crackdet.sweep.search.pruners import STUDY, bracket_of, build_pruner, rungs_of
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.space import Space
 from crackdet.sweep.search.space_builder import JobFactory
@@ -31,7 +32,9 @@ HYPERBAND = {
 BRACKET = f"""
 from types import SimpleNamespace
 from crackdet.sweep.search.pruners import build_pruner
-print(build_pruner({HYPERBAND}, {EPOCHS})._get_bracket_id(None, SimpleNamespace(number=77)))
+pruner = build_pruner({HYPERBAND}, {EPOCHS})
+pruner._try_initialization(None)
+print(pruner._get_bracket_id(SimpleNamespace(study_name="crackdet"), SimpleNamespace(number=77)))
 """
 ACCURACY = Objective("accuracy", "maximize")
 
@@ -113,7 +116,7 @@ def test_halving_sees_runs_of_other_processes_while_they_grow(store: Store) -> N
 
 @pytest.mark.parametrize("pruner", [HALVING, HYPERBAND, {**HALVING, "min_early_stopping_rate": 1}])
 def test_rungs_of_the_past_are_those_that_optuna_would_have_noted(pruner: dict[str, Any]) -> None:
-    study = optuna.create_study(direction="maximize", pruner=build_pruner(pruner, EPOCHS))
+    study = optuna.create_study(study_name=STUDY, direction="maximize", pruner=build_pruner(pruner, EPOCHS))
     reached = rungs_of(pruner, EPOCHS)
     for number in range(12):
         asked = study.ask()

@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from crackdet.core.files import write_json
-from crackdet.store.run_store import Failure, RunStore
+from crackdet.store.failures import Failure, record_attempt, record_failure
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History, Outcome
 from crackdet.sweep.search.objectives import Objective, parse_objectives
 from crackdet.sweep.search.proposer import Proposer
@@ -25,10 +26,10 @@ BEST = [Objective("accuracy", "maximize")]
 HOLD = """
 import sys, time
 from pathlib import Path
-from crackdet.files import write_json
-from crackdet.store import RunStore
-from crackdet.sweep.search.bookings import Bookings
-with Bookings(RunStore(Path(sys.argv[1]))) as bookings:
+from crackdet.core.files import write_json
+from crackdet.store.run_store import RunStore
+from crackdet.sweep.search.reservations import Reservations
+with Reservations(RunStore(Path(sys.argv[1]))) as bookings:
     write_json(bookings._file, {"identities": [{"model": {"name": "custom"}}]})
     print("booked", flush=True)
     time.sleep(60)
@@ -108,9 +109,7 @@ def test_a_running_trial_is_one_until_it_has_ended(space: MakeSpace, tmp_path: P
         history.refresh()
         view.update(history)
         ended = [trial for trial in view.study.trials if trial.state is not TrialState.FAIL]
-        assert [(trial.state, trial.values, trial.params) for trial in ended] == [
-            (TrialState.COMPLETE, [-0.75], params)
-        ], "the study minimises"
+        assert [(trial.state, trial.values, trial.params) for trial in ended] == [(TrialState.COMPLETE, [0.75], params)]
 
 
 def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_p
     job = planner.job(made.overrides({"model.linear_features": "8"}))
     job.run.directory.mkdir(parents=True)
     write_json(job.run.identity_file, json.loads(job.identity.canonical))
-    job.run.fail(Failure.ERROR, "no luck", attempts=1)
+    record_failure(job.run, Failure.ERROR, "no luck", attempts=1)
 
     def seen() -> tuple[list[Outcome], list[TrialState]]:
         history.refresh()
@@ -130,8 +129,8 @@ def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_p
 
     assert seen() == ([Outcome.FAILED], [TrialState.FAIL])
     with job.run.claim():
-        job.run.count_attempt()
+        record_attempt(job.run)
         assert seen() == ([Outcome.RUNNING], [TrialState.FAIL, TrialState.RUNNING])
-        job.run.anew().publish({"accuracy": 0.9, "loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0})
+        job.run.publish({"accuracy": 0.9, "loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0})
     assert seen() == ([Outcome.COMPLETE], [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE])
     assert seen()[1][2:] == [TrialState.COMPLETE], "told once"

@@ -1,0 +1,32 @@
+"""The record of one image: its name, label, digest, split and group."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class ImageRecord(NamedTuple):
+    """One image of a source. Records with the same digest have the same pixels."""
+
+    name: str  # path relative to the root, or a generated name
+    crack: bool
+    digest: str
+    split: str | None = None  # None: the source defines no splits
+    group: str | None = None  # images of one group stay in one split
+
+    @property
+    def sort_key(self) -> tuple[str, str, bool, str]:
+        """The canonical order; it ignores the name, so renaming or moving a file changes nothing."""
+        return (self.split or "", self.group or "", self.crack, self.digest)
+
+
+def fingerprint(records: Sequence[ImageRecord]) -> str:
+    """Return one hash of the images, labels, splits and groups; names and the test split do not count."""
+    content = [record.sort_key for record in records if record.split != "test"]
+    return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
+
+
+def image_digest(records: Sequence[ImageRecord]) -> str:
+    """Return one hash of the images and labels, in order: runs are compared only if it is the same."""
+    return hashlib.sha256(json.dumps([(record.digest, record.crack) for record in records]).encode()).hexdigest()

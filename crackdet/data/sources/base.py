@@ -1,0 +1,59 @@
+"""The interface of a data source.
+
+Listing is cheap: it needs names, labels and digests, but neither torch nor a decoded pixel. The identity of a run
+depends on the listing only.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.core.errors import UserError
+from crackdet.data.records import ImageRecord
+
+
+class Source(Protocol):
+    """A set of labelled images."""
+
+    @property
+    def name(self) -> str:
+        """The root folder, or a word, for messages."""
+
+    @property
+    def ignored_folders(self) -> Sequence[str]:
+        """Folders with images that the last `photographs()` did not list."""
+
+    def photographs(self) -> list[ImageRecord]:
+        """Return the records of all images in canonical order.
+
+        Raises:
+            UserError: If a class has no image, or the images cannot be listed.
+        """
+
+    def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
+        """Return the pixels of one image, (image_size, image_size, 3) RGB.
+
+        Raises:
+            BadImage: If the image cannot be read.
+        """
+
+    def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
+        """Return the crack pixels of one image, (image_size, image_size); None if the source has no mask of it.
+
+        Raises:
+            UserError: If the folder of masks is missing, or the mask cannot be read.
+        """
+
+
+def sort_records(records: Sequence[ImageRecord], settings: str) -> list[ImageRecord]:
+    """Return the records in canonical order.
+
+    Raises:
+        UserError: If one of the two classes is empty; the message names the `settings`.
+    """
+    for crack, which in ((True, "with a crack"), (False, "without a crack")):
+        if not any(record.crack is crack for record in records):
+            raise UserError(f"{settings}: holds no image {which}; both classes are needed")
+    return sorted(records, key=lambda record: record.sort_key)

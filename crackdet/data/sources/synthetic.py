@@ -1,0 +1,50 @@
+"""`data=synthetic`: images and masks rendered by `crackdet.data.synthetic`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.config.schema import SyntheticData
+from crackdet.data import synthetic
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import sort_records
+
+
+class SyntheticSource:
+    """Images that are rendered whenever they are read."""
+
+    name = "data=synthetic"
+    ignored_folders = ()
+
+    def __init__(self, data: SyntheticData) -> None:
+        self.data = data
+
+    def photographs(self) -> list[ImageRecord]:
+        data = self.data
+        params = (
+            f"{synthetic.GENERATOR_VERSION},{data.seed},{data.crack_fraction},{data.hard_negatives},{data.difficulty}"
+        )
+        records = [
+            ImageRecord(
+                name=f"synthetic-{index:06d}",
+                crack=synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction),
+                digest=f"synthetic:{params}:{index:06d}",
+            )
+            for index in range(data.num_images)
+        ]
+        return sort_records(records, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
+
+    def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
+        return self._render(record, image_size).image
+
+    def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_]:
+        return self._render(record, image_size).mask
+
+    def _render(self, record: ImageRecord, image_size: int) -> synthetic.SyntheticImage:
+        return synthetic.draw(
+            int(record.name.rpartition("-")[2]),
+            seed=self.data.seed,
+            image_size=image_size,
+            crack_fraction=self.data.crack_fraction,
+            hard_negatives=self.data.hard_negatives,
+            difficulty=self.data.difficulty,
+        )

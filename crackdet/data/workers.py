@@ -1,0 +1,123 @@
+"""Decoding of many images at once, in worker processes if there are enough images."""
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+
+from crackdet.core.console import ON_BAR, bar
+from crackdet.core.machine import num_cores
+from crackdet.data import cache_index
+from crackdet.data.decode import BadImage
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+
+log = logging.getLogger(__name__)
+
+CHUNK_SIZE = 64  # images per task of a worker
+MAX_DECODERS = 8  # by default: more of them rarely help
+MIN_IMAGES_FOR_WORKERS = 512  # with fewer, starting processes costs more than it saves
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """Images to decode, and the rows of a cached array that get their pixels."""
+
+    source: Source
+    records: Sequence[ImageRecord]
+    image_size: int
+    array_file: Path | None = None  # None: only check that the images can be read
+    rows: Sequence[int] = ()
+
+    def chunks(self, size: int) -> Iterator["DecodeTask"]:
+        """Split the task into tasks of at most `size` images."""
+        for start in range(0, len(self.records), size):
+            part = slice(start, start + size)
+            yield replace(self, records=self.records[part], rows=self.rows[part])
+
+    def run(self) -> dict[str, str]:
+        """Decode the images in this process, and return the reason for each unreadable one, by digest."""
+        array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
+        unreadable: dict[str, str] = {}
+        for i, record in enumerate(self.records):
+            try:
+                pixels = self.source.read(record, self.image_size)
+            except BadImage as error:
+                unreadable[record.digest] = str(error)
+            else:
+                if array is not None:
+                    array[self.rows[i]] = pixels
+        if array is not None:
+            array.flush()
+        return unreadable
+
+
+def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
+    """Run a task with a progress bar; after each chunk, append its images to the index of the array.
+
+    Returns:
+        The reason for each unreadable image, by digest.
+    """
+    total = len(task.records)
+    workers = num_decoders(num_workers)
+    if total >= MIN_IMAGES_FOR_WORKERS:
+        gib = total * task.image_size**2 * 3 / 2**30
+        into = f", {gib:.1f} GiB, into {task.array_file.parent}" if task.array_file is not None else ""
+        log.info("decoding %d images of %d pixels a side%s", total, task.image_size, into, extra=ON_BAR)
+    pending = deque(task.chunks(CHUNK_SIZE))
+    unreadable: dict[str, str] = {}
+    with bar("decoding images", total, told=True) as progress:
+
+        def finish_chunk(failed: dict[str, str]) -> None:
+            records = pending.popleft().records
+            unreadable.update(failed)
+            if task.array_file is not None:
+                done = [record.digest for record in records if record.digest not in failed]
+                cache_index.append_done(task.array_file, done)
+            progress.advance(len(records))
+
+        if workers >= 2 and total >= MIN_IMAGES_FOR_WORKERS:
+            # spawned, because a forked process would inherit locks and threads
+            context = multiprocessing.get_context("spawn")
+            other_children = set(multiprocessing.active_children())
+            pool = ProcessPoolExecutor(workers, mp_context=context, initializer=exit_with_parent)
+            try:
+                for future in [pool.submit(chunk.run) for chunk in pending]:
+                    finish_chunk(future.result())
+            except BrokenProcessPool:  # a worker was killed, or could not import the user's script
+                log.warning("the worker processes that decode images died; this process continues alone")
+            except BaseException:  # an interrupt does not wait for the workers
+                for process in set(multiprocessing.active_children()) - other_children:
+                    process.kill()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
+        while pending:
+            finish_chunk(pending[0].run())
+    return unreadable
+
+
+def num_decoders(num_workers: int | None) -> int:
+    """Return the number of processes or threads that decode: `num_workers`, or one per core up to a limit."""
+    return min(num_cores(), MAX_DECODERS) if num_workers is None else max(num_workers, 1)
+
+
+def exit_with_parent() -> None:
+    """End this worker process as soon as its parent ends, even if the parent is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,91 @@
+"""A run: the handle by which one process claims, publishes and resets a run directory.
+
+`result.json` is written last: a run is finished if it is there and valid. A checkpoint alone means nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from filelock import Timeout
+
+from crackdet.core.errors import StoreError
+from crackdet.core.files import read_json, write_checksummed_json
+from crackdet.core.locks import lock
+from crackdet.store.identity import Identity
+from crackdet.store.integrity import file_record, find_corruption, read_result
+from crackdet.store.paths import RunPaths
+from crackdet.store.snapshot import RunSnapshot, Status
+
+
+class AlreadyRunning(Exception):
+    """Another process holds the run."""
+
+
+class Run(RunPaths):
+    """A run directory; holds nothing but its paths, so that it can be kept and sent to other processes."""
+
+    def snapshot(self) -> RunSnapshot:
+        return RunSnapshot.take(self)
+
+    def status(self) -> Status:
+        return self.snapshot().status
+
+    def is_finished(self, identity: str) -> bool:
+        """Return whether there is a valid result, with intact files, of the identity with this digest.
+
+        Raises:
+            StoreError: If the result is of another identity, or a file cannot be read.
+        """
+        result = read_result(self)
+        if result is None or find_corruption(self, result, thorough=True) is not None:
+            return False
+        if (result.get("identity") or Identity(read_json(self.identity_file)).digest) != identity:
+            raise StoreError(
+                f"{self.identity_file}: is another configuration than the one that hashes to {self.id}; "
+                f"remove the run: crackdet rm {self.id}"
+            )
+        return True
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the run for this process, by an operating system lock that is released when the process dies.
+
+        Raises:
+            AlreadyRunning: If another process holds it.
+            StoreError: If this user may not write to it.
+        """
+        own = lock(self.lock_file)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            own.acquire(timeout=0.5, poll_interval=0.05)  # longer than `is_held` takes the lock
+        except Timeout:
+            raise AlreadyRunning(self.id) from None
+        except PermissionError:
+            raise StoreError(
+                f"{self.directory}: may not be written; it belongs to another user, or the store is not shared: give "
+                "the store a group that all users are in, its folders the mode 2775, and train with umask 002"
+            ) from None
+        try:
+            for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
+                orphan.unlink(missing_ok=True)
+            yield
+        finally:
+            own.release()
+
+    def publish(self, result: Mapping[str, Any]) -> None:
+        """Finish the run: write `result.json` with the digests of the published files."""
+        files = [file_record(path) for path in self.published_files if path.exists()]
+        write_checksummed_json(self.result_file, {"id": self.id, **result, "files": files})
+        self.failure_file.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Delete everything that was computed, the result first.
+
+        The lock file stays, because a process may be waiting for it, and so do files that are not crackdet's.
+        """
+        for path in (
+            self.result_file, self.failure_file, self.state_file, *reversed(self.published_files), self.pointing_file,
+            self.mlflow_file,
+        ):  # fmt: skip
+            path.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""What the files of a run say at one moment."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from crackdet.core.files import read_csv, read_json
+from crackdet.core.locks import is_held
+from crackdet.store.failures import Failure, read_failure
+from crackdet.store.identity import NON_IDENTITY
+from crackdet.store.integrity import find_corruption, read_result
+
+if TYPE_CHECKING:
+    from crackdet.store.run import Run
+
+
+class Status(StrEnum):
+    TODO = "todo"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    PRUNED = "pruned"
+    CORRUPT = "corrupt"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """A run as it was when the snapshot was taken: status, result and failure.
+
+    The other files are read on first use. To see later changes take a new snapshot.
+    """
+
+    run: "Run"
+    status: Status
+    result: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)  # None: no valid `result.json`
+    corruption: str | None = field(default=None, compare=False)  # of a corrupt run: which file has changed, and how
+    failure: Mapping[str, Any] = field(default_factory=dict, compare=False)  # empty if finished or never failed
+
+    @classmethod
+    def take(cls, run: "Run") -> "RunSnapshot":
+        """Read the result and, unless the run is finished, the failure."""
+        result = read_result(run)
+        corruption = find_corruption(run, result)
+        if result is not None and corruption is None:
+            return cls(run, Status.FINISHED, result)
+        if not run.directory.is_dir():
+            return cls(run, Status.TODO)
+        failure = read_failure(run)
+        return cls(run, _unfinished_status(run, corruption, failure), result, corruption, failure)
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as plain values; empty if there is none."""
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if PyYAML was built with it
+        try:
+            tree = yaml.load(self.run.config_file.read_bytes(), loader)
+        except (OSError, ValueError, yaml.YAMLError):
+            return {}
+        return tree if isinstance(tree, dict) else {}
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """All settings that determine the result, by group, with three digests from the identity.
+
+        Equal settings can mean different runs: `data.fingerprint` tells data sets apart, `model._source_` versions of
+        the user's code, and `model._weights_` weights files.
+        """
+        settings = (self.result or {}).get("settings")
+        settings = settings or {group: value for group, value in self.config.items() if group not in NON_IDENTITY}
+        identity = read_json(self.run.identity_file)
+        model = identity.get("model", {})
+        weights = re.match("sha256:(.{12})", str(model.get("weights")))
+        digests = {
+            "data": {"fingerprint": str(identity.get("fingerprint", ""))[:12]},
+            "model": {"_source_": str(model.get("_source_", ""))[:12], "_weights_": weights[1] if weights else ""},
+        }
+        for group, values in digests.items():
+            known = {key: value for key, value in values.items() if value}
+            if known and isinstance(settings.get(group), dict):
+                settings = {**settings, group: {**settings[group], **known}}
+        return settings
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """The content of `provenance.json`; empty if there is none."""
+        return read_json(self.run.provenance_file)
+
+    @cached_property
+    def history(self) -> list[dict[str, str]]:
+        """One row per epoch."""
+        return read_csv(self.run.history_file)
+
+
+def _unfinished_status(run: "Run", corruption: str | None, failure: Mapping[str, Any]) -> Status:
+    if is_held(run.lock_file):
+        return Status.RUNNING
+    if corruption is not None:
+        return Status.CORRUPT
+    if failure.get("kind") == Failure.PRUNED:
+        return Status.PRUNED
+    if failure and failure.get("kind") != Failure.DIED:
+        return Status.FAILED
+    if failure or run.state_file.exists() or run.history_file.exists():
+        return Status.INTERRUPTED
+    return Status.TODO

@@ -1,0 +1,40 @@
+"""Small classifiers, images and error messages for the tests of weights."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision.models
+from torch import Tensor, nn
+
+from crackdet.config.composing import compose
+from crackdet.core.errors import UserError
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import build
+
+MOBILENET = ("model=torchvision", "model.name=mobilenet_v2", "model.linear_features=8", "data.image_size=64")
+
+
+def build_from(*overrides: str) -> Classifier:
+    return build(compose(overrides)).eval()
+
+
+def error_message(action: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        action()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def random_images(size: int = 64) -> Tensor:
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def mobilenet_features(state: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Return the input of the last layer of torchvision's own network."""
+    network = torchvision.models.mobilenet_v2()
+    network.load_state_dict(state)
+    network.classifier = nn.Identity()
+    with torch.no_grad():
+        return network.eval()(images)  # type: ignore[no-any-return]
