@@ -1,4 +1,4 @@
-"""Trains one run, or with -m a sweep of them: every setting is in conf/."""
+"""Train one run, or with -m a sweep of runs; the settings are in conf/."""
 
 import sys
 from pathlib import Path
@@ -19,13 +19,13 @@ def train(composed: "DictConfig") -> float | None:
 
 
 def main() -> None:
-    import hydra  # half a second with what belongs to it, which a finished run does not need
+    import hydra  # takes half a second, which a finished run does not need
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
     from crackdet.cli.train import start
-    from crackdet.config import parsing
+    from crackdet.config.groups import register
 
-    parsing.register()
+    register()
     # The command line and conf/ are trusted: `model._target_` names code of the user's own to run.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
     start(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))

@@ -1,1 +1,1 @@
-"""How fast crackdet is, as ratios measured side by side: `python -m benchmarks`, or `make bench`."""
+"""Measurements of speed, memory and correctness, with the baselines that they are compared with."""

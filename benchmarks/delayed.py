@@ -1,10 +1,10 @@
-"""Two machines that see each other's files late: a sweep divided by two processes, each through a mount of its own.
+"""Two machines that see each other's files late: two processes share a sweep, each through its own mount.
 
     python -m benchmarks.delayed [--seconds 60] [--runs 6] [--negative]
 
-The mounts are of bindfs (Debian's package; needs /dev/fuse), which passes locks on at once, as NFS does, while the
-kernel believes what it knows of sizes and times for so many seconds. With --negative also that a file was absent, and
-that even if its folder has been listed since, which is worse than NFS. Prints what was trained, and by whom.
+bindfs (Debian's package; needs /dev/fuse) forwards locks at once, as NFS does, while the kernel caches sizes and times
+for so many seconds. With --negative it also caches that a file is absent, even after its folder has been listed, which
+is worse than NFS. Prints which process trained how many runs.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.figures import ROOT
+from benchmarks.measurement import ROOT
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 
@@ -30,15 +30,15 @@ SWEEP = (
 
 
 @contextmanager
-def mounted(behind: Path, place: Path, seconds: int, negative: bool) -> Iterator[Path]:
-    """A second view of a folder, behind which what others do shows late."""
-    place.mkdir()
+def mount(source: Path, target: Path, seconds: int, negative: bool) -> Iterator[Path]:
+    """Mount a folder a second time; changes made elsewhere show up late."""
+    target.mkdir()
     times = f"attr_timeout={seconds},entry_timeout={seconds},negative_timeout={seconds if negative else 0}"
-    subprocess.run(["bindfs", "--multithreaded", "--enable-lock-forwarding", "-o", times, behind, place], check=True)
+    subprocess.run(["bindfs", "--multithreaded", "--enable-lock-forwarding", "-o", times, source, target], check=True)
     try:
-        yield place
+        yield target
     finally:
-        subprocess.run(["fusermount", "-u", place], check=True)
+        subprocess.run(["fusermount", "-u", target], check=True)
 
 
 def main() -> None:
@@ -46,35 +46,35 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--negative", action="store_true")
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     if shutil.which("bindfs") is None:
-        sys.exit("bindfs is not there: apt-get install bindfs")
+        sys.exit("bindfs is not installed: apt-get install bindfs")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (behind := folder / "behind").mkdir()
+        (source := folder / "source").mkdir()
         with (
-            mounted(behind, folder / "one", wanted.seconds, wanted.negative) as one,
-            mounted(behind, folder / "two", wanted.seconds, wanted.negative) as two,
+            mount(source, folder / "one", args.seconds, args.negative) as one,
+            mount(source, folder / "two", args.seconds, args.negative) as two,
         ):
-            began = time.monotonic()
-            started = []
-            for place in (one, two):
-                (own := folder / f"{place.name}-own").mkdir()  # cache, memo and logs are each machine's
-                line = [sys.executable, str(ROOT / "train.py"), *SWEEP, f"seed=range({wanted.runs})"]
-                line += [f"runtime.store={place / 'runs'}", "runtime.cache=cache"]
-                started.append(
-                    subprocess.Popen(line, cwd=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            start = time.monotonic()
+            processes = []
+            for target in (one, two):
+                (local := folder / f"{target.name}-local").mkdir()  # each machine has its own caches and logs
+                command = [sys.executable, str(ROOT / "train.py"), *SWEEP, f"seed=range({args.runs})"]
+                command += [f"runtime.store={target / 'runs'}", "runtime.cache=cache"]
+                processes.append(
+                    subprocess.Popen(command, cwd=local, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 )
-            outputs = [process.communicate()[0] for process in started]
-            seconds = time.monotonic() - began
+            outputs = [process.communicate()[0] for process in processes]
+            seconds = time.monotonic() - start
         trained = [re.findall(r"training (custom-\w+):", output) for output in outputs]
-        every = Counter(run for runs in trained for run in runs)
-        runs = list(RunStore(behind / "runs").runs())
-        print(f"exit statuses {[process.returncode for process in started]}, {seconds:.0f} s")
+        counts = Counter(run for runs in trained for run in runs)
+        runs = list(RunStore(source / "runs").runs())
+        print(f"exit statuses {[process.returncode for process in processes]}, {seconds:.0f} s")
         print(f"runs {len(runs)}, finished {sum(run.status() is Status.FINISHED for run in runs)}")
-        twice = sum(every.values()) - len(every)
-        print(f"trained by one {len(trained[0])}, by two {len(trained[1])}; more than once {twice}")
-        if any(process.returncode for process in started):
+        repeated = sum(counts.values()) - len(counts)
+        print(f"trained by one {len(trained[0])}, by two {len(trained[1])}; trained more than once {repeated}")
+        if any(process.returncode for process in processes):
             print(*outputs, sep="\n" + "-" * 60 + "\n")
 
 

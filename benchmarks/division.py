@@ -1,9 +1,9 @@
-"""How evenly processes divide a sweep: 64 runs that sleep, by eight of them, against the ideal of 64/8 runs each.
+"""How evenly processes divide a sweep: 64 runs that sleep, in eight processes, against the ideal of 64/8 runs each.
 
     python -m benchmarks.division [--processes 8] [--workers 1] [--seconds 25]
 
-The network sleeps instead of computing, so that what is measured is starting, claiming, skipping and writing, not
-the cores. With --workers the one process that is started has that many workers.
+The network sleeps instead of computing, so that the time goes into starting, claiming, skipping and writing.
+With --workers each process trains that many runs at a time.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.figures import ROOT
+from benchmarks.measurement import ROOT
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 
@@ -24,7 +24,7 @@ import time
 from torch import nn
 
 class Sleep(nn.Conv2d):
-    '''Takes its time in training, and only there.'''
+    '''Sleeps in each training step.'''
     def __init__(self, seconds):
         super().__init__(3, 2, 3)
         self.seconds = seconds
@@ -38,7 +38,7 @@ TINY = ("data.num_images=24", "data.image_size=24", "trainer.batch_size=64", "tr
 
 
 def sleeping_sweep(folder: Path, runs: int, seconds: float, workers: int) -> list[str]:
-    """The command of a sweep, to be started in the folder, whose runs sleep for so many seconds."""
+    """Return the command, to be started in the folder, of a sweep whose runs sleep for so many seconds."""
     (folder / "asleep.py").write_text(NETWORK)
     (folder / "settings" / "model").mkdir(parents=True)
     (folder / "settings" / "model" / "asleep.yaml").write_text(YAML)
@@ -55,32 +55,32 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=25.0)
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        line = sleeping_sweep(folder, wanted.runs, wanted.seconds, wanted.workers)
-        line.append("runtime.wait_for_others=true")
-        began = time.time()
-        started = [
-            subprocess.Popen(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            for _ in range(wanted.processes)
+        command = sleeping_sweep(folder, args.runs, args.seconds, args.workers)
+        command.append("runtime.wait_for_others=true")
+        start = time.time()
+        processes = [
+            subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            for _ in range(args.processes)
         ]
-        outputs = [process.communicate()[0] for process in started]
-        wall = time.time() - began
-        assert not any(process.returncode for process in started), outputs
+        outputs = [process.communicate()[0] for process in processes]
+        wall = time.time() - start
+        assert not any(process.returncode for process in processes), outputs
         runs = [run for run in RunStore(folder / "runs").runs() if run.result_file.exists()]
         trained = Counter(run for output in outputs for run in re.findall(r"training (asleep-\S+):", output))
         first = min(run.provenance_file.stat().st_mtime for run in runs)
         last = max(run.result_file.stat().st_mtime for run in runs)
-        ideal = wanted.runs * wanted.seconds / (wanted.processes * wanted.workers)
+        ideal = args.runs * args.seconds / (args.processes * args.workers)
         epochs = sum(float((read_result(run) or {})["seconds"]) for run in runs)
-        beside = ((last - first) * wanted.processes * wanted.workers - epochs) / len(runs)
-        print(f"{wanted.processes} processes with {wanted.workers} workers each: {len(runs)} runs finished")
+        overhead = ((last - first) * args.processes * args.workers - epochs) / len(runs)
+        print(f"{args.processes} processes with {args.workers} workers each: {len(runs)} runs finished")
         print(f"trained twice: {sum(count - 1 for count in trained.values())}")
-        print(f"ideal {ideal:.1f} s, wall {wall:.1f} s ({100 * (wall / ideal - 1):.1f} % more), of which")
-        print(f"  until the first run began: {first - began:.1f} s")
-        print(f"  after the last had ended: {began + wall - last:.1f} s")
-        print(f"between the first beginning and the last end, a run beside its epochs: {1000 * beside:.0f} ms")
+        print(f"ideal {ideal:.1f} s, wall {wall:.1f} s ({100 * (wall / ideal - 1):.1f} % more)")
+        print(f"  until the first run starts: {first - start:.1f} s")
+        print(f"  after the last run ends: {start + wall - last:.1f} s")
+        print(f"in between, the overhead of a run over its epochs: {1000 * overhead:.0f} ms")
 
 
 if __name__ == "__main__":

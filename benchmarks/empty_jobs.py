@@ -1,9 +1,9 @@
-"""A Hydra program whose jobs do nothing, over crackdet's configuration: what Hydra itself takes for a sweep."""
+"""A Hydra program whose jobs do nothing, with crackdet's configuration: measures Hydra's own share of a sweep."""
 
 import hydra
 from omegaconf import DictConfig
 
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 
 register()
 

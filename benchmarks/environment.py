@@ -1,8 +1,8 @@
-"""The machine and its limits: arithmetic and memory traffic, by the simplest operations that reach them.
+"""Measure the machine's limits: FLOP/s and memory traffic, by the simplest operations that reach them.
 
     python -m benchmarks.environment
 
-prints them as one line of JSON: whoever measures other processes must not hold a GPU's memory itself.
+prints them as one line of JSON, from a process of its own: a process that measures others must not hold GPU memory.
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 
 from crackdet.core.machine import cpu_name, num_cores
 
-LONGEST = 5.0  # seconds of repeating one operation: emulated bf16 takes very long
+MAX_SECONDS = 5.0  # per operation; emulated bf16 is very slow
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Machine:
     description: str
     fp32: float  # FLOP/s of a matrix product
     bf16: float
-    traffic: float  # bytes/s read and written
+    traffic: float  # bytes/s, read and written
 
     def __str__(self) -> str:
         return (
@@ -36,16 +36,16 @@ class Machine:
         )
 
 
-def chosen_device() -> torch.device:
-    """The device that a run takes where nothing else is said."""
-    from crackdet.config.schema import Runtime  # here: Lightning's loop, whose start is timed, does not need them
+def default_device() -> torch.device:
+    """Return the device of `runtime.device=auto`."""
+    from crackdet.config.schema import Runtime  # here, because the start of Lightning's loop is timed
     from crackdet.training.device import choose_device
 
     return choose_device(Runtime())
 
 
-def finish(device: torch.device) -> None:
-    """Waits for what was only handed to the device so far."""
+def synchronize(device: torch.device) -> None:
+    """Wait for the work that was submitted to the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -53,7 +53,7 @@ def finish(device: torch.device) -> None:
 
 
 def measure_machine(device: torch.device) -> Machine:
-    """Best of several: these are limits."""
+    """Return the best rate of several repeats of each operation."""
     size = 8192 if device.type == "cuda" else 2048
 
     def product(dtype: torch.dtype) -> float:
@@ -62,18 +62,18 @@ def measure_machine(device: torch.device) -> Machine:
 
     source = torch.rand(100_000_000, device=device)
     target = torch.empty_like(source)
-    moving = min(_best(lambda: target.copy_(source), device), _best(lambda: target.neg_(), device))
-    traffic = 2 * source.nbytes / moving  # read and written, from one place to another or in place
+    seconds = min(_best(lambda: target.copy_(source), device), _best(lambda: target.neg_(), device))
+    traffic = 2 * source.nbytes / seconds  # copied, or changed in place
     return Machine(device.type, _describe(device), product(torch.float32), product(torch.bfloat16), traffic)
 
 
 def _best(operation: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
     times: list[float] = []
-    while len(times) < repeats and sum(times) < LONGEST:
-        began = time.perf_counter()
+    while len(times) < repeats and sum(times) < MAX_SECONDS:
+        start = time.perf_counter()
         operation()
-        finish(device)
-        times.append(time.perf_counter() - began)
+        synchronize(device)
+        times.append(time.perf_counter() - start)
     return min(times)
 
 
@@ -86,4 +86,4 @@ def _describe(device: torch.device) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(measure_machine(chosen_device()))))
+    print(json.dumps(asdict(measure_machine(default_device()))))

@@ -1,11 +1,11 @@
-"""The loops that crackdet is measured against, each in a process of its own: it prints one line of JSON.
+"""The loops that crackdet is compared with; each runs in its own process and prints one line of JSON.
 
-article    the article's: fp32, default layout, default Adam, PIL in every epoch, one process
-bare       the best step known here over tensors in memory: the same network, precision and batch as crackdet's
-lightning  the way of lightning-hydra-template: Lightning's Trainer and a DataLoader, its defaults
-costs      what a run takes to measure latency and throughput of its network, at its end
-reading    batches from JPEG files by a DataLoader, with as many workers as crackdet has threads that decode
-gathering  batches as crackdet's training gets them
+article    the article's loop: fp32, default layout, default Adam, PIL in every epoch, one process
+bare       the fastest known step over tensors in memory, with crackdet's network, precision and batch size
+lightning  as in lightning-hydra-template: Lightning's Trainer and a DataLoader with default settings
+latency    the time that a run takes to measure latency and throughput of its network
+files      batches from JPEG files by a DataLoader, with as many workers as crackdet has threads that decode
+batches    batches as crackdet's training gets them
 """
 
 import json
@@ -17,57 +17,18 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.utils.data import DataLoader, Dataset
-from torchvision.models import resnext50_32x4d
-from torchvision.transforms import Compose, Resize, ToTensor
+from torch.utils.data import DataLoader
 
-from benchmarks.environment import chosen_device, finish
+from benchmarks.article import ImageFiles, accuracy, build_network, training_step
+from benchmarks.environment import default_device, synchronize
 from crackdet.core.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Folder = Annotated[Path, typer.Option()]
-VALID_SHARE = 5  # every fifth image
-WARM_UP = 16  # steps: memory and kernels have settled, as they have in the last epoch of the runs compared with
-
-
-class Photographs(Dataset[tuple[Tensor, float]]):
-    """As the article reads them: opened, resized and scaled at every access."""
-
-    def __init__(self, folder: Path, size: int, part: str = "all") -> None:
-        files = sorted(folder.glob("*/*.jpg"))
-        valid = set(files[::VALID_SHARE])
-        self.files = [path for path in files if part == "all" or (path in valid) == (part == "valid")]
-        self.transform = Compose([Resize((size, size)), ToTensor()])
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, float]:
-        path = self.files[index]
-        return self.transform(Image.open(path).convert("RGB")), float(path.parent.name == "Positive")
-
-
-def article_network(network: str, size: int, conv_out: tuple[int, int], linear: int) -> nn.Module:
-    if network == "resnext50":
-        extractor: nn.Module = resnext50_32x4d(weights=None)
-        features = 1000
-    elif network != "custom":
-        raise UserError(f"--network={network}: must be custom or resnext50, which the article trains")
-    else:
-        a, b = conv_out
-        extractor = nn.Sequential(
-            nn.Conv2d(3, a, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        )  # fmt: skip
-        features = b * (size // 4) ** 2
-    classifier = nn.Sequential(
-        nn.Flatten(), nn.Linear(features, linear), nn.ReLU(), nn.Linear(linear, linear), nn.ReLU(), nn.Linear(linear, 1)
-    )
-    return nn.Sequential(extractor, classifier)
+WARM_UP = 16  # steps until memory and kernels have settled, as in the last epoch of the runs compared with
 
 
 def report(**values: Any) -> None:
@@ -76,43 +37,43 @@ def report(**values: Any) -> None:
 
 @app.command()
 def article(
-    photographs: Folder, network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8,
+    images: Folder, network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8,
     conv_out: str = "64,128", linear: int = 512,
 ) -> None:  # fmt: skip
-    """Images a second of the article's training loop, over so many steps after two to warm up."""
+    """Images per second of the article's training loop, after two warm-up steps."""
     torch.manual_seed(0)
-    device = chosen_device()
-    model = article_network(network, size, _pair(conv_out), linear).to(device)
+    device = default_device()
+    model = build_network(network, size, _pair(conv_out), linear).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     times: list[float] = []
-    loader = DataLoader(Photographs(photographs, size), batch_size=batch, shuffle=True, drop_last=True)
-    began = time.perf_counter()
-    for images, labels in _endless(loader):
-        _article_step(model, optimizer, images.to(device), labels.to(device))
-        times.append(time.perf_counter() - began)
-        began = time.perf_counter()
+    loader = DataLoader(ImageFiles(images, size), batch_size=batch, shuffle=True, drop_last=True)
+    start = time.perf_counter()
+    for inputs, labels in _repeat(loader):
+        training_step(model, optimizer, inputs.to(device), labels.to(device))
+        times.append(time.perf_counter() - start)
+        start = time.perf_counter()
         if len(times) == steps + 2:
             break
     report(images_per_second=batch * steps / sum(times[2:]), seconds=sorted(times[2:])[steps // 2])
 
 
 @app.command()
-def article_sweep(photographs: Folder, size: int = 64, batch: int = 32, epochs: int = 4) -> None:
-    """Seconds that the article's search takes for its four combinations, so many epochs each."""
-    device = chosen_device()
-    began = time.perf_counter()
+def article_sweep(images: Folder, size: int = 64, batch: int = 32, epochs: int = 4) -> None:
+    """Seconds of the article's search over its four combinations."""
+    device = default_device()
+    start = time.perf_counter()
     for conv_out, linear in (((64, 128), 256), ((128, 256), 512), ((64, 128), 512), ((64, 128), 1024)):
         torch.manual_seed(0)
-        model = article_network("custom", size, conv_out, linear).to(device)
+        model = build_network("custom", size, conv_out, linear).to(device)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-        train = DataLoader(Photographs(photographs, size, "train"), batch_size=batch, shuffle=True)
-        valid = DataLoader(Photographs(photographs, size, "valid"), batch_size=batch)
+        train = DataLoader(ImageFiles(images, size, "train"), batch_size=batch, shuffle=True)
+        valid = DataLoader(ImageFiles(images, size, "valid"), batch_size=batch)
         for _ in range(epochs):
             model.train()
-            for images, labels in train:
-                _article_step(model, optimizer, images.to(device), labels.to(device))
-            _article_accuracy(model, valid, device)
-    report(seconds=time.perf_counter() - began)
+            for inputs, labels in train:
+                training_step(model, optimizer, inputs.to(device), labels.to(device))
+            accuracy(model, valid, device)
+    report(seconds=time.perf_counter() - start)
 
 
 @app.command()
@@ -120,9 +81,9 @@ def bare(
     network: str = "custom", size: int = 224, batch: int = 32, steps: int = 8, precision: str = "auto",
     conv_out: str = "64,128", linear: int = 512,
 ) -> None:  # fmt: skip
-    """Images a second of the best step known here, over tensors in memory; it need not be the same twice.
+    """Images per second of the fastest known step over tensors in memory; it need not be reproducible.
 
-    On a GPU all of it is one CUDA graph. `network` is custom, resnext50 or the name of any classification network of
+    On a GPU the whole step is one CUDA graph. `network` is custom, resnext50 or any classification network of
     torchvision.
     """
     from crackdet.models.factory import build
@@ -131,7 +92,7 @@ def bare(
     from crackdet.training.resources import estimate
 
     config = _config(network, size, batch, precision, conv_out, linear)
-    device = chosen_device()
+    device = default_device()
     torch.backends.cudnn.benchmark = True
     tune_malloc()
     memory = PeakMemory(device)
@@ -144,7 +105,7 @@ def bare(
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=number_format == "bf16"):
             logits = model(images)
-        binary_cross_entropy_with_logits(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        binary_cross_entropy_with_logits(logits.float(), labels).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -156,31 +117,31 @@ def bare(
             step()
         step = graph.replay
         step()
-    finish(device)
-    began = time.perf_counter()
+    synchronize(device)
+    start = time.perf_counter()
     for _ in range(steps):
         step()
-    finish(device)  # once: a wait after each step would keep a GPU idle
-    seconds = (time.perf_counter() - began) / steps
-    needs = estimate(config, number_format)
+    synchronize(device)  # once: waiting after each step would leave a GPU idle
+    seconds = (time.perf_counter() - start) / steps
+    required = estimate(config, number_format)
     report(
         images_per_second=batch / seconds, seconds=seconds, peak_mib=memory.mib(), precision=number_format,
-        needs_mib=(needs.memory - needs.best_weights) / 2**20,
+        required_mib=(required.memory - required.best_weights) / 2**20,
     )  # fmt: skip
 
 
 @app.command()
-def costs(
+def latency(
     run_seconds: Annotated[float, typer.Option()], network: str = "custom", size: int = 224, batch: int = 32
 ) -> None:
-    """Seconds that a run of so many seconds takes to measure what its network costs, its memory in use as by then."""
+    """Seconds that a run of this length takes to measure the latency of its network, with warm memory."""
     from crackdet.models.factory import build
     from crackdet.training.device import autocast, make_deterministic, precision_of
     from crackdet.training.latency import measure_latency
     from crackdet.training.memory import tune_malloc
 
     config = _config(network, size, batch)
-    device = chosen_device()
+    device = default_device()
     make_deterministic()
     tune_malloc()
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -189,61 +150,60 @@ def costs(
         images = torch.zeros(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
         for _ in range(3):
             model.eval()(images)
-    finish(device)
-    began = time.perf_counter()
+    synchronize(device)
+    start = time.perf_counter()
     measure_latency(model, batch, precision, run_seconds)
-    report(seconds=time.perf_counter() - began)
+    report(seconds=time.perf_counter() - start)
 
 
 @app.command()
-def reading(photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
-    """Images a second from files, decoded and resized by worker processes."""
+def files(images: Folder, size: int = 224, batch: int = 32, seconds: float = 8.0) -> None:
+    """Images per second from files, decoded and resized by worker processes."""
     from crackdet.data.workers import num_decoders
 
     workers = num_decoders(None)
     loader = DataLoader(
-        Photographs(photographs, size), batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=True
+        ImageFiles(images, size), batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=True
     )
-    endless = _endless(loader)
-    next(endless)
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        count += len(next(endless)[0])
-    report(images_per_second=count / (time.perf_counter() - began), workers=workers)
+    batch_iterator = _repeat(loader)
+    next(batch_iterator)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        count += len(next(batch_iterator)[0])
+    report(images_per_second=count / (time.perf_counter() - start), workers=workers)
 
 
 @app.command()
-def gathering(
-    photographs: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0, cache_gib: float = 16.0
-) -> None:
-    """Images a second as crackdet's training gets them, from the second run on."""
+def batches(images: Folder, size: int = 224, batch: int = 32, seconds: float = 4.0, cache_gib: float = 16.0) -> None:
+    """Images per second as crackdet's training gets them, from the second run on."""
     from crackdet.config.composing import compose
     from crackdet.data.batches import cache_on_gpu, iter_batches, make_batches, shuffled_indices
     from crackdet.data.dataset import load_splits
     from crackdet.training.memory import tune_malloc
 
-    places = [f"data.root={photographs}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
-    config = compose(["data=folder", f"data.image_size={size}", *places])
-    device = chosen_device()
+    paths = [f"data.root={images}", "runtime.cache=cache", f"runtime.cache_gib={cache_gib}"]
+    config = compose(["data=folder", f"data.image_size={size}", *paths])
+    device = default_device()
     tune_malloc()
-    images = load_splits(config.data, config.runtime)["train"]
-    cache_on_gpu(images, device)
-    count, epoch, began = 0, 0, 0.0
-    while epoch < 2 or time.perf_counter() - began < seconds:
+    dataset = load_splits(config.data, config.runtime)["train"]
+    cache_on_gpu(dataset, device)
+    count, epoch, start = 0, 0, 0.0
+    while epoch < 2 or time.perf_counter() - start < seconds:
         if epoch == 1:
-            began, count = time.perf_counter(), 0
-        for loaded in iter_batches(images, make_batches(shuffled_indices(len(images), 0, epoch), batch), device, None):
+            start, count = time.perf_counter(), 0
+        indices = make_batches(shuffled_indices(len(dataset), 0, epoch), batch)
+        for loaded in iter_batches(dataset, indices, device, None):
             count += len(loaded.labels)
-        finish(device)
+        synchronize(device)
         epoch += 1
-    report(images_per_second=count / (time.perf_counter() - began))
+    report(images_per_second=count / (time.perf_counter() - start))
 
 
 @app.command()
 def lightning(
-    photographs: Folder, size: int = 64, batch: int = 32, accuracy: float = 0.97, epochs: int = 30, seed: int = 0
+    images: Folder, size: int = 64, batch: int = 32, accuracy: float = 0.97, epochs: int = 30, seed: int = 0
 ) -> None:
-    """Seconds and epochs until Lightning's Trainer has reached a validation accuracy, its start included."""
+    """Seconds and epochs until Lightning's Trainer reaches a validation accuracy, start-up included."""
     from lightning import LightningModule, Trainer
     from lightning.pytorch.callbacks import EarlyStopping
     from torchmetrics.classification import BinaryAccuracy
@@ -251,7 +211,7 @@ def lightning(
     class Module(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = article_network("custom", size, (64, 128), 512)
+            self.net = build_network("custom", size, (64, 128), 512)
             self.valid_accuracy = BinaryAccuracy()
 
         def training_step(self, batch: list[Tensor], _index: int) -> Tensor:
@@ -265,17 +225,17 @@ def lightning(
             return torch.optim.Adam(self.parameters(), lr=1e-4)
 
     torch.manual_seed(seed)
-    began = time.perf_counter()
-    threshold = accuracy - 1e-6  # Lightning compares in float32, and stops only above it
+    start = time.perf_counter()
+    threshold = accuracy - 1e-6  # Lightning compares in float32 and stops only above the threshold
     trainer = Trainer(
         max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         callbacks=[EarlyStopping("accuracy", mode="max", stopping_threshold=threshold, patience=epochs)],
     )  # fmt: skip
     options: dict[str, Any] = {"batch_size": batch, "num_workers": 2, "persistent_workers": True}
-    train = DataLoader(Photographs(photographs, size, "train"), shuffle=True, **options)
-    valid = DataLoader(Photographs(photographs, size, "valid"), **options)
+    train = DataLoader(ImageFiles(images, size, "train"), shuffle=True, **options)
+    valid = DataLoader(ImageFiles(images, size, "valid"), **options)
     trainer.fit(Module(), train, valid)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     last = float(trainer.callback_metrics["accuracy"])
     report(seconds=seconds, epochs=trainer.current_epoch, accuracy=last, reached=last > threshold)
 
@@ -295,25 +255,7 @@ def _config(
     return compose([*model, f"model.linear_features={linear}", f"data.image_size={size}", *trainer])
 
 
-def _article_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
-    optimizer.zero_grad()
-    loss = binary_cross_entropy_with_logits(model(images).squeeze(1), labels.float())
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.item()
-
-
-@torch.no_grad()
-def _article_accuracy(model: nn.Module, valid: "DataLoader[Any]", device: torch.device) -> float:
-    model.eval()
-    correct = [
-        ((torch.sigmoid(model(images.to(device))).squeeze(1) > 0.5) == (labels.to(device) > 0.5)).float().mean().item()
-        for images, labels in valid
-    ]
-    return sum(correct) / len(correct)
-
-
-def _endless(loader: "DataLoader[Any]") -> Iterator[Any]:
+def _repeat(loader: "DataLoader[Any]") -> Iterator[Any]:
     while True:
         yield from loader
 

@@ -1,9 +1,9 @@
-"""Whether bf16 changes a decision: the same networks and seeds in fp32 and in bf16, on photographs.
+"""Whether bf16 changes a decision: the same networks and seeds in fp32 and in bf16.
 
     python -m benchmarks.precision --photographs FOLDER [--groups COLUMN]
 
-Prints, for each network, the accuracies of both formats over the seeds, and the means of the differences by seed, of
-accuracy and of the finer validation loss, with their 95 % intervals (Student's t on paired differences).
+Prints, for each network, the accuracy over the seeds in both formats, and the mean paired differences of accuracy and
+of validation loss, with 95 % intervals (Student's t).
 """
 
 import json
@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 from scipy.stats import ttest_rel
 
-from benchmarks.figures import ROOT, python
-from benchmarks.photographs import photographs
+from benchmarks.images import make_images
+from benchmarks.measurement import ROOT, run_python
 
 NETWORKS = {
     "custom": ("model=custom",),
@@ -27,46 +27,48 @@ NETWORKS = {
 
 
 def main(
-    source: Annotated[Path | None, typer.Option("--photographs", help="Holds Positive and Negative.")] = None,
+    photographs: Annotated[
+        Path | None, typer.Option(help="A folder with Positive and Negative; default: synthetic images.")
+    ] = None,
     groups: Annotated[
-        str | None, typer.Option(help="A column of FOLDER/manifest.csv that keeps groups together.")
+        str | None, typer.Option(help="The column of FOLDER/manifest.csv that names an image's group.")
     ] = None,
     images: Annotated[int, typer.Option()] = 1000,
     size: Annotated[int, typer.Option()] = 64,
     epochs: Annotated[int, typer.Option()] = 8,
     seeds: Annotated[int, typer.Option(min=2)] = 5,
     networks: Annotated[
-        list[str] | None, typer.Option("--network", help=f"One of {', '.join(NETWORKS)}; repeatable; without: all.")
+        list[str] | None, typer.Option("--network", help=f"One of {', '.join(NETWORKS)}; repeatable; default: all.")
     ] = None,
 ) -> None:
-    """Trains 2 x seeds runs of each network and compares them."""
+    """Train 2 x seeds runs of each network and compare them."""
     if unknown := sorted(set(networks or ()) - set(NETWORKS)):
-        raise typer.BadParameter(f"{', '.join(unknown)}: must be among {', '.join(NETWORKS)}", param_hint="--network")
+        raise typer.BadParameter(f"{', '.join(unknown)}: must be one of {', '.join(NETWORKS)}", param_hint="--network")
     print(f"{images} images at {size}x{size}, {epochs} epochs, {seeds} seeds\n")
-    print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | of the loss | seconds fp32 | seconds bf16 |")
+    print("| network | fp32 | bf16 | bf16 - fp32, 95 % interval | the same of the loss | seconds fp32 | seconds bf16 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in networks or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
-            root = source.absolute() if source else photographs(None, images, Path(folder) / "drawn")
+            root = photographs.absolute() if photographs else make_images(None, images, Path(folder) / "synthetic")
             data = ["data=folder", f"data.root={root}", f"data.max_images={images}", f"data.image_size={size}"]
             if groups is not None:
                 data.append(f"data.groups={groups}")
             grid = ["trainer.precision=fp32,bf16", f"seed=range(0,{seeds})", f"trainer.max_epochs={epochs}"]
-            python(str(ROOT / "train.py"), "-m", *NETWORKS[name], *data, *grid, folder=Path(folder))
+            run_python(str(ROOT / "train.py"), "-m", *NETWORKS[name], *data, *grid, folder=Path(folder))
             print(_row(name, Path(folder) / "outputs" / "runs"), flush=True)
 
 
-def _row(name: str, store: Path) -> str:
+def _row(network: str, store: Path) -> str:
     results = [json.loads(file.read_text()) for file in store.glob("*/result.json")]
     results.sort(key=lambda result: result["settings"]["seed"])
     values: dict[str, dict[str, list[float]]] = {key: defaultdict(list) for key in ("accuracy", "loss", "seconds")}
     for result in results:
         for key, by_format in values.items():
             by_format[result["number_format"]].append(result[key])
-    shown = {kind: f"{mean(own):.4f} ({min(own):.4f} to {max(own):.4f})" for kind, own in values["accuracy"].items()}
-    times = {kind: f"{mean(own):.1f}" for kind, own in values["seconds"].items()}
+    accuracy = {name: f"{mean(x):.4f} ({min(x):.4f} to {max(x):.4f})" for name, x in values["accuracy"].items()}
+    times = {name: f"{mean(x):.1f}" for name, x in values["seconds"].items()}
     return (
-        f"| {name} | {shown['fp32']} | {shown['bf16']} | {_difference(values['accuracy'])} "
+        f"| {network} | {accuracy['fp32']} | {accuracy['bf16']} | {_difference(values['accuracy'])} "
         f"| {_difference(values['loss'])} | {times['fp32']} | {times['bf16']} |"
     )
 

@@ -1,13 +1,14 @@
-"""What claiming, skipping, asking, summarising and watching cost as a store grows.
+"""How the time to claim, skip, suggest, summarise and watch runs grows with the store.
 
     python -m benchmarks.scale [SIZE]...       # 100 1000 10000 100000
 
-Stores are generated: all runs are finished, of one network with different settings, a hundred of them inside the
-space of a search. The exponent is the slope of the logarithms from 1,000 runs on: 0 does not grow, 1 is linear.
+The stores are generated: finished runs of one network with different settings, a hundred of them inside a search
+space. The exponent is the slope on a log-log scale from 1,000 runs on: 0 is constant, 1 is linear.
 """
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import os
@@ -25,10 +26,10 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
-from benchmarks.stores import no_flush
+from benchmarks.stores import no_fsync
 from crackdet.analysis.ranking import summarize
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv
 from crackdet.running.command_cache import SINGLE, CacheEntry, CommandCache
 from crackdet.running.job import Job
@@ -36,47 +37,49 @@ from crackdet.store.identity import Identity
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space import Space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
-from crackdet.watch.monitor import StoreMonitor as Watched
+from crackdet.watch.monitor import StoreMonitor
 
 SIZES = (100, 1000, 10_000, 100_000)
-INSIDE = 100  # runs that lie inside the space of the search
+INSIDE = 100  # runs inside the search space
 EPOCHS = 25
 SPACE = ("model.linear_features=range(1,1000)",)
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 OBJECTIVES = [Objective("accuracy", "maximize")]
 
 
-def identities(example: Job, number: int) -> Iterator[Identity]:
-    """Of runs that differ in width inside the space, and in learning rate outside."""
-    content = copy.deepcopy(dict(example.identity.content))
+def identities(reference: Job, number: int) -> Iterator[Identity]:
+    """Yield the identities of runs: those inside the space differ in width, the others in learning rate too."""
+    content = copy.deepcopy(dict(reference.identity.content))
     for index in range(number):
         content["model"]["linear_features"] = 1 + index % 1000
-        content["optimizer"]["learning_rate"] = example.config.optimizer.learning_rate * (
+        content["optimizer"]["learning_rate"] = reference.config.optimizer.learning_rate * (
             1 + max(0, index - INSIDE + 1)
         )
         yield Identity(copy.deepcopy(content))
 
 
-def fill(store: RunStore, example: Job, number: int) -> list[Identity]:
-    """Finished runs, written without training."""
+def fill(store: RunStore, reference: Job, number: int) -> list[Identity]:
+    """Write finished runs without training; return their identities."""
     rows = [{"epoch": epoch, "valid_accuracy": 0.5 + epoch / 100} for epoch in range(1, EPOCHS + 1)]
-    known = list(identities(example, number))
-    with no_flush():
-        for index, identity in enumerate(known):
+    written = list(identities(reference, number))
+    with no_fsync():
+        for index, identity in enumerate(written):
             run = store.run(identity.run_id)
             run.directory.mkdir(parents=True)
             run.identity_file.write_text(identity.canonical)
             write_csv(run.history_file, rows)
             publish(run, identity, 0.5 + index % 97 / 200)
-    return known
+    return written
 
 
 def publish(run: Run, identity: Identity, accuracy: float) -> None:
@@ -85,124 +88,125 @@ def publish(run: Run, identity: Identity, accuracy: float) -> None:
 
 
 def time_of(action: Callable[[], object], repeats: int = 5) -> float:
-    """Seconds, the median of some repeats."""
-    spent = []
+    """Return the median seconds of several repeats."""
+    times = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        start = time.perf_counter()
         action()
-        spent.append(time.perf_counter() - began)
-    return median(spent)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
-def claims(store: RunStore) -> Iterator[Callable[[], None]]:
-    numbers = iter(range(10**9))
+def measure(
+    folder: Path, number: int, context: HydraContext, job_factory: JobFactory, paths: list[str]
+) -> dict[str, float]:
+    """Return the seconds of each action in a store with so many runs."""
+    store = RunStore(folder / "runs")
+    space = build_space([*paths, *SPACE], {}, context, job_factory)
+    reference = job_factory.job(space.overrides({"model.linear_features": 1}))
+    identities = fill(store, reference, number)
+    times = {"claim": time_claim(store), "skip": time_skip(store, identities)}
+    times |= time_search(store, space, job_factory)
+    pruner = HistoryPruner(PruningSpec(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
+    run, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
+    pruner.prune_reason(run, rows)
+    times["ask the pruner"] = time_of(lambda: pruner.prune_reason(run, rows), 10)
+    time.sleep(2.5)  # until the folders' modification times are old enough to be trusted
+    times["summary, without its index file"] = time_of(lambda: summarize(store.root), 1)
+    times["summary"] = time_of(lambda: summarize(store.root), 3)
+    monitor = StoreMonitor(store.root)
+    start = time.perf_counter()
+    while monitor.update() or monitor.num_unread:
+        pass
+    times["watch: read all runs"] = time.perf_counter() - start
+    times["watch: look again"] = time_of(monitor.update, 5)
+    return times
+
+
+def time_claim(store: RunStore) -> float:
+    numbers = itertools.count()
 
     def claim() -> None:
         with store.run(f"custom-{next(numbers):012x}").claim():
             pass
 
-    yield claim
+    seconds = time_of(claim, 50)
     for number in range(next(numbers)):
         store.remove(store.run(f"custom-{number:012x}"))
+    return seconds
 
 
-def measure(
-    folder: Path, number: int, context: HydraContext, planner: JobFactory, places: list[str]
-) -> dict[str, float]:
-    """Seconds of each action over a store of so many runs."""
-    store = RunStore(folder / "runs")
-    space = build_space([*places, *SPACE], {}, context, planner)
-    example = planner.job(space.overrides({"model.linear_features": 1}))
-    known = fill(store, example, number)
-    found: dict[str, float] = {}
+def time_skip(store: RunStore, identities: Sequence[Identity]) -> float:
+    """Recognise one finished run by its command line, in a cache with an entry for each run."""
 
-    claim = next(making := claims(store))
-    found["claim"] = time_of(claim, 50)
-    next(making, None)
-    found["skip"] = skip(store, known)
+    def command_cache() -> CommandCache:
+        return CommandCache([CONF], f"{SINGLE} config", store.root.parent / "command_cache")
 
-    began = time.perf_counter()
-    history, view = History(store, space, OBJECTIVES), StudySync(OBJECTIVES)
-    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0}), OBJECTIVES)
+    entries = [
+        CacheEntry([f"seed={i}"], store.run(identity.run_id), identity.digest) for i, identity in enumerate(identities)
+    ]
+    cache = command_cache()
+    cache._began += 60  # as if no file had been changed lately
+    cache.put(entries)
+    positions = iter(range(0, len(identities), max(1, len(identities) // 20)))
+
+    def get() -> None:
+        assert command_cache().get([f"seed={next(positions)}"]) is not None
+
+    return time_of(get, 15)
+
+
+def time_search(store: RunStore, space: Space, job_factory: JobFactory) -> dict[str, float]:
+    start = time.perf_counter()
+    history, study = History(store, space, OBJECTIVES), StudySync(OBJECTIVES)
+    sampler = Sampler({"_target_": "optuna.samplers.TPESampler", "seed": 0})
+    proposer = Proposer(study, history, job_factory, sampler)
     history.refresh()
-    view.update(history)
-    assert len(history.measured()) == min(number, INSIDE)
-    found["begin to search"] = time.perf_counter() - began
-    with Reservations(store) as bookings:
+    study.tell(history)
+    assert len(history.complete_trials()) == INSIDE
+    times = {"start a search": time.perf_counter() - start}
+    with Reservations(store) as reservations:
 
-        def ask() -> None:
-            with bookings.asking():
-                history.refresh(bookings.of_others())
-                view.update(history)
-                suggestion = asker.next()
+        def suggest() -> None:
+            with reservations.asking():
+                history.refresh(reservations.of_others())
+                study.tell(history)
+                suggestion = proposer.propose()
                 assert suggestion is not None and suggestion.asked is not None
-                bookings.add(suggestion.jobs.values())
-            view.begin(suggestion.asked, suggestion.params)
+                reservations.add(suggestion.jobs.values())
+            study.begin(suggestion)
             (job,) = suggestion.jobs.values()
             job.run.directory.mkdir()
             job.run.identity_file.write_text(job.identity.canonical)
-            publish(job.run, job.identity, 0.7)  # so that the store changes, as it does in a search
-            bookings.remove([job])
+            publish(job.run, job.identity, 0.7)  # changes the store, as a search does
+            reservations.remove([job])
 
-        ask()  # the first imports torch and draws the images
-        with no_flush():
-            found["ask"] = time_of(ask, 10)
-    board = HistoryPruner(PruningSpec(space, OBJECTIVES[0], EPOCHS), store, MEDIAN)
-    own, rows = store.run("custom-ffffffffffff"), [{"epoch": 1, "valid_accuracy": 0.5}]
-    board.judge(own, rows)
-    found["ask the pruner"] = time_of(lambda: board.judge(own, rows), 10)
-    time.sleep(2.5)  # until the folders' times of change are old enough to be believed
-    found["summary, without its index file"] = time_of(lambda: summarize(store.root), 1)
-    found["summary"] = time_of(lambda: summarize(store.root), 3)
-    watched = Watched(store.root)
-    began = time.perf_counter()
-    while watched.look() or watched.unread:
-        pass
-    found["watch: all runs read"] = time.perf_counter() - began
-    found["watch: another look"] = time_of(watched.look, 5)
-    return found
-
-
-def skip(store: RunStore, known: Sequence[Identity]) -> float:
-    """To recognise one finished run by its command line, among as many that are remembered."""
-
-    def memo() -> CommandCache:
-        return CommandCache([CONF], f"{SINGLE} config", store.root.parent / "memo")
-
-    meanings = [
-        CacheEntry([f"seed={i}"], store.run(identity.run_id), identity.digest) for i, identity in enumerate(known)
-    ]
-    writing = memo()
-    writing._began += 60  # as if nothing had been changed lately
-    writing.remember(meanings)
-    positions = iter(range(0, len(known), max(1, len(known) // 20)))
-
-    def recall() -> None:
-        assert memo().recall([f"seed={next(positions)}"]) is not None
-
-    return time_of(recall, 15)
+        suggest()  # the first one imports torch and makes the images
+        with no_fsync():
+            times["suggest a trial"] = time_of(suggest, 10)
+    return times
 
 
 @contextmanager
-def in_hydra(places: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
+def hydra_context(paths: list[str]) -> Iterator[tuple[HydraContext, JobFactory]]:
     register()
     with initialize_config_dir(str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        config = loader.load_configuration("config", places, run_mode=RunMode.MULTIRUN)
+        config = loader.load_configuration("config", paths, run_mode=RunMode.MULTIRUN)
         yield context, JobFactory(context, config, ExcludeFilter(None))
 
 
 def exponent(seconds: Mapping[int, float]) -> float:
-    """The slope of the logarithms, by least squares."""
-    points = [(math.log(size), math.log(spent)) for size, spent in seconds.items() if size >= 1000]
+    """Return the slope on a log-log scale, by least squares."""
+    points = [(math.log(size), math.log(time)) for size, time in seconds.items() if size >= 1000]
     if len(points) < 2:
         return math.nan
     x, y = (sum(column) / len(points) for column in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    return float(sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points))
 
 
-def shown(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
@@ -214,15 +218,15 @@ def main() -> None:
     rows: dict[str, dict[int, float]] = {}
     for size in sizes:
         with tempfile.TemporaryDirectory() as name:
-            places = [f"runtime.store={name}/runs", f"runtime.cache={name}/cache", "runtime.device=cpu"]
-            with in_hydra(places) as (context, planner):
-                for what, spent in measure(Path(name), size, context, planner, places).items():
-                    rows.setdefault(what, {})[size] = spent
+            paths = [f"runtime.store={name}/runs", f"runtime.cache={name}/cache", "runtime.device=cpu"]
+            with hydra_context(paths) as (context, job_factory):
+                for action, seconds in measure(Path(name), size, context, job_factory, paths).items():
+                    rows.setdefault(action, {})[size] = seconds
         print(f"{size} runs measured", file=sys.stderr, flush=True)
     print(f"| runs in the store | {' | '.join(f'{size:,}' for size in sizes)} | exponent |")
     print("| --- " * (len(sizes) + 2) + "|")
-    for what, spent in rows.items():
-        print(f"| {what} | {' | '.join(shown(spent[size]) for size in sizes)} | {exponent(spent):.2f} |")
+    for action, row in rows.items():
+        print(f"| {action} | {' | '.join(format_seconds(row[size]) for size in sizes)} | {exponent(row):.2f} |")
 
 
 if __name__ == "__main__":

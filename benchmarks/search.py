@@ -1,11 +1,10 @@
-"""How much of a grid a search has to train: TPE with pruning, random, and hydra-optuna-sweeper, over sampler seeds.
+"""How many epochs of a grid a search has to train: TPE with pruning, random search, and hydra-optuna-sweeper.
 
-    python benchmarks/search.py grid       # trains the grid of 96 runs into --store; go on by the same command
-    python benchmarks/search.py compare    # searches it by each method and seed; prints a table, draws docs/search.svg
+    python benchmarks/search.py grid       # trains the grid of 96 runs into --store; the same command resumes
+    python benchmarks/search.py compare    # searches it by each method and seed; prints a table, plots docs/search.svg
 
-A search is replayed: it runs as it would, with a store of its own, but where it would train a run the history of the
-grid's run is written out epoch by epoch, and the pruner asked after each. The same configuration is the same run, so
-it decides as it would if it trained; what is counted are the epochs that it would have trained.
+A search is replayed with a store of its own: instead of training a run, the replay writes the history of the grid's run
+epoch by epoch and asks the pruner after each. The search decides as if it trained; the epochs are counted.
 """
 
 import argparse
@@ -30,13 +29,13 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.failures import Failure, record_failure
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.sweep.search.space_builder import JobFactory
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.selection import ExcludeFilter
 
 ROOT = Path(__file__).parent.parent
@@ -60,14 +59,14 @@ METHODS: dict[str, list[str]] = {
     "random, no pruning": [OURS, "hydra/sweeper/sampler=random"],
     "hydra-optuna-sweeper": ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"],
 }
-DRAWN = ("TPE, Hyperband", "TPE, successive halving", "TPE, median", "random, no pruning", "hydra-optuna-sweeper")
+PLOTTED = ("TPE, Hyperband", "TPE, successive halving", "TPE, median", "random, no pruning", "hydra-optuna-sweeper")
 
 
 class Replay:
-    """A launcher that reads what training would give from the grid's runs; `curve` has epochs and the best so far."""
+    """A launcher that takes results from the grid's runs; `curve` holds (epochs so far, best accuracy so far)."""
 
-    def __init__(self, grid: RunStore, planner: JobFactory, config: DictConfig) -> None:
-        self._grid, self._planner, self._config = grid, planner, config
+    def __init__(self, grid: RunStore, job_factory: JobFactory, config: DictConfig) -> None:
+        self._grid, self._job_factory, self._config = grid, job_factory, config
         self.curve: list[tuple[int, float]] = [(0, 0.0)]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
@@ -77,27 +76,27 @@ class Replay:
         ]
 
     def _train(self, overrides: list[str]) -> float | None:
-        job = self._planner.job(overrides)
-        known, run = self._grid.run(job.run.id).snapshot(), job.run
-        assert known.result is not None, f"{known.id} is not in the grid"
-        accuracy = float(known.result["accuracy"])
-        if read_result(run) is not None:  # a run store answers a repeated suggestion, also hydra-optuna-sweeper's
+        job = self._job_factory.job(overrides)
+        trained, run = self._grid.run(job.run.id).snapshot(), job.run
+        assert trained.result is not None, f"{trained.id} is not in the grid"
+        accuracy = float(trained.result["accuracy"])
+        if read_result(run) is not None:  # the store answers a repeated suggestion, also that of hydra-optuna-sweeper
             return accuracy
         write_json(run.identity_file, json.loads(job.identity.canonical))
-        judge = self._judge(run)
+        prune_check = self._prune_check(run)
         rows: list[dict[str, Any]] = []
-        for row in known.history:
+        for row in trained.history:
             rows.append(row)
             write_csv(run.history_file, rows)
-            self._note(0.0)
-            if judge is not None and len(rows) < len(known.history) and (reason := judge(rows)):
+            self._record(0.0)
+            if prune_check is not None and len(rows) < len(trained.history) and (reason := prune_check(rows)):
                 record_failure(run, Failure.PRUNED, reason, attempts=0)
                 return None
-        run.publish({key: value for key, value in known.result.items() if key not in ("id", "files", "checksum")})
-        self._note(accuracy, epochs=0)
+        run.publish({key: value for key, value in trained.result.items() if key not in ("id", "files", "checksum")})
+        self._record(accuracy, epochs=0)
         return accuracy
 
-    def _judge(self, run: Run) -> Any:
+    def _prune_check(self, run: Run) -> Any:
         from crackdet.sweep.search.pruning import judge_of
 
         pruner = self._config.hydra.sweeper.get("pruner")
@@ -106,28 +105,28 @@ class Replay:
         settings: Any = OmegaConf.to_container(pruner, resolve=True)
         return judge_of(Path(self._config.hydra.sweep.dir), settings, run)
 
-    def _note(self, accuracy: float, epochs: int = 1) -> None:
+    def _record(self, accuracy: float, epochs: int = 1) -> None:
         last, best = self.curve[-1]
         self.curve.append((last + epochs, max(best, accuracy)))
 
 
 def train_grid(store: Path) -> int:
-    line = [sys.executable, str(ROOT / "train.py"), "-m", *FIXED, *SPACE, f"runtime.store={store}"]
-    return subprocess.run([*line, f"hydra.sweep.dir={store.parent / 'grid'}"]).returncode
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *FIXED, *SPACE, f"runtime.store={store}"]
+    return subprocess.run([*command, f"hydra.sweep.dir={store.parent / 'grid'}"]).returncode
 
 
 def search(method: Sequence[str], seed: int, trials: int, grid: RunStore, context: HydraContext) -> Any:
-    """One search; its curve."""
+    """Run one search and return its curve."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        own = [f"runtime.store={folder}/runs", f"hydra.sweep.dir={folder}/sweep", "hydra.mode=MULTIRUN"]
+        paths = [f"runtime.store={folder}/runs", f"hydra.sweep.dir={folder}/sweep", "hydra.mode=MULTIRUN"]
         settings = [f"hydra.sweeper.sampler.seed={seed}", f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.n_jobs=1"]
-        line = [*FIXED, *SPACE, *own, *method, *settings]
-        config = context.config_loader.load_configuration("config", line, run_mode=RunMode.MULTIRUN)
+        overrides = [*FIXED, *SPACE, *paths, *method, *settings]
+        config = context.config_loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
         sweeper: Any = Plugins.instance().instantiate_sweeper(
             config=config, hydra_context=context, task_function=lambda _: None
         )
         replay = Replay(grid, JobFactory(context, config, ExcludeFilter(None)), config)
-        for each in (sweeper, getattr(sweeper, "sweeper", sweeper)):  # hydra-optuna-sweeper's is inside
+        for each in (sweeper, getattr(sweeper, "sweeper", sweeper)):  # hydra-optuna-sweeper wraps its sweeper
             each.launcher = replay
         Path(folder, "sweep").mkdir()
         with contextlib.suppress(SystemExit):
@@ -136,10 +135,10 @@ def search(method: Sequence[str], seed: int, trials: int, grid: RunStore, contex
 
 
 @contextlib.contextmanager
-def at_home() -> Iterator[HydraContext]:
+def hydra_context() -> Iterator[HydraContext]:
     register()
     setup_globals()
-    os.fsync = lambda file: None  # type: ignore[assignment]  # nobody minds if these stores are lost
+    os.fsync = lambda file: None  # type: ignore[assignment]  # these stores are temporary
     with initialize_config_dir(str(CONF)):
         yield HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
 
@@ -147,8 +146,8 @@ def at_home() -> Iterator[HydraContext]:
 def compare(store: Path, seeds: int, data: Path) -> None:
     grid = RunStore(store)
     results = [result for run in grid.runs() if (result := read_result(run))]
-    assert len(results) == 96, f"{store} holds {len(results)} finished runs, not 96; say: search.py grid"
-    with at_home() as context:
+    assert len(results) == 96, f"{store} holds {len(results)} finished runs, not 96; run: search.py grid"
+    with hydra_context() as context:
         curves = {
             name: [search(method, seed, TRIALS, grid, context) for seed in range(seeds)]
             for name, method in METHODS.items()
@@ -171,16 +170,16 @@ def epochs_until(curve: Sequence[tuple[int, float]], accuracy: float) -> int | N
 
 
 def report(data: Path) -> None:
-    """Prints the table: accuracy at 30 % of the grid's epochs, and epochs until the best is reached within noise."""
+    """Print accuracy at 30 % of the grid's epochs, and the epochs until one standard error below the best."""
     content = json.loads(data.read_text())
     accuracies, total = content["accuracies"], content["epochs"]
     best = accuracies[-1]
-    noise = (best * (1 - best) / content["valid_images"]) ** 0.5  # standard error of a share
+    noise = (best * (1 - best) / content["valid_images"]) ** 0.5  # standard error of a proportion
     print(f"grid: {len(accuracies)} runs, {total} epochs, best {best:.4f}, median {median(accuracies):.4f}, "
           f"worst {accuracies[0]:.4f}; standard error of the best {noise:.4f}")  # fmt: skip
     print(f"{sum(a >= best - noise for a in accuracies)} runs are within one standard error of the best")
-    print("method | at 15 % | at 30 %: mean (worst) | seeds within noise at 30 % | "
-          "epochs until within noise: median, most (all of the grid's: never)")  # fmt: skip
+    print("method | at 15 % | at 30 %: mean (worst) | seeds within one standard error at 30 % | "
+          "epochs until then: median, largest (all of the grid's if never)")  # fmt: skip
     for name, curves in content["curves"].items():
         at = {share: [best_at(curve, share * total) for curve in curves] for share in (0.15, 0.3)}
         within = sum(accuracy >= best - noise for accuracy in at[0.3])
@@ -189,7 +188,7 @@ def report(data: Path) -> None:
               f"| {median(needed):.0f} ({median(needed) / total:.0%} of the grid), {max(needed):.0f}")  # fmt: skip
 
 
-def draw(data: Path, file: Path) -> None:
+def plot(data: Path, file: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -201,18 +200,18 @@ def draw(data: Path, file: Path) -> None:
     noise = (best * (1 - best) / content["valid_images"]) ** 0.5
     shares = [step / 200 for step in range(1, 121)]
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
-    for name in DRAWN:
+    for name in PLOTTED:
         columns = [[best_at(curve, share * total) for curve in content["curves"][name]] for share in shares]
         (line,) = axes.plot([100 * s for s in shares], [mean(column) for column in columns], label=name, linewidth=2)
         worst = [min(column) for column in columns]
         axes.plot([100 * s for s in shares], worst, ":", color=line.get_color(), linewidth=1)
-    axes.axhspan(best - noise, best, color="0.85", zorder=0, label="the grid's best, less one standard error")
+    axes.axhspan(best - noise, best, color="0.85", zorder=0, label="the grid's best, minus one standard error")
     axes.axvline(30, color="0.6", linewidth=0.8)
     axes.set(xlabel="epochs trained, % of the grid's", ylabel="best validation accuracy so far")
     axes.set(ylim=(best - 6 * noise, best + noise), xlim=(0, 45))
     axes.legend(loc="lower right", fontsize="small")
     axes.set_title(
-        f"mean (lines) and worst (dots) of {len(content['curves'][DRAWN[0]])} seeds of the sampler", fontsize="medium"
+        f"mean (lines) and worst (dots) of {len(content['curves'][PLOTTED[0]])} seeds of the sampler", fontsize="medium"
     )
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
@@ -231,7 +230,7 @@ def main() -> None:
     if arguments.what == "compare":
         compare(arguments.store, arguments.seeds, data)
     report(data)
-    draw(data, arguments.plot)
+    plot(data, arguments.plot)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a search costs beside training: with 1,000 finished runs in the store, seconds to begin and for each trial.
+"""The overhead of a search: seconds to start and seconds per trial, with 1,000 finished runs in the store.
 
     python benchmarks/search_overhead.py [--runs 1000] [--trials 50] [--sampler TPESampler]
 
-The runs are written without training; all else is what a search does: it reads the store, asks, looks at what was
-suggested as before training, and tells.
+The runs are written without training; everything else is as in a search: read the store, ask, check the suggestion,
+tell.
 """
 
 import argparse
@@ -20,16 +20,17 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import Objective
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruning import HistoryPruner, PruningSpec
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StudySync
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -43,7 +44,7 @@ MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 
 
 def publish(run: Run, identity: str, accuracy: float) -> None:
-    """A finished run as training would leave it, but for its weights and predictions."""
+    """Write a finished run, without weights and predictions."""
     write_json(run.identity_file, json.loads(identity))
     rows = [{"epoch": epoch, "valid_accuracy": accuracy * epoch / EPOCHS} for epoch in range(1, EPOCHS + 1)]
     write_csv(run.history_file, rows)
@@ -58,59 +59,59 @@ def main() -> None:
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     register()
-    draw = random.Random(0)
+    rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONF)):
         store = RunStore(Path(folder) / "runs")
         overrides = [f"runtime.store={store.root}", f"runtime.cache={folder}/cache", "runtime.device=cpu"]
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        planner = JobFactory(context, config, ExcludeFilter(None))
-        space = build_space([*overrides, *SPACE], {}, context, planner)
+        job_factory = JobFactory(context, config, ExcludeFilter(None))
+        space = build_space([*overrides, *SPACE], {}, context, job_factory)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for _ in range(arguments.runs):
-            job = planner.job(space.overrides(space.suggest(study.ask())))
-            publish(job.run, job.identity.canonical, draw.random())
+            job = job_factory.job(space.overrides(space.suggest(study.ask())))
+            publish(job.run, job.identity.canonical, rng.random())
 
-        began = time.perf_counter()
+        start = time.perf_counter()
         objectives = [Objective("accuracy", "maximize")]
-        history, view = History(store, space, objectives), StudySync(objectives)
+        history, study_sync = History(store, space, objectives), StudySync(objectives)
         sampler = Sampler({"_target_": f"optuna.samplers.{arguments.sampler}", "seed": 0})
-        asker = Proposer(view, history, planner, sampler, objectives)
+        proposer = Proposer(study_sync, history, job_factory, sampler)
         history.refresh()
-        view.update(history)
-        assert len(history.measured()) == arguments.runs
+        study_sync.tell(history)
+        assert len(history.complete_trials()) == arguments.runs
         print(f"Optuna {optuna.__version__}, {arguments.sampler}, {arguments.runs} finished runs")
-        print(f"to begin: {time.perf_counter() - began:.2f} s")
+        print(f"to start: {time.perf_counter() - start:.2f} s")
 
-        spent = []
+        times = []
         for _ in range(arguments.trials):
-            began = time.perf_counter()
-            suggestion = asker.next()
+            start = time.perf_counter()
+            suggestion = proposer.propose()
             assert suggestion is not None and suggestion.asked is not None
-            spent.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - start)
             (job,) = suggestion.jobs.values()
-            publish(job.run, job.identity.canonical, draw.random())  # training, which is not counted
-            began = time.perf_counter()
+            publish(job.run, job.identity.canonical, rng.random())  # instead of training; not timed
+            start = time.perf_counter()
             history.add(suggestion.params, "", job.run)
-            view.begin(suggestion.asked, suggestion.params)
+            study_sync.begin(suggestion)
             history.refresh()
-            view.update(history)
-            spent[-1] += time.perf_counter() - began
-        spent = sorted(spent[1:])  # the first imports torch
-        print(f"a trial: median {1000 * spent[len(spent) // 2]:.1f} ms, largest {1000 * spent[-1]:.1f} ms")
+            study_sync.tell(history)
+            times[-1] += time.perf_counter() - start
+        times = sorted(times[1:])  # the first trial imports torch
+        print(f"a trial: median {1000 * times[len(times) // 2]:.1f} ms, largest {1000 * times[-1]:.1f} ms")
 
-        board = HistoryPruner(PruningSpec(space, objectives[0], EPOCHS), store, MEDIAN)
-        own, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
-        began = time.perf_counter()
-        board.judge(own, rows)
-        first = time.perf_counter() - began
-        spent = []
+        pruner = HistoryPruner(PruningSpec(space, objectives[0], EPOCHS), store, MEDIAN)
+        run, rows = store.run("custom-000000000000"), [{"epoch": 1, "valid_accuracy": 0.5}]
+        start = time.perf_counter()
+        pruner.prune_reason(run, rows)
+        first = time.perf_counter() - start
+        times = []
         for _ in range(20):
-            began = time.perf_counter()
-            board.judge(own, rows)
-            spent.append(time.perf_counter() - began)
-        print(f"a look of the pruner: first {first:.2f} s, then {1000 * sorted(spent)[10]:.1f} ms")
+            start = time.perf_counter()
+            pruner.prune_reason(run, rows)
+            times.append(time.perf_counter() - start)
+        print(f"a decision of the pruner: first {first:.2f} s, then {1000 * sorted(times)[10]:.1f} ms")
 
 
 if __name__ == "__main__":

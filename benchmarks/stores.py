@@ -1,4 +1,4 @@
-"""Run stores of any size, as a sweep of tiny runs would leave them: for timing what reads a store, not what trains."""
+"""Run stores of any size without training, to time the commands that read a store."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from crackdet.running.job import Job
 EPOCHS, VALID_IMAGES = 25, 120
 
 
-def finish(jobs: Iterable[Job]) -> None:
-    """Makes each of these runs a finished one, with drawn figures in files of the usual size but for the weights."""
-    draw = np.random.default_rng(0)
-    history, predictions = _history(draw), _predictions(draw)
+def write_finished(jobs: Iterable[Job]) -> None:
+    """Write a finished run for each job: random results, and files of the usual size except the weights."""
+    rng = np.random.default_rng(0)
+    history, predictions = _history(rng), _predictions(rng)
     for job in jobs:
         run = job.run
         run.directory.mkdir(parents=True, exist_ok=True)
@@ -29,51 +29,52 @@ def finish(jobs: Iterable[Job]) -> None:
         run.history_file.write_text(history)
         run.predictions_file.write_text(predictions)
         run.weights_file.write_bytes(b"weights")
-        with no_flush():
-            run.publish(result(job, draw))
+        with no_fsync():
+            run.publish(result(job, rng))
 
 
 @contextmanager
-def no_flush() -> Iterator[None]:
-    """Writing without waiting for the disk: nobody minds if these files are lost."""
-    flush, os.fsync = os.fsync, lambda file: None
+def no_fsync() -> Iterator[None]:
+    """Write files without waiting for the disk."""
+    fsync = os.fsync
+    os.fsync = lambda fd: None
     try:
         yield
     finally:
-        os.fsync = flush
+        os.fsync = fsync
 
 
-def _history(draw: np.random.Generator) -> str:
+def _history(rng: np.random.Generator) -> str:
     names = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_precision", "valid_recall")
-    rows = [f"{epoch}," + ",".join(map(str, draw.random(len(names)))) for epoch in range(1, EPOCHS + 1)]
+    rows = [f"{epoch}," + ",".join(map(str, rng.random(len(names)))) for epoch in range(1, EPOCHS + 1)]
     return "\n".join(["epoch," + ",".join(names), *rows, ""])
 
 
-def _predictions(draw: np.random.Generator) -> str:
-    rows = [f"{i:06d},{i:064d},{i % 2},{logit}" for i, logit in enumerate(draw.normal(size=VALID_IMAGES))]
+def _predictions(rng: np.random.Generator) -> str:
+    rows = [f"{i:06d},{i:064d},{i % 2},{logit}" for i, logit in enumerate(rng.normal(size=VALID_IMAGES))]
     return "\n".join(["image,digest,crack,logit", *rows, ""])
 
 
-def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
-    """The content of a `result.json`, with drawn figures."""
+def result(job: Job, rng: np.random.Generator) -> dict[str, object]:
+    """Return the content of a `result.json` with random numbers."""
     settings = {key: value for key, value in to_dict(job.config).items() if key not in ("runtime", "tracker", "sweep")}
-    figures = {name: float(draw.random()) for name in ("precision", "recall", "f1", "roc_auc")}
-    right = draw.random(VALID_IMAGES) < draw.random()
+    metrics = {name: float(rng.random()) for name in ("precision", "recall", "f1", "roc_auc")}
+    right = rng.random(VALID_IMAGES) < rng.random()
     return {
         "schema": 1,
         "identity": job.identity.digest,
         "accuracy": float(right.mean()),
         "right": pack(right),
-        "loss": float(draw.random()),
-        **figures,
+        "loss": float(rng.random()),
+        **metrics,
         "epoch": 20,
         "epochs": EPOCHS,
         "stopped_early": False,
         "parameters": 8_671_681,
         "feature_dimension": 16_384,
-        "feature_flops": int(draw.integers(10**8)),
-        "feature_latency_ms": float(draw.lognormal(1)),
-        "latency_ms": float(draw.lognormal(2)),
+        "feature_flops": int(rng.integers(10**8)),
+        "feature_latency_ms": float(rng.lognormal(1)),
+        "latency_ms": float(rng.lognormal(2)),
         "seconds": 11.3,
         "images_per_second": 871.2,
         "train_images": 480,
@@ -87,7 +88,7 @@ def result(job: Job, draw: np.random.Generator) -> dict[str, object]:
 
 
 def fill(store: Path, number: int) -> None:
-    """A store of so many finished runs of the default network, that differ by width, learning rate and seed."""
+    """Write a store of finished runs that differ in width, learning rate and seed."""
     from crackdet.config.composing import compose
     from crackdet.running.job import make_job
 
@@ -106,4 +107,4 @@ def fill(store: Path, number: int) -> None:
             overrides = [f"seed={index}", f"model.linear_features={width}", f"optimizer.learning_rate={rate}"]
             yield make_job(tree, overrides, fingerprints)
 
-    finish(jobs())
+    write_finished(jobs())

@@ -1,11 +1,11 @@
-"""The same drawings three times: clean, with a mark on every crack, and with a mark on everything else.
+"""The same synthetic images three times: clean, with a mark beside every crack, and with a mark on all other images.
 
-A network can tell the marked ones apart without ever looking at a crack. `crackdet pointing` shows that it does:
+A network can recognise the marked images without looking at a crack. `crackdet pointing` shows that it does so:
 
     python -m benchmarks.wrong_reason FOLDER
 
 writes FOLDER/clean, FOLDER/marked and FOLDER/unmarked in the layout of `data=folder`, with masks in `masks`.
-docs/inspection.md goes on from there.
+docs/inspection.md uses them.
 """
 
 import argparse
@@ -16,26 +16,26 @@ from PIL import Image
 
 from crackdet.data import synthetic
 
-MARK = 0.15  # of a side, in the upper left corner
-COLOUR = (230, 60, 30)  # of a label that somebody stuck there
+MARK_SIZE = 0.15  # of the image's side, in the upper left corner
+MARK_COLOUR = (230, 60, 30)
 
 
 def write_sets(folder: Path, num_images: int, image_size: int) -> None:
-    """Writes the three sets."""
+    """Write the three sets."""
     for index in range(num_images):
-        drawing = synthetic.draw(
+        sample = synthetic.draw(
             index, seed=0, image_size=image_size, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.1
         )
-        cracked = drawing.kind == "crack"
-        place = f"{'Positive' if cracked else 'Negative'}/{index:05d}.png"
-        for name, marked in (("clean", False), ("marked", cracked), ("unmarked", not cracked)):
-            pixels = drawing.image.copy()
+        crack = sample.kind == "crack"
+        path = f"{'Positive' if crack else 'Negative'}/{index:05d}.png"
+        for name, marked in (("clean", False), ("marked", crack), ("unmarked", not crack)):
+            pixels = sample.image.copy()
             if marked:
-                side = round(MARK * image_size)
-                pixels[:side, :side] = COLOUR
-            _save(pixels, folder / name / place)
-            if cracked:
-                _save(drawing.mask.astype(np.uint8) * 255, folder / name / "masks" / place)
+                side = round(MARK_SIZE * image_size)
+                pixels[:side, :side] = MARK_COLOUR
+            _save(pixels, folder / name / path)
+            if crack:
+                _save(sample.mask.astype(np.uint8) * 255, folder / name / "masks" / path)
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:

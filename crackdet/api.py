@@ -1,10 +1,10 @@
-"""What `import crackdet` offers. Heavy packages are imported by the call that needs them."""
+"""What `import crackdet` offers; heavy packages are imported by the function that needs them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
+from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
 
 if TYPE_CHECKING:
     from crackdet.analysis.ranking import Summary
@@ -23,32 +23,33 @@ def load_backbone(
     untrained: bool = False,
     trust: bool = False,
 ) -> "Backbone":
-    """The backbone that `crackdet export` wrote into a folder, as torchvision's FasterRCNN takes it.
+    """Load the backbone that `crackdet export` wrote into a folder, for torchvision's FasterRCNN.
 
     Args:
-        folder: what `--to` named; the run store is not needed.
-        pyramid: puts a feature pyramid of 256 channels, with random weights, on the last four stages.
-        trainable_stages: so many of the last stages stay trainable; None: all of them.
-        freeze_batchnorm: keeps the statistics and the scale of batch normalisation, as torchvision's detectors do.
-        image_mean: by what the images that arrive are normalised, per RGB channel; the detector must be given the
-            same, and has the same default.
-        image_std: likewise.
-        untrained: the same network with random weights, to compare with.
-        trust: imports the user's class that the folder names.
+        folder: The folder given as `--to`. The run store is not needed.
+        pyramid: Add a feature pyramid of 256 channels, with random weights, to the last four stages.
+        trainable_stages: Number of trainable stages, counted from the last; None trains all.
+        freeze_batchnorm: Freeze the statistics and affine parameters of batch normalization, as torchvision does.
+        image_mean: Per RGB channel, what the incoming images are normalized with. Give the detector the same value;
+            the defaults are equal.
+        image_std: Likewise.
+        untrained: Keep random weights, as a baseline.
+        trust: Import the user's class that the folder names.
 
     Raises:
-        UserError: where the folder holds no export, or a damaged one.
+        UserError: If the folder contains no export, or a corrupt one.
     """
     from crackdet.backbone.load import load
 
-    return load(Path(folder), pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained, trust)
+    options = LoadOptions(pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained)
+    return load(Path(folder), options, trust)
 
 
 def load_runs(store: str | Path = "outputs/runs") -> "Summary":
-    """All runs of a run store (or of a sweep's folder), ranked; each has its settings and its result.
+    """Return the ranked runs of a run store or of a sweep's folder, each with its settings and result.
 
     Raises:
-        UserError: where there is no such folder.
+        UserError: If there is no such folder.
     """
     from crackdet.analysis.ranking import summarize
 
@@ -56,13 +57,14 @@ def load_runs(store: str | Path = "outputs/runs") -> "Summary":
 
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> "LoadedRun":
-    """A run: its settings, history and result, the trained classifier, and its predictions on images.
+    """Return one run: settings, history, result, trained classifier, and predictions on images.
 
-    `name` is a run id or the beginning of one, `best`, or `best:FOLDER` of a sweep. A network of somebody's own is
-    imported only with `trust`.
+    Args:
+        name: A run id or a unique prefix of one, `best`, or `best:FOLDER` for the best run of a sweep.
+        trust: Import the user's class that the run names.
 
     Raises:
-        UserError: where no run, or more than one, is meant.
+        UserError: If no run matches, or more than one.
     """
     from crackdet.inference.loaded_run import load_run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
-from crackdet.core.garbage_collector import gc_disabled
+from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore

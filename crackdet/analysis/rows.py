@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crackdet.config.schema import PATHS, flatten
+from crackdet.config.groups import PATHS
+from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
 from crackdet.store.run import Run

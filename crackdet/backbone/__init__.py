@@ -1,1 +1,1 @@
-"""The feature extractor of a finished run, exported for a detector and loaded again."""
+"""Export the feature extractor of a finished run for a detector, and load it again."""

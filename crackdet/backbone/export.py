@@ -1,4 +1,4 @@
-"""A finished run -> a folder that stands for itself: weights, description, README, and copies in other formats."""
+"""Export the backbone of a finished run to a self-contained folder: weights, description, README, other formats."""
 
 import os
 import shutil
@@ -12,11 +12,10 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from crackdet.backbone.description import WEIGHTS, Description
-from crackdet.backbone.extraction import check_share, extract_body, probe_maps
-from crackdet.backbone.formats import check_onnx, write_copies
+from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
+from crackdet.backbone.extraction import check_flop_share, extract_body, probe_maps
+from crackdet.backbone.formats import check_onnx, write_exports
 from crackdet.backbone.network import Backbone
-from crackdet.backbone.readme import readme
 from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest, read_json, write_text
@@ -25,51 +24,78 @@ from crackdet.models import classifier, factory
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
 
-TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not name the network
+TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not define the network
+
+README = """# The backbone of {run}
+
+The feature extractor of a crack classifier: {name}, validation accuracy {accuracy:.4f} on {valid_images} images of
+{image_size} x {image_size} pixels. Use it in a torchvision detector:
+
+```python
+import crackdet
+from torchvision.models.detection import FasterRCNN
+
+backbone = crackdet.load_backbone("{folder}")
+detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=backbone.anchors())
+```
+
+| stage | channels | stride |
+| --- | --- | --- |
+{stages}
+
+- The detector normalizes images, by default with ImageNet's mean and standard deviation, and the backbone expects
+  images normalized this way. If you give the detector another `image_mean` or `image_std`, give the same to
+  `load_backbone`.
+- `load_backbone(..., pyramid=True)` adds a feature pyramid; `trainable_stages=0` freezes the stages.
+- `backbone.features(regions)` turns regions cropped from images into feature vectors, as in the first R-CNN.
+- {weights} contains the weights, {description} what is needed to load them. Loading executes no code from this
+  folder.
+{exports}- Initial weights: {initial}. License of the initial weights: {license}.
+"""
 
 
 def export(
-    run: Run, to: Path, onnx: bool = False, torch_export: bool = False, licence: str | None = None, trust: bool = False
+    run: Run, to: Path, onnx: bool = False, torch_export: bool = False, license: str | None = None, trust: bool = False
 ) -> Description:
-    """Writes the backbone of a finished run into a new folder, whole or not at all.
+    """Write the backbone of a finished run into a new folder, atomically, with exports to other formats on request.
 
-    `license_of` is that of the initial weights, where they came from a file of the user's.
+    `license` is the license of the initial weights, if they were a file of the user's.
 
     Raises:
-        UserError: where the run is not finished or has no weights, the network is none that a detector can use, the
-            folder holds something already, or a copy is not possible.
+        UserError: If the run is not finished or has no weights, the network cannot serve as a backbone, the folder is
+            not empty, or the network cannot be converted.
     """
     if onnx:
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
         extractor, mean, std = factory.load_trained_features(config.model, verify_weights(run))
-        description, body = _describe(run, config, extractor.eval(), licence)
+        description, body = _describe(run, config, extractor.eval(), license)
         description = replace(description, mean=mean or description.mean, std=std or description.std)
         state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
-        (folder / WEIGHTS).write_bytes(save(state))  # save_file would make it readable to its owner only
+        (folder / WEIGHTS).write_bytes(save(state))  # save_file would make it readable by its owner only
         backbone = Backbone(body, description)  # type: ignore[arg-type]
         description = replace(
             description,
             weights_sha256=file_digest(folder / WEIGHTS),
-            copies=write_copies(backbone, folder, onnx, torch_export),
+            exports=write_exports(backbone, folder, onnx, torch_export),
         )
         description.write(folder)
-        write_text(folder / "README.md", readme(description, to.name))
+        write_text(folder / "README.md", _readme(description, to.name))
     return description
 
 
-def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | None) -> tuple[Description, nn.Module]:
-    """The description, still without normalisation, digest and copies; and the module that makes the maps."""
+def _describe(run: Run, config: Config, extractor: nn.Module, license: str | None) -> tuple[Description, nn.Module]:
+    """Return the description, yet without normalization, digest and exports, and the module that computes the maps."""
     model, result = config.model, run.snapshot().result or {}
     stages = classifier.stages(extractor, config.data.image_size)
     if not stages:
-        raise UserError(f"{run.id}: {model.name} gives no map of any resolution, which is what a detector uses")
+        raise UserError(f"{run.id}: {model.name} has no feature maps, which a detector needs")
     body = extract_body(extractor, stages)
-    check_share(body, extractor, config.data.image_size, model.name)
+    check_flop_share(body, extractor, config.data.image_size, model.name)
     maps, smallest = probe_maps(body, stages, model.name)
-    known = read_json(run.identity_file).get("model", {})
-    initial = known.get("weights")
+    identity = read_json(run.identity_file).get("model", {})
+    initial = identity.get("weights")
     description = Description(
         run=run.id,
         architecture=_architecture(config),
@@ -81,9 +107,9 @@ def _describe(run: Run, config: Config, extractor: nn.Module, licence: str | Non
         accuracy=float(result["accuracy"]),
         valid_images=int(result["valid_images"]),
         initial_weights=initial,
-        license=licence or factory.license_of(model, initial),
+        license=license or factory.license_of(model, initial),
         weights_sha256="",
-        source_sha256=known.get("_source_"),
+        source_sha256=identity.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},
     )
     return description, body
@@ -94,11 +120,34 @@ def _architecture(config: Config) -> dict[str, Any]:
     return {key: value for key, value in model.items() if key not in TRAINING_ONLY}
 
 
+def _readme(description: Description, folder: str) -> str:
+    size = description.image_size
+    exports = "".join(
+        f"- {export.file}: images (N, 3, {'H, W' if export.any_size else f'{size}, {size}'}) in [0, 1] -> "
+        f"{', '.join(export.outputs)}.\n  Its maps differ from the network's by at most {export.max_difference:.1g}.\n"
+        for export in description.exports
+    )
+    return README.format(
+        run=description.run,
+        name=description.architecture.get("_target_", description.architecture["name"]),
+        accuracy=description.accuracy,
+        valid_images=description.valid_images,
+        image_size=size,
+        folder=folder,
+        stages="\n".join(f"| {stage.name} | {stage.channels} | {stage.stride} |" for stage in description.stages),
+        weights=WEIGHTS,
+        description=DESCRIPTION,
+        exports=exports,
+        initial=description.initial_weights or "random",
+        license=description.license,
+    )
+
+
 @contextmanager
 def _new_folder(to: Path) -> Iterator[Path]:
-    """A neighbour to fill, which becomes the folder when the block ends well and vanishes when not."""
+    """Yield a temporary neighbour that becomes the folder on success and is deleted on failure."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to {to}: exists and is not empty; name a new folder")
+        raise UserError(f"--to {to}: exists and is not empty; give a new folder")
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

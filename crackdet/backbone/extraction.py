@@ -1,4 +1,4 @@
-"""A feature extractor -> the part of it that makes the maps of its stages, and what is to be known of that part."""
+"""Extract the part of a feature extractor that computes its stage maps, and probe that part."""
 
 import contextlib
 import copy
@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from crackdet.backbone.description import Map
+from crackdet.backbone.description import FeatureMap
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Stage
 from crackdet.models.flops import MetaFlopCounter
 
-PROBE = (192, 320)  # pixels, height and width: a detector's images are neither square nor of the training's size
-LEAST_SHARE = 0.5  # of the feature extractor's operations
+PROBE = (192, 320)  # height and width in pixels: detector images are neither square nor of the training size
+MIN_FLOP_SHARE = 0.5  # of the feature extractor
 
 
 def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
-    """The module that gives a map for each stage, by its number ("0" is the finest), and computes nothing else.
+    """Return a module that computes only the map of each stage, by number ("0" is the finest).
 
     Raises:
-        UserError: where the network cannot be followed from the image to its stages.
+        UserError: If torch.fx cannot trace the network.
     """
     names = {stage.name: str(number) for number, stage in enumerate(stages)}
     try:
@@ -30,72 +30,72 @@ def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.Gr
     except Exception as error:  # a user's network may do anything in its forward pass
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
-            f"the network cannot be followed from the image to its stages ({reason}); torch.fx has to be able to "
-            "trace it: no branch in its forward pass may depend on the values or the size of its input"
+            f"the network cannot be traced by torch.fx ({reason}); no branch in its forward pass may depend on the "
+            "values or the size of its input"
         ) from None
     return body
 
 
-def in_order(maps: Mapping[str, Tensor]) -> list[Tensor]:
-    """What the module gives, stage by stage: it comes in the order in which it was computed."""
+def ordered_maps(maps: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the body's maps in stage order: the body returns them in the order of computation."""
     return [maps[str(number)] for number in range(len(maps))]
 
 
-def to_nchw(found: Tensor, stage: Map) -> Tensor:
-    """A map as (N, C, H, W), whatever order of dimensions its module has."""
-    return found.permute(0, 3, 1, 2) if stage.channels_last else found
+def to_nchw(tensor: Tensor, stage: FeatureMap) -> Tensor:
+    """Return a stage's output as (N, C, H, W)."""
+    return tensor.permute(0, 3, 1, 2) if stage.channels_last else tensor
 
 
-def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[Map], int]:
-    """The order of dimensions of each map, and the smallest image in pixels a side that gives them all.
+def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[FeatureMap], int]:
+    """Return the layout of each map, and the smallest image side in pixels that the network accepts.
 
     Raises:
-        UserError: where the network takes images of one size only, as detectors do not have them.
+        UserError: If the network accepts images of one size only, or a map is not what its stage says.
     """
     body = copy.deepcopy(body).eval().to("meta")
     try:
-        found = _maps(body, *PROBE)
-    except Exception:  # whatever a network does on a size that it is not made for
+        outputs = _run_on_meta(body, *PROBE)
+    except Exception:  # whatever a network raises for an unsupported size
         raise UserError(
-            f"{name}: takes square images of one size only, and a detector's images have any size; "
-            "export a network of convolutions"
+            f"{name}: accepts square images of one size only, but detector images vary in size; "
+            "export a convolutional network"
         ) from None
     maps = []
-    for stage, tensor in zip(stages, found, strict=True):
+    for stage, tensor in zip(stages, outputs, strict=True):
         if tensor.ndim != 4 or stage.channels not in (tensor.shape[1], tensor.shape[3]):
-            raise UserError(f"{name}: {stage.name} gives {tuple(tensor.shape)}, no map of {stage.channels} channels")
-        one = Map(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
-        height, width = to_nchw(tensor, one).shape[2:]
+            raise UserError(f"{name}: {stage.name} returns {tuple(tensor.shape)}, no map of {stage.channels} channels")
+        feature_map = FeatureMap(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
+        height, width = to_nchw(tensor, feature_map).shape[2:]
         stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)
-        if not 0.7 < stride / stage.stride < 1.4:  # a map of few cells grows by whole ones
-            raise UserError(f"{name}: {stage.name} gives maps of stride {stride:.3g}, which should be {stage.stride}")
-        maps.append(one)
+        if not 0.7 < stride / stage.stride < 1.4:  # a small map's size is rounded to whole cells
+            raise UserError(f"{name}: {stage.name} returns a map of stride {stride:.3g}, expected {stage.stride}")
+        maps.append(feature_map)
     for side in range(stages[-1].stride, PROBE[0]):
         with contextlib.suppress(Exception):
-            _maps(body, side, side)
+            _run_on_meta(body, side, side)
             return maps, side
     return maps, PROBE[0]
 
 
-def check_share(body: nn.Module, feature_extractor: nn.Module, image_size: int, name: str) -> None:
-    """Refuses a network whose features are not made in its maps, as those of a vision transformer are not.
+def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: int, name: str) -> None:
+    """Reject a network that computes its features outside its maps, such as a vision transformer.
 
     Raises:
-        UserError: where most of its work would be left behind.
+        UserError: If most of its operations are outside the body.
     """
-    try:  # on small images linear layers are most of the work
-        share = _operations(body, 224) / max(_operations(feature_extractor, 224), 1)
-    except Exception:  # a network of another size only
-        share = _operations(body, image_size) / max(_operations(feature_extractor, image_size), 1)
-    if share < LEAST_SHARE:
+    try:  # small images would overstate the share of linear layers
+        share = _count_flops(body, 224) / max(_count_flops(feature_extractor, 224), 1)
+    except Exception:  # the network accepts another size only
+        share = _count_flops(body, image_size) / max(_count_flops(feature_extractor, image_size), 1)
+    if share < MIN_FLOP_SHARE:
         raise UserError(
-            f"{name}: only {share:.0%} of its work goes into maps, the rest would be lost to a detector; "
-            "export a network of convolutions"
+            f"{name}: only {share:.0%} of its operations compute feature maps, a detector would lose the rest; "
+            "export a convolutional network"
         )
 
 
-def freeze(body: fx.GraphModule, trainable_stages: int) -> None:
-    """Leaves the parameters of the last so many stages trainable, those of the stages before not."""
+def freeze_stages(body: fx.GraphModule, trainable_stages: int) -> None:
+    """Freeze the parameters of all but the last `trainable_stages` stages."""
     (output,) = (node for node in body.graph.nodes if node.op == "output")
     ends = list(output.args[0].values())
     frozen = len(ends) - trainable_stages
@@ -112,14 +112,14 @@ def freeze(body: fx.GraphModule, trainable_stages: int) -> None:
         frozen -= ends.count(node)
 
 
-def _maps(body: nn.Module, height: int, width: int) -> list[Tensor]:
-    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # a module of torch.fx prints where it raises
-        return in_order(body(torch.empty(1, 3, height, width, device="meta")))
+def _run_on_meta(body: nn.Module, height: int, width: int) -> list[Tensor]:
+    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # torch.fx modules print when they raise
+        return ordered_maps(body(torch.empty(1, 3, height, width, device="meta")))
 
 
-def _operations(module: nn.Module, side: int) -> int:
+def _count_flops(module: nn.Module, side: int) -> int:
     module = copy.deepcopy(module).eval().to("meta")
-    counted = MetaFlopCounter()
-    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), counted:
+    counter = MetaFlopCounter()
+    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), counter:
         module(torch.empty(1, 3, side, side, device="meta"))
-    return counted.flops
+    return counter.flops

@@ -1,4 +1,4 @@
-"""The backbone in formats that other programs read, each compared with the network itself."""
+"""Export a backbone to ONNX and torch.export, and compare each file with the network."""
 
 import importlib.util
 import logging
@@ -12,91 +12,95 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from crackdet.backbone.description import Copy
+from crackdet.backbone.description import Export
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.data.synthetic import draw
 
-TOLERANCE = 1e-4  # of the largest value of a map where that is above 1
+TOLERANCE = 1e-4  # relative to the largest value of a map if that is above 1
 ONNX = "backbone.onnx"
 TORCH_EXPORT = "backbone.pt2"
 
+Maps = Callable[[Tensor], Sequence[Tensor]]
 
-class Maps(nn.Module):
-    """Images (N, 3, H, W) in [0, 1] -> a map of each stage, finest first: the backbone without dictionaries."""
+
+class MapsModule(nn.Module):
+    """A backbone that returns its maps as a tuple, finest first: images (N, 3, H, W) in [0, 1]."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.backbone.maps_of(images).values())
+        return tuple(self.backbone.maps_of_pixels(images).values())
 
 
 def check_onnx() -> None:
-    """Raises UserError where a package that writing or checking ONNX needs is missing."""
+    """Raise UserError if a package that writes or checks ONNX is not installed."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--onnx: needs {', '.join(missing)}; uv pip install -e '.[onnx]'")
 
 
-def write_copies(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Copy]:
-    """Writes what is wished, for any number of images of any size; of one size where a map has its channels last.
+def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Export]:
+    """Write the requested formats, for any number of images of any size if possible.
 
-    That is how Swin's windows of attention are known: torch.export needs minutes to follow them for any size. What
-    torch.export writes is of one size, too, where it does not take others.
+    Networks with channels-last maps are exported for the training size only: torch.export takes minutes to trace
+    Swin's attention windows for any size. A torch.export file is also limited to it if torch adds guards on the size.
 
     Raises:
-        UserError: where torch cannot convert the network, or the copy computes something else.
+        UserError: If torch cannot convert the network, or the converted one computes something else.
     """
     if not onnx and not torch_export:
         return []
-    maps = Maps(backbone).eval()
+    maps = MapsModule(backbone).eval()
     names = [f"stride{stage.stride}" for stage in backbone.stages]
     names = [name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names)]
     size = backbone.description.image_size
     any_size = not any(stage.channels_last for stage in backbone.stages)
-    examples = [_photographs(2, size, size), _photographs(1, size, size)]
+    examples = [_example_images(2, size, size), _example_images(1, size, size)]
     if any_size:
-        examples += [_photographs(2, size, size + 32), _photographs(3, size + 17, 2 * size)]
-    # a map of one pixel would be taken for one of that size whatever the image
+        examples += [_example_images(2, size, size + 32), _example_images(3, size + 17, 2 * size)]
+    # a map that is one pixel in the traced images would be exported with that fixed size
     traced = max(size, 2 * max(stage.stride for stage in backbone.stages)) if any_size else size
-    program = _exported(maps, _photographs(2, traced, traced), any_size)
-    copies = []
+    program = _torch_export(maps, _example_images(2, traced, traced), any_size)
+    exports = []
     if torch_export:
-        every_size = any_size and _takes_all(program, examples)  # torch 2.11 guards the halving of a map
-        shown = examples if every_size else examples[:2]
-        saved = program if every_size == any_size else _exported(maps, examples[0], every_size)
+        accepts_all = any_size and _accepts_all(program, examples)  # torch 2.11 adds guards when a map is halved
+        saved = program if accepts_all == any_size else _torch_export(maps, examples[0], accepts_all)
         torch.export.save(saved, folder / TORCH_EXPORT)
-        again = torch.export.load(folder / TORCH_EXPORT).module()
-        copies.append(Copy(TORCH_EXPORT, names, every_size, _difference(maps, again, shown, "--torch-export")))
+        loaded = torch.export.load(folder / TORCH_EXPORT).module()
+        difference = _max_difference(maps, loaded, examples if accepts_all else examples[:2], "--torch-export")
+        exports.append(Export(TORCH_EXPORT, names, accepts_all, difference))
     if onnx:
         _write_onnx(program, examples[0], names, folder / ONNX)
-        copies.append(Copy(ONNX, names, any_size, _difference(maps, _onnx_session(folder / ONNX), examples, "--onnx")))
-    return copies
+        difference = _max_difference(maps, _onnx_session(folder / ONNX), examples, "--onnx")
+        exports.append(Export(ONNX, names, any_size, difference))
+    return exports
 
 
-def _photographs(count: int, height: int, width: int) -> Tensor:
-    """Drawn concrete: on noise, activations are so large that their rounding errors say nothing."""
+def _example_images(count: int, height: int, width: int) -> Tensor:
+    """Return synthetic images; on noise, large activations would hide rounding errors."""
     side = max(height, width, 24)
-    drawings = [
+    images = [
         draw(index, seed=0, image_size=side, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.4).image
         for index in range(count)
     ]
-    return torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2)[:, :, :height, :width].contiguous() / 255
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[:, :, :height, :width].contiguous() / 255
 
 
-def _exported(maps: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram:
+def _torch_export(maps: nn.Module, images: Tensor, any_size: bool) -> ExportedProgram:
     sizes = {0: Dim.AUTO} | ({2: Dim.AUTO, 3: Dim.AUTO} if any_size else {})
     try:
-        with _quiet(), torch.no_grad():
+        with _silenced_exporters(), torch.no_grad():
             return torch.export.export(maps, (images,), dynamic_shapes=(sizes,))
-    except Exception as error:  # torch.export has no exception of its own
-        raise UserError(f"--onnx, --torch-export: torch.export cannot follow this network ({_first(error)})") from None
+    except Exception as error:  # torch.export has no exception type of its own
+        reason = _first_line(error)
+        raise UserError(f"--onnx, --torch-export: torch.export cannot trace this network ({reason})") from None
 
 
-def _takes_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:
-    """Whether none of these sizes is refused by guards that torch has put in."""
+def _accepts_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:
+    """Return whether no guard of the exported program rejects the size of an example."""
     module = program.module()
     try:
         with torch.no_grad():
@@ -109,43 +113,42 @@ def _takes_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:
 
 def _write_onnx(program: ExportedProgram, images: Tensor, names: list[str], file: Path) -> None:
     try:
-        with _quiet():
+        with _silenced_exporters():
             torch.onnx.export(
                 program, (images,), file, dynamo=True, input_names=["images"], output_names=names,
                 external_data=False, verbose=False,
             )  # fmt: skip
-    except Exception as error:  # of torch, onnxscript or onnx
-        raise UserError(f"--onnx: torch cannot write this network as ONNX ({_first(error)})") from None
+    except Exception as error:  # from torch, onnxscript or onnx
+        raise UserError(f"--onnx: torch cannot convert this network to ONNX ({_first_line(error)})") from None
 
 
-def _onnx_session(file: Path) -> Callable[[Tensor], list[Tensor]]:
+def _onnx_session(file: Path) -> Maps:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda images: [torch.from_numpy(found) for found in session.run(None, {"images": images.numpy()})]
+    return lambda images: [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
 
 
-def _difference(
-    maps: nn.Module, other: Callable[[Tensor], Sequence[Tensor]], examples: Sequence[Tensor], option: str
-) -> float:
-    """The largest of any value of any map."""
+def _max_difference(maps: nn.Module, exported: Maps, examples: Sequence[Tensor], option: str) -> float:
+    """Return the largest difference of any value of any map; raise UserError if it exceeds the tolerance."""
     largest = 0.0
     with torch.no_grad():
         for images in examples:
-            for own, copied in zip(maps(images), other(images), strict=True):
-                difference = float((own - copied).abs().max())
-                if own.shape != copied.shape or not difference <= TOLERANCE * max(1.0, float(own.abs().max())):
+            for expected, actual in zip(maps(images), exported(images), strict=True):
+                difference = float((expected - actual).abs().max())
+                limit = TOLERANCE * max(1.0, float(expected.abs().max()))
+                if expected.shape != actual.shape or not difference <= limit:
                     raise UserError(
-                        f"{option}: its maps differ from the network's by {difference:.2g}, more than {TOLERANCE}; "
-                        "the copy is not to be trusted and was not kept"
+                        f"{option}: its maps differ from the network's by {difference:.2g}, more than {limit:.2g}; "
+                        "nothing was exported"
                     )
                 largest = max(largest, difference)
     return largest
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporters have to say to their developers."""
+def _silenced_exporters() -> Iterator[None]:
+    """Suppress warnings that torch's exporters address to their developers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:
@@ -158,5 +161,5 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__

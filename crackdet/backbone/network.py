@@ -1,4 +1,4 @@
-"""An exported feature extractor as torchvision's detectors take it."""
+"""An exported feature extractor as a backbone of torchvision's detectors."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms.v2.functional import resize
 
 from crackdet.backbone.description import Description
-from crackdet.backbone.extraction import in_order, to_nchw
-from crackdet.backbone.normalization import IMAGENET_MEAN, IMAGENET_STD
+from crackdet.backbone.extraction import ordered_maps, to_nchw
+from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD
 from crackdet.core.errors import UserError
 
-PYRAMID_STAGES = 4  # the coarsest so many: of a ResNet all but the stem, as in torchvision
+PYRAMID_STAGES = 4  # the coarsest ones: all but the stem of a ResNet, as in torchvision
 PYRAMID_CHANNELS = 256
-OCTAVES = 5  # of anchors, as in torchvision
+OCTAVES = 5  # of anchor sizes, as in torchvision
 
 
 class Backbone(nn.Module):
-    """Images -> map, or with `pyramid` maps by number ("0" is the finest) and "pool", all of `out_channels`.
+    """Images -> the last map, or with `pyramid` maps by number ("0" is the finest) and "pool", of `out_channels`.
 
-    Images arrive as `image_mean` and `image_std` have normalised them, which is what a detector of torchvision
-    does; here they are brought to the normalisation that the weights were trained with.
+    Images arrive normalized with `image_mean` and `image_std`, as torchvision's detectors do it; the backbone converts
+    them to the normalization that its weights were trained with.
     """
 
     image_mean: Tensor
@@ -50,7 +50,7 @@ class Backbone(nn.Module):
             ("own_mean", description.mean),
             ("own_std", description.std),
         ):
-            self.register_buffer(name, _of_channels(name, values), persistent=False)
+            self.register_buffer(name, _channel_tensor(name, values), persistent=False)
         self.pyramid = None
         self.out_channels = self.stages[-1].channels
         if pyramid:
@@ -62,69 +62,73 @@ class Backbone(nn.Module):
         maps = list(self.maps(images).values())
         if self.pyramid is None:
             return maps[-1]
-        pyramid: dict[str, Tensor] = self.pyramid(OrderedDict(enumerate_maps(maps[-PYRAMID_STAGES:])))
+        named = OrderedDict((str(number), tensor) for number, tensor in enumerate(maps[-PYRAMID_STAGES:]))
+        pyramid: dict[str, Tensor] = self.pyramid(named)  # the names that torchvision's RoI pooling expects
         return pyramid
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """The map of each stage by its name, finest first, of images (N, 3, H, W) normalised as those of `forward`.
+        """Return the map of each stage by name, finest first, of images (N, 3, H, W) normalized as for `forward`.
 
         Raises:
-            UserError: where they are smaller than `description.smallest_image`.
+            UserError: If the images are smaller than `description.smallest_image`.
         """
         height, width = images.shape[-2:]
-        least = self.description.smallest_image
-        if min(height, width) < least:
+        smallest = self.description.smallest_image
+        if min(height, width) < smallest:
             raise UserError(
-                f"images of {height} x {width} pixels: too small for {self.description.run}, which needs {least} x "
-                f"{least}; enlarge them (min_size of FasterRCNN)"
+                f"images of {height} x {width} pixels are too small for {self.description.run}, which needs "
+                f"{smallest} x {smallest}; enlarge them (min_size of FasterRCNN)"
             )
-        return self.maps_of(images * self.image_std + self.image_mean)
+        return self.maps_of_pixels(images * self.image_std + self.image_mean)
 
-    def maps_of(self, images: Tensor) -> dict[str, Tensor]:
-        """The map of each stage by its name, finest first: (N, channels, H / stride, W / stride).
+    def maps_of_pixels(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the map (N, channels, H / stride, W / stride) of each stage by name, finest first.
 
-        `images` (N, 3, H, W) are in [0, 1] and not yet normalised.
+        Args:
+            images: (N, 3, H, W) in [0, 1], not normalized.
         """
-        found = in_order(self.body((images - self.own_mean) / self.own_std))
-        return {stage.name: to_nchw(tensor, stage) for stage, tensor in zip(self.stages, found, strict=True)}
+        maps = ordered_maps(self.body((images - self.own_mean) / self.own_std))
+        return {stage.name: to_nchw(tensor, stage) for stage, tensor in zip(self.stages, maps, strict=True)}
 
     def anchors(self, smallest: float = 32.0) -> AnchorGenerator:
-        """Anchors for the maps of `forward`, for `rpn_anchor_generator` of a detector.
+        """Return anchors for the maps of `forward`, as `rpn_anchor_generator` of a detector.
 
-        Five octaves of side, from `smallest` pixels, spread over the maps with as many on each; three aspect ratios.
-        With four stages in a pyramid they are those of torchvision.
+        Five octaves of sides from `smallest` pixels are spread over the maps, equally many on each, with three aspect
+        ratios. For a pyramid of four stages they equal torchvision's defaults.
         """
         count = 1 if self.pyramid is None else min(len(self.stages), PYRAMID_STAGES) + 1
-        each = -(-OCTAVES // count)
-        starts = [round(index * (OCTAVES - each) / max(count - 1, 1)) for index in range(count)]
-        sizes = tuple(tuple(smallest * 2 ** (start + octave) for octave in range(each)) for start in starts)
+        octaves_per_map = -(-OCTAVES // count)
+        starts = [round(index * (OCTAVES - octaves_per_map) / max(count - 1, 1)) for index in range(count)]
+        sizes = tuple(tuple(smallest * 2 ** (start + octave) for octave in range(octaves_per_map)) for start in starts)
         return AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * count)
 
     @torch.no_grad()
     def features(self, regions: Tensor | Sequence[Tensor], batch_size: int = 64, grid: int | None = 1) -> Tensor:
-        """Regions cut out of images -> their vectors (N, out_channels x grid x grid), as the first R-CNN wants them.
+        """Return feature vectors (N, out_channels x grid x grid) of regions cropped from images, as in the first R-CNN.
 
-        A region (3, h, w) has any size, uint8 or float in [0, 1], not normalised; it is resized to the size that the
-        network was trained on. The last stage's map is averaged over grid x grid cells; None keeps all of it.
+        Args:
+            regions: Tensors (3, h, w) of any size, uint8 or float in [0, 1], not normalized. Each is resized to the
+                training size.
+            grid: The last map is averaged over grid x grid cells; None keeps the whole map.
 
         Raises:
-            UserError: where a region is no such tensor, or empty.
+            UserError: If a region has another shape or type, or is empty.
         """
         was_training, batches = self.training, []
         self.eval()
         try:
             for start in range(0, len(regions), batch_size):
                 batch = torch.stack(
-                    [self._resized(region, start + i) for i, region in enumerate(regions[start : start + batch_size])]
+                    [self._resize(region, start + i) for i, region in enumerate(regions[start : start + batch_size])]
                 )
-                last = list(self.maps_of(batch).values())[-1]
+                last = list(self.maps_of_pixels(batch).values())[-1]
                 cells = last if grid is None else nn.functional.adaptive_avg_pool2d(last, grid)
                 batches.append(cells.flatten(1))
         finally:
             self.train(was_training)
         return torch.cat(batches) if batches else torch.empty(0, self.stages[-1].channels * (grid or 1) ** 2)
 
-    def _resized(self, region: Tensor, index: int) -> Tensor:
+    def _resize(self, region: Tensor, index: int) -> Tensor:
         if region.ndim != 3 or region.shape[0] != 3 or 0 in region.shape:
             raise UserError(f"region {index}: has shape {tuple(region.shape)}; must be (3, height, width)")
         if region.dtype != torch.uint8 and not region.is_floating_point():
@@ -134,21 +138,16 @@ class Backbone(nn.Module):
         return pixels / 255 if region.dtype == torch.uint8 else pixels.to(self.own_mean.dtype)
 
 
-def _of_channels(name: str, values: Sequence[float]) -> Tensor:
-    """(3, 1, 1), of pixels in [0, 1]; raises UserError for what cannot be a mean or a deviation of those."""
-    fits = (lambda value: 0 <= value <= 1) if name.endswith("mean") else (lambda value: value > 0)
-    if len(values) != 3 or not all(map(fits, values)):
+def _channel_tensor(name: str, values: Sequence[float]) -> Tensor:
+    """Return values per RGB channel as (3, 1, 1); raise UserError if they cannot be a mean or deviation in [0, 1]."""
+    is_valid = (lambda value: 0 <= value <= 1) if name.endswith("mean") else (lambda value: value > 0)
+    if len(values) != 3 or not all(map(is_valid, values)):
         raise UserError(f"{name}={list(values)}: must be three numbers, for red, green and blue in [0, 1]")
     return torch.tensor(values).view(3, 1, 1)
 
 
-def enumerate_maps(maps: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
-    """With the names that torchvision's RoI pooling looks for."""
-    return [(str(number), tensor) for number, tensor in enumerate(maps)]
-
-
-def with_frozen_batchnorm(module: nn.Module) -> None:
-    """Replaces batch normalisation by its frozen form, as torchvision does where detectors are fine-tuned."""
+def freeze_batchnorm(module: nn.Module) -> None:
+    """Replace batch normalization by its frozen form, as torchvision does when it fine-tunes detectors."""
     for name, child in list(module.named_modules()):
         if isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, child.eps)

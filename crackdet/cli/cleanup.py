@@ -1,4 +1,4 @@
-"""Commands that delete what is not needed."""
+"""Commands that delete runs, surplus files and cached images."""
 
 import re
 from pathlib import Path
@@ -18,59 +18,59 @@ def rm(
     store: Store = STORE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Deletes a run with its weights and its result."""
+    """Delete a run with its weights and result."""
     from crackdet.analysis.ranking import resolve_run
 
-    where = open_store(store)
-    found = resolve_run(run, where)
+    run_store = open_store(store)
+    found = resolve_run(run, run_store)
     if yes or typer.confirm(f"delete {found.directory}?"):
-        where.remove(found)
+        run_store.remove(found)
         print(f"deleted {found.id}")
 
 
 @command
 def clean(
     store: Store = STORE,
-    keep_weights: Annotated[str, typer.Option(help="all, best:NUMBER or none.")] = "all",
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+    keep_weights: Annotated[str, typer.Option(help="Weights to keep: all, best:NUMBER or none.")] = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the files; otherwise they are only listed.")] = False,
 ) -> None:
-    """Shows, or deletes, what no result needs: states of finished runs, spare weights, leftovers."""
+    """List or delete files that no result needs: resume states of finished runs, surplus weights, temporary files."""
     from crackdet.analysis.retention import spare_weights
     from crackdet.analysis.tables import console
     from crackdet.store.garbage import leftovers, remove
 
     if not re.fullmatch(r"all|none|best:[1-9][0-9]*", keep_weights):
         raise UserError(f"--keep-weights {keep_weights}: must be all, none or best:NUMBER")
-    found = open_store(store)
-    items = [*leftovers(found), *spare_weights(found, keep_weights)]
+    run_store = open_store(store)
+    items = [*leftovers(run_store), *spare_weights(run_store, keep_weights)]
     table = Table("file", "why", "MiB")
     for item in items:
         table.add_row(escape_markup(item.path), item.why, f"{item.size / 2**20:.1f}")
     console().print(table)
     sizes = {item.path: item.size for item in items}
     if yes:
-        gone = [item.path for item in remove(items)]
-        freed = sum(sizes[path] for path in gone)
-        print(f"deleted {len(gone)} of {len(items)} files, {freed / 2**20:.1f} MiB")
+        deleted = [item.path for item in remove(items)]
+        freed = sum(sizes[path] for path in deleted)
+        print(f"deleted {len(deleted)} of {len(items)} files, {freed / 2**20:.1f} MiB")
     else:
         print(f"{len(items)} files, {sum(sizes.values()) / 2**20:.1f} MiB; --yes deletes them")
 
 
 @command
 def cache(
-    folder: Annotated[Path, typer.Argument(help="The cache's folder, as runtime.cache.")] = Path("~/.cache/crackdet"),
-    unused: Annotated[int | None, typer.Option(min=1, help="Only those not used for so many days.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete those of --unused; without it, only show.")] = False,
+    folder: Annotated[Path, typer.Argument(help="The cache folder (runtime.cache).")] = Path("~/.cache/crackdet"),
+    unused: Annotated[int | None, typer.Option(min=1, help="Only sets unused for at least this many days.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the sets; otherwise they are only listed.")] = False,
 ) -> None:
-    """Shows, or deletes, decoded images that were not used for some days; a run that needs them decodes them again."""
+    """List or delete cached sets of decoded images; a run that needs a deleted set decodes it again."""
     from crackdet.analysis.tables import console
     from crackdet.data.cache_gc import decoded_sets, delete
 
     if yes and unused is None:
-        raise UserError("--yes: deletes what was not used for some days; say for how many, as in --unused 30")
+        raise UserError("--yes: needs the number of days that deleted sets were unused, such as --unused 30")
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; train.py makes it (runtime.cache)")
+        raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")
     sets = [one for one in decoded_sets(folder) if unused is None or one.days_unused >= unused]
     table = Table("file", "images", "pixels a side", "MiB", "unused for")
     for one in sets:
@@ -79,11 +79,11 @@ def cache(
             escape_markup(one.file.name), images, side, f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days"
         )
     console().print(table)
-    which = "of decoded images" if unused is None else f"not used for {unused} days"
+    which = "of decoded images" if unused is None else f"unused for {unused} days"
     total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"
     if yes:
-        gone = delete(sets)
-        print(f"deleted {len(gone)} of {total}, {sum(one.size for one in gone) / 2**20:.1f} MiB")
+        deleted = delete(sets)
+        print(f"deleted {len(deleted)} of {total}, {sum(one.size for one in deleted) / 2**20:.1f} MiB")
     else:
-        hint = "--unused DAYS --yes deletes those not used for so long" if unused is None else "--yes deletes them"
+        hint = "--unused DAYS --yes deletes sets unused for that long" if unused is None else "--yes deletes them"
         print(f"{total}, {sum(one.size for one in sets) / 2**20:.1f} MiB in {folder}; {hint}")

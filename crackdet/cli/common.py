@@ -1,4 +1,4 @@
-"""The application, and what its commands share."""
+"""The `crackdet` application, and what its commands share."""
 
 import functools
 import logging
@@ -14,19 +14,20 @@ from crackdet.core.errors import UserError
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 
-HELP = "Everything that reads the run store, and looks at data."
+HELP = "Compare, inspect, use and clean up the runs of a store, and check data."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
-RunName = Annotated[str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER of a sweep.")]
+RunName = Annotated[str, typer.Argument(help="A run id or its prefix, best, or best:FOLDER for the best of a sweep.")]
 Store = Annotated[Path, typer.Option("--store", help="The run store.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that exist.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")]
 STORE = Path("outputs/runs")
 
 
-class _OnStandardError(logging.Handler):
-    """What crackdet has to say beside a command's result."""
+class _StderrHandler(logging.Handler):
+    """Writes log messages to standard error, apart from the command's output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not has_bar(record):
@@ -34,25 +35,25 @@ class _OnStandardError(logging.Handler):
 
 
 @functools.cache
-def _speak() -> None:
+def _configure_logging() -> None:
     log = logging.getLogger("crackdet")
-    log.addHandler(_OnStandardError())
+    log.addHandler(_StderrHandler())
     log.setLevel(logging.INFO)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Registers a subcommand; what the user got wrong is one message and exit status 2."""
+    """Register a subcommand named after the function; report user errors as one message and exit status 2."""
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
-        _speak()
+        _configure_logging()
         try:
             function(*arguments, **options)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            raise  # whoever read the output has had enough: typer knows
+            raise  # typer handles a reader that closed the pipe
         except (UserError, OSError, ValueError) as error:
             print(f"error: {sanitize(error)}", file=sys.stderr)
             raise typer.Exit(2) from None
@@ -61,22 +62,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen(name: str, store: Path) -> Run:
-    """The run that a user means; before anything is imported that takes seconds.
-
-    Raises:
-        UserError: where none or several are meant.
-    """
+    """Return the run that a user names, or raise UserError; call it before imports that take seconds."""
     from crackdet.analysis.ranking import resolve_run
 
     return resolve_run(name, open_store(store))
 
 
 def open_store(path: Path) -> RunStore:
-    """The run store in a folder.
-
-    Raises:
-        UserError: where there is no such folder.
-    """
+    """Return the run store in a folder; raise UserError if there is no such folder."""
     if not path.is_dir():
-        raise UserError(f"--store {path}: there is no such folder; train.py makes it (runtime.store)")
+        raise UserError(f"--store {path}: no such folder; train.py creates it (runtime.store)")
     return RunStore(path)

@@ -1,11 +1,11 @@
-"""Commands that look into what a run has learned."""
+"""Commands that inspect what a run has learned."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crackdet.cli.common import STORE, Device, RunName, Store, chosen, command
+from crackdet.cli.common import STORE, Device, RunName, Store, Trust, chosen, command
 from crackdet.core.errors import UserError
 
 
@@ -15,37 +15,38 @@ def inspect(
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Photographs, or names of the run's validation images; without any, those that say most. Settings of "
-            "its data may stand among them: data.masks=FOLDER."
+            help="Image files or names of validation images; representative validation images if not given. Settings "
+            "of the run's data are accepted too: data.masks=FOLDER."
         ),
     ] = None,
-    one_map: Annotated[
-        str | None, typer.Option("--map", metavar="STAGE:NUMBER", help="Draw this feature map alone.")
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="So many maps of each stage, the best first.")] = 24,
-    output: Annotated[Path | None, typer.Option(help="Folder for the pictures; outputs/inspection/RUN.")] = None,
+    map_name: Annotated[str | None, typer.Option("--map", metavar="STAGE:NUMBER", help="Draw only this map.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Maps shown per stage, best first.")] = 24,
+    output: Annotated[Path | None, typer.Option(help="Output folder; default outputs/inspection/RUN.")] = None,
     device: Device = "auto",
     store: Store = STORE,
-    trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
+    trust: Trust = False,
 ) -> None:
-    """The feature maps of a run over photographs, and where it looks for the crack: pictures and a page."""
-    taken = chosen(run, store)
+    """Draw a run's feature maps and saliency over images, as PNG files and an HTML page."""
+    found_run = chosen(run, store)
     from crackdet.inference.loaded_run import LoadedRun
-    from crackdet.inspection.loaded_network import choose_pictures, open_subject, settings_among
+    from crackdet.inspection.loaded_network import load_network
     from crackdet.inspection.render import describe, draw_map, render
+    from crackdet.inspection.samples import choose_samples, data_settings
 
-    subject = open_subject(LoadedRun(taken, trust), device)
-    pictures, measured_on = choose_pictures(subject, images or [])
-    folder = output or Path("outputs/inspection") / subject.run.id
-    if one_map is not None:
-        path, what = draw_map(subject, one_map, pictures, measured_on, folder)
-        print(f"{what}: {path}")
+    network = load_network(LoadedRun(found_run, trust), device)
+    samples, measured = choose_samples(network, images or [])
+    folder = output or Path("outputs/inspection") / network.run.id
+    if map_name is not None:
+        path, description = draw_map(network, map_name, samples, measured, folder)
+        print(f"{description}: {path}")
         return
-    typed = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
-    options = [word for option, (value, usual) in typed.items() if value != usual for word in (option, str(value))]
+    defaults = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
+    options = [
+        word for option, (value, default) in defaults.items() if value != default for word in (option, str(value))
+    ]
     options += ["--trust"] if trust else []
-    command = ["crackdet", "inspect", subject.run.id, *options, *settings_among(images or [])]
-    for statistics in render(subject, pictures, measured_on, folder, top, command):
+    command_line = ["crackdet", "inspect", network.run.id, *options, *data_settings(images or [])]
+    for statistics in render(network, samples, measured, folder, top, command_line):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")
 
@@ -57,19 +58,19 @@ def pointing(
         list[str] | None, typer.Argument(help="Other data, as for train.py: data.masks=FOLDER, or data=folder ...")
     ] = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
-    images: Annotated[int, typer.Option(min=1, help="At most so many images with a crack, evenly spaced.")] = 200,
+    images: Annotated[int, typer.Option(min=1, help="Maximum number of images with a crack, evenly spaced.")] = 200,
     device: Device = "auto",
     store: Store = STORE,
-    trust: Annotated[bool, typer.Option("--trust", help="Import the user's class that the run names.")] = False,
+    trust: Trust = False,
 ) -> None:
-    """Whether a run looks at the crack: how often its strongest evidence lies on the crack's mask."""
+    """Measure how often a run's strongest evidence lies on the mask of the crack (the pointing game)."""
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    taken = chosen(run, store)
+    found_run = chosen(run, store)
     from crackdet.inference.loaded_run import LoadedRun
-    from crackdet.inspection.loaded_network import open_subject
-    from crackdet.inspection.pointing import point
+    from crackdet.inspection.loaded_network import load_network
+    from crackdet.inspection.pointing import run_pointing
 
-    subject = open_subject(LoadedRun(taken, trust), device)
-    for line in point(subject, overrides or [], split, images):
+    network = load_network(LoadedRun(found_run, trust), device)
+    for line in run_pointing(network, overrides or [], split, images):
         print(line)

@@ -1,4 +1,4 @@
-"""`crackdet`: the application with all its commands."""
+"""`crackdet`: importing this module registers all commands."""
 
 from crackdet.cli import cleanup, data, inference, inspection, runs
 from crackdet.cli.common import app

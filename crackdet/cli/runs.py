@@ -35,7 +35,7 @@ def summary(
     from crackdet.analysis.search_results import show_search
     from crackdet.analysis.tables import View, show_test, show_threshold
     from crackdet.analysis.test_split import read_test_result
-    from crackdet.core.garbage_collector import gc_disabled
+    from crackdet.core.machine import gc_disabled
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")

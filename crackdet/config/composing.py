@@ -1,4 +1,4 @@
-"""Overrides -> configuration, outside of `train.py`; and what Hydra complains of, in crackdet's words."""
+"""Compose a configuration from overrides, without `train.py`; and rephrase Hydra's errors."""
 
 import re
 from collections.abc import Sequence
@@ -10,19 +10,20 @@ from hydra import initialize_config_dir
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.messages import GROUP, allowed, nearest
-from crackdet.config.parsing import parse, register
-from crackdet.config.schema import GROUPS, TRACKERS, Config, Model
+from crackdet.config.groups import GROUPS, TRACKERS, register
+from crackdet.config.messages import GROUP, describe_key, nearest
+from crackdet.config.parsing import parse
+from crackdet.config.schema import Config, Model
 from crackdet.core.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """The configuration that `python train.py OVERRIDES` would train.
+    """Return the configuration that `python train.py OVERRIDES` trains.
 
     Raises:
-        UserError: where it is not valid.
+        UserError: If it is not valid.
     """
     register()
     try:
@@ -33,35 +34,36 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def explain_hydra_error(error: BaseException) -> str:
-    """What Hydra or OmegaConf complain of, with the key, the value and what is allowed."""
+    """Return an error of Hydra or OmegaConf on one line, with the key, the value and what is allowed."""
     text = str(error).strip()
     if isinstance(error, OverrideParseException):
         key = str(error.override).partition("=")[0]
+        reason = next(line for line in text.splitlines() if not line.startswith("Error when parsing index"))
         return (
-            f"{error.override}: {text.splitlines()[0]}; a value with umlauts, brackets or other marks needs quotes "
-            f"of its own within those of the shell: \"{key}='VALUE'\""
+            f"{error.override}: {reason}; a value with brackets, umlauts or other special characters "
+            f"needs quotes inside those of the shell: \"{key}='VALUE'\""
         )
     if match := re.search(r"Error merging override (\S+?)=(.*)", text):
         key, value = match.group(1).lstrip("+~"), match.group(2)
-        if limits := allowed(key):
-            choice = f"; one is chosen by {key.replace('.', '/')}={value}" if limits == GROUP else ""
-            return f"{key}={value}: must be {limits}{choice}"
+        if allowed := describe_key(key):
+            hint = f"; choose an option with {key.replace('.', '/')}={value}" if allowed == GROUP else ""
+            return f"{key}={value}: must be {allowed}{hint}"
     if (match := re.search(r"Could not override '([^']+)'", text)) and not match.group(1).startswith("hydra."):
-        return f"{match.group(1)}: unknown key{_belonging(match.group(1))}"
+        return f"{match.group(1)}: unknown key{_suggest_for_key(match.group(1))}"
     if match := re.search(r"Could not find '([^']+)'\s+Available options in '[^']+':\n((?:\t.*\n?)*)", text):
         group, _, option = match.group(1).rpartition("/")
-        return f"{group}={option}: no such option; there are {', '.join(match.group(2).split())}"
+        return f"{group}={option}: no such option; choose from {', '.join(match.group(2).split())}"
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" ({str(error.__cause__).splitlines()[0]})"
     return " ".join(text.split())
 
 
-def _belonging(key: str) -> str:
-    """Where an unknown key would be right: under another option of its group, or spelled otherwise."""
+def _suggest_for_key(key: str) -> str:
+    """Return the end of a message about an unknown key: the option that has the key, or a similar key."""
     group, _, name = key.partition(".")
     options = GROUPS.get(group, {})
     if group == "model" and name in {item.name for item in fields(Model)}:
-        return f"; say +{key}=VALUE, since the file of this network does not have it"
+        return f"; use +{key}=VALUE, because the file of this network does not have it"
     tracker, _, setting = name.partition(".")
     if group == "tracker" and tracker in TRACKERS:
         names = [item.name for item in fields(TRACKERS[tracker])]

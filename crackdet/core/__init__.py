@@ -1,1 +1,1 @@
-"""Files, locks, the console, errors and the machine: helpers that know nothing of runs."""
+"""Files, locks, console, errors, signals and the machine: helpers that know nothing of runs."""

@@ -1,4 +1,4 @@
-"""Yes or no for each of many images, as a short text: eight images a byte, in base64."""
+"""A yes or no for each of many images as a short text: eight images a byte, in base64."""
 
 import base64
 import binascii
@@ -12,28 +12,33 @@ Bytes = NDArray[np.uint8]
 
 
 def pack(bits: Bools) -> str:
+    """Encode bits as text."""
     return base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
 
 
 def unpack(texts: Sequence[str | None], number: int) -> tuple[Bytes, Bools]:
-    """So many bits of each text, still eight a byte (texts, bytes), and which texts hold them; zeros for the others."""
+    """Decode texts of this many bits each.
+
+    Returns:
+        The bits, still eight a byte (texts, bytes), and which texts are valid (texts,); the others give zeros.
+    """
     size = -(-number // 8)
     rows = [_decode(text) for text in texts]
-    known = np.array([len(row) == size for row in rows], bool)
-    joined = b"".join(row if fits else bytes(size) for row, fits in zip(rows, known, strict=True))
+    valid = np.array([len(row) == size for row in rows], bool)
+    joined = b"".join(row if fits else bytes(size) for row, fits in zip(rows, valid, strict=True))
     packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
-    return packed & np.packbits(np.ones(number, bool)), known  # the last byte may have bits to spare
+    return packed & np.packbits(np.ones(number, bool)), valid  # clears the unused bits of the last byte
 
 
 def one_by_one(packed: Bytes, number: int) -> Bools:
-    """The bits (..., number) of so many bytes (..., bytes)."""
+    """Return the bits (..., number) of bytes (..., bytes)."""
     return np.unpackbits(packed, axis=-1, count=number).astype(bool)
 
 
 def count(packed: Bytes) -> NDArray[np.int64]:
-    """How many bits are set in each row of bytes (..., bytes)."""
-    counted: NDArray[np.int64] = np.bitwise_count(packed).sum(axis=-1, dtype=np.int64)
-    return counted
+    """Return the number of set bits in each row of bytes (..., bytes)."""
+    counts: NDArray[np.int64] = np.bitwise_count(packed).sum(axis=-1, dtype=np.int64)
+    return counts
 
 
 def _decode(text: str | None) -> bytes:

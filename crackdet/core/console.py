@@ -1,6 +1,6 @@
-"""The terminal: messages and progress bars that do not write over each other.
+"""The terminal: messages and progress bars that do not overwrite each other.
 
-On a terminal, bars live below the messages; elsewhere (a file, a pipe, CI) there are plain lines only.
+On a terminal the bars stay below the messages. Elsewhere (a file, a pipe, CI) there are only plain lines.
 """
 
 import itertools
@@ -26,33 +26,14 @@ from rich.progress import (
 
 log = logging.getLogger("crackdet")
 
-EXIT_USAGE = 2  # exit status
-ON_BAR = {"on_bar": True}
-LOG_INTERVAL = 30.0  # seconds from one line to the next, where there is no bar
-WEEK = 7 * 24 * 3600  # seconds: the time left is estimated over all steps so far, however slow they are
-
-
-@dataclass(frozen=True)
-class BarState:
-    """What a bar looks like now."""
-
-    number: int  # tells the bars of a process apart
-    description: str
-    total: int
-    done: int
-    gone: bool = False
-
-
-_shared: Progress | None = None
-_elsewhere: Callable[[BarState], None] | None = None  # where this process's bars are drawn instead
-_numbers = itertools.count()
+EXIT_USAGE = 2  # exit status of a command that was refused
+ON_BAR = {"on_bar": True}  # `extra` of log records that repeat what a bar shows
+LOG_INTERVAL = 30.0  # seconds between progress lines if there is no bar
+WEEK = 7 * 24 * 3600  # seconds; the time left is estimated from all steps so far, however slow they are
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes log records through the console that also draws the progress bars.
-
-    Records with `extra=ON_BAR` say what a bar says, and are left out where there are bars.
-    """
+    """Writes log records through the console that also draws the bars; leaves out what a bar already shows."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if has_bar(record):
@@ -61,94 +42,57 @@ class ConsoleHandler(logging.Handler):
 
 
 def has_bar(record: logging.LogRecord) -> bool:
-    """Whether a bar on this terminal says the same."""
+    """Return whether a bar on this terminal shows the same as a log record."""
     return getattr(record, "on_bar", False) and get_console().is_terminal
 
 
 def sanitize(text: object) -> str:
-    """Text from a file without the control characters that could command a terminal."""
+    """Replace the control characters in a text from a file, which could control the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def escape_markup(text: object) -> str:
-    """Text from a file for rich: harmless, and none of it taken for markup."""
+    """Sanitize a text from a file and escape it for rich."""
     return escape(sanitize(text))
 
 
 def exit_with_error(message: str) -> NoReturn:
-    """Ends the process with the status of a command that was refused, and a message why."""
+    """Print why a command is refused, and exit."""
     print(f"error: {sanitize(message)}", file=sys.stderr)
     raise SystemExit(EXIT_USAGE)
 
 
 def progress_on_stderr() -> None:
-    """Draws bars and messages on standard error, where standard output carries a command's result."""
+    """Draw bars and messages on standard error, because standard output carries the result of the command."""
     reconfigure(stderr=True)
 
 
-class BarDisplay:
-    """Bars on the terminal of this process, its own and those of others; draws nothing where there is no terminal."""
+@dataclass(frozen=True)
+class BarState:
+    """What a bar shows at one moment."""
+
+    number: int  # unique within the process
+    description: str
+    total: int
+    done: int
+    closed: bool = False
+
+
+class _Terminal:
+    """Where the bars of this process are drawn: on its own terminal, by another process, or nowhere."""
 
     def __init__(self) -> None:
-        self._tasks: dict[int, TaskID] = {}
+        self.progress: Progress | None = None  # while there is a bar on the terminal
+        self.sink: Callable[[BarState], None] | None = None
+        self.numbers = itertools.count()
 
-    def draw(self, drawing: BarState) -> None:
-        if _shared is None:
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Show bars on the terminal during a block; within another such block do nothing."""
+        if self.progress is not None or self.sink is not None or not get_console().is_terminal:
+            yield
             return
-        if drawing.gone:
-            self._remove(drawing.number)
-        elif drawing.number in self._tasks:
-            _shared.update(self._tasks[drawing.number], completed=drawing.done, description=drawing.description)
-        else:
-            task = _shared.add_task(drawing.description, total=drawing.total, completed=drawing.done)
-            self._tasks[drawing.number] = task
-
-    def clear(self) -> None:
-        for number in list(self._tasks):
-            self._remove(number)
-
-    def _remove(self, number: int) -> None:
-        if _shared is not None and number in self._tasks:
-            _shared.remove_task(self._tasks[number])
-        self._tasks.pop(number, None)
-
-
-class Bar:
-    """One progress bar."""
-
-    def __init__(self, drawing: BarState, draw: Callable[[BarState], None], told: bool) -> None:
-        self._drawing, self._draw = drawing, draw
-        self._pulse = time.monotonic() + LOG_INTERVAL if told else float("inf")
-        draw(drawing)
-
-    def advance(self, steps: int = 1, description: str | None = None) -> None:
-        now = self._drawing
-        self._drawing = replace(now, done=now.done + steps, description=description or now.description)
-        self._draw(self._drawing)
-        if time.monotonic() > self._pulse:
-            self._pulse = time.monotonic() + LOG_INTERVAL
-            log.info("%s: %d of %d", self._drawing.description, self._drawing.done, now.total, extra=ON_BAR)
-
-    def close(self) -> None:
-        self._draw(replace(self._drawing, gone=True))
-
-
-def set_bar_sink(draw: Callable[[BarState], None]) -> None:
-    """From now on the bars of this process are drawn by another."""
-    global _elsewhere
-    _elsewhere = draw
-
-
-@contextmanager
-def bar(description: str, total: int, done: int = 0, told: bool = False) -> Iterator[Bar]:
-    """A progress bar for the time of a block; bars of nested blocks are drawn under each other.
-
-    `told` is for what says nothing else: without a terminal there is a line now and then.
-    """
-    global _shared
-    outermost = _shared is None and _elsewhere is None
-    if outermost and get_console().is_terminal:
-        _shared = Progress(
+        with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -157,13 +101,83 @@ def bar(description: str, total: int, done: int = 0, told: bool = False) -> Iter
             console=get_console(),
             transient=True,
             speed_estimate_period=WEEK,
-        )
-        _shared.start()
-    shown = Bar(BarState(next(_numbers), description, total, done), _elsewhere or BarDisplay().draw, told)
-    try:
-        yield shown
-    finally:
-        shown.close()
-        if outermost and _shared is not None:
-            _shared.stop()
-            _shared = None
+        ) as self.progress:
+            try:
+                yield
+            finally:
+                self.progress = None
+
+
+_terminal = _Terminal()
+
+
+class BarDisplay:
+    """Draws the bars of one process, this one or another, on the terminal if there is one."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, TaskID] = {}
+
+    def draw(self, state: BarState) -> None:
+        progress = _terminal.progress
+        if progress is None:
+            return
+        if state.closed:
+            self._remove(state.number)
+        elif state.number in self._tasks:
+            progress.update(self._tasks[state.number], completed=state.done, description=state.description)
+        else:
+            task = progress.add_task(state.description, total=state.total, completed=state.done)
+            self._tasks[state.number] = task
+
+    def clear(self) -> None:
+        for number in list(self._tasks):
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        if _terminal.progress is not None and number in self._tasks:
+            _terminal.progress.remove_task(self._tasks[number])
+        self._tasks.pop(number, None)
+
+
+class Bar:
+    """One progress bar."""
+
+    def __init__(self, state: BarState, draw: Callable[[BarState], None], log_progress: bool) -> None:
+        self._state, self._draw = state, draw
+        self._next_log = time.monotonic() + LOG_INTERVAL if log_progress else float("inf")
+        draw(state)
+
+    def advance(self, steps: int = 1, description: str | None = None) -> None:
+        state = self._state
+        self._state = replace(state, done=state.done + steps, description=description or state.description)
+        self._draw(self._state)
+        if time.monotonic() > self._next_log:
+            self._next_log = time.monotonic() + LOG_INTERVAL
+            log.info("%s: %d of %d", self._state.description, self._state.done, state.total, extra=ON_BAR)
+
+    def close(self) -> None:
+        self._draw(replace(self._state, closed=True))
+
+
+def set_bar_sink(draw: Callable[[BarState], None]) -> None:
+    """Send the bars of this process to another process, which draws them."""
+    _terminal.sink = draw
+
+
+@contextmanager
+def bar(description: str, total: int, done: int = 0, log_progress: bool = False) -> Iterator[Bar]:
+    """Show a progress bar during a block; the bars of nested blocks are drawn below each other.
+
+    Args:
+        description: The text beside the bar.
+        total: The number of steps.
+        done: Steps that are already done.
+        log_progress: Without a terminal, log a line every `LOG_INTERVAL` seconds.
+    """
+    with _terminal.open():
+        state = BarState(next(_terminal.numbers), description, total, done)
+        shown = Bar(state, _terminal.sink or BarDisplay().draw, log_progress)
+        try:
+            yield shown
+        finally:
+            shown.close()

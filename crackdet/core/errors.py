@@ -1,37 +1,37 @@
-"""What a user can get wrong, as one message without a traceback."""
+"""Errors that are reported as one message without a traceback."""
 
 
 class UserError(Exception):
     """A mistake in a command, a configuration or a data set.
 
-    The message says what was wrong, where (file or configuration key) and what would be right.
-    Commands print it and leave with exit status 2.
+    The message says what is wrong, where (file or configuration key) and what would be right. Commands print it and
+    exit with status 2.
     """
 
 
 class RunFailed(Exception):
-    """A run that began and could not end; its reason stands in the run's `failure.json`."""
+    """A run that started and failed; its `failure.json` records the reason."""
 
     retryable = True  # whether another attempt may succeed
 
 
 class NotFinite(RunFailed):
-    """The loss is NaN or infinite: so it will be again."""
+    """The loss is NaN or infinite. Deterministic: not retried."""
 
     retryable = False
 
 
 class DeviceLost(RunFailed):
-    """The GPU has failed for this process, whatever run comes next; another process may use it."""
+    """The GPU is unusable for this process and all its further runs; another process may use it."""
 
 
 class Pruned(Exception):
-    """A run that a search stopped because others were better at this epoch; its state is saved, it can be finished."""
+    """A search stopped the run because others were better at this epoch; its state is saved, so it can be resumed."""
 
 
 class WriteFailed(OSError):
-    """A file that could not be written: no room, no permission. What was written before is intact."""
+    """A file could not be written, for lack of space or permission; what was there before is intact."""
 
 
 class StoreError(UserError):
-    """A run directory that holds something else than it should."""
+    """A run directory does not contain what it should, or is not accessible."""

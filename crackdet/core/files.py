@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, flushed, renamed."""
+"""Files that are written whole or not at all: into a temporary file beside them, flushed, renamed."""
 
 import csv
 import errno
@@ -14,19 +14,21 @@ from typing import Any
 
 from crackdet.core.errors import WriteFailed
 
-SIGNATURE = ',\n  "checksum": "'
+CHECKSUM_KEY = ',\n  "checksum": "'
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-SETTLED = 2.0  # seconds: what was changed later than so long before a look may change again without its time saying so
+SETTLED = 2.0  # seconds: a file that is younger may change again without a change of its modification time
 
 
 @contextmanager
 def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
-    """A neighbour to write, which takes the place of `path` when the block ends well and vanishes when not.
+    """Yield a temporary file that replaces `path` when the block succeeds and is deleted when it fails.
 
-    `size` is about how many bytes will be written; it is for the message, where they do not fit.
+    Args:
+        path: The file to write; its folder is created.
+        size: About how many bytes will be written, for the message if the disk is full.
 
     Raises:
-        WriteFailed: where the file system refuses; whatever stood at `path` still stands there.
+        WriteFailed: If the file system refuses; the file at `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -36,12 +38,12 @@ def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        failure = _refusal(path, temporary, size, error)
+        failure = _write_error(path, temporary, size, error)
         _discard(temporary)
         raise failure from error
     except BaseException as error:
-        full = size > 0 and free_bytes(path.parent) < size  # torch and safetensors hide the system's error
-        failure = _refusal(path, temporary, size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        full = size > 0 and free_bytes(path.parent) < size  # torch and safetensors hide the error of the system
+        failure = _write_error(path, temporary, size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         _discard(temporary)
         if full and isinstance(error, Exception):
             raise failure from error
@@ -49,14 +51,14 @@ def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
 
 
 def free_bytes(folder: Path) -> int:
-    """What can still be written into a folder, or into the one it will be made in."""
+    """Return the free disk space for a folder, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def write_text(path: Path, text: str) -> None:
-    content = text.encode(errors="surrogateescape")  # names of files are bytes, whatever they should be
+    content = text.encode(errors="surrogateescape")  # file names may be any bytes
     with atomic_write(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
@@ -66,7 +68,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where the file is missing or damaged."""
+    """Return the object in a JSON file; empty if the file is missing or damaged."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -75,23 +77,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_checksummed_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON object that ends with the SHA-256 of its own text as `checksum`."""
+    """Write a JSON object whose last key, `checksum`, is the SHA-256 of the text before it."""
     text = json.dumps(content, indent=2, allow_nan=False).removesuffix("\n}")
-    write_text(path, f'{text}{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
+    write_text(path, f'{text}{CHECKSUM_KEY}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
 
 
 def read_checksummed_json(path: Path) -> dict[str, Any]:
-    """What `write_checksummed_json` wrote, without the checksum; empty where the file is missing or was changed."""
+    """Return what `write_checksummed_json` wrote, without the checksum; empty if the file is missing or was changed."""
     try:
         raw = path.read_bytes()
-        text, _, checksum = raw.rpartition(SIGNATURE.encode())
+        text, _, checksum = raw.rpartition(CHECKSUM_KEY.encode())
         if hashlib.sha256(text).hexdigest().encode() != checksum[:64]:
             return {}
         content = json.loads(raw)
     except (OSError, ValueError, RecursionError):
         return {}
     del content["checksum"]
-    return content  # type: ignore[no-any-return]  # an object, as the checksum says
+    return content  # type: ignore[no-any-return]  # the checksum says that it is an object
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -103,7 +105,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where the file is missing or damaged."""
+    """Return the rows of a CSV file; none if the file is missing or damaged."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))
@@ -112,24 +114,24 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """Return the SHA-256 of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refusal(path: Path, temporary: Path, size: int, error: OSError) -> WriteFailed:
+def _write_error(path: Path, temporary: Path, size: int, error: OSError) -> WriteFailed:
     reason = error.strerror or str(error)
     if error.errno not in NO_SPACE:
-        return WriteFailed(f"{path}: cannot be written ({reason}); make {path.parent} a folder that can be written")
+        return WriteFailed(f"{path}: cannot be written ({reason}); make {path.parent} a writable folder")
     written = temporary.stat().st_size if temporary.exists() else 0
     return WriteFailed(
         f"{path}: cannot be written ({reason}); {max(size, written) / 2**20:.1f} MiB are needed and "
-        f"{free_bytes(path.parent) / 2**20:.1f} MiB are free; make room there and give the same command again"
+        f"{free_bytes(path.parent) / 2**20:.1f} MiB are free; free some space and run the same command again"
     )
 
 
 def _discard(temporary: Path) -> None:
     try:
         temporary.unlink(missing_ok=True)
-    except OSError:  # on a folder that has become read-only
+    except OSError:  # the folder has become read-only
         return

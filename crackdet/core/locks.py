@@ -1,4 +1,4 @@
-"""Locks of the operating system, which die with the process that holds them."""
+"""Operating system locks, which are released when the process that holds them dies."""
 
 import errno
 import logging
@@ -16,49 +16,50 @@ except ImportError:  # on Windows
 
 log = logging.getLogger(__name__)
 
-NOTICE_AFTER = 2.0  # seconds without a word
+NOTICE_AFTER = 2.0  # seconds of waiting before a message says so
 
 
 def lock(path: Path) -> FileLock:
-    """A lock of the operating system; never one that only means that a file is there, which outlives its process."""
+    """Return an operating system lock; never a "soft" one, which outlives its process."""
     return FileLock(path, fallback_to_soft=False)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock of this file.
+    """Return whether a process holds the lock of this file.
 
-    Asking needs no leave to write, does not show to others who ask, and holds nothing while a process does.
+    Needs only read permission, and concurrent checks do not interfere. The check holds the lock for an instant if no
+    process does.
     """
     if fcntl is None:
         return path.exists() and _is_held_exclusively(lock(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, PermissionError):  # of another user, who lets nobody look
+    except (FileNotFoundError, PermissionError):  # of another user who does not share it
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
-        os.close(descriptor)  # and with it the lock, sooner than a claim gives up
+        os.close(descriptor)  # releases the lock, before a claim gives up
     return False
 
 
-def _is_held_exclusively(asked: FileLock) -> bool:
+def _is_held_exclusively(own: FileLock) -> bool:
     try:
-        asked.acquire(timeout=0)
+        own.acquire(timeout=0)
     except Timeout:
         return True
-    asked.release()
+    own.release()
     return False
 
 
 @contextmanager
 def lock_with_notice(path: Path, why: str) -> Iterator[None]:
-    """Holds the lock of a file for the time of a block; where that takes longer it is said that, and why, it waits.
+    """Hold the lock of a file during a block; if it takes long to get, log that, and why, the process waits.
 
     Raises:
-        OSError: where the file cannot be made, or its file system knows no locks.
+        OSError: If the file cannot be created, or its file system does not support locks.
     """
     own = lock(path)
     try:

@@ -1,7 +1,4 @@
-"""Asked to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second leaves at once.
-
-In a process that a scheduler stops the second says nothing: Slurm and its srun both send one, in the same moment.
-"""
+"""Requests to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second exits at once."""
 
 import signal
 import threading
@@ -18,17 +15,17 @@ class Interrupted(BaseException):
         self.exit_status = 128 + signum
 
 
-_once = False
+_ignore_repeated = False
 
 
 def ignore_repeated_signals() -> None:
-    """From now on further signals to stop are not heard in this process."""
-    global _once
-    _once = True
+    """Ignore the second signal in this process: Slurm and its srun both send one at the same moment."""
+    global _ignore_repeated
+    _ignore_repeated = True
 
 
 class StopRequest:
-    """Whether this process was asked to stop."""
+    """Whether this process has been asked to stop."""
 
     signum: int | None = None
 
@@ -39,22 +36,23 @@ class StopRequest:
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request for the time of a block."""
+    """Turn SIGINT and SIGTERM into a request during a block."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be received
+    if threading.current_thread() is not threading.main_thread():  # no other thread receives signals
         yield request
         return
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         if request.signum is not None:
-            if _once:
+            if _ignore_repeated:
                 return
             raise Interrupted(signum)
-        request.signum = signum  # and no more: a message might break into one that is being written
+        request.signum = signum  # no message: it might interrupt one that is being written
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if _once and request.signum is not None else handler)
+        ignored = _ignore_repeated and request.signum is not None
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_IGN if ignored else handler)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
-from crackdet.core.garbage_collector import gc_disabled
+from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
 from crackdet.data.records import ImageRecord, fingerprint
 from crackdet.data.sources.factory import open_source

@@ -81,7 +81,7 @@ def _update_cache(cache_file: Path, added: dict[str, list[Any]], cache_dir: Path
 def _read_files(digests: dict[str, str], paths: Sequence[str]) -> None:
     pool = ThreadPoolExecutor()  # hashing releases the GIL
     try:
-        with bar("reading files", len(paths), told=True) as progress:
+        with bar("reading files", len(paths), log_progress=True) as progress:
             for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
                 digests[path] = digest
                 progress.advance()

@@ -31,7 +31,7 @@ CHUNK_SIZE = 8  # images per task of a process: with whole batches, most process
 Pixels = NDArray[np.uint8]  # (N, S, S, 3)
 
 
-class DecoderProcess(SpawnProcess):
+class _DecoderProcess(SpawnProcess):
     """A worker process that ignores the signals that stop its parent."""
 
     def terminate(self) -> None:
@@ -39,7 +39,7 @@ class DecoderProcess(SpawnProcess):
 
 
 class _DecoderContext(SpawnContext):
-    Process = DecoderProcess
+    Process = _DecoderProcess
 
 
 class DecoderPools:

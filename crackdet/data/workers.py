@@ -75,7 +75,7 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         log.info("decoding %d images of %d pixels a side%s", total, task.image_size, into, extra=ON_BAR)
     pending = deque(task.chunks(CHUNK_SIZE))
     unreadable: dict[str, str] = {}
-    with bar("decoding images", total, told=True) as progress:
+    with bar("decoding images", total, log_progress=True) as progress:
 
         def finish_chunk(failed: dict[str, str]) -> None:
             records = pending.popleft().records

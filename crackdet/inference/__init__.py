@@ -1,1 +1,1 @@
-"""Finished runs applied to images."""
+"""Apply finished runs to images: prediction, evaluation and scanning."""

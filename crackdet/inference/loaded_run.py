@@ -1,4 +1,4 @@
-"""A run as its user meets it: settings, history, result, and the trained classifier. torch comes when it is used."""
+"""A run loaded from the store: settings, history, result and the trained classifier. Imports torch lazily."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
 from crackdet.core.files import read_json
 from crackdet.data.decode import BadImage
-from crackdet.inference.images import each
+from crackdet.inference.images import iter_images
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.store.code_digest import check_source
 from crackdet.store.integrity import verify_weights
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What a run said of a validation image when it was judged."""
+class Prediction:
+    """The recorded prediction of one validation image."""
 
-    image: str  # path relative to data.root, or the name of a drawing
-    digest: str  # SHA-256 of the file, or what stands for it
-    crack: bool
-    logit: float  # above 0 is a probability above 0.5
+    image: str  # path relative to data.root, or the name of a synthetic image
+    digest: str  # identifies the pixels: SHA-256 of the file, or the parameters of a synthetic image
+    crack: bool  # the label
+    logit: float  # above 0 means a probability above 0.5
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run of a store. Whether it has what is asked of it, is found when it is asked.
+    """A run of a store, read on access.
 
-    Raises (all of its members):
-        UserError: for a result, predictions or a model of a run that is not finished, or damaged.
+    Raises:
+        UserError: From every member that needs a finished run, if the run is not finished or is corrupt.
     """
 
     run: Run
-    trust: bool = False  # import the user's class that the run names
+    trust: bool = False  # import user code named by the run
     _predictors: dict[tuple[str, int | None], "Predictor"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -66,12 +66,12 @@ class LoadedRun:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The whole configuration with dotted keys, as `settings["model.linear_features"]`."""
+        """The resolved configuration with dotted keys, such as `settings["model.linear_features"]`."""
         return flatten(self.run.snapshot().config)
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """A row for each epoch, as in `history.csv`."""
+        """One row per epoch, as in `history.csv`."""
         return [{name: float(value) for name, value in row.items()} for row in self.run.snapshot().history]
 
     @property
@@ -80,43 +80,39 @@ class LoadedRun:
         return check_finished(self.run).result or {}
 
     @property
-    def predictions(self) -> list[Recorded]:
-        """The validation images in the order of their batches, as in `predictions.csv`."""
+    def predictions(self) -> list[Prediction]:
+        """The logits of the validation images in evaluation order, as in `predictions.csv`."""
         check_finished(self.run)
         found = read_predictions(self.run)
         if found is None:
             raise UserError(f"{self.run.predictions_file}: cannot be read")
         columns = found.images, found.digests, found.labels.tolist(), found.logits.tolist()
-        return [Recorded(*row) for row in zip(*columns, strict=True)]
+        return [Prediction(*row) for row in zip(*columns, strict=True)]
 
     @cached_property
     def config(self) -> Config:
-        """The configuration as typed objects, of a finished run."""
+        """The configuration of a finished run as typed objects."""
         return stored_config(self.run, self.trust)
 
     def model(self, device: "str | torch.device" = "auto") -> "Classifier":
-        """The trained classifier in evaluation mode, a new one at each call: images (N, 3, S, S) in [0, 1] -> logits.
+        """Return a new copy of the trained classifier in evaluation mode: images (N, 3, S, S) in [0, 1] -> logits.
 
-        `device` is auto (CUDA, else MPS, else the CPU) or torch's name of one.
+        `device` is auto (CUDA, else MPS, else CPU) or a torch device.
 
         Raises:
-            UserError: where the weights have been removed or are damaged, or there is no such device.
+            UserError: If the weights were removed or are corrupt, or the device is not available.
         """
         import torch
 
         from crackdet.models import factory
         from crackdet.training.device import find_device
 
-        where = find_device(str(device), "device=")
+        target = find_device(str(device), "device=")
         model = factory.load_trained(self.config, verify_weights(self.run))
-        return model.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+        return model.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
-        """The classifier with batches and number format as in training; the same one at each call.
-
-        Raises:
-            UserError: as `model`.
-        """
+        """Return the cached classifier with the batch size and number format of its training."""
         from crackdet.inference.predictor import Predictor
 
         key = (str(device), batch_size)
@@ -129,43 +125,39 @@ class LoadedRun:
     def predict(
         self, images: object, device: "str | torch.device" = "auto", batch_size: int | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities (N,) of a crack, of pictures of any size that are prepared as in training.
+        """Return the crack probabilities (N,) of images of any size, preprocessed as in training.
 
-        `images` is one picture or an iterable of them: paths, PIL images, arrays (H, W, 3), tensors (3, H, W);
-        or an array (N, H, W, 3) or a tensor (N, 3, H, W). Arrays and tensors hold bytes, or floats in [0, 1].
+        `images` is one image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W); or an
+        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1].
 
         Raises:
-            UserError: for a picture that cannot be read, with its name or place; and as `model`.
+            UserError: If an image cannot be read; and as for `model`.
         """
         logits = []
         try:
-            pictures = each(images)
+            items = iter_images(images)
         except BadImage as error:
             raise UserError(f"images: {error}") from None
-        for place, (picture, logit) in enumerate(self.predictor(device, batch_size).each(pictures)):
+        for index, (image, logit) in enumerate(self.predictor(device, batch_size).iter_logits(items)):
             if isinstance(logit, BadImage):
-                name = picture if isinstance(picture, (str, Path)) else f"image {place}"
+                name = image if isinstance(image, (str, Path)) else f"image {index}"
                 raise UserError(f"{name}: {logit}")
             logits.append(logit)
         return probabilities(logits)
 
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> LoadedRun:
-    """As `crackdet.load_run`."""
+    """See `crackdet.load_run`."""
     from crackdet.analysis.ranking import resolve_run
 
     root = Path(store)
     if not root.is_dir():
-        raise UserError(f"store {root}: there is no such folder; train.py makes it (runtime.store)")
+        raise UserError(f"store {root}: no such folder; train.py creates it (runtime.store)")
     return LoadedRun(resolve_run(name, RunStore(root)), trust)
 
 
 def check_finished(run: Run) -> RunSnapshot:
-    """Return a snapshot of a finished run.
-
-    Raises:
-        UserError: If the run is not finished, or its files are not the published ones.
-    """
+    """Return a snapshot of a run; raise UserError if it is not finished or its published files have changed."""
     snapshot = run.snapshot()
     if snapshot.status is Status.CORRUPT:
         raise UserError(f"{run.id}: is corrupt ({snapshot.corruption}); the command that trained the run repairs it")
@@ -175,17 +167,17 @@ def check_finished(run: Run) -> RunSnapshot:
 
 
 def stored_config(run: Run, trust: bool = False) -> Config:
-    """The configuration of a finished run.
+    """Return the configuration of a finished run.
 
     Raises:
-        UserError: where the run is not finished, or would import a class that nobody vouched for or that has changed.
+        UserError: If the run is not finished, or its model is user code that is not trusted or has changed.
     """
     stored = check_finished(run).config
     target = stored.get("model", {}).get("_target_")
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, code from outside crackdet; "
-            "say --trust where you know it (trust=True in Python)"
+            "give --trust if you trust it (trust=True in Python)"
         )
     config = parse(stored)
     if target is not None:

@@ -1,4 +1,4 @@
-"""Where a map of probabilities lies above a threshold: connected regions, as boxes, as COCO."""
+"""Find connected regions above a threshold in a heatmap, and convert them to COCO boxes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,42 +11,42 @@ from crackdet.inference.scanning import Heatmap
 
 @dataclass(frozen=True)
 class Region:
-    """Cells of a map that touch, at least at a corner."""
+    """Heatmap cells that touch, at least at a corner; all lengths in pixels of the photograph."""
 
-    left: int  # pixels of the photograph; right and bottom are the first ones outside
+    left: int
     top: int
-    right: int
+    right: int  # exclusive, as is bottom
     bottom: int
-    area: int  # pixels of the photograph in the cells
-    score: float  # the highest probability in it
+    area: int  # of the region's cells
+    score: float  # highest probability
 
 
-def find_regions(heat: Heatmap, threshold: float) -> list[Region]:
-    """The regions above the threshold, the surest first."""
+def find_regions(heatmap: Heatmap, threshold: float) -> list[Region]:
+    """Return the regions above the threshold, highest score first."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(heat.probability > threshold, structure=np.ones((3, 3)))
-    cell_areas = np.outer(np.diff(heat.y_edges), np.diff(heat.x_edges))
-    found = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
-        inside = labels[rows, columns] == number
-        found.append(
+    labels, _ = ndimage.label(heatmap.probability > threshold, structure=np.ones((3, 3)))
+    cell_areas = np.outer(np.diff(heatmap.y_edges), np.diff(heatmap.x_edges))
+    regions = []
+    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        inside = labels[rows, columns] == label
+        regions.append(
             Region(
-                int(heat.x_edges[columns.start]),
-                int(heat.y_edges[rows.start]),
-                int(heat.x_edges[columns.stop]),
-                int(heat.y_edges[rows.stop]),
+                int(heatmap.x_edges[columns.start]),
+                int(heatmap.y_edges[rows.start]),
+                int(heatmap.x_edges[columns.stop]),
+                int(heatmap.y_edges[rows.stop]),
                 int(cell_areas[rows, columns][inside].sum()),
-                float(heat.probability[rows, columns][inside].max()),
+                float(heatmap.probability[rows, columns][inside].max()),
             )
         )
-    return sorted(found, key=lambda region: (-region.score, region.top, region.left))
+    return sorted(regions, key=lambda region: (-region.score, region.top, region.left))
 
 
 def to_coco(
     regions: Sequence[Region], file_name: str, width: int, height: int, info: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Boxes in COCO's detection format (https://cocodataset.org/#format-data), with a `score` as its results have."""
+    """Return the regions in COCO's detection format (https://cocodataset.org/#format-data), with a `score` each."""
     return {
         "info": dict(info),
         "images": [{"id": 1, "file_name": file_name, "width": width, "height": height}],

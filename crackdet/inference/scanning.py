@@ -1,4 +1,4 @@
-"""A classifier slid over a large photograph: tiles as large as what it was trained on, their probabilities as a map."""
+"""Slide a classifier over a large photograph in overlapping tiles, and average their probabilities to a heatmap."""
 
 import re
 import time
@@ -17,22 +17,23 @@ from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.data.decode import BadImage, resize_square
 from crackdet.data.sources.factory import open_source
-from crackdet.inference.images import read_ahead
+from crackdet.inference.images import prefetch
 from crackdet.inference.predictor import Predictor
 from crackdet.metrics.numpy_metrics import probabilities
 
-LOOKED_AT = 64  # photographs of a training, for their size
+MAX_MEASURED = 64  # training photographs whose size is read to choose the tile size
+EXIF_ORIENTATION = 0x0112
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the photograph
 
 
 @dataclass(frozen=True)
 class Tile:
-    """How large a piece of the photograph is shown to the network at a time."""
+    """The size of the piece of a photograph that the network sees at a time."""
 
     width: int  # pixels of the photograph
     height: int
-    reason: str  # why this large
+    reason: str
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -40,9 +41,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Probabilities of a crack over a photograph: in each cell the mean of all tiles that lie over its middle.
+    """Crack probabilities over a photograph: each cell holds the mean of all tiles that cover its centre.
 
-    Cells are as large as the step from one tile to the next, and even: the edges of tiles would cut slivers.
+    Cells are evenly spaced and about as large as the step between tiles.
     """
 
     x_edges: NDArray[np.int64]  # (columns + 1,), pixels of the photograph
@@ -52,108 +53,100 @@ class Heatmap:
     seconds: float
 
     def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The map (len(y), len(x)) at points of the photograph."""
+        """Return the probabilities (len(y), len(x)) at points of the photograph."""
         columns = np.searchsorted(self.x_edges, x, side="right") - 1
         rows = np.searchsorted(self.y_edges, y, side="right") - 1
-        picked: NDArray[np.float64] = self.probability[np.ix_(rows, columns)]
-        return picked
+        values: NDArray[np.float64] = self.probability[np.ix_(rows, columns)]
+        return values
 
 
 def choose_tile(text: str | None, config: Config) -> Tile:
-    """A tile as given (`448` or `640x480`), else as large as the photographs of the training are.
+    """Return the tile size given as `448` or `640x480`, else the median size of the training photographs.
 
-    At that size a crack is as wide for the network as those that it has learned, if the photographs were taken
-    alike. Drawings have no size but the one that they are drawn in, `data.image_size`.
+    At that size cracks appear to the network as wide as those it was trained on, provided that the photographs were
+    taken from a similar distance. Synthetic images are generated at `data.image_size`.
 
     Raises:
-        UserError: where the text is no size, or the photographs are not where they were.
+        UserError: If the text is not a size, or the training photographs cannot be read.
     """
     if text is not None:
         match = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
         if not match:
-            raise UserError(f"--tile {text}: must be pixels, as in 448 or 640x480")
-        return Tile(int(match[1]), int(match[2] or match[1]), "as given")
+            raise UserError(f"--tile {text}: must be a size in pixels, such as 448 or 640x480")
+        return Tile(int(match[1]), int(match[2] or match[1]), "given by --tile")
     size = config.data.image_size
     if isinstance(config.data, SyntheticData):
-        return Tile(size, size, "as the drawings of its training")
+        return Tile(size, size, "the size of the synthetic training images")
     try:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())
-        photographs = source.photographs()
+        records = source.photographs()
     except (UserError, OSError) as error:
-        raise UserError(
-            f"the photographs of its training cannot be looked at for their size ({error}); "
-            "say with --tile how many pixels of this photograph the network shall see at a time"
-        ) from None
-    some = photographs[:: max(1, len(photographs) // LOOKED_AT)]
-    sizes = [found for p in some if (found := _size(Path(source.name) / p.name))]
+        reason = f"the size of the training photographs cannot be read ({error})"
+        raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
+    subset = records[:: max(1, len(records) // MAX_MEASURED)]
+    sizes = [found for record in subset if (found := _image_size(Path(source.name) / record.name))]
     if not sizes:
-        raise UserError(f"{source.name}: no photograph of the training can be read; give --tile")
+        raise UserError(f"{source.name}: no training photograph can be read; give the tile size with --tile")
     width, height = (round(median(side)) for side in zip(*sizes, strict=True))
-    return Tile(width, height, "as the photographs of its training")
+    return Tile(width, height, "the median size of the training photographs")
 
 
 def scan(predictor: Predictor, photograph: Image.Image, tile: Tile, overlap: float) -> Heatmap:
-    """The probabilities over an RGB photograph; neighbouring tiles share `overlap` of their sides, at least.
+    """Return the heatmap of an RGB photograph; neighbouring tiles share at least `overlap` of their sides.
 
-    Memory does not grow with the number of tiles: they are cut, resized and judged batch after batch.
+    Tiles are cropped, resized and classified batch by batch, so memory does not grow with their number.
 
     Raises:
-        UserError: where the photograph is smaller than a tile.
+        UserError: If the photograph is smaller than a tile.
     """
     if photograph.width < tile.width or photograph.height < tile.height:
         raise UserError(
             f"the photograph has {photograph.width}x{photograph.height} pixels, less than a tile of {tile} "
-            f"({tile.reason}); crackdet predict judges it as a whole, --tile gives another size"
+            f"({tile.reason}); classify it as a whole with crackdet predict, or give a smaller --tile"
         )
-    lefts, tops = places(photograph.width, tile.width, overlap), places(photograph.height, tile.height, overlap)
+    lefts = tile_starts(photograph.width, tile.width, overlap)
+    tops = tile_starts(photograph.height, tile.height, overlap)
     boxes: list[Box] = [(x, y, x + tile.width, y + tile.height) for y, x in product(tops, lefts)]
-    size, began = predictor.model.image_size, time.monotonic()
-    with bar("scanning", len(boxes), told=True) as progress:
+    size, start = predictor.model.image_size, time.monotonic()
+    with bar("scanning", len(boxes), log_progress=True) as progress:
 
         def batches() -> Iterator[NDArray[np.uint8]]:
-            cut = read_ahead(boxes, predictor.batch_size, lambda box: resize_square(photograph.crop(box), size))
-            for batch in cut:
+            crops = prefetch(boxes, predictor.batch_size, lambda box: resize_square(photograph.crop(box), size))
+            for batch in crops:
                 yield np.stack([pixels for _, pixels in batch if not isinstance(pixels, BadImage)])
                 progress.advance(len(batch))
 
-        found = probabilities(predictor.logits(batches()).tolist())
-    return _averaged(photograph.size, lefts, tops, tile, found, time.monotonic() - began)
+        by_tile = probabilities(predictor.logits(batches()).tolist()).reshape(len(tops), len(lefts))
+    x_edges, y_edges = _cell_edges(photograph.width, lefts), _cell_edges(photograph.height, tops)
+    in_x, in_y = _covers_centre(x_edges, lefts, tile.width), _covers_centre(y_edges, tops, tile.height)
+    mean = (in_y @ by_tile @ in_x.T) / np.outer(in_y.sum(1), in_x.sum(1))
+    return Heatmap(x_edges, y_edges, mean, by_tile.size, time.monotonic() - start)
 
 
-def places(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along a side of `length` pixels: evenly, the last one flush with its end."""
-    number = 1 + int(np.ceil((length - tile) / max(1, tile * (1 - overlap))))
-    return [round(place) for place in np.linspace(0, length - tile, number)]
+def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """Return evenly spaced tile positions along a side of `length` pixels, the last one flush with its end."""
+    count = 1 + int(np.ceil((length - tile) / max(1, tile * (1 - overlap))))
+    return [round(start) for start in np.linspace(0, length - tile, count)]
 
 
-def _averaged(
-    size: tuple[int, int], lefts: list[int], tops: list[int], tile: Tile, values: NDArray[np.float64], seconds: float
-) -> Heatmap:
-    width, height = size
-    x_edges, y_edges = _even(width, lefts), _even(height, tops)
-    over_x, over_y = _lie_over(x_edges, lefts, tile.width), _lie_over(y_edges, tops, tile.height)
-    total = over_y @ values.reshape(len(tops), len(lefts)) @ over_x.T
-    return Heatmap(x_edges, y_edges, total / np.outer(over_y.sum(1), over_x.sum(1)), len(values), seconds)
-
-
-def _even(length: int, starts: list[int]) -> NDArray[np.int64]:
-    """Edges of cells as long as the step between tiles."""
+def _cell_edges(length: int, starts: list[int]) -> NDArray[np.int64]:
+    """Return even cell edges about one tile step apart: the tiles' own edges would cut slivers."""
     step = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else length
     return np.rint(np.linspace(0, length, 1 + max(1, round(length / step)))).astype(np.int64)
 
 
-def _lie_over(edges: NDArray[np.int64], starts: list[int], tile: int) -> NDArray[np.float64]:
-    """Which tiles lie over the middle of each cell, (cells, tiles), 0 or 1."""
-    middles = (edges[:-1, None] + edges[1:, None]) / 2
+def _covers_centre(edges: NDArray[np.int64], starts: list[int], tile: int) -> NDArray[np.float64]:
+    """Return 1 where a tile covers the centre of a cell, else 0: (cells, tiles)."""
+    centres = (edges[:-1, None] + edges[1:, None]) / 2
     begin = np.array(starts)
-    return ((begin <= middles) & (middles < begin + tile)).astype(np.float64)
+    return ((begin <= centres) & (centres < begin + tile)).astype(np.float64)
 
 
-def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a photograph as it is shown, from the head of its file."""
+def _image_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height of an upright image from its header; None if it cannot be read."""
     try:
         with Image.open(path) as image:
-            lies = image.getexif().get(0x0112, 1) >= 5  # orientations that swap the sides
-            return (image.height, image.width) if lies else image.size
+            rotated = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # orientations that swap width and height
+            return (image.height, image.width) if rotated else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

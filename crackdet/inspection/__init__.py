@@ -1,1 +1,1 @@
-"""What a finished run has learned: feature maps, saliency and the pointing game."""
+"""Inspect what a finished run has learned: feature maps, saliency and the pointing game."""

@@ -1,4 +1,4 @@
-"""Maps and saliency over photographs, as pictures."""
+"""Draw heatmaps, masks and points over images, and arrange tiles in a sheet."""
 
 import math
 from collections.abc import Sequence
@@ -7,49 +7,49 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-TILE = 160  # pixels a side, at least
-CAPTION = 18  # pixels of height
+TILE = 160  # minimum pixels a side
+CAPTION_HEIGHT = 18  # pixels
 GAP = 6
-MOST_LETTERS = 50  # of a caption
+MAX_CAPTION = 50  # characters
 INK, PAPER = "#1a1a1a", "#ffffff"
 
-# dark red, orange, light yellow: by lightness alone it can be told on grey, also without seeing colours
-STOPS = np.array([[90, 0, 60], [200, 30, 40], [255, 130, 0], [255, 235, 90]], dtype=np.float64)
+# dark red, orange, light yellow: lightness alone separates them on grey, also for colour-blind readers
+COLOUR_STOPS = np.array([[90, 0, 60], [200, 30, 40], [255, 130, 0], [255, 235, 90]], dtype=np.float64)
 RING, OUTLINE = "#00e5ff", (0, 150, 200)
 
 Pixels = NDArray[np.uint8]  # (S, S, 3) RGB
 Intensity = NDArray[np.float32]  # (H, W), 0 to 1
 
 
-def photograph(pixels: Pixels, tile: int = TILE) -> Image.Image:
-    """The photograph at a whole multiple of its size, at least `tile` pixels a side."""
+def upscale(pixels: Pixels, tile: int = TILE) -> Image.Image:
+    """Return the image at a whole multiple of its size, at least `tile` pixels a side."""
     side = pixels.shape[0] * max(1, math.ceil(tile / pixels.shape[0]))
     return Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def overlay(pixels: Pixels, intensity: Intensity, tile: int = TILE) -> Image.Image:
-    """The photograph in grey, with colour where the intensity is above zero: the more the brighter."""
-    grey = photograph(pixels, tile).convert("L")
-    fine = Image.fromarray(np.asarray(intensity, dtype=np.float32)).resize(grey.size, Image.Resampling.BILINEAR)
-    values = np.clip(np.asarray(fine, dtype=np.float64), 0.0, 1.0)
-    positions = np.linspace(0.0, 1.0, len(STOPS))
-    colour = np.stack([np.interp(values, positions, STOPS[:, channel]) for channel in range(3)], axis=2)
-    cover = np.clip(1.6 * values, 0.0, 0.9)[:, :, None]
-    under = np.asarray(grey, dtype=np.float64)[:, :, None]
-    return Image.fromarray((under * (1 - cover) + colour * cover).astype(np.uint8))
+    """Return the image in grey with positive intensities in colour, brighter for larger values."""
+    grey = upscale(pixels, tile).convert("L")
+    resized = Image.fromarray(np.asarray(intensity, dtype=np.float32)).resize(grey.size, Image.Resampling.BILINEAR)
+    values = np.clip(np.asarray(resized, dtype=np.float64), 0.0, 1.0)
+    positions = np.linspace(0.0, 1.0, len(COLOUR_STOPS))
+    colour = np.stack([np.interp(values, positions, COLOUR_STOPS[:, channel]) for channel in range(3)], axis=2)
+    opacity = np.clip(1.6 * values, 0.0, 0.9)[:, :, None]
+    background = np.asarray(grey, dtype=np.float64)[:, :, None]
+    return Image.fromarray((background * (1 - opacity) + colour * opacity).astype(np.uint8))
 
 
-def outlined(image: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
-    """The picture with a line around a crack's mask, outside of it, so that the crack is seen."""
+def draw_mask_outline(image: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
+    """Return the image with a line just outside a mask, so that the crack itself stays visible."""
     large = Image.fromarray(mask).convert("L").resize(image.size, Image.Resampling.BICUBIC)
-    wide, wider = (np.asarray(large.filter(ImageFilter.MaxFilter(size))) > 127 for size in (3, 7))
+    inner, outer = (np.asarray(large.filter(ImageFilter.MaxFilter(size))) > 127 for size in (3, 7))
     pixels = np.asarray(image).copy()
-    pixels[wider & ~wide] = OUTLINE
+    pixels[outer & ~inner] = OUTLINE
     return Image.fromarray(pixels)
 
 
-def pointed(image: Image.Image, point: tuple[float, float]) -> Image.Image:
-    """The picture with a ring around a point, given as its row and column in shares of the side."""
+def draw_ring(image: Image.Image, point: tuple[float, float]) -> Image.Image:
+    """Return the image with a ring around a point (row, column), given as fractions of the side."""
     image, width = image.copy(), max(2, image.width // 80)
     pen = ImageDraw.Draw(image)
     y, x = point[0] * image.height, point[1] * image.width
@@ -58,29 +58,27 @@ def pointed(image: Image.Image, point: tuple[float, float]) -> Image.Image:
     return image
 
 
-def _shortened(text: str, most: int) -> str:
-    """With its beginning and its end, in which file names differ."""
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"
-
-
-def grid(tiles: Sequence[tuple[str, Image.Image]], columns: int, title: str = "") -> Image.Image:
-    """Captioned tiles, line by line, under a title."""
-    font = ImageFont.load_default(12)
+def tile_sheet(tiles: Sequence[tuple[str, Image.Image]], columns: int, title: str = "") -> Image.Image:
+    """Arrange captioned tiles row by row under a title."""
+    font, title_font = ImageFont.load_default(12), ImageFont.load_default(14)
     columns = max(1, min(columns, len(tiles)))
-    tiles = [(_shortened(caption, MOST_LETTERS), tile) for caption, tile in tiles]
-    title = _shortened(title, 2 * MOST_LETTERS)
-    captions = max(math.ceil(font.getlength(caption)) for caption, _ in tiles)
-    width, height = max(tiles[0][1].width, captions) + GAP, tiles[0][1].height + CAPTION + GAP
-    top = CAPTION + 2 * GAP if title else GAP
-    rows = math.ceil(len(tiles) / columns)
-    large = ImageFont.load_default(14)
-    across = max(columns * width, math.ceil(large.getlength(title)) + GAP) + GAP
-    sheet = Image.new("RGB", (across, top + rows * height), PAPER)
+    tiles = [(_elide(caption, MAX_CAPTION), tile) for caption, tile in tiles]
+    title = _elide(title, 2 * MAX_CAPTION)
+    caption_width = max(math.ceil(font.getlength(caption)) for caption, _ in tiles)
+    width, height = max(tiles[0][1].width, caption_width) + GAP, tiles[0][1].height + CAPTION_HEIGHT + GAP
+    top = CAPTION_HEIGHT + 2 * GAP if title else GAP
+    sheet_width = max(columns * width, math.ceil(title_font.getlength(title)) + GAP) + GAP
+    sheet = Image.new("RGB", (sheet_width, top + math.ceil(len(tiles) / columns) * height), PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((GAP, GAP), title, fill=INK, font=large)
+        pen.text((GAP, GAP), title, fill=INK, font=title_font)
     for number, (caption, tile) in enumerate(tiles):
         x, y = GAP + number % columns * width, top + number // columns * height
         sheet.paste(tile, (x, y))
         pen.text((x, y + tile.height + 2), caption, fill=INK, font=font)
     return sheet
+
+
+def _elide(text: str, max_length: int) -> str:
+    """Cut out the middle of a long text: file names differ at their beginning and end."""
+    return text if len(text) <= max_length else f"{text[: max_length // 2 - 1]}…{text[-max_length // 2 :]}"

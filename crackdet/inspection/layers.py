@@ -1,4 +1,4 @@
-"""The convolutional stages of a network, and what they answer to images."""
+"""Find the convolutional stages of a network, and capture their feature maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,76 +10,77 @@ from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.custom import CustomFeatures
 
-FEWEST_CELLS = 4  # on a side of a map: less than that points nowhere
+MIN_CELLS = 4  # a side: a smaller map cannot localise anything
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A place in the feature extractor whose maps can be looked at."""
+    """A module of the feature extractor whose maps can be captured."""
 
-    name: str  # as a user writes it
+    name: str  # as the user writes it
     module: str  # within the feature extractor
     channels: int
-    rectified: bool = False  # a ReLU follows, so that what is below zero goes no further
+    rectified: bool = False  # followed by a ReLU, which is applied to captured maps
 
 
-def layers_of(model: Classifier) -> list[Layer]:
-    """Each convolution of the article's network; of any other the stages that it ends a resolution with.
+def find_layers(model: Classifier) -> list[Layer]:
+    """Return each convolution of a custom network, or the last stage of each resolution of any other network.
 
     Raises:
-        UserError: for a network without maps.
+        UserError: If the network has no feature maps.
     """
     extractor = model.feature_extractor
     if isinstance(extractor, CustomFeatures):
         convolutions = [(name, m) for name, m in extractor.named_modules() if isinstance(m, nn.Conv2d)]
         return [Layer(f"conv{n}", name, m.out_channels, True) for n, (name, m) in enumerate(convolutions, 1)]
-    found = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
-    if not found:
-        raise UserError("this network has no feature maps: none of its modules gives a picture of the image")
-    return found
+    layers = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
+    if not layers:
+        raise UserError("this network has no feature maps: no module returns a map of the image")
+    return layers
 
 
-def last_layer(model: Classifier) -> Layer:
-    """The deepest stage whose maps still have places on an image of the run's size.
+def deepest_layer(model: Classifier) -> Layer:
+    """Return the deepest stage whose maps still have enough cells at the run's image size.
+
+    Channels-last stages, as in Swin, are ignored: captum averages gradients over dimensions 2 and 3.
 
     Raises:
-        UserError: where none has. Stages that keep their channels last, as Swin's, do not count: gradients are
-            averaged over what is not channels, and those would be taken for places.
+        UserError: If there is no such stage.
     """
     size = model.image_size
     stages = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
-    maps = capture(model, stages, torch.zeros(1, 3, size, size, device=next(model.parameters()).device), turn=False)
+    blank = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
+    maps = capture(model, stages, blank, permute=False)
     for stage in reversed(stages):
-        if stage.name in maps and min(maps[stage.name].shape[2:]) >= FEWEST_CELLS:
+        if stage.name in maps and min(maps[stage.name].shape[2:]) >= MIN_CELLS:
             return stage
     raise UserError(
-        f"on images of {size} pixels this network has no maps of {FEWEST_CELLS} cells a side, channels first, to find "
-        "a place in; train it with a larger data.image_size"
+        f"on images of {size} pixels this network has no channels-first maps of at least {MIN_CELLS} x {MIN_CELLS} "
+        "cells; train it with a larger data.image_size"
     )
 
 
 @torch.no_grad()
-def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, turn: bool = True) -> dict[str, Tensor]:
-    """The maps (N, C, H, W) of each layer, by its name, for images (N, 3, S, S) in [0, 1].
+def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, permute: bool = True) -> dict[str, Tensor]:
+    """Return the maps (N, C, H, W) of each layer by name, for images (N, 3, S, S) in [0, 1].
 
-    Maps with channels last, as Swin has them, are turned, or left out. Hooks are used rather than tracing, which a
-    user's network with an `if` in its forward pass would not bear.
+    Channels-last maps are permuted or left out. Hooks are used since a user's network may not be traceable.
     """
     maps: dict[str, Tensor] = {}
 
-    def keep(layer: Layer):  # type: ignore[no-untyped-def]
-        def look(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def hook_for(layer: Layer):  # type: ignore[no-untyped-def]
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             channels_last = output.shape[1] != layer.channels
-            if channels_last and not turn:
+            if channels_last and not permute:
                 return
             values = output.permute(0, 3, 1, 2) if channels_last else output
-            # a copy: a ReLU that works in place may come next
+            # clone: an in-place ReLU may follow
             maps[layer.name] = values.clamp(min=0) if layer.rectified else values.clone()
 
-        return look
+        return hook
 
     extractor = model.feature_extractor
-    handles = [extractor.get_submodule(layer.module).register_forward_hook(keep(layer)) for layer in layers]
+    handles = [extractor.get_submodule(layer.module).register_forward_hook(hook_for(layer)) for layer in layers]
     try:
         model.features(images)
     finally:

@@ -1,4 +1,4 @@
-"""What was found, as one page that needs no other file."""
+"""Write the results of an inspection as one self-contained HTML page."""
 
 import base64
 import io
@@ -15,15 +15,15 @@ QUALITY = 82
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture with the words under it."""
+    """An image with a caption."""
 
     image: Image.Image
     caption: str
-    command: str = ""  # what draws it alone
+    command: str = ""  # draws this tile alone
 
     @property
     def source(self) -> str:
-        """As a data URI."""
+        """The image as a data URI."""
         buffer = io.BytesIO()
         self.image.save(buffer, "WEBP", quality=QUALITY)
         return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -31,22 +31,22 @@ class Tile:
 
 @dataclass(frozen=True)
 class StageReport:
-    """One stage, over all photographs."""
+    """One stage over all images."""
 
     name: str
     channels: int
     cells: str  # "48x48"
     dead: list[int]
-    best: str  # score of the best map
+    best: str  # best score
     median: str
 
 
 @dataclass(frozen=True)
-class PictureReport:
-    """One photograph: where the network looks, and the maps of each stage."""
+class ImageReport:
+    """One image: its prediction, its saliency, and the best maps of each stage."""
 
     name: str
-    verdict: str
+    prediction: str
     saliency: list[Tile]
     maps: dict[str, list[Tile]] = field(default_factory=dict)
 
@@ -58,11 +58,11 @@ class Report:
     basis: str
     notes: list[str]
     stages: list[StageReport]
-    pictures: list[PictureReport]
+    images: list[ImageReport]
 
 
 def write_page(path: Path, report: Report) -> None:
-    """Writes the page of a report."""
+    """Write a report as HTML."""
     environment = Environment(
         loader=PackageLoader("crackdet.inspection", "."),
         autoescape=True,

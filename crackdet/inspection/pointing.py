@@ -1,18 +1,18 @@
-"""The pointing game: whether a network looks at the crack when it says that there is one.
+"""The pointing game: does the network look at the crack when it predicts one?
 
-The strongest point of a saliency map is a hit where it lies on the object or within a tolerance of it (Zhang et
-al., "Top-down neural attention by excitation backprop", ECCV 2016: 15 pixels, on photographs of about 500 a side).
-The overlap is what Arras et al. call relevance rank accuracy ("CLEVR-XAI", Information Fusion 81, 2022): of as many
-of the strongest points as the mask has pixels, the share that lies on the mask.
+The strongest point of a saliency map is a hit if it lies on the object or within a tolerance of it (Zhang et al.,
+"Top-down neural attention by excitation backprop", ECCV 2016: 15 pixels on images of about 500 a side). The overlap is
+the relevance rank accuracy of Arras et al. ("CLEVR-XAI", Information Fusion 81, 2022): of the k strongest points, where
+k is the number of mask pixels, the share on the mask.
 
-Neither sees a network that goes by something absent, such as a mark that only images without a crack have: it calls
-everything else a crack. So each image is also shown as nothing but its mean colour, from where integrated gradients
-start: where that is called a crack already, nothing in the image is the reason.
+Neither detects a network that relies on something absent, such as a mark that only images without a crack carry. So
+each image is also classified as its mean colour alone, the baseline of integrated gradients: if that is already
+classified as a crack, nothing in the image is the reason.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,203 +25,208 @@ from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
-from crackdet.inference.evaluation import check_overrides, other_data
-from crackdet.inspection.loaded_network import LoadedNetwork, Picture, evenly, load_split, mask_of
+from crackdet.inference.eval_data import check_data_overrides, config_with_data
+from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
+from crackdet.inspection.samples import evenly_spaced, load_split, read_mask
 from crackdet.store.pointing import read_pointing, write_pointing
 from crackdet.training.device import deterministic
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 15 / 500  # of a side
-COVERED = 0.5  # share of random points that hit, above which the masks are likely to be wrong
-LEVEL = 0.025  # probability of so many hits by chance, below which they are taken for none
+MAX_CHANCE = 0.5  # hit rate of random points above which the masks are probably wrong
+SIGNIFICANCE = 0.025
 BATCH = 16  # images
-MOST_BLANK = 0.5  # share of the images that may be called a crack when they are blank
+MAX_BLANK = 0.5  # share of blank images classified as cracks above which the run is suspicious
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class PointingScores:
-    """Means over images, each 0 to 1."""
+    """Means over images, from 0 to 1."""
 
     pointing: float  # images whose strongest point is a hit
-    overlap: float  # of the strongest points, as many as the mask has pixels, those on the mask
+    overlap: float  # relevance rank accuracy
 
 
 @dataclass(frozen=True)
 class PointingResult:
-    """What the pointing game gave."""
+    """The result of the pointing game."""
 
-    cracks: int  # images with a crack and a mask: the others take no part
+    cracks: int  # images that have a crack and a mask
     tolerance: int  # pixels
     by_method: dict[str, PointingScores]
-    chance: PointingScores  # of a random point, and of a random order
-    blank: float  # images whose mean colour alone is called a crack
-    luck: Sequence[float]  # probability of at least 0, 1, 2 ... hits by a random point in each image
+    chance: PointingScores  # of a random point and a random order
+    blank: float  # share of images that are classified as cracks from their mean colour alone
+    chance_tail: Sequence[float]  # probability that random points hit in at least 0, 1, 2 ... images
 
     def above_chance(self, method: str) -> bool | None:
-        """Whether the strongest point hits more often than random ones would; None where no number of hits said so."""
-        if self.luck[-1] > LEVEL:
+        """Return whether a method hits significantly more often than random points; None if no hit rate would."""
+        if self.chance_tail[-1] > SIGNIFICANCE:
             return None
-        return self.luck[round(self.by_method[method].pointing * self.cracks)] <= LEVEL
+        return self.chance_tail[round(self.by_method[method].pointing * self.cracks)] <= SIGNIFICANCE
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `pointing.json`."""
         return {
             "cracks": self.cracks,
             "blank": self.blank,
             "tolerance": self.tolerance,
-            **{method: vars(shares) for method, shares in self.by_method.items()},
-            "chance": vars(self.chance),
+            **{method: asdict(scores) for method, scores in self.by_method.items()},
+            "chance": asdict(self.chance),
         }
 
 
-def point(subject: LoadedNetwork, overrides: Sequence[str], split: str, most: int) -> list[str]:
-    """Plays the pointing game on at most so many cracks of a split, and says what came of it.
+def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, max_images: int) -> list[str]:
+    """Play the pointing game on cracks of a split, and return the lines to print.
 
-    On validation images of the run itself the numbers are left with the run, for summaries.
+    The result is recorded with the run if the images are its own validation images.
 
     Raises:
-        UserError: as `play`, and where the data cannot be had.
+        UserError: If the data is not available; and as for `score_pointing`.
     """
-    check_overrides(overrides)
-    images = load_split(subject, split, other_data(subject.run, overrides) if overrides else None)
-    cracks = [photograph for photograph in images.photographs if photograph.crack]
-    game = play(subject, _with_masks(images, cracks, most))
+    check_data_overrides(overrides)
+    images = load_split(network, split, config_with_data(network.run, overrides) if overrides else None)
+    cracks = [record for record in images.photographs if record.crack]
+    result = score_pointing(network, _samples_with_mask(images, cracks, max_images))
     lines = [
-        f"{subject.run.id}, {game.cracks} of {len(cracks)} images with a crack, {split} split, "
-        f"tolerance {game.tolerance} pixels",
-        *(f"{TITLES[name]}: {_shares(shares)}" for name, shares in game.by_method.items()),
-        f"by chance: {_shares(game.chance)}",
-        f"blank: {game.blank:.3f} of the images are called a crack for their mean colour alone",
+        f"{network.run.id}, {result.cracks} of {len(cracks)} images with a crack, {split} split, "
+        f"tolerance {result.tolerance} pixels",
+        *_describe(result),
     ]
-    above = {TITLES[name]: game.above_chance(name) for name in game.by_method}
-    blind = [title for title, is_above in above.items() if is_above is False]
-    if game.chance.pointing > COVERED:
-        lines.append("the masks cover most of the images, so that any point hits: is the crack white in them?")
-    elif None in above.values():
-        lines.append("these are too few images to tell from chance")
-    elif blind:
-        lines.append(
-            f"{' and '.join(blind)}: no better than chance, so the run may go by something else than the crack"
-        )
-    if game.blank > MOST_BLANK:
-        lines.append("what is blank is called a crack; the run may go by something that only images without one have")
-    result = subject.run.snapshot().result or {}
-    if split == "valid" and image_digest(images.photographs) == result.get("valid_digest"):
-        lines += _recorded(subject, game, game.cracks == most)
+    run_result = network.run.snapshot().result or {}
+    if split == "valid" and image_digest(images.photographs) == run_result.get("valid_digest"):
+        lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 
 
-def _with_masks(images: ImageDataset, cracks: Sequence[ImageRecord], most: int) -> list[Picture]:
-    """At most so many that have a mask, evenly spaced where all have one."""
-    first = evenly(cracks, most)
-    others = sorted(set(cracks) - set(first), key=lambda photograph: photograph.digest)  # neighbours may be alike
-    found: list[Picture] = []
-    for photograph in [*first, *others]:
-        if (mask := mask_of(images, photograph)) is not None:
-            found.append(Picture(photograph.name, images.pixels.read(photograph), photograph.crack, mask))
-            if len(found) == most:
+def _describe(result: PointingResult) -> list[str]:
+    lines = [
+        *(f"{TITLES[name]}: {_format(scores)}" for name, scores in result.by_method.items()),
+        f"by chance: {_format(result.chance)}",
+        f"blank: {result.blank:.3f} of the images are classified as cracks from their mean colour alone",
+    ]
+    above = {TITLES[name]: result.above_chance(name) for name in result.by_method}
+    at_chance = [title for title, is_above in above.items() if is_above is False]
+    if result.chance.pointing > MAX_CHANCE:
+        lines.append("a random point hits in most images: check that cracks are white in the masks")
+    elif None in above.values():
+        lines.append("too few images to distinguish from chance")
+    elif at_chance:
+        lines.append(f"{' and '.join(at_chance)}: no better than chance; the network may not rely on the crack")
+    if result.blank > MAX_BLANK:
+        lines.append(
+            "blank images are classified as cracks; the network may rely on what only the other images contain"
+        )
+    return lines
+
+
+def _format(scores: PointingScores) -> str:
+    return f"pointing {scores.pointing:.3f}, overlap {scores.overlap:.3f}"
+
+
+def _samples_with_mask(images: ImageDataset, cracks: Sequence[ImageRecord], max_images: int) -> list[Sample]:
+    """Return at most `max_images` samples that have a mask, evenly spaced if all have one."""
+    first = evenly_spaced(cracks, max_images)
+    others = sorted(set(cracks) - set(first), key=lambda record: record.digest)  # neighbours may be similar
+    samples: list[Sample] = []
+    for record in [*first, *others]:
+        if (mask := read_mask(images, record)) is not None:
+            samples.append(Sample(record.name, images.pixels.read(record), record.crack, mask))
+            if len(samples) == max_images:
                 break
-    return found
+    return samples
 
 
-def _recorded(subject: LoadedNetwork, game: PointingResult, is_sample: bool) -> list[str]:
-    """Leaves the game with its run, unless it is a sample and one of more images is there; what is to be said of it."""
-    known = read_pointing(subject.run).get("pointing_images", 0)
-    if is_sample and known > game.cracks:
-        return [f"the run keeps what {known:.0f} images have given"]
+def _record(network: LoadedNetwork, result: PointingResult, is_subset: bool) -> list[str]:
+    """Record the result with its run, unless a result of more images is there; return a line if it was not."""
+    recorded = read_pointing(network.run).get("pointing_images", 0)
+    if is_subset and recorded > result.cracks:
+        return [f"not recorded: the run keeps its result on {recorded:.0f} images"]
     try:
-        write_pointing(subject.run, game.as_json())
+        write_pointing(network.run, result.to_dict())
     except WriteFailed as error:
         log.warning("%s", error)
     return []
 
 
-def _shares(shares: PointingScores) -> str:
-    return f"pointing {shares.pointing:.3f}, overlap {shares.overlap:.3f}"
-
-
 @deterministic()
-def play(subject: LoadedNetwork, pictures: Sequence[Picture]) -> PointingResult:
-    """The pointing game over the pictures that have a crack and its mask.
+def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> PointingResult:
+    """Play the pointing game on the samples that have a crack and its mask.
 
     Raises:
-        UserError: where none has, or the images are too small for the network.
+        UserError: If no sample has a mask, or the images are too small for the network.
     """
-    pictures = [p for p in pictures if p.crack and p.mask is not None and p.mask.any()]
-    if not pictures:
+    pairs = [(s, s.crack_mask) for s in samples if s.crack and s.crack_mask is not None]
+    if not pairs:
         raise UserError(
-            "the pointing game needs masks of the cracks, and the images have none; drawn ones do, and photographs "
-            "where data.masks names a folder of them: crackdet pointing RUN data.masks=FOLDER"
+            "the pointing game needs masks of the cracks, and these images have none; name a folder of masks: "
+            "crackdet pointing RUN data.masks=FOLDER (synthetic images have masks)"
         )
-    masks = [p.mask for p in pictures if p.mask is not None]
-    reach = tolerance(masks[0].shape[0])
-    targets = [widened(mask, reach) for mask in masks]
-    played: dict[str, list[tuple[bool, float]]] = {name: [] for name in METHODS}
+    samples, masks = zip(*pairs, strict=True)
+    tolerance = tolerance_pixels(masks[0].shape[0])
+    targets = [dilate(mask, tolerance) for mask in masks]
+    hits: dict[str, list[bool]] = {name: [] for name in METHODS}
+    overlaps: dict[str, list[float]] = {name: [] for name in METHODS}
     blank = 0
-    with bar("looking where it looks", len(pictures), told=True) as progress:
-        for start in range(0, len(pictures), BATCH):
-            images = subject.tensor(pictures[start : start + BATCH])
-            blank += blank_cracks(subject, images)
+    with bar("computing saliency", len(samples), log_progress=True) as progress:
+        for start in range(0, len(samples), BATCH):
+            images = network.tensor(samples[start : start + BATCH])
+            blank += _count_blank_cracks(network, images)
             for name, method in METHODS.items():
-                for saliency in method(subject.model, images).cpu():
-                    place = len(played[name])
-                    played[name].append((hits(saliency, targets[place]), overlap(saliency, masks[place])))
+                for index, saliency in enumerate(method(network.model, images).cpu(), start):
+                    hits[name].append(is_hit(saliency, targets[index]))
+                    overlaps[name].append(overlap(saliency, masks[index]))
             progress.advance(len(images))
-    by_chance = np.array([target.mean() for target in targets])
+    chances = np.array([target.mean() for target in targets])
     return PointingResult(
-        len(pictures),
-        reach,
-        {
-            name: PointingScores(
-                float(np.mean([hit for hit, _ in pairs])), float(np.mean([share for _, share in pairs]))
-            )
-            for name, pairs in played.items()
-        },
-        PointingScores(float(by_chance.mean()), float(np.mean([mask.mean() for mask in masks]))),
-        blank / len(pictures),
-        luck(by_chance.tolist()),
+        len(samples),
+        tolerance,
+        {name: PointingScores(float(np.mean(hits[name])), float(np.mean(overlaps[name]))) for name in METHODS},
+        PointingScores(float(chances.mean()), float(np.mean([mask.mean() for mask in masks]))),
+        blank / len(samples),
+        poisson_binomial_tail(chances.tolist()),
     )
 
 
-def luck(chances: Sequence[float]) -> list[float]:
-    """The probabilities of at least 0, 1, 2 ... of independent events: the tails of a Poisson binomial distribution."""
+def poisson_binomial_tail(probabilities: Sequence[float]) -> list[float]:
+    """Return the probabilities that at least 0, 1, 2 ... of the independent events occur."""
     exactly = np.ones(1)
-    for chance in chances:
-        exactly = np.convolve(exactly, [1 - chance, chance])
+    for probability in probabilities:
+        exactly = np.convolve(exactly, [1 - probability, probability])
     return [float(value) for value in exactly[::-1].cumsum()[::-1]]
 
 
 @torch.no_grad()
-def blank_cracks(subject: LoadedNetwork, images: Tensor) -> int:
-    """How many of the images (N, 3, S, S) are called a crack when nothing is left of them but their mean colour."""
-    return int((subject.model(mean_colour(images)) > 0).sum())
+def _count_blank_cracks(network: LoadedNetwork, images: Tensor) -> int:
+    """Return how many images (N, 3, S, S) are classified as cracks from their mean colour alone."""
+    return int((network.model(mean_colour(images)) > 0).sum())
 
 
-def tolerance(image_size: int) -> int:
-    """Pixels by which a point may miss the crack; at least one."""
+def tolerance_pixels(image_size: int) -> int:
+    """Return how far from the crack a hit may lie; at least one pixel."""
     return max(1, round(TOLERANCE * image_size))
 
 
-def widened(mask: Mask, reach: int) -> Mask:
-    """The mask with all that lies within so many pixels of it, up, down and aslant."""
-    grown = max_pool2d(torch.from_numpy(mask).float()[None, None], 2 * reach + 1, stride=1, padding=reach)
+def dilate(mask: Mask, radius: int) -> Mask:
+    """Return the mask extended by `radius` pixels in all directions, diagonals included."""
+    grown = max_pool2d(torch.from_numpy(mask).float()[None, None], 2 * radius + 1, stride=1, padding=radius)
     return np.asarray(grown[0, 0].numpy() > 0)
 
 
-def hits(saliency: Tensor, target: Mask) -> bool:
-    """Whether the strongest point of a saliency (S, S) lies on the target; without any evidence it does not."""
+def is_hit(saliency: Tensor, target: Mask) -> bool:
+    """Return whether the strongest point of a saliency map (S, S) lies on the target; False without any evidence."""
     point = strongest_point(saliency)
     return point is not None and bool(target[point])
 
 
 def overlap(saliency: Tensor, mask: Mask) -> float:
-    """Of the k strongest points, those on the mask, where k is the mask's size; ties count by their share."""
+    """Return the share of the k strongest points on the mask, where k is its size; ties count proportionally."""
     on_mask = torch.from_numpy(mask).flatten()
     values, size = saliency.flatten(), int(on_mask.sum())
-    least = values.topk(size).values[-1]
-    above, level = values > least, values == least
-    open_places = (size - above.sum()) / level.sum()
-    return float(((above & on_mask).sum() + open_places * (level & on_mask).sum()) / size)
+    threshold = values.topk(size).values[-1]
+    above, tied = values > threshold, values == threshold
+    tied_share = (size - above.sum()) / tied.sum()
+    return float(((above & on_mask).sum() + tied_share * (tied & on_mask).sum()) / size)

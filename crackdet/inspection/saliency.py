@@ -1,4 +1,4 @@
-"""Where in an image the evidence for a crack lies, as the network weighs it."""
+"""Compute where in an image the network finds evidence for a crack."""
 
 from collections.abc import Callable
 
@@ -7,35 +7,33 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
-from crackdet.inspection.layers import last_layer
+from crackdet.inspection.layers import deepest_layer
 from crackdet.models.classifier import Classifier
 
-STEPS = 32  # of the path from the baseline: the attributions then add up to the logit's change within a few percent
-BLUR = 0.015  # of a side: single pixels of a gradient are noise
+STEPS = 32  # along the path from the baseline: attributions then sum to the change of the logit within a few percent
+BLUR = 0.015  # of a side: gradients of single pixels are noise
 
 Method = Callable[[Classifier, Tensor], Tensor]
 
 
 def grad_cam(model: Classifier, images: Tensor) -> Tensor:
-    """Grad-CAM (Selvaraju et al., ICCV 2017) at the deepest stage that still has places: (N, 3, S, S) -> (N, S, S).
+    """Return Grad-CAM (Selvaraju et al., ICCV 2017) at the deepest usable stage: (N, 3, S, S) -> (N, S, S).
 
-    Each map of the stage, weighted by its mean gradient; what speaks against a crack is cut off at 0.
-
-    Raises:
-        UserError: where the images are too small for the network.
+    Each map of the stage is weighted by its mean gradient; evidence against a crack is clipped to 0. Raises UserError
+    if the images are too small for the network.
     """
     from captum.attr import LayerGradCam
 
-    layer = model.feature_extractor.get_submodule(last_layer(model).module)
+    layer = model.feature_extractor.get_submodule(deepest_layer(model).module)
     coarse = LayerGradCam(model, layer).attribute(images, relu_attributions=True)
     return interpolate(coarse, images.shape[2:], mode="bilinear")[:, 0].detach()
 
 
 def integrated_gradients(model: Classifier, images: Tensor) -> Tensor:
-    """Integrated gradients (Sundararajan, Taly and Yan, ICML 2017), as far as they speak for a crack, slightly blurred.
+    """Return the positive part of integrated gradients (Sundararajan et al., ICML 2017), slightly blurred.
 
-    (N, 3, S, S) -> (N, S, S). The path starts from each image's mean colour: from black, dark cracks would get
-    nothing, since an attribution is multiplied by the difference to the baseline (Sturmfels et al., Distill, 2020).
+    (N, 3, S, S) -> (N, S, S). The baseline is each image's mean colour: from a black baseline, dark cracks would get
+    no attribution, since it is multiplied by the difference to the baseline (Sturmfels et al., Distill, 2020).
     """
     attributions = raw_integrated_gradients(model, images).sum(1).clamp(min=0)
     sigma = max(BLUR * images.shape[-1], 0.5)
@@ -44,7 +42,7 @@ def integrated_gradients(model: Classifier, images: Tensor) -> Tensor:
 
 
 def raw_integrated_gradients(model: Classifier, images: Tensor) -> Tensor:
-    """The attributions of every colour of every pixel; of an image they add up to logit minus baseline's logit."""
+    """Return attributions per pixel and colour; over an image they sum to its logit minus that of the baseline."""
     from captum.attr import IntegratedGradients
 
     attributions: Tensor = IntegratedGradients(model).attribute(
@@ -54,7 +52,7 @@ def raw_integrated_gradients(model: Classifier, images: Tensor) -> Tensor:
 
 
 def mean_colour(images: Tensor) -> Tensor:
-    """Each image (3, S, S) as nothing but its mean colour."""
+    """Return images (N, 3, S, S) filled with the mean colour of each image."""
     return images.mean((2, 3), keepdim=True).expand_as(images).contiguous()
 
 
@@ -63,7 +61,7 @@ TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients"
 
 
 def strongest_point(saliency: Tensor) -> tuple[int, int] | None:
-    """Row and column of the largest value of (S, S); None where nothing speaks for a crack."""
+    """Return row and column of the largest value of (S, S); None if there is no evidence for a crack."""
     if not float(saliency.max()) > 0:
         return None
     row, column = divmod(int(torch.argmax(saliency)), saliency.shape[1])

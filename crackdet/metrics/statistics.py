@@ -1,7 +1,7 @@
 """Confidence intervals and tests for metrics of finitely many images.
 
-Only `scipy.special` is used: `scipy.stats` takes another second to import, which would double the time of a summary,
-and most of its functions take one run at a time. The tests compare with `scipy.stats` and statsmodels.
+Only `scipy.special` is used: importing `scipy.stats` takes another second, as long as a summary of thousands of runs.
+The tests compare with `scipy.stats` and statsmodels.
 """
 
 from typing import NamedTuple
@@ -29,9 +29,8 @@ class Interval(NamedTuple):
 def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Floats]:
     """Return the 95 % intervals of shares of so many independent images; numbers or arrays.
 
-    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209). Above 99 % or with at most five errors it covers
-    too little, and the exact interval of Clopper and Pearson (1934, Biometrika 26, 404) is used. `number` may be
-    fractional. For 0 images the interval is 0 to 1.
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209); above 99 % or with at most five errors, where it
+    covers too little, that of Clopper and Pearson (1934, Biometrika 26, 404). `number` may be fractional, or 0.
     """
     share, given_number = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
     number = np.where(given_number > 0, given_number, 1.0)
@@ -54,10 +53,9 @@ def effective_interval(share: float, variance: float, degrees_of_freedom: float,
     It is the interval of as many independent images as have this variance (Korn and Graubard 1998, Survey Methodology
     24, 193), at most `max_number`. So it stays within 0 to 1, and has a width even if no image is wrong.
     """
-    number = max_number
-    if variance > 0 and 0 < share < 1:
-        number = min(effective_number(share, variance, degrees_of_freedom), max_number)
-    low, high = proportion_interval(share, number)
+    is_estimated = variance > 0 and 0 < share < 1
+    number = effective_number(share, variance, degrees_of_freedom) if is_estimated else max_number
+    low, high = proportion_interval(share, min(number, max_number))
     return Interval(float(low), float(high))
 
 
@@ -84,18 +82,14 @@ def fisher_exact(hits: int, predicted: int, cracks: int, number: int) -> float:
     Of `number` images, `predicted` are predicted as cracks, `cracks` are cracks, and `hits` are both (Fisher's exact
     test, one-sided: Fisher 1935, J. R. Stat. Soc. 98, 39).
     """
-    possible_hits = np.arange(hits, min(predicted, cracks) + 1, dtype=float)
+    k = np.arange(hits, min(predicted, cracks) + 1, dtype=float)
+    log_ways = _log_binomial(cracks, k) + _log_binomial(number - cracks, predicted - k)
+    return float(min(np.exp(log_ways - _log_binomial(number, predicted)).sum(), 1.0))
 
-    def log_binomial(n: ArrayLike, k: ArrayLike) -> Floats:
-        logarithm: Floats = -special.betaln(1 + np.subtract(n, k), 1 + np.asarray(k)) - np.log1p(n)
-        return logarithm
 
-    log_probabilities = (
-        log_binomial(cracks, possible_hits)
-        + log_binomial(number - cracks, predicted - possible_hits)
-        - log_binomial(number, predicted)
-    )
-    return float(min(np.exp(log_probabilities).sum(), 1.0))
+def _log_binomial(n: int, k: ArrayLike) -> Floats:
+    logarithm: Floats = -special.betaln(1 + np.subtract(n, k), 1 + np.asarray(k)) - np.log1p(n)
+    return logarithm
 
 
 class Difference(NamedTuple):
@@ -123,9 +117,8 @@ def behind(difference: Difference) -> bool:
 def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Difference]:
     """Return how much worse than the first network each second one is, by its share of `number` correct images.
 
-    The arguments count the images that only one of the two classifies correctly. Two images more are divided among the
-    four cells: otherwise the interval for few images is too narrow, and empty if the networks agree (Agresti and Min
-    2005, Stat. Med. 24, 729).
+    The arguments count the images that only one of the two classifies correctly. Half an image is added to each of the
+    four cells: otherwise intervals of few images are too narrow (Agresti and Min 2005, Stat. Med. 24, 729).
     """
     lost = np.subtract(only_first, only_second, dtype=float)
     discordant = np.add(only_first, only_second, dtype=float)

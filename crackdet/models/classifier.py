@@ -132,9 +132,8 @@ def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
 def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int | None = None) -> list[Stage]:
     """Return for each resolution between image and pooled features the last of the outermost modules that output it.
 
-    Modules inside a block are skipped: their maps may be wider than those that a detector uses. The stride is the
-    growth of the image divided by the growth of the map between the two sizes. This is exact without padding, and
-    excludes maps of constant size such as those of adaptive pooling. With one size, it is the ratio of the sizes.
+    Modules inside a block may output wider maps. The stride is the growth of the image divided by that of the map,
+    which is exact without padding and excludes maps of constant size (adaptive pooling); with one size, their ratio.
     """
     maps = _square_maps(feature_extractor, image_size)
     larger_maps = _square_maps(feature_extractor, larger_size) if larger_size else [(name, 0, 0) for name, _, _ in maps]

@@ -21,7 +21,7 @@ from crackdet.store.identity import is_weights_file
 
 log = logging.getLogger(__name__)
 
-BACKBONE_PREFIX = "feature_extractor."  # of the backbone's tensors in the weights of a run
+PREFIX = "feature_extractor."  # of the backbone's tensors in the weights of a run
 
 
 def architecture(model: Model) -> Architecture:
@@ -59,11 +59,7 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
 
 
 def build_on_meta(config: Config) -> Classifier:
-    """Return the classifier of a configuration on the meta device, without memory for its weights.
-
-    Raises:
-        UserError: As `check`.
-    """
+    """Return the classifier of a configuration on the meta device, without memory for its weights."""
     with torch.device("meta"):
         return _classifier(config, _extractor_on_meta(config.model), check(config))
 
@@ -80,11 +76,7 @@ def load_trained(config: Config, file: Path) -> Classifier:
 
 
 def feature_extractor(model: Model) -> nn.Module:
-    """Return the feature extractor of a network, with random weights.
-
-    Raises:
-        UserError: If there is no such network.
-    """
+    """Return the feature extractor of a network, with random weights."""
     family = architecture(model)
     return family.feature_extractor(family.full_model())
 
@@ -102,17 +94,11 @@ def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[flo
 
 def license_of(model: Model, weights: str | None) -> str:
     """Return the licence of initial weights, which are named as in a run's identity: exact name or digest."""
-    if weights is None:
-        return "random initial weights"
-    return architecture(model).license(weights)
+    return "random initial weights" if weights is None else architecture(model).license(weights)
 
 
 def check(config: Config) -> int:
-    """Return the feature dimension of a network, if it can be built; computes nothing and does not load weights.
-
-    Raises:
-        UserError: As `build`.
-    """
+    """Return the feature dimension; raise UserError as `build`, but compute nothing and load no weights."""
     model = config.model
     if model.weights is not None and not is_weights_file(model.weights):
         architecture(model).check_weights_name(model.weights)
@@ -120,20 +106,12 @@ def check(config: Config) -> int:
 
 
 def default_weights(model: Model) -> str:
-    """Return the exact name of `model.weights=DEFAULT` in the installed torchvision.
-
-    Raises:
-        UserError: If the network has no published weights.
-    """
+    """Return the exact name of `model.weights=DEFAULT` in the installed torchvision."""
     return architecture(model).default_weights()
 
 
 def check_weights(config: Config) -> None:
-    """Check that the network can be built, and that its initial weights exist and fit.
-
-    Raises:
-        UserError: As `build`.
-    """
+    """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
     check(config)
     family = architecture(config.model)
     _load_initial_weights(config.model, family, _full_model_on_meta(family))
@@ -205,13 +183,9 @@ def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Mod
     if is_weights_file(model.weights):
         path = Path(model.weights).expanduser()
         state = weight_files.read(path)
-        if any(name.startswith(BACKBONE_PREFIX) for name in state):  # the weights of another run
+        backbone = {n.removeprefix(PREFIX): tensor for n, tensor in state.items() if n.startswith(PREFIX)}
+        if backbone:  # the weights of another run
             extractor = family.feature_extractor(full_model)
-            backbone = {
-                name.removeprefix(BACKBONE_PREFIX): tensor
-                for name, tensor in state.items()
-                if name.startswith(BACKBONE_PREFIX)
-            }
             weight_files.load(extractor, backbone, key)
             mean, std = (state[n].flatten().tolist() if n in state else None for n in ("input_mean", "input_std"))
             return extractor, Normalization(mean, std)
@@ -223,7 +197,6 @@ def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Mod
     if initial.normalization.mean is None and model.input_mean is None and not is_meta:
         log.warning(
             "%s: the normalisation of these weights is unknown, so pixels stay in [0, 1]. "
-            "Set model.input_mean and model.input_std",
-            key,
-        )
+            "Set model.input_mean and model.input_std", key,
+        )  # fmt: skip
     return family.feature_extractor(full_model), initial.normalization

@@ -21,7 +21,7 @@ class MetaFlopCounter(OperatorMode):  # type: ignore[no-untyped-call]
     """A context that counts operations as `torch.utils.flop_counter.FlopCounterMode` does."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     def call(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -48,18 +48,8 @@ def _pointwise(*tensors: Any) -> Shape:
     return None if any(len(sizes) > 1 for sizes in sides) else tuple(max(sizes, default=1) for sizes in sides)
 
 
-def _convolution(
-    images: Tensor,
-    weight: Tensor,
-    _bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    _output_padding: Sequence[int],
-    groups: int,
-) -> Shape:
-    """The arguments are those of `aten.convolution`."""
+def _convolution(*arguments: Any) -> Shape:
+    images, weight, _, stride, padding, dilation, transposed, _, groups = arguments
     if not _is_plain(images) or not _is_plain(weight) or transposed or weight.shape[1] * groups != images.shape[1]:
         return None
     sides = _sides(images, weight.shape[2:], stride, padding, dilation)

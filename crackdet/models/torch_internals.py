@@ -13,17 +13,13 @@ from torch.utils._triton import has_triton
 
 __all__ = ["OperatorMode", "has_triton", "is_batchnorm", "is_compiled", "storage_id", "without_compiler"]
 
-# Methods of an optimizer that torch wraps to keep them out of its compiler; `step` is wrapped too.
-WRAPPED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+WRAPPED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # of optimizers, besides `step`
 
 
 class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Base class of contexts in which `call` runs each operator of torch; does not import torch's compiler."""
 
     supports_higher_order_operators = True
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

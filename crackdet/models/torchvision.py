@@ -35,9 +35,7 @@ class TorchvisionArchitecture:
         self.keep_last_layer = keep_last_layer
 
     def full_model(self) -> nn.Module:
-        options: dict[str, Any] = {}
-        if self.name in SELF_NORMALIZING:
-            options = {"aux_logits": False, "init_weights": True}
+        options = {"aux_logits": False, "init_weights": True} if self.name in SELF_NORMALIZING else {}
         network: nn.Module = get_model_builder(self.name)(weights=None, **options)
         return network
 
@@ -81,8 +79,7 @@ class TorchvisionArchitecture:
             published = self._by_name(weights)
         if published is None:
             return UNKNOWN_LICENSE
-        stated = published.meta.get("license")
-        if stated:
+        if stated := published.meta.get("license"):
             return f"{stated} ({published})"
         return f"torchvision states none for {published}; its code is BSD-3-Clause"
 

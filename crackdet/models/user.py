@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from crackdet.config.parsing import locate
 from crackdet.config.schema import UserModel
+from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.models.architecture import PlainArchitecture
 
@@ -16,7 +16,7 @@ class UserArchitecture(PlainArchitecture):
     def full_model(self) -> nn.Module:
         target, arguments = self.model.target, self.model.arguments
         try:
-            network = locate(target)(**arguments)
+            network = import_target(target)(**arguments)
         except Exception as error:  # a user's network may raise anything
             raise UserError(f"model._target_={target}: fails with arguments {arguments}: {error}") from error
         if not isinstance(network, nn.Module):

@@ -21,7 +21,7 @@ def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{key}={path}: no such file") from None
+        raise UserError(f"{key}={path}: there is no such file") from None
     except Exception as error:  # a damaged pickle raises anything: IndexError, KeyError, struct.error, ...
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if isinstance(error, pickle.UnpicklingError | RuntimeError):  # torch's message recommends executing the file

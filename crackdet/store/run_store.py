@@ -49,7 +49,7 @@ class RunStore:
                 writer = "crackdet 0.1" if schema == 1 else "another version of crackdet"
                 raise UserError(
                     f"{self.root}: this run store was written by {writer}, which names settings differently; "
-                    f"give another folder (runtime.store=FOLDER), or keep the environment of {writer} to use this one"
+                    f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
                 )
 
     def check_writable(self) -> None:

@@ -1,1 +1,1 @@
-"""Experiment trackers: runs sent to TensorBoard and MLflow."""
+"""Report runs to experiment trackers."""

@@ -1,4 +1,4 @@
-"""MLflow: a run of an experiment for each run, found again by its id, with parameters, metrics and tags."""
+"""MLflow: one MLflow run per run, with parameters, metrics and tags."""
 
 import getpass
 import logging
@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 for name, value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # it would tell its makers of every use
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is gone would hold up training for minutes
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # no usage reports
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # else an unreachable server delays training for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
 }.items():
     os.environ.setdefault(name, value)
@@ -30,49 +30,49 @@ from crackdet.tracking.trackers import History, TrackedRun  # noqa: E402
 
 SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"
-STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # of MLflow; otherwise KILLED
-LONGEST = 500  # characters of a parameter that every MLflow server takes
-NOISY = ("alembic", "mlflow", "urllib3")  # they tell of upgrades and retries what one warning says
+STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # MLflow's states; all others are KILLED
+MAX_PARAM_LENGTH = 500  # characters that every MLflow server accepts
+NOISY_LOGGERS = ("alembic", "mlflow", "urllib3")  # they report upgrades and retries; one warning of ours is enough
 
 
-def open_tracker(settings: MLflow, subject: TrackedRun) -> "Recorder":
-    for name in NOISY:
+def open_tracker(settings: MLflow, tracked: TrackedRun) -> "MLflowTracker":
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    return Recorder(settings, subject)
+    return MLflowTracker(settings, tracked)
 
 
-class Recorder:
-    """Goes on with the MLflow run that this run directory has begun and not finished, else begins one.
+class MLflowTracker:
+    """Continues the unfinished MLflow run recorded in this run directory, or starts one.
 
-    Others may train the same run in stores of their own and tell it to the same server.
+    The same run in another store, reported to the same server, is another MLflow run.
     """
 
-    def __init__(self, settings: MLflow, subject: TrackedRun) -> None:
-        self._subject = subject
-        with _making(settings.uri):
+    def __init__(self, settings: MLflow, tracked: TrackedRun) -> None:
+        self._tracked = tracked
+        with _database_lock(settings.uri):
             self._client = MlflowClient(settings.uri)
-            self._experiment = _experiment(self._client, settings.experiment)
-        self._known: dict[int, float] = {}  # validation loss by epoch, as MLflow has it
-        found = self._unfinished()
-        self._id = self._begin() if found is None else self._go_on(found)
+            self._experiment = _experiment_id(self._client, settings.experiment)
+        self._losses: dict[int, float] = {}  # validation loss by epoch, as MLflow has it
+        unfinished = self._unfinished()
+        self._id = self._start() if unfinished is None else self._resume(unfinished)
 
     def update(self, history: History) -> None:
-        epochs = {int(row["epoch"]): float(row["valid_loss"]) for row in history}
-        if any(self._known.get(epoch, loss) != loss for epoch, loss in epochs.items()):
-            # epochs that were lost with a process became others when they were trained again, on another machine
+        losses = {int(row["epoch"]): float(row["valid_loss"]) for row in history}
+        if any(self._losses.get(epoch, loss) != loss for epoch, loss in losses.items()):
+            # epochs after the last checkpoint were retrained on another machine, with another result
             self._client.delete_run(self._id)
-            self._known, self._id = {}, self._begin()
+            self._losses, self._id = {}, self._start()
         for row in history:
-            if (epoch := int(row["epoch"])) not in self._known:
+            if (epoch := int(row["epoch"])) not in self._losses:
                 values = {name: float(value) for name, value in row.items() if name != "epoch"}
-                values["epoch_seconds"] = values.pop("seconds")  # the result has the seconds of the whole run
+                values["epoch_seconds"] = values.pop("seconds")  # `seconds` of the result is the whole run's
                 self._log(values, epoch)
-                self._known[epoch] = epochs[epoch]
+                self._losses[epoch] = losses[epoch]
 
     def end(self, status: Status, result: Mapping[str, float]) -> None:
-        self._log(result, max(self._known, default=0))
+        self._log(result, max(self._losses, default=0))
         self._client.set_tag(self._id, "crackdet.status", str(status))
-        run = self._subject.run
+        run = self._tracked.run
         if commit := (run.snapshot().provenance.get("git") or {}).get("commit"):
             self._client.set_tag(self._id, "mlflow.source.git.commit", commit)
         if status is Status.FINISHED:
@@ -80,40 +80,43 @@ class Recorder:
         self._client.set_terminated(self._id, STATES.get(status, "KILLED"))
 
     def _unfinished(self) -> Run | None:
-        """A run that has finished before and is trained again is told of beside what it was."""
-        begun = read_json(self._file).get("run")
-        if not isinstance(begun, str):
+        """Return the recorded MLflow run unless it has finished: a retrained run is reported beside its old self."""
+        recorded = read_json(self._file).get("run")
+        if not isinstance(recorded, str):
             return None
-        mine = f"attributes.run_id = '{begun}' and attributes.status != 'FINISHED'"
-        found = self._client.search_runs([self._experiment], mine, max_results=1)
+        condition = f"attributes.run_id = '{recorded}' and attributes.status != 'FINISHED'"
+        found = self._client.search_runs([self._experiment], condition, max_results=1)
         return found[0] if found else None
 
     @property
     def _file(self) -> Path:
-        return self._subject.run.mlflow_file
+        return self._tracked.run.mlflow_file
 
-    def _begin(self) -> str:
-        subject = self._subject
+    def _start(self) -> str:
+        tracked = self._tracked
         tags = {
-            RUN_TAG: subject.run.id,
-            "crackdet.overrides": " ".join(subject.overrides),
+            RUN_TAG: tracked.run.id,
+            "crackdet.overrides": " ".join(tracked.overrides),
             "crackdet.status": "running",
             "mlflow.source.name": Path(sys.argv[0]).name,
-            "mlflow.note.content": f"`{shlex.join(subject.overrides)}`" if subject.overrides else "all defaults",
+            "mlflow.note.content": f"`{shlex.join(tracked.overrides)}`" if tracked.overrides else "all defaults",
         }
-        with suppress(KeyError, OSError):  # a container need not know who runs it
+        with suppress(KeyError, OSError):  # a container may have no user name
             tags["mlflow.user"] = getpass.getuser()
-        if subject.sweep:
-            tags["crackdet.sweep"] = subject.sweep
-        started = self._client.create_run(self._experiment, tags=tags, run_name=subject.run.id)
-        write_json(self._file, {"run": str(started.info.run_id)})
-        given = {name: str(value)[:LONGEST] for name, value in subject.parameters.items() if value is not None}
-        self._client.log_batch(started.info.run_id, params=[Param(name, value) for name, value in given.items()])
-        return str(started.info.run_id)
+        if tracked.sweep:
+            tags["crackdet.sweep"] = tracked.sweep
+        started = self._client.create_run(self._experiment, tags=tags, run_name=tracked.run.id)
+        run_id = str(started.info.run_id)
+        write_json(self._file, {"run": run_id})
+        params = {
+            name: str(value)[:MAX_PARAM_LENGTH] for name, value in tracked.parameters.items() if value is not None
+        }
+        self._client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
+        return run_id
 
-    def _go_on(self, found: Run) -> str:
+    def _resume(self, found: Run) -> str:
         run_id = str(found.info.run_id)
-        self._known = {point.step: point.value for point in self._client.get_metric_history(run_id, "valid_loss")}
+        self._losses = {point.step: point.value for point in self._client.get_metric_history(run_id, "valid_loss")}
         self._client.update_run(run_id, status="RUNNING")
         self._client.log_batch(run_id, tags=[RunTag("crackdet.status", "running")])
         return run_id
@@ -125,8 +128,8 @@ class Recorder:
 
 
 @contextmanager
-def _making(uri: str) -> Iterator[None]:
-    """One process at a time: at its first question MLflow makes the tables of a new database, and would do so twice."""
+def _database_lock(uri: str) -> Iterator[None]:
+    """Let one process at a time create the tables of a new SQLite database, which MLflow does on first use."""
     if not uri.startswith(SQLITE):
         yield
         return
@@ -136,11 +139,11 @@ def _making(uri: str) -> Iterator[None]:
         yield
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def _experiment_id(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     try:
         return str(found.experiment_id if found else client.create_experiment(name))
-    except MlflowException:  # another process has made it a moment ago
+    except MlflowException:  # another process has just created it
         found = client.get_experiment_by_name(name)
         if found is None:
             raise

@@ -1,4 +1,4 @@
-"""TensorBoard: a folder for each run, named by its id, with the course of each epoch, its settings and its result."""
+"""TensorBoard: one folder per run, named by its id, with curves, settings and result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,74 +9,74 @@ from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
 from crackdet.store.snapshot import Status
-from crackdet.tracking.trackers import RESULTS, History, TrackedRun
+from crackdet.tracking.trackers import RESULT_METRICS, History, TrackedRun
 
 
-def open_tracker(settings: TensorBoard, subject: TrackedRun) -> "Writer":
-    return Writer(settings, subject)
+def open_tracker(settings: TensorBoard, tracked: TrackedRun) -> "TensorBoardTracker":
+    return TensorBoardTracker(settings, tracked)
 
 
-class Writer:
-    """Writes the whole course anew when a run goes on: what was written before is purged, as TensorBoard calls it."""
+class TensorBoardTracker:
+    """Rewrites the whole history when a run is resumed, and purges what was written before."""
 
-    def __init__(self, settings: TensorBoard, subject: TrackedRun) -> None:
-        self._subject = subject
-        self._written = 0
-        folder = Path(settings.folder).expanduser() / subject.run.id
-        self._writer = cast(Any, SummaryWriter(str(folder), purge_step=0))  # parts of it have no types
-        parameters = {name: _shown(value) for name, value in _chosen(subject).items()}
-        results = dict.fromkeys(map(_result_tag, RESULTS), 0.0)
+    def __init__(self, settings: TensorBoard, tracked: TrackedRun) -> None:
+        self._tracked = tracked
+        self._epochs_written = 0
+        folder = Path(settings.folder).expanduser() / tracked.run.id
+        self._writer = cast(Any, SummaryWriter(str(folder), purge_step=0))  # partly untyped
+        parameters = {name: _hparam_value(value) for name, value in _hparams(tracked).items()}
+        results = dict.fromkeys(map(_result_tag, RESULT_METRICS), 0.0)
         experiment, start, self._session_end = hparams(parameters, results)  # type: ignore[no-untyped-call]
         for summary in (experiment, start):
             self._writer.file_writer.add_summary(summary, 0)
-        self._describe("running")
+        self._write_description("running")
 
     def update(self, history: History) -> None:
-        for row in history[self._written :]:
+        for row in history[self._epochs_written :]:
             for name, value in row.items():
                 if name != "epoch":
-                    self._writer.add_scalar(tag(name), float(value), row["epoch"])
-        self._written = len(history)
-        self._writer.flush()  # all that a process that is killed has to leave
+                    self._writer.add_scalar(_curve_tag(name), float(value), row["epoch"])
+        self._epochs_written = len(history)
+        self._writer.flush()  # the process may be killed before the next epoch
 
     def end(self, status: Status, result: Mapping[str, float]) -> None:
         for name, value in result.items():
-            self._writer.add_scalar(_result_tag(name), value, self._written)
+            self._writer.add_scalar(_result_tag(name), value, self._epochs_written)
         if status is Status.FINISHED:
-            self._writer.file_writer.add_summary(self._session_end, self._written)
-        self._describe(str(status))
+            self._writer.file_writer.add_summary(self._session_end, self._epochs_written)
+        self._write_description(str(status))
         self._writer.close()
 
-    def _describe(self, status: str) -> None:
-        """A text, in TensorBoard's Markdown."""
-        subject = self._subject
+    def _write_description(self, status: str) -> None:
+        """Write the run's settings and status as a Markdown table."""
+        tracked = self._tracked
         lines: dict[str, Any] = {
-            "run": subject.run.id,
+            "run": tracked.run.id,
             "status": status,
-            "overrides": " ".join(subject.overrides) or "none",
-            "sweep": subject.sweep,
-            "best weights": subject.run.weights_file.absolute() if status == Status.FINISHED else None,
+            "overrides": " ".join(tracked.overrides) or "none",
+            "sweep": tracked.sweep,
+            "best weights": tracked.run.weights_file.absolute() if status == Status.FINISHED else None,
         }
-        lines |= {name: value for name, value in subject.parameters.items() if value is not None}
+        lines |= {name: value for name, value in tracked.parameters.items() if value is not None}
         rows = "\n".join(f"| {name} | `{value}` |" for name, value in lines.items() if value is not None)
-        self._writer.add_text("run", f"| | |\n|---|---|\n{rows}", self._written)
+        self._writer.add_text("run", f"| | |\n|---|---|\n{rows}", self._epochs_written)
         self._writer.flush()
 
 
-def _chosen(subject: TrackedRun) -> dict[str, Any]:
-    """The settings that were chosen: TensorBoard's table, which shows a few columns only, would begin with the rest."""
-    keys = {override.partition("=")[0].lstrip("+~") for override in subject.overrides}
-    groups = {"model.name", "seed", *(f"{key}.name" for key in keys)}  # model=resnext50 chooses a model.name
-    chosen = {name: value for name, value in subject.parameters.items() if name in keys | groups and value is not None}
-    return chosen | {"sweep": subject.sweep or "none"}  # always: the columns are those of TensorBoard's first run
+def _hparams(tracked: TrackedRun) -> dict[str, Any]:
+    """Return the settings that the command chose: TensorBoard's table shows only a few columns."""
+    keys = {override.partition("=")[0].lstrip("+~") for override in tracked.overrides}
+    shown = keys | {"model.name", "seed", *(f"{key}.name" for key in keys)}  # model=resnext50 sets model.name
+    chosen = {name: value for name, value in tracked.parameters.items() if name in shown and value is not None}
+    return chosen | {"sweep": tracked.sweep or "none"}  # always present: the columns are those of the first run
 
 
-def _shown(value: Any) -> float | str:
+def _hparam_value(value: Any) -> float | str:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def tag(name: str) -> str:
-    """`valid_loss` as `loss/valid`, so that TensorBoard draws the curves of training and validation side by side."""
+def _curve_tag(name: str) -> str:
+    """Return `valid_loss` as `loss/valid`, so that TensorBoard groups training and validation curves."""
     split, _, measure = name.partition("_")
     return f"{measure}/{split}" if split in ("train", "valid") else f"training/{name}"
 

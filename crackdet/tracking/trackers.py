@@ -1,8 +1,8 @@
-"""Experiment trackers: what a run becomes, told to TensorBoard and MLflow too.
+"""Report runs to experiment trackers: TensorBoard and MLflow.
 
-The run directories hold everything; a tracker is a copy of it for those who live there. So no tracker can fail a run:
-one that goes wrong says so once and is not asked again before the end of the run. Trackers are told the whole history
-each time, and write what they do not have yet: so they catch up after a gap, and a resumed run goes on where it was.
+A tracker holds a copy of the run directory, so no tracker can fail a run: one that raises is reported once and skipped
+until the run ends. Trackers receive the whole history at each update and write what they do not have yet, so they
+catch up after a gap and continue a resumed run.
 """
 
 import importlib
@@ -20,10 +20,10 @@ from crackdet.store.snapshot import Status
 
 log = logging.getLogger(__name__)
 
-History = Sequence[Mapping[str, Any]]  # a row for each epoch, as in history.csv
+History = Sequence[Mapping[str, Any]]  # one row per epoch, as in history.csv
 
-MODULES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # setting of the group -> module that has to be there
-RESULTS = (  # of result.json: what is told at the end, beside the course of each epoch
+PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # setting of the group -> required package
+RESULT_METRICS = (  # fields of result.json that are reported at the end
     "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "parameters",
     "feature_flops", "latency_ms", "throughput", "seconds", "peak_memory_mib", "weights_mib",
 )  # fmt: skip
@@ -31,79 +31,79 @@ RESULTS = (  # of result.json: what is told at the end, beside the course of eac
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run that is told of."""
+    """A run, and what trackers show about it."""
 
     run: Run
     parameters: Mapping[str, Any]  # the settings that decide the result, by dotted key
     overrides: Sequence[str]
-    sweep: str | None = None  # the folder of the sweep that trains it
+    sweep: str | None = None  # the sweep's folder
 
 
 class Tracker(Protocol):
-    """One tracker at work on one run; it may raise whatever it likes."""
+    """One tracker of one run; any exception it raises is handled by `Trackers`."""
 
     def update(self, history: History) -> None:
-        """Writes the epochs that it does not have yet."""
+        """Write the epochs that the tracker does not have yet."""
 
     def end(self, status: Status, result: Mapping[str, float]) -> None:
-        """Writes how the run has ended, finished with its `result`, and closes."""
+        """Write the final status and the result, and close."""
 
 
 def check_trackers(settings: Settings) -> None:
-    """Looks for the packages of the trackers that are asked for, without importing them.
+    """Check that the packages of the configured trackers are installed, without importing them.
 
     Raises:
-        UserError: where one is missing: before training, since afterwards the course of the runs is told to nobody.
+        UserError: If one is missing; before training, since runs cannot be reported afterwards.
     """
-    for name, module in MODULES.items():
-        if getattr(settings, name) is not None and importlib.util.find_spec(module) is None:
+    for name, package in PACKAGES.items():
+        if getattr(settings, name) is not None and importlib.util.find_spec(package) is None:
             raise UserError(
-                f"tracker={name}: {module} is not installed; uv pip install -e '.[{name}]', or say tracker=none"
+                f"tracker={name}: {package} is not installed; uv pip install -e '.[{name}]', or set tracker=none"
             )
 
 
 class Trackers:
-    """All trackers of a run; none of them can stop it."""
+    """All trackers of a run; none of them can stop the run."""
 
-    def __init__(self, settings: Settings, subject: TrackedRun) -> None:
-        """Begins the run in each tracker that is asked for, or goes on with it."""
-        self._subject = subject
-        self._wished = {name: own for name in MODULES if (own := getattr(settings, name)) is not None}
+    def __init__(self, settings: Settings, tracked: TrackedRun) -> None:
+        """Start or continue the run in each configured tracker."""
+        self._tracked = tracked
+        self._settings = {name: own for name in PACKAGES if (own := getattr(settings, name)) is not None}
         self._trackers: dict[str, Tracker] = {}
-        self._silent: set[str] = set()
+        self._failed: set[str] = set()
         self._history: History = []
-        for name in self._wished:
-            self._try(name, partial(self._open, name))
+        for name in self._settings:
+            self._guard(name, partial(self._open, name))
 
     def update(self, history: History) -> None:
-        """To be called whenever an epoch has ended, with all epochs so far."""
+        """Report all epochs so far; call after each epoch."""
         self._history = history
         for name, tracker in self._trackers.items():
-            if name not in self._silent:
-                self._try(name, partial(tracker.update, history))
+            if name not in self._failed:
+                self._guard(name, partial(tracker.update, history))
 
     def end(self, status: Status, result: Mapping[str, Any] | None = None) -> None:
-        """To be called once, with how the run has ended and the content of `result.json` where there is one."""
-        values = {name: float(value) for name in RESULTS if (value := (result or {}).get(name)) is not None}
-        for name in self._wished:
-            self._try(name, partial(self._close, name, status, values))
+        """Report the final status and the content of `result.json`, if any; call once."""
+        values = {name: float(value) for name in RESULT_METRICS if (value := (result or {}).get(name)) is not None}
+        for name in self._settings:
+            self._guard(name, partial(self._end, name, status, values))
 
     def _open(self, name: str) -> None:
-        module = importlib.import_module(f"crackdet.tracking.{name}")  # imports what runs without it do not pay for
-        self._trackers[name] = module.open_tracker(self._wished[name], self._subject)
+        module = importlib.import_module(f"crackdet.tracking.{name}")  # imported only if configured
+        self._trackers[name] = module.open_tracker(self._settings[name], self._tracked)
 
-    def _close(self, name: str, status: Status, result: Mapping[str, float]) -> None:
-        if name not in self._trackers:  # one that could not be had, or has failed meanwhile, may be back
+    def _end(self, name: str, status: Status, result: Mapping[str, float]) -> None:
+        if name not in self._trackers:  # a tracker that failed to open may be available again
             self._open(name)
         tracker = self._trackers[name]
         tracker.update(self._history)
         tracker.end(status, result)
 
-    def _try(self, name: str, work: Callable[[], None]) -> None:
+    def _guard(self, name: str, action: Callable[[], None]) -> None:
         try:
-            work()
+            action()
         except Exception as error:
-            if name not in self._silent:
-                self._silent.add(name)
+            if name not in self._failed:
+                self._failed.add(name)
                 reason = " ".join(str(error).split()) or type(error).__name__
-                log.warning("tracker=%s: %s; the run goes on without it", name, reason[:300])
+                log.warning("tracker=%s: %s; the run continues without it", name, reason[:300])

@@ -113,9 +113,8 @@ class GraphedStep:
                 if isinstance(cause, torch.OutOfMemoryError):
                     raise cause from None
             reason = str(error).partition("\n")[0]
-            raise RunFailed(
-                f"the network cannot be captured in a CUDA graph ({reason}); set runtime.cuda_graphs=false"
-            ) from error
+            message = f"the network cannot be captured in a CUDA graph ({reason}); set runtime.cuda_graphs=false"
+            raise RunFailed(message) from error
         finally:
             self._set_capturable(False)
             torch.clear_autocast_cache()

@@ -30,6 +30,7 @@ def measure_latency(model: Classifier, batch_size: int, precision: str, seconds:
     """Measure inference in the number format of training, for a small part of the `seconds` that the run took."""
     device = next(model.parameters()).device
     budget = min(max(RUN_SHARE * seconds, MIN_BUDGET), MAX_BUDGET)
+    wanted = max(budget, WANTED_SECONDS)
     model.eval()
 
     def median_seconds(num_images: int) -> tuple[float, float]:
@@ -41,11 +42,7 @@ def measure_latency(model: Classifier, batch_size: int, precision: str, seconds:
         features: list[float] = []
         with torch.no_grad(), autocast(precision, device):
             _time_call(model, images)  # the first call also selects and prepares kernels
-            while (
-                len(totals) < MIN_CALLS
-                or sum(totals) < budget
-                or (len(totals) < WANTED_CALLS and sum(totals) < WANTED_SECONDS)
-            ):
+            while len(totals) < MIN_CALLS or sum(totals) < (budget if len(totals) >= WANTED_CALLS else wanted):
                 total, feature = _time_call(model, images)
                 totals.append(total)
                 features.append(feature)

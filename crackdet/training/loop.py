@@ -132,7 +132,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
         if check_loss and not math.isfinite(totals.loss.item()):
             raise NotFinite(
-                f"the loss is {totals.loss.item()} in epoch {progress.epoch}, after batch {number + 1} of "
+                f"the loss is {totals.loss.item()} in epoch {progress.epoch}, by batch {number + 1} of "
                 f"{len(batches)}, at learning rate {state.optimizer.param_groups[0]['lr']:g}"
             )
         if progress.epoch == 1 and first == 0 and ends_step:
@@ -144,21 +144,12 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
 
 
 def training_step(
-    context: TrainContext,
-    totals: EpochTotals,
-    pixels: Tensor,
-    labels: Tensor,
-    aug_params: Tensor | None,
-    step_images: int,
-    ends_step: bool,
-) -> tuple[()]:
-    """Compute the gradients of a batch and, at the end of an optimizer step, apply them; add to `totals`.
+    context: TrainContext, totals: EpochTotals, pixels: Tensor, labels: Tensor, aug_params: Tensor | None,
+    step_images: int, ends_step: bool,
+) -> tuple[()]:  # fmt: skip
+    """Compute the gradients of a `Batch`, and apply them if it `ends_step`; add its results to `totals`.
 
-    Args:
-        pixels, labels: Those of a `Batch`.
-        aug_params: The augmentation parameters of the batch; None without augmentation.
-        step_images: Number of images in all batches of the optimizer step.
-        ends_step: Whether this is the last batch of the optimizer step.
+    `step_images` counts the images of all batches of the optimizer step; `aug_params` is None without augmentation.
     """
     model, optimizer, trainer = context.state.model, context.state.optimizer, context.config.trainer
     images = to_input(pixels)
@@ -199,19 +190,12 @@ def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics,
 
 @torch.no_grad()
 def predict(
-    model: nn.Module,
-    images: ImageDataset,
-    batch_size: int,
-    precision: str,
-    num_workers: int | None,
-    checkpointer: Checkpointer | None = None,
-    eval_step: StepFn | None = None,
-) -> Tensor:
+    model: nn.Module, images: ImageDataset, batch_size: int, precision: str, num_workers: int | None,
+    checkpointer: Checkpointer | None = None, eval_step: StepFn | None = None,
+) -> Tensor:  # fmt: skip
     """Return the logits (N,) of all images in order, as float32 on the CPU.
 
-    Args:
-        checkpointer: Saves the state if the process is asked to stop meanwhile.
-        eval_step: Called instead of `evaluation_step`.
+    `eval_step` replaces `evaluation_step`; `checkpointer` saves the state if the process is asked to stop meanwhile.
     """
     device = next(model.parameters()).device
     eval_step = eval_step or partial(evaluation_step, model, precision)

@@ -1,8 +1,7 @@
 """Memory of a CPU process: kept between the steps of a run, returned between runs, and its peak.
 
 PyTorch frees every large tensor of a step, glibc returns the pages to the kernel, and the next step faults them in
-again one by one, which can take longer than the arithmetic. Keeping freed memory avoids this for a slightly higher
-peak.
+again one by one, which can take longer than the arithmetic. Keeping freed memory raises the peak only slightly.
 """
 
 import ctypes

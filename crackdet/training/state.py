@@ -129,10 +129,9 @@ class Checkpointer:
     """Saves the state every few minutes, in at most 2 % of the time, and if the process is asked to stop."""
 
     def __init__(self, save: Callable[[], None], minutes: float, request: StopRequest) -> None:
-        self._save = save
+        self._save, self._request = save, request
         self._wait = minutes * 60
         self._last = time.monotonic()
-        self._request = request
 
     @property
     def stop_requested(self) -> bool:

@@ -1,4 +1,4 @@
-"""`crackdet summary` as it is typed."""
+"""`crackdet summary` as a user runs it."""
 
 import shutil
 from pathlib import Path
@@ -21,9 +21,9 @@ LABELS = np.arange(200) % 2 == 0
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
-    for width, (merit, flops) in enumerate([(3.0, 4_200_000), (3.1, 41_000), (1.0, 900)]):
+    for width, (quality, flops) in enumerate([(3.0, 4_200_000), (3.1, 41_000), (1.0, 900)]):
         for seed in range(2):
-            logits = drawn(LABELS, merit, 10 * width + seed + 1)
+            logits = drawn(LABELS, quality, 10 * width + seed + 1)
             publish(root, LABELS, logits, flops, width=2**width, seed=seed, weights=f"/a/long/path/to/{width}.pth")
     return root
 
@@ -35,54 +35,54 @@ def summary(store: Path, *options: str, status: int = 0) -> str:
 
 
 def rows(output: str) -> list[list[str]]:
-    """The cells of the first table, a list a run."""
+    """Return the cells of the tables, a list for each line."""
     found = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if line.startswith("│")]
     return [cells for cells in found if cells[0]][: len(found)]
 
 
-def test_the_table_names_the_best_and_what_to_take_without_colour_codes(store: Path) -> None:
+def test_the_table_marks_the_best_and_the_recommended_run_without_colour_codes(store: Path) -> None:
     output = summary(store)
     assert "\x1b" not in output and "Traceback" not in output
-    verdicts = {cell for cells in rows(output) for cell in cells if cell in ("best", "take", "equal")}
-    assert verdicts >= {"best", "take"}
+    verdicts = {cell for cells in rows(output) for cell in cells if cell in ("best", "recommended", "undecided")}
+    assert verdicts >= {"best", "recommended"}
     assert "weights=0.pth" in output and "/a/long" not in output
     assert all(len(line) <= 140 for line in output.splitlines() if line.startswith("│"))
 
 
-def test_columns_rows_and_their_order_are_the_users(store: Path) -> None:
+def test_the_user_chooses_columns_rows_and_order(store: Path) -> None:
     output = summary(store, "--columns", "run,width,feature_flops,roc_auc", "--sort", "width", "--filter", "width<3")
     cells = [cells for cells in rows(output) if len(cells) == 5]
     assert [row[2:4] for row in cells] == [["1", "4.2M"]] * 2 + [["2", "41k"]] * 2
-    assert "4 of 6 runs meet the filter" in output
+    assert "4 of 6 runs match the filter" in output
     assert rows(summary(store, "--columns", "run,p,FLOPs")) == rows(
         summary(store, "--columns", "run,p_value,feature_flops")
     )
-    turned = summary(store, "--columns", "width", "--sort=-width", "--top", "1")
-    assert next(cells for cells in rows(turned) if len(cells) == 2)[1] == "4" and "and 5 more" in turned
+    reversed_ = summary(store, "--columns", "width", "--sort=-width", "--top", "1")
+    assert next(cells for cells in rows(reversed_) if len(cells) == 2)[1] == "4" and "and 5 more" in reversed_
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--by", "beauty"), "runs are ranked by one of accuracy, f1"),
-        (("--sort", "acuracy"), "--sort acuracy: no run has such a figure or setting; did you mean accuracy?"),
+        (("--sort", "acuracy"), "--sort acuracy: no run has such a metric or setting; did you mean accuracy?"),
         (("--columns", "intervall"), "--columns intervall: no such column; did you mean interval?"),
-        (("--filter", "accuracy"), "--filter accuracy: is no condition such as accuracy>0.95"),
-        (("--filter", "accuracy>high"), "--filter accuracy>high: high is no number"),
+        (("--filter", "accuracy"), "--filter accuracy: must be a condition such as accuracy>0.95"),
+        (("--filter", "accuracy>high"), "--filter accuracy>high: high is not a number"),
         (("--recall", "1.5"), "--recall 1.5: must be a share of the cracks"),
     ],
 )
-def test_what_the_user_got_wrong_is_one_message(store: Path, options: tuple[str, ...], message: str) -> None:
+def test_a_wrong_option_is_reported_in_one_message(store: Path, options: tuple[str, ...], message: str) -> None:
     output = summary(store, *options, status=2)
     assert message in output and "Traceback" not in output
 
 
-def test_the_threshold_for_a_wanted_recall_is_told(store: Path) -> None:
+def test_the_threshold_for_a_recall_is_printed(store: Path) -> None:
     output = summary(store, "--recall", "1")
-    assert "to find 100 % of the 100 validation cracks, call a crack above probability 0." in output
+    assert "to find 100 % of the 100 validation cracks, use --threshold 0." in output
 
 
-def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
+def test_only_the_best_run_is_tested_and_only_once(tiny: Configure, tmp_path: Path) -> None:
     runs = [train(tiny("data.test_fraction=0.25", f"seed={seed}")) for seed in (0, 1)]
     store = tmp_path / "runs"
     assert "test accuracy" not in summary(store)
@@ -97,7 +97,7 @@ def test_the_winner_is_tested_once(tiny: Configure, tmp_path: Path) -> None:
     ]
 
 
-def test_the_winner_is_tested_again_on_other_photographs(places: list[str], photographs: Path) -> None:
+def test_the_best_run_is_tested_again_if_the_test_images_change(places: list[str], photographs: Path) -> None:
     shutil.copytree(photographs, photographs / "test")
     for part in ("train", "valid"):
         (photographs / part).mkdir()
@@ -114,30 +114,36 @@ def test_the_winner_is_tested_again_on_other_photographs(places: list[str], phot
     del content["photographs"]
     write_checksummed_json(
         run.directory / "test.json", {**content, "images": 7}
-    )  # as before it was told which they were
+    )  # as older versions, without a digest of the images
     assert "on 7 images" in summary(run.root, "--test")
     shutil.rmtree(photographs)
-    assert "on 7 images" in summary(run.root, "--test"), "where they are gone it is believed"
+    assert "on 7 images" in summary(run.root, "--test"), "the kept result is used if the images are missing"
 
 
-def test_a_winner_without_a_test_split_does_not_keep_the_others_from_theirs(tiny: Configure, tmp_path: Path) -> None:
+def test_a_best_run_without_a_test_split_does_not_stop_the_tests_of_others(tiny: Configure, tmp_path: Path) -> None:
     tested = train(tiny("data.test_fraction=0.25", "data.num_images=40"))
-    silent = train(tiny("data.num_images=60"))
+    untested = train(tiny("data.num_images=60"))
     output = summary(tmp_path / "runs", "--test", status=2)
-    assert f"--test: {silent.id}: data: has no test split" in output
+    assert f"--test: {untested.id}: data: has no test split" in output
     assert f"of {tested.id} on 10 images" in output
 
 
-def test_testing_imports_no_code_that_is_not_trusted(store: Path, tmp_path: Path) -> None:
+def test_testing_does_not_import_untrusted_code(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "runs")
     for run in RunStore(tmp_path / "runs").runs():
         model = {"_target_": "crackdet_strange.Net", "name": "mine"}
         run.config_file.write_text(yaml.safe_dump({"model": model, "data": {"name": "synthetic", "image_size": 32}}))
-    assert "say --trust where you know it" in summary(tmp_path / "runs", "--test", status=2)
+    assert "give --trust if you trust it" in summary(tmp_path / "runs", "--test", status=2)
 
 
-def test_eighty_columns_are_enough(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_fits_eighty_columns(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crackdet.analysis.tables.PIPED_WIDTH", 80)
-    lines = [line for line in summary(store).splitlines() if line[:1] in "│┃┏┡└"]
-    assert all(len(line) <= 80 for line in lines)
-    assert all(word in "\n".join(lines) for word in ("accuracy", "verdict", "width=4", "weights=2.pth", "best", "take"))
+    publish(tmp_path, LABELS, drawn(LABELS, 3.0, 1), width=4, weights="/a/long/path/to/2.pth")
+    publish(tmp_path, LABELS, drawn(LABELS, 1.0, 1), width=4, weights="/a/long/path/to/2.pth", seed=1)
+    for folder, verdict in ((store, "recommended"), (tmp_path, "best, recommended")):
+        lines = [line for line in summary(folder).splitlines() if line[:1] in "│┃┏┡└"]
+        assert all(len(line) <= 80 for line in lines)
+        table = "\n".join(lines)
+        assert all(word in table for word in ("accuracy", "verdict", "best", verdict))
+        if folder == store:
+            assert "width=4" in table and "weights=2.pth" in table

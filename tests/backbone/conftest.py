@@ -1,4 +1,4 @@
-"""Finished runs of several networks, published as training publishes them; only the custom one has been trained."""
+"""Finished runs of several networks with random weights, published as training publishes them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
-    """A finished run of the configuration that overrides give, with random weights and statistics."""
+    """A function that publishes a finished run of the given overrides, with random weights and statistics."""
     store = RunStore(tmp_path_factory.mktemp("backbone") / "runs")
 
     def published(*overrides: str, model: Model | None = None) -> Run:
@@ -53,7 +53,10 @@ def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
             run.directory.mkdir(parents=True)
             write_text(run.config_file, yaml.safe_dump(to_dict(config)))
             write_json(run.identity_file, identity.content)
-            save_file({n: t.contiguous() for n, t in stirred(build(config)).state_dict().items()}, run.weights_file)
+            save_file(
+                {n: t.contiguous() for n, t in randomize_batchnorm(build(config)).state_dict().items()},
+                run.weights_file,
+            )
             costs = {"parameters": 1, "seconds": 1.0, "valid_images": 4}
             run.publish({"accuracy": 0.75, "loss": 0.5, "epoch": 1, **costs})
         return run
@@ -61,8 +64,8 @@ def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
     return published
 
 
-def stirred(model: nn.Module) -> nn.Module:
-    """With statistics and scales of batch normalisation that are not those of a new network."""
+def randomize_batchnorm(model: nn.Module) -> nn.Module:
+    """Set the statistics and scales of batch normalization to values that no new network has."""
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -84,13 +87,13 @@ MOBILENET = ("model=torchvision", "model.name=mobilenet_v3_small", "model.weight
 
 @pytest.fixture(scope="session")
 def exported(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Run, Path]]:
-    """A run and the folder that its backbone was exported to, once for each network."""
+    """A function that returns a run and the folder of its exported backbone, cached per network."""
     root = tmp_path_factory.mktemp("exports")
 
-    def folder(*overrides: str) -> tuple[Run, Path]:
+    def export_once(*overrides: str) -> tuple[Run, Path]:
         run = publish(*overrides)
         if not (root / run.id).exists():
             export(run, root / run.id)
         return run, root / run.id
 
-    return folder
+    return export_once

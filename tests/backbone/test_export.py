@@ -1,4 +1,4 @@
-"""`crackdet export` as a user starts it, and what it refuses."""
+"""`crackdet export`, and the runs and networks that it rejects."""
 
 import json
 import shutil
@@ -20,7 +20,9 @@ from crackdet.inference.loaded_run import LoadedRun
 from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, Publish
 
-FRESH = """
+PublishNetwork = Callable[[str], Run]
+
+LOAD_SCRIPT = """
 import sys, torch, crackdet
 backbone = crackdet.load_backbone(sys.argv[1]).eval()
 torch.save(backbone.features(torch.load(sys.argv[2]), grid=None), sys.argv[3])
@@ -28,24 +30,26 @@ torch.save(backbone.features(torch.load(sys.argv[2]), grid=None), sys.argv[3])
 
 
 def run_crackdet(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    line = [sys.executable, "-m", "crackdet", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "crackdet", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as refused:
+def error_of(action: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
         action()
-    return str(refused.value)
+    return str(caught.value)
 
 
-def test_a_backbone_leaves_the_store_and_works_in_a_fresh_process_without_it(publish: Publish, tmp_path: Path) -> None:
+def test_an_exported_backbone_loads_in_a_new_process_without_the_store(publish: Publish, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     run = publish(*CUSTOM)
     store, folder = tmp_path / "runs", tmp_path / "out" / "backbone"
     shutil.copytree(run.directory, store / run.id)
-    done = run_crackdet("export", run.id[:9], "--store", store, "--to", folder, "--onnx", "--torch-export")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{run.id} in {folder}: 4 channels at stride 2, 8 channels at stride 4, 16 channels")
+    result = run_crackdet("export", run.id[:9], "--store", store, "--to", folder, "--onnx", "--torch-export")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(
+        f"{run.id} in {folder}: 4 channels at stride 2, 8 channels at stride 4, 16 channels"
+    )
     shutil.rmtree(store)
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "backbone.json", "backbone.onnx", "backbone.pt2", "backbone.safetensors",
@@ -54,14 +58,21 @@ def test_a_backbone_leaves_the_store_and_works_in_a_fresh_process_without_it(pub
     with torch.no_grad():
         expected = LoadedRun(run).model("cpu").features(images)
     torch.save(images, tmp_path / "images.pt")
-    line = [sys.executable, "-c", FRESH, str(folder), str(tmp_path / "images.pt"), str(tmp_path / "features.pt")]
-    subprocess.run(line, check=True, timeout=300, cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-c",
+        LOAD_SCRIPT,
+        str(folder),
+        str(tmp_path / "images.pt"),
+        str(tmp_path / "features.pt"),
+    ]
+    subprocess.run(command, check=True, timeout=300, cwd=tmp_path)
     assert torch.allclose(torch.load(tmp_path / "features.pt"), expected, atol=1e-4)
-    assert_copies_agree(folder)
+    assert_exports_agree(folder)
 
 
-def assert_copies_agree(folder: Path) -> None:
-    """For images of a size and number that the export has not tried."""
+def assert_exports_agree(folder: Path) -> None:
+    """Compare the exports on a size and number of images that the export itself has not tried."""
     import onnxruntime
 
     images = torch.rand(4, 3, 52, 75)
@@ -70,44 +81,44 @@ def assert_copies_agree(folder: Path) -> None:
         expected = list(backbone.maps(images).values())
         program = torch.export.load(folder / "backbone.pt2").module()(images)
     session = onnxruntime.InferenceSession(folder / "backbone.onnx", providers=["CPUExecutionProvider"])
-    onnx = [torch.from_numpy(found) for found in session.run(None, {"images": images.numpy()})]
+    onnx = [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
     assert [output.name for output in session.get_outputs()] == ["stride2", "stride4", "stride8"]
-    for one, other, third in zip(expected, program, onnx, strict=True):
-        assert torch.allclose(one, other, atol=1e-4) and torch.allclose(one, third, atol=1e-4)
+    for original, exported, converted in zip(expected, program, onnx, strict=True):
+        assert torch.allclose(original, exported, atol=1e-4) and torch.allclose(original, converted, atol=1e-4)
 
 
-def test_the_description_says_where_the_weights_come_from(publish: Publish, tmp_path: Path) -> None:
+def test_the_description_contains_the_origin_of_the_weights(publish: Publish, tmp_path: Path) -> None:
     run = publish(*MOBILENET)
     export(run, tmp_path / "backbone", license="CC0-1.0")
     content = json.loads((tmp_path / "backbone" / "backbone.json").read_text())
     assert content["run"] == run.id and content["accuracy"] == 0.75 and content["image_size"] == 32
     assert content["architecture"] == {"name": "mobilenet_v3_small"}
-    assert content["licence"] == "CC0-1.0" and content["initial_weights"] is None
+    assert content["license"] == "CC0-1.0" and content["initial_weights"] is None
     text = (tmp_path / "backbone" / "README.md").read_text()
     assert run.id in text and "CC0-1.0" in text and 'load_backbone("backbone")' in text
 
 
-# --- what is refused ----------------------------------------------------------------------------------
+# --- rejected runs ----------------------------------------------------------------------------------
 
 
-def test_a_run_without_weights_or_result_is_refused_and_leaves_no_folder(publish: Publish, tmp_path: Path) -> None:
+def test_a_run_without_weights_or_result_is_rejected_and_leaves_no_folder(publish: Publish, tmp_path: Path) -> None:
     shutil.copytree(publish(*CUSTOM).directory, tmp_path / publish(*CUSTOM).id)
     run, folder = Run(tmp_path, publish(*CUSTOM).id), tmp_path / "backbone"
     run.weights_file.write_bytes(b"other")
-    assert "is damaged" in refusal(lambda: export(run, folder))
+    assert "is corrupt" in error_of(lambda: export(run, folder))
     run.weights_file.unlink()
-    assert "has been removed; runtime.retrain=true trains the run again" in refusal(lambda: export(run, folder))
+    assert "has been removed; runtime.retrain=true trains the run again" in error_of(lambda: export(run, folder))
     run.result_file.unlink()
-    assert "not finished" in refusal(lambda: export(run, folder))
+    assert "not finished" in error_of(lambda: export(run, folder))
     assert {path.name for path in tmp_path.iterdir()} == {run.id}
 
 
-def test_a_folder_with_something_in_it_is_refused_and_an_empty_one_is_filled(publish: Publish, tmp_path: Path) -> None:
+def test_a_folder_with_content_is_rejected_and_an_empty_one_is_filled(publish: Publish, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "note.txt").write_text("mine")
     (tmp_path / "empty").mkdir()
     run = publish(*CUSTOM)
-    assert refusal(lambda: export(run, tmp_path / "full")).endswith("exists and is not empty; name a new folder")
+    assert error_of(lambda: export(run, tmp_path / "full")).endswith("exists and is not empty; give a new folder")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["note.txt"]
     export(run, tmp_path / "empty")
     assert crackdet.load_backbone(tmp_path / "empty").out_channels == 16
@@ -117,22 +128,22 @@ def test_a_missing_package_is_named_before_anything_is_written(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
-    message = refusal(lambda: export(publish(*CUSTOM), tmp_path / "backbone", onnx=True))
+    message = error_of(lambda: export(publish(*CUSTOM), tmp_path / "backbone", onnx=True))
     assert message == "--onnx: needs onnxruntime; uv pip install -e '.[onnx]'"
     assert not (tmp_path / "backbone").exists()
 
 
-def test_a_network_for_images_of_one_size_is_refused(publish: Publish, tmp_path: Path) -> None:
+def test_a_network_for_images_of_one_size_is_rejected(publish: Publish, tmp_path: Path) -> None:
     run = publish("model=torchvision", "model.name=vit_b_32", "model.weights=null", "data.image_size=224")
-    message = refusal(lambda: export(run, tmp_path / "backbone"))
-    assert message.startswith("vit_b_32: takes square images of one size only")
+    message = error_of(lambda: export(run, tmp_path / "backbone"))
+    assert message.startswith("vit_b_32: accepts square images of one size only")
 
 
-# --- networks of one's own ----------------------------------------------------------------------------
+# --- networks of the user ----------------------------------------------------------------------------
 
 
 class Branching(nn.Module):
-    """Decides by the size of its input, which torch.fx cannot follow."""
+    """Branches on the size of its input, which torch.fx cannot trace."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +155,7 @@ class Branching(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two resolutions, and parameters of its own beside those of its modules."""
+    """Two resolutions, and a parameter outside its submodules."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -156,7 +167,7 @@ class Residual(nn.Module):
 
 
 class Patches(nn.Module):
-    """Its only map is made by the first of its layers."""
+    """Only its first layer computes a map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +179,7 @@ class Patches(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Its map is (N, H, W, C), as Swin's are."""
+    """Returns a map (N, H, W, C), as Swin does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,7 +190,7 @@ class ChannelsLast(nn.Module):
 
 
 class UpAgain(nn.Module):
-    """Goes back up in resolution, as a U-Net does."""
+    """Increases the resolution again, as a U-Net does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +207,7 @@ class UpAgain(nn.Module):
 
 
 class OnePool(nn.Module):
-    """Calls one of its modules several times."""
+    """Calls one pooling module several times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +226,7 @@ class OnePool(nn.Module):
 
 
 class NamedStages(nn.Module):
-    """Calls a part of itself as crackdet calls what a network may say of its resolutions."""
+    """Has a submodule named `stages`, like the method that a network may define."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +238,7 @@ class NamedStages(nn.Module):
 
 
 @pytest.fixture
-def own(tmp_path: Path, publish: Publish) -> Callable[[str], Run]:
+def publish_user_network(publish: Publish) -> PublishNetwork:
     def published(name: str) -> Run:
         arguments = {"widths": [4, 6]} if name == "Residual" else {}
         network = UserModel(name="mine", linear_features=8, target=f"{__name__}.{name}", arguments=arguments)
@@ -236,25 +247,25 @@ def own(tmp_path: Path, publish: Publish) -> Callable[[str], Run]:
     return published
 
 
-def test_the_weights_of_ones_own_network_are_not_given_to_other_code(
-    own: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_of_a_user_network_are_not_loaded_into_changed_code(
+    publish_user_network: PublishNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = own("ChannelsLast")
+    run = publish_user_network("ChannelsLast")
     export(run, tmp_path / "backbone", trust=True)
-    monkeypatch.setattr("crackdet.store.code_digest.code_digest", lambda _: "that of edited code")
+    monkeypatch.setattr("crackdet.store.code_digest.code_digest", lambda _: "digest of edited code")
     for action in (
         lambda: export(run, tmp_path / "another", trust=True),
         lambda: LoadedRun(run, trust=True).model("cpu"),
         lambda: crackdet.load_backbone(tmp_path / "backbone", trust=True),
     ):
-        assert "is not the code that its weights were trained with" in refusal(action)
+        assert "is not the code that its weights were trained with" in error_of(action)
 
 
-def test_ones_own_network_is_exported_and_loaded_by_who_trusts_it(own: Callable[[str], Run], tmp_path: Path) -> None:
-    run = own("Residual")
-    assert "say --trust where you know it" in refusal(lambda: export(run, tmp_path / "backbone"))
+def test_a_user_network_is_exported_and_loaded_with_trust(publish_user_network: PublishNetwork, tmp_path: Path) -> None:
+    run = publish_user_network("Residual")
+    assert "give --trust if you trust it" in error_of(lambda: export(run, tmp_path / "backbone"))
     export(run, tmp_path / "backbone", trust=True)
-    assert "say trust=True where you know it" in refusal(lambda: crackdet.load_backbone(tmp_path / "backbone"))
+    assert "give trust=True if you trust it" in error_of(lambda: crackdet.load_backbone(tmp_path / "backbone"))
     backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True, trainable_stages=1)
     assert [(stage.channels, stage.stride) for stage in backbone.stages] == [(4, 2), (6, 4)]
     trainable = {name for name, parameter in backbone.body.named_parameters() if parameter.requires_grad}
@@ -269,10 +280,10 @@ def test_ones_own_network_is_exported_and_loaded_by_who_trusts_it(own: Callable[
         ("NamedStages", [("stages.0", 4, 2), ("stages", 6, 4)]),
     ],
 )
-def test_each_map_is_that_of_the_module_that_it_is_called_by(
-    own: Callable[[str], Run], tmp_path: Path, name: str, expected: list[tuple[str, int, int]]
+def test_each_map_is_the_output_of_the_module_that_its_stage_names(
+    publish_user_network: PublishNetwork, tmp_path: Path, name: str, expected: list[tuple[str, int, int]]
 ) -> None:
-    run = own(name)
+    run = publish_user_network(name)
     export(run, tmp_path / "backbone", trust=True)
     backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True)
     assert [(stage.name, stage.channels, stage.stride) for stage in backbone.stages] == expected
@@ -284,34 +295,32 @@ def test_each_map_is_that_of_the_module_that_it_is_called_by(
     with torch.no_grad():
         model.feature_extractor(images)
     for stage in backbone.stages:
-        own_map = backbone.maps_of(images)[stage.name]
-        assert own_map.shape == (1, stage.channels, 64 // stage.stride, 96 // stage.stride)
-        assert torch.allclose(own_map, found[stage.name], atol=1e-6)
+        stage_map = backbone.maps_of_pixels(images)[stage.name]
+        assert stage_map.shape == (1, stage.channels, 64 // stage.stride, 96 // stage.stride)
+        assert torch.allclose(stage_map, found[stage.name], atol=1e-6)
 
 
-def test_maps_with_their_channels_last_are_turned(own: Callable[[str], Run], tmp_path: Path) -> None:
-    description = export(own("ChannelsLast"), tmp_path / "backbone", torch_export=True, trust=True)
+def test_maps_with_channels_last_are_permuted(publish_user_network: PublishNetwork, tmp_path: Path) -> None:
+    description = export(publish_user_network("ChannelsLast"), tmp_path / "backbone", torch_export=True, trust=True)
     backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True)
     assert backbone(torch.rand(2, 3, 64, 96)).shape == (2, 7, 16, 24)
-    assert [copy.any_size for copy in description.copies] == [False]
+    assert [exported.any_size for exported in description.exports] == [False]
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Branching", "the network cannot be followed from the image to its stages (symbolically traced variables"),
-        ("Patches", "of its work goes into maps, the rest would be lost to a detector"),
+        ("Branching", "the network cannot be traced by torch.fx (symbolically traced variables"),
+        ("Patches", "of its operations compute feature maps, a detector would lose the rest"),
     ],
 )
-def test_ones_own_network_that_is_no_backbone_is_refused(
-    own: Callable[[str], Run], tmp_path: Path, name: str, reason: str
+def test_a_user_network_that_cannot_be_a_backbone_is_rejected(
+    publish_user_network: PublishNetwork, tmp_path: Path, name: str, reason: str
 ) -> None:
-    assert reason in refusal(lambda: export(own(name), tmp_path / "backbone", trust=True))
+    assert reason in error_of(lambda: export(publish_user_network(name), tmp_path / "backbone", trust=True))
 
 
-def test_a_copy_of_a_network_whose_deepest_map_was_one_pixel_takes_larger_images(
-    publish: Publish, tmp_path: Path
-) -> None:
+def test_an_export_whose_deepest_map_was_one_pixel_accepts_larger_images(publish: Publish, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     folder = tmp_path / "backbone"
     export(
@@ -321,6 +330,6 @@ def test_a_copy_of_a_network_whose_deepest_map_was_one_pixel_takes_larger_images
     )
     session = onnxruntime.InferenceSession(folder / "backbone.onnx", providers=["CPUExecutionProvider"])
     deepest = session.get_outputs()[-1]
-    assert not any(isinstance(side, int) for side in deepest.shape[2:]), "not declared to be of one size"
+    assert not any(isinstance(side, int) for side in deepest.shape[2:]), "the size is not fixed"
     *_, found = session.run(None, {"images": torch.rand(1, 3, 96, 64).numpy()})
     assert found.shape[2:] == (3, 2)

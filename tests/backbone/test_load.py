@@ -1,4 +1,4 @@
-"""A backbone that was exported and loaded computes what the run's own feature extractor computes."""
+"""An exported and loaded backbone computes what the run's feature extractor computes."""
 
 import contextlib
 import copy
@@ -28,12 +28,12 @@ Exported = Callable[..., tuple[Run, Path]]
 FAMILIES = pytest.mark.parametrize("network", [CUSTOM, RESNEXT, MOBILENET], ids=["custom", "resnext", "mobilenet"])
 
 
-def pictures(height: int = 96, width: int = 64) -> Tensor:
+def random_images(height: int = 96, width: int = 64) -> Tensor:
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def maps_of_the_run(run: Run, images: Tensor) -> list[Tensor]:
-    """What the modules of the run's stages give for images in [0, 1], normalised by the run's own values."""
+    """Outputs of the run's stages for images in [0, 1], normalized with the run's own mean and deviation."""
     model, found = LoadedRun(run).model("cpu"), {}
     for stage in model.stages():
         module = model.feature_extractor.get_submodule(stage.name)
@@ -43,15 +43,15 @@ def maps_of_the_run(run: Run, images: Tensor) -> list[Tensor]:
     return [m if m.shape[1] == stage.channels else m.permute(0, 3, 1, 2) for stage, m in found.items()]
 
 
-def assert_close(found: list[Tensor], expected: list[Tensor]) -> None:
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_close(actual: list[Tensor], expected: list[Tensor]) -> None:
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape
         assert torch.allclose(one, other, atol=1e-4 * max(1.0, float(other.abs().max())))
 
 
 def small_detector(backbone: Backbone, **options: object) -> FasterRCNN:
-    """With a head that is small even on the 2048 channels of a ResNeXt."""
+    """A detector whose head is small even on the 2048 channels of a ResNeXt."""
     return FasterRCNN(
         backbone,
         min_size=64,
@@ -72,37 +72,37 @@ def targets() -> list[dict[str, Tensor]]:
 
 
 @FAMILIES
-def test_the_maps_are_those_of_the_run_on_images_of_another_size(exported: Exported, network: tuple[str, ...]) -> None:
+def test_maps_equal_those_of_the_run_on_images_of_another_size(exported: Exported, network: tuple[str, ...]) -> None:
     run, folder = exported(*network)
-    expected = maps_of_the_run(run, pictures())
+    expected = maps_of_the_run(run, random_images())
     for freeze in (True, False):
         backbone = crackdet.load_backbone(folder, freeze_batchnorm=freeze, image_mean=[0] * 3, image_std=[1] * 3).eval()
         with torch.no_grad():
-            assert_close(list(backbone.maps(pictures()).values()), expected)
+            assert_close(list(backbone.maps(random_images()).values()), expected)
 
 
 @pytest.mark.parametrize(
-    "own", [{}, {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}], ids=["default", "own"]
+    "normalization", [{}, {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}], ids=["default", "own"]
 )
-def test_behind_a_detector_images_are_normalised_exactly_once(exported: Exported, own: dict[str, list[float]]) -> None:
+def test_a_detector_normalizes_images_exactly_once(exported: Exported, normalization: dict[str, list[float]]) -> None:
     run, folder = exported(*CUSTOM)
-    backbone = crackdet.load_backbone(folder, **own).eval()  # type: ignore[arg-type]
-    detector = small_detector(backbone, rpn_anchor_generator=backbone.anchors(), **own).eval()
+    backbone = crackdet.load_backbone(folder, **normalization).eval()  # type: ignore[arg-type]
+    detector = small_detector(backbone, rpn_anchor_generator=backbone.anchors(), **normalization).eval()
     with torch.no_grad():
-        batch, _ = detector.transform(list(pictures(64, 96)))  # of the size that the detector asks for: no resizing
-        assert_close([backbone(batch.tensors)], maps_of_the_run(run, pictures(64, 96))[-1:])
+        batch, _ = detector.transform(list(random_images(64, 96)))  # of the detector's size: not resized
+        assert_close([backbone(batch.tensors)], maps_of_the_run(run, random_images(64, 96))[-1:])
 
 
 @pytest.mark.parametrize("network", [CUSTOM, MOBILENET], ids=["custom", "mobilenet"])
 @pytest.mark.parametrize("pyramid", [False, True], ids=["map", "pyramid"])
-def test_a_detector_takes_the_backbone_and_trains_the_stages_that_it_may(
+def test_a_detector_trains_only_the_trainable_stages(
     exported: Exported, network: tuple[str, ...], pyramid: bool
 ) -> None:
     backbone = crackdet.load_backbone(exported(*network)[1], pyramid=pyramid, trainable_stages=1)
     detector = small_detector(backbone, rpn_anchor_generator=backbone.anchors(16)).train()
     before = copy.deepcopy(backbone.state_dict())
     optimizer = torch.optim.SGD([p for p in detector.parameters() if p.requires_grad], lr=1e-3)
-    sum(detector(list(pictures()), targets()).values()).backward()
+    sum(detector(list(random_images()), targets()).values()).backward()
     optimizer.step()
     changed = {name for name, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name for name, p in backbone.body.named_parameters() if f"body.{name}" in changed} == {
@@ -110,7 +110,7 @@ def test_a_detector_takes_the_backbone_and_trains_the_stages_that_it_may(
     }
     assert 0 < sum(p.requires_grad for p in backbone.body.parameters()) < len(list(backbone.body.parameters()))
     assert not any("running" in name or ".bn" in name for name in changed)
-    found = detector.eval()(list(pictures()))
+    found = detector.eval()(list(random_images()))
     assert all(torch.isfinite(image["boxes"]).all() for image in found)
 
 
@@ -118,36 +118,36 @@ def test_torchvisions_default_anchors_fit_a_pyramid_of_four_stages(exported: Exp
     backbone = crackdet.load_backbone(exported(*RESNEXT)[1], pyramid=True)
     detector = small_detector(backbone)
     assert detector.rpn.anchor_generator.sizes == backbone.anchors().sizes
-    assert set(detector.train()(list(pictures()), targets())) >= {"loss_classifier", "loss_objectness"}
+    assert set(detector.train()(list(random_images()), targets())) >= {"loss_classifier", "loss_objectness"}
 
 
-def test_the_last_stages_are_trainable(exported: Exported) -> None:
+def test_trainable_stages_are_counted_from_the_last(exported: Exported) -> None:
     for trainable, layers in ((0, set()), (1, {"6"}), (2, {"3", "6"}), (3, {"0", "3", "6"})):
         backbone = crackdet.load_backbone(exported(*CUSTOM)[1], trainable_stages=trainable)
         assert {name.split(".")[0] for name, p in backbone.body.named_parameters() if p.requires_grad} == layers
 
 
-def test_a_map_has_the_channels_and_the_stride_that_are_told(exported: Exported) -> None:
+def test_maps_have_the_declared_channels_and_stride(exported: Exported) -> None:
     backbone = crackdet.load_backbone(exported(*MOBILENET)[1])
-    assert backbone.out_channels == backbone.stages[-1].channels == backbone(pictures()).shape[1]
-    for stage, found in zip(backbone.stages, backbone.maps(pictures()).values(), strict=True):
+    assert backbone.out_channels == backbone.stages[-1].channels == backbone(random_images()).shape[1]
+    for stage, found in zip(backbone.stages, backbone.maps(random_images()).values(), strict=True):
         assert found.shape == (2, stage.channels, 96 // stage.stride, 64 // stage.stride)
 
 
-# --- regions, as the first R-CNN has them -------------------------------------------------------------
+# --- regions, as in the first R-CNN -------------------------------------------------------------
 
 
-def test_regions_that_need_no_resizing_have_the_features_that_the_classifier_saw(exported: Exported) -> None:
+def test_features_of_unresized_regions_equal_those_of_the_classifier(exported: Exported) -> None:
     run, folder = exported(*CUSTOM)
     with torch.no_grad():
-        expected = LoadedRun(run).model("cpu").features(pictures(32, 32))
-    found = crackdet.load_backbone(folder).features(pictures(32, 32), grid=None)
+        expected = LoadedRun(run).model("cpu").features(random_images(32, 32))
+    found = crackdet.load_backbone(folder).features(random_images(32, 32), grid=None)
     assert torch.allclose(found, expected, atol=1e-4)
 
 
-def test_regions_of_any_size_become_vectors_whatever_the_batches(exported: Exported) -> None:
+def test_features_of_regions_do_not_depend_on_the_batch_size(exported: Exported) -> None:
     backbone = crackdet.load_backbone(exported(*CUSTOM)[1]).train()
-    regions = [(pictures(side, 90 - side)[0] * 255).to(torch.uint8) for side in (1, 7, 33, 64, 89)]
+    regions = [(random_images(side, 90 - side)[0] * 255).to(torch.uint8) for side in (1, 7, 33, 64, 89)]
     vectors = backbone.features(regions, batch_size=2)
     assert vectors.shape == (5, backbone.out_channels)
     assert torch.allclose(vectors, backbone.features(regions), atol=1e-5)
@@ -168,27 +168,25 @@ def test_regions_of_any_size_become_vectors_whatever_the_batches(exported: Expor
         ),
     ],
 )
-def test_what_is_no_region_is_refused(exported: Exported, region: Tensor, reason: str) -> None:
-    with pytest.raises(UserError) as refused:
+def test_an_invalid_region_is_rejected(exported: Exported, region: Tensor, reason: str) -> None:
+    with pytest.raises(UserError) as caught:
         crackdet.load_backbone(exported(*CUSTOM)[1]).features([torch.zeros(3, 4, 4), region])
-    assert str(refused.value) == reason
+    assert str(caught.value) == reason
 
 
-# --- what is refused ----------------------------------------------------------------------------------
+# --- invalid input ----------------------------------------------------------------------------------
 
 
-def test_images_that_are_too_small_are_refused_and_the_smallest_are_taken(exported: Exported) -> None:
+def test_images_below_the_smallest_size_are_rejected(exported: Exported) -> None:
     backbone = crackdet.load_backbone(exported(*CUSTOM)[1])
     assert backbone(torch.zeros(1, 3, 8, 8)).shape[-2:] == (1, 1)
-    with pytest.raises(UserError, match=r"images of 8 x 7 pixels: too small for custom-\w+, which needs 8 x 8"):
+    with pytest.raises(UserError, match=r"images of 8 x 7 pixels are too small for custom-\w+, which needs 8 x 8"):
         backbone(torch.zeros(1, 3, 8, 7))
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_damaged_description_is_refused_or_changes_nothing_that_is_typed(
-    exported_once: Path, data: st.DataObject
-) -> None:
+def test_a_changed_description_is_rejected_or_keeps_its_types(exported_once: Path, data: st.DataObject) -> None:
     content = json.loads((exported_once / "backbone.json").read_text())
     key = data.draw(st.sampled_from(sorted(content)))
     value = data.draw(st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3))
@@ -201,35 +199,44 @@ def test_a_damaged_description_is_refused_or_changes_nothing_that_is_typed(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"image_size": "64"}, "is damaged (image_size is '64')"),
-        ({"stages": [{"name": "2", "channels": 4}]}, "is damaged (missing 1 required positional argument: 'stride')"),
-        ({"surprise": 1}, "is damaged (surprise is unknown)"),
-        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, of a later crackdet; this one reads {FORMAT}"),
+        ({"image_size": "64"}, "is corrupt (image_size is '64')"),
+        ({"stages": [{"name": "2", "channels": 4}]}, "is corrupt (missing 1 required positional argument: 'stride')"),
+        ({"surprise": 1}, "is corrupt (surprise is unknown)"),
+        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, of a later crackdet; this one reads up to {FORMAT}"),
         ({"architecture": {"name": "custom", "conv_out": [0]}}, "model.conv_out"),
         ({"architecture": {"name": "custom", "conv_out": [4, 8, 17]}}, "the weights do not fit the network"),
         ({"architecture": {"name": "nothing_known"}}, "torchvision has no such classification network"),
         ({"architecture": {"name": "mine", "_target_": "os.getcwd"}}, "its network is os.getcwd, code from outside"),
-        ({"weights_sha256": "0"}, "is not the file that backbone.json belongs to"),
+        ({"weights_sha256": "0"}, "does not match backbone.json"),
         (
             {"stages": [{"name": "weird", "channels": 4, "stride": 2}]},
-            "cannot be followed from the image to its stages",
+            "cannot be traced by torch.fx",
         ),
     ],
 )
-def test_a_folder_that_does_not_hold_together_is_refused(
+def test_an_inconsistent_folder_is_rejected(
     exported: Exported, tmp_path: Path, change: dict[str, object], reason: str
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(exported(*CUSTOM)[1], folder)
     content = json.loads((folder / "backbone.json").read_text())
     (folder / "backbone.json").write_text(json.dumps({**content, **change}))
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as caught:
         crackdet.load_backbone(folder)
-    assert reason in str(refused.value)
+    assert reason in str(caught.value)
 
 
-def test_a_folder_without_an_export_or_with_damaged_weights_is_refused(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no backbone.json; crackdet export RUN --to FOLDER writes it"):
+def test_a_folder_of_format_2_is_still_loaded(exported: Exported, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(exported(*CUSTOM)[1], folder)
+    content = json.loads((folder / "backbone.json").read_text())
+    old = {"licence": content.pop("license"), "copies": content.pop("exports"), **content, "format": 2}
+    (folder / "backbone.json").write_text(json.dumps(old))
+    assert crackdet.load_backbone(folder).description.license == old["licence"]
+
+
+def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"contains no backbone.json; crackdet export RUN --to FOLDER writes it"):
         crackdet.load_backbone(tmp_path)
     folder = tmp_path / "copy"
     shutil.copytree(exported(*CUSTOM)[1], folder)
@@ -239,22 +246,22 @@ def test_a_folder_without_an_export_or_with_damaged_weights_is_refused(exported:
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "message"),
+    ("normalization", "message"),
     [
         ({"image_std": [0, 0, 0]}, "image_std=[0, 0, 0]: must be three numbers"),
         ({"image_mean": [0.5]}, "image_mean=[0.5]: must be three numbers"),
         ({"image_mean": [123.7, 116.3, 103.5]}, "for red, green and blue in [0, 1]"),
     ],
 )
-def test_a_normalisation_that_cannot_be_is_refused(
-    exported: Exported, normalisation: dict[str, list[float]], message: str
+def test_an_invalid_normalization_is_rejected(
+    exported: Exported, normalization: dict[str, list[float]], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        crackdet.load_backbone(exported(*CUSTOM)[1], **normalisation)
+        crackdet.load_backbone(exported(*CUSTOM)[1], **normalization)
     assert message in str(caught.value)
 
 
-def test_more_trainable_stages_than_there_are_is_refused(exported: Exported) -> None:
+def test_more_trainable_stages_than_exist_are_rejected(exported: Exported) -> None:
     with pytest.raises(UserError, match="trainable_stages=4: must be from 0 to 3, the number of stages"):
         crackdet.load_backbone(exported(*CUSTOM)[1], trainable_stages=4)
 

@@ -1,4 +1,4 @@
-"""`crackdet.load_run`: what stands in a run directory, and the classifier that it restores."""
+"""`crackdet.load_run`: the content of a run directory, and the classifier restored from it."""
 
 import csv
 import shutil
@@ -23,143 +23,143 @@ from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.numpy_metrics import probabilities
 
 
-def test_predictions_of_photographs_are_the_recorded_ones_to_the_bit(photographed: LoadedRun, camera: Path) -> None:
-    recorded = photographed.predictions
+def test_predictions_of_files_equal_the_recorded_ones_bit_for_bit(photo_run: LoadedRun, photo_folder: Path) -> None:
+    recorded = photo_run.predictions
     assert len(recorded) == 12
-    found = photographed.predict([camera / row.image for row in recorded], device="cpu")
+    found = photo_run.predict([photo_folder / row.image for row in recorded], device="cpu")
     assert found.tolist() == probabilities([row.logit for row in recorded]).tolist()
 
 
-def test_predictions_of_drawings_are_the_recorded_ones_to_the_bit(drawn: LoadedRun) -> None:
-    valid = load_splits(drawn.config.data, drawn.config.runtime)["valid"]
-    assert [photograph.name for photograph in valid.photographs] == [row.image for row in drawn.predictions]
-    found = drawn.predict(np.stack([valid.pixels.read(photograph) for photograph in valid.photographs]), "cpu")
-    assert found.tolist() == probabilities([row.logit for row in drawn.predictions]).tolist()
+def test_predictions_of_synthetic_images_equal_the_recorded_ones_bit_for_bit(synthetic_run: LoadedRun) -> None:
+    valid = load_splits(synthetic_run.config.data, synthetic_run.config.runtime)["valid"]
+    assert [record.name for record in valid.photographs] == [row.image for row in synthetic_run.predictions]
+    found = synthetic_run.predict(np.stack([valid.pixels.read(record) for record in valid.photographs]), "cpu")
+    assert found.tolist() == probabilities([row.logit for row in synthetic_run.predictions]).tolist()
 
 
 @given(st.lists(st.floats(-1000, 1000), min_size=1, max_size=40))
-def test_probabilities_are_the_logistic_function_of_the_logits_wherever_these_stand(logits: list[float]) -> None:
+def test_probabilities_are_the_logistic_function_of_each_logit(logits: list[float]) -> None:
     found = probabilities(logits)
     assert found == pytest.approx(expit(logits), rel=1e-14)
     assert found.tolist() == [probabilities([logit]).item() for logit in logits]
-    assert all(found[place] > 0.5 for place, logit in enumerate(logits) if logit > 1e-15)
-    assert all(found[place] <= 0.5 for place, logit in enumerate(logits) if logit <= 0)
+    assert all(found[index] > 0.5 for index, logit in enumerate(logits) if logit > 1e-15)
+    assert all(found[index] <= 0.5 for index, logit in enumerate(logits) if logit <= 0)
 
 
-def test_a_picture_is_the_same_in_whatever_form_it_comes(photographed: LoadedRun, camera: Path) -> None:
-    path = next(camera.rglob("*.png"))
+def test_an_image_has_one_prediction_whatever_its_type(photo_run: LoadedRun, photo_folder: Path) -> None:
+    path = next(photo_folder.rglob("*.png"))
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     array = np.asarray(image)
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    opaque = np.dstack([array, np.full(array.shape[:2], 255, np.uint8)])
-    forms = [path, str(path), image, array, array / 255, tensor, tensor.float() / 255, opaque]
-    alone = {photographed.predict(form, device="cpu").item() for form in forms}
-    assert len(alone) == 1
-    together = photographed.predict(iter(forms), device="cpu", batch_size=3)
-    assert together == pytest.approx([alone.pop()] * len(forms), abs=1e-6)
-    assert photographed.predict(tensor.expand(5, *tensor.shape), device="cpu").shape == (5,)
-    assert photographed.predict([], device="cpu").shape == (0,)
+    rgba = np.dstack([array, np.full(array.shape[:2], 255, np.uint8)])
+    variants = [path, str(path), image, array, array / 255, tensor, tensor.float() / 255, rgba]
+    singly = {photo_run.predict(variant, device="cpu").item() for variant in variants}
+    assert len(singly) == 1
+    in_batches = photo_run.predict(iter(variants), device="cpu", batch_size=3)
+    assert in_batches == pytest.approx([singly.pop()] * len(variants), abs=1e-6)
+    assert photo_run.predict(tensor.expand(5, *tensor.shape), device="cpu").shape == (5,)
+    assert photo_run.predict([], device="cpu").shape == (0,)
 
 
 @pytest.mark.parametrize(
-    ("picture", "complaint"),
+    ("image", "message"),
     [
         ("nowhere.png", "nowhere.png: No such file"),
         (np.zeros((3, 8, 8), np.uint8), "arrays are \\(H, W, 3\\)"),
         (np.full((8, 8, 3), 2.0), "floats must be in \\[0, 1\\]"),
         (np.full((8, 8, 3), np.nan), "floats must be in \\[0, 1\\]"),
-        (np.zeros((8, 8, 3), np.int64), "int64 is no type of pixels"),
-        (np.zeros((0, 8, 3), np.uint8), "is no picture"),
-        ([np.zeros((8, 8, 3), np.uint8), object()], "image 1: object is no picture"),
-        (3, "int is no picture"),
+        (np.zeros((8, 8, 3), np.int64), "pixels must be uint8, or floats in \\[0, 1\\]; these are int64"),
+        (np.zeros((0, 8, 3), np.uint8), "is not an image"),
+        ([np.zeros((8, 8, 3), np.uint8), object()], "image 1: object is not an image"),
+        (3, "int is not an image"),
     ],
 )
-def test_what_is_no_picture_is_named(drawn: LoadedRun, picture: object, complaint: str) -> None:
-    with pytest.raises(UserError, match=complaint):
-        drawn.predict(picture, device="cpu")
+def test_an_invalid_image_is_named(synthetic_run: LoadedRun, image: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        synthetic_run.predict(image, device="cpu")
 
 
-def test_a_run_shows_what_its_directory_holds(drawn: LoadedRun, store: Path) -> None:
-    assert drawn.directory == store / drawn.id
-    assert drawn.settings["model.conv_out"] == [4, 8]
-    with (drawn.directory / "history.csv").open() as file:
-        assert [row["epoch"] for row in drawn.history] == [float(row["epoch"]) for row in csv.DictReader(file)]
-    right = [row.crack == (row.logit > 0) for row in drawn.predictions]
-    assert drawn.result["accuracy"] == sum(right) / len(right)
+def test_a_loaded_run_has_the_content_of_its_directory(synthetic_run: LoadedRun, store: Path) -> None:
+    assert synthetic_run.directory == store / synthetic_run.id
+    assert synthetic_run.settings["model.conv_out"] == [4, 8]
+    with (synthetic_run.directory / "history.csv").open() as file:
+        assert [row["epoch"] for row in synthetic_run.history] == [float(row["epoch"]) for row in csv.DictReader(file)]
+    correct = [row.crack == (row.logit > 0) for row in synthetic_run.predictions]
+    assert synthetic_run.result["accuracy"] == sum(correct) / len(correct)
 
 
-def test_the_model_is_trained_in_evaluation_mode_and_the_users_own(drawn: LoadedRun) -> None:
-    model = drawn.model("cpu")
+def test_the_model_is_in_evaluation_mode_and_a_copy_of_the_users_own(synthetic_run: LoadedRun) -> None:
+    model = synthetic_run.model("cpu")
     assert not model.training
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)).squeeze(1))
-    before = drawn.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
+    before = synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
     torch.nn.init.zeros_(model.classifier[-1].weight)
-    assert drawn.predict(np.zeros((8, 8, 3), np.uint8), device="cpu") == before
+    assert synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu") == before
 
 
-def test_predicting_leaves_torch_as_it_was(drawn: LoadedRun) -> None:
+def test_predicting_restores_torchs_deterministic_mode(synthetic_run: LoadedRun) -> None:
     torch.use_deterministic_algorithms(False)
-    drawn.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
+    synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id_and_as_the_best(drawn: LoadedRun, tmp_path: Path) -> None:
-    shutil.copytree(drawn.directory, tmp_path / drawn.id)
-    for name in (drawn.id[:10], "best", f"best:{tmp_path}"):
-        assert crackdet.load_run(name, tmp_path).id == drawn.id
+def test_a_run_is_found_by_a_prefix_of_its_id_and_as_best(synthetic_run: LoadedRun, tmp_path: Path) -> None:
+    shutil.copytree(synthetic_run.directory, tmp_path / synthetic_run.id)
+    for name in (synthetic_run.id[:10], "best", f"best:{tmp_path}"):
+        assert crackdet.load_run(name, tmp_path).id == synthetic_run.id
     with pytest.raises(UserError, match="no such run"):
         crackdet.load_run("unknown", tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         crackdet.load_run("best", tmp_path / "nowhere")
 
 
-def test_an_ambiguous_beginning_is_refused(drawn: LoadedRun, photographed: LoadedRun, store: Path) -> None:
-    assert drawn.id != photographed.id
-    with pytest.raises(UserError, match=f"could be .*{photographed.id}"):
+def test_an_ambiguous_prefix_is_rejected(synthetic_run: LoadedRun, photo_run: LoadedRun, store: Path) -> None:
+    assert synthetic_run.id != photo_run.id
+    with pytest.raises(UserError, match=f"could be .*{photo_run.id}"):
         crackdet.load_run("custom", store)
 
 
-def test_a_run_without_its_weights_keeps_its_result(drawn: LoadedRun, tmp_path: Path) -> None:
-    shutil.copytree(drawn.directory, tmp_path / drawn.id)
-    (tmp_path / drawn.id / "model.safetensors").unlink()
-    run = crackdet.load_run(drawn.id, tmp_path)
-    assert run.result["accuracy"] == drawn.result["accuracy"]
+def test_a_run_without_its_weights_keeps_its_result(synthetic_run: LoadedRun, tmp_path: Path) -> None:
+    shutil.copytree(synthetic_run.directory, tmp_path / synthetic_run.id)
+    (tmp_path / synthetic_run.id / "model.safetensors").unlink()
+    run = crackdet.load_run(synthetic_run.id, tmp_path)
+    assert run.result["accuracy"] == synthetic_run.result["accuracy"]
     with pytest.raises(UserError, match=r"model\.safetensors: has been removed"):
         run.predict(np.zeros((8, 8, 3), np.uint8))
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "config.yaml", "model.safetensors"])
-def test_a_damaged_run_is_not_believed(drawn: LoadedRun, tmp_path: Path, name: str) -> None:
-    shutil.copytree(drawn.directory, tmp_path / drawn.id)
-    content = bytearray((tmp_path / drawn.id / name).read_bytes())
+def test_a_corrupt_run_is_reported_as_corrupt(synthetic_run: LoadedRun, tmp_path: Path, name: str) -> None:
+    shutil.copytree(synthetic_run.directory, tmp_path / synthetic_run.id)
+    content = bytearray((tmp_path / synthetic_run.id / name).read_bytes())
     content[-3] ^= 1
-    (tmp_path / drawn.id / name).write_bytes(content)
-    run = crackdet.load_run(drawn.id, tmp_path)
+    (tmp_path / synthetic_run.id / name).write_bytes(content)
+    run = crackdet.load_run(synthetic_run.id, tmp_path)
     with pytest.raises(UserError, match=f"{name}.*(is corrupt|differs from the published)"):
         _ = run.model("cpu"), run.predictions
 
 
-def test_a_run_that_is_not_finished_has_no_model(drawn: LoadedRun, tmp_path: Path) -> None:
-    shutil.copytree(drawn.directory, tmp_path / drawn.id)
-    (tmp_path / drawn.id / "result.json").unlink()
-    run = crackdet.load_run(drawn.id, tmp_path)
+def test_a_run_that_is_not_finished_has_no_model(synthetic_run: LoadedRun, tmp_path: Path) -> None:
+    shutil.copytree(synthetic_run.directory, tmp_path / synthetic_run.id)
+    (tmp_path / synthetic_run.id / "result.json").unlink()
+    run = crackdet.load_run(synthetic_run.id, tmp_path)
     assert len(run.history) == 4
     with pytest.raises(UserError, match="is interrupted, not finished"):
         run.model("cpu")
 
 
-def test_a_device_that_is_not_there_is_refused(drawn: LoadedRun) -> None:
+def test_an_unavailable_device_is_rejected(synthetic_run: LoadedRun) -> None:
     with pytest.raises(UserError, match="device=cuda:99: cannot be used here"):
-        drawn.model("cuda:99")
+        synthetic_run.model("cuda:99")
 
 
-def test_looking_at_a_run_does_not_import_torch(drawn: LoadedRun, store: Path) -> None:
+def test_reading_a_run_does_not_import_torch(synthetic_run: LoadedRun, store: Path) -> None:
     code = (
         "import sys, crackdet\n"
-        f"run = crackdet.load_run({drawn.id!r}, {str(store)!r})\n"
+        f"run = crackdet.load_run({synthetic_run.id!r}, {str(store)!r})\n"
         "assert run.history and run.predictions and run.result and run.settings and run.config\n"
         "assert 'torch' not in sys.modules"
     )
@@ -168,11 +168,11 @@ def test_looking_at_a_run_does_not_import_torch(drawn: LoadedRun, store: Path) -
 
 @given(st.integers(0, 50), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
-def test_batches_are_those_of_training(number: int, size: int) -> None:
+def test_batches_equal_those_of_training(count: int, size: int) -> None:
     from crackdet.data.batches import make_batches
 
-    assert list(batched(range(number), size)) == [piece.tolist() for piece in make_batches(np.arange(number), size)]
+    assert list(batched(range(count), size)) == [batch.tolist() for batch in make_batches(np.arange(count), size)]
 
 
-def test_the_configuration_can_be_read_as_composed(drawn: LoadedRun) -> None:
-    assert drawn.config.optimizer == compose(["optimizer.learning_rate=1e-3"]).optimizer
+def test_the_stored_configuration_equals_the_composed_one(synthetic_run: LoadedRun) -> None:
+    assert synthetic_run.config.optimizer == compose(["optimizer.learning_rate=1e-3"]).optimizer

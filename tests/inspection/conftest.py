@@ -1,4 +1,4 @@
-"""Three runs of a second on the same drawings: clean, with a mark on each crack, with a mark on everything else."""
+"""Three tiny runs on the same synthetic images: clean, with a mark on each crack, with a mark on all other images."""
 
 from pathlib import Path
 
@@ -29,24 +29,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def clean(sets: Path, store: Path, cache: Path) -> LoadedRun:
-    return trained(sets / "clean", store, cache, "data.masks=masks")
+def clean_run(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return train(sets / "clean", store, cache, "data.masks=masks")
 
 
 @pytest.fixture(scope="session")
-def marked(sets: Path, store: Path, cache: Path) -> LoadedRun:
-    return trained(sets / "marked", store, cache, "data.masks=masks")
+def marked_run(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return train(sets / "marked", store, cache, "data.masks=masks")
 
 
 @pytest.fixture(scope="session")
-def unmarked(sets: Path, store: Path, cache: Path) -> LoadedRun:
-    return trained(sets / "unmarked", store, cache, "data.masks=masks")
+def unmarked_run(sets: Path, store: Path, cache: Path) -> LoadedRun:
+    return train(sets / "unmarked", store, cache, "data.masks=masks")
 
 
-def trained(photographs: Path, store: Path, cache: Path, *overrides: str) -> LoadedRun:
+def train(images: Path, store: Path, cache: Path, *overrides: str) -> LoadedRun:
     config = compose(
         [
-            "data=folder", f"data.root={photographs}", f"data.image_size={SIZE}", "model.conv_out=[8,16]",
+            "data=folder", f"data.root={images}", f"data.image_size={SIZE}", "model.conv_out=[8,16]",
             "model.linear_features=32", "optimizer.learning_rate=3e-3", "trainer.max_epochs=8",
             "trainer.batch_size=16", "trainer.precision=fp32", f"runtime.store={store}", f"runtime.cache={cache}",
             "runtime.device=cpu", *overrides,

@@ -1,4 +1,4 @@
-"""`crackdet inspect` and `crackdet pointing`, as a user calls them."""
+"""The commands `crackdet inspect` and `crackdet pointing`."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
 from crackdet.inference.loaded_run import LoadedRun
-from tests.inspection.conftest import trained
+from tests.inspection.conftest import train
 
 
 def crackdet(*arguments: object) -> Result:
@@ -19,49 +19,51 @@ def crackdet(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def crack(sets: Path) -> Path:
+def crack_image(sets: Path) -> Path:
     return sorted((sets / "clean" / "Positive").iterdir())[0]
 
 
-def test_a_page_and_pictures_of_the_images_that_say_most(clean: LoadedRun, store: Path, tmp_path: Path) -> None:
-    result = crackdet("inspect", clean.id, "--store", store, "--output", tmp_path, "--top", 3)
+def test_inspect_shows_representative_validation_images(clean_run: LoadedRun, store: Path, tmp_path: Path) -> None:
+    result = crackdet("inspect", clean_run.id, "--store", store, "--output", tmp_path, "--top", 3)
     assert result.exit_code == 0, result.output
     assert re.search(r"conv1: 8 maps, \d dead, best \d+ \(\d\.\d\d\)", result.output)
     page = (tmp_path / "index.html").read_text()
     names = re.findall(r"<h2>(\w+/\d+\.png)</h2>", page)
     assert len(names) == 4
     for number, name in enumerate(names, 1):
-        for what in ("saliency", "conv1", "conv2"):
-            with Image.open(tmp_path / f"{number}-{Path(name).stem}-{what}.png") as image:
+        for kind in ("saliency", "conv1", "conv2"):
+            with Image.open(tmp_path / f"{number}-{Path(name).stem}-{kind}.png") as image:
                 assert np.asarray(image).std() > 10
     assert page.count("<img") == 4 * (3 + 2 * 3)
-    assert f"crackdet inspect {clean.id} --store {store} --output {tmp_path} --map conv1:" in page
-    assert re.search(r"Grad-CAM, up to [\d.e-]+: (on the crack|beside it)", page)
-    assert not re.search(r"""(src|href)=["'](?!data:)|https?://|url\(""", page)  # needs no other file
+    assert f"crackdet inspect {clean_run.id} --store {store} --output {tmp_path} --map conv1:" in page
+    assert re.search(r"Grad-CAM, up to [\d.e-]+: (on the crack|off the crack)", page)
+    assert not re.search(r"""(src|href)=["'](?!data:)|https?://|url\(""", page)  # self-contained
 
 
-def test_one_map_is_drawn_alone_over_a_photograph(clean: LoadedRun, store: Path, crack: Path, tmp_path: Path) -> None:
-    result = crackdet("inspect", clean.id, crack, "--map", "conv2:5", "--store", store, "--output", tmp_path)
+def test_one_map_is_drawn_over_an_image_file(
+    clean_run: LoadedRun, store: Path, crack_image: Path, tmp_path: Path
+) -> None:
+    result = crackdet("inspect", clean_run.id, crack_image, "--map", "conv2:5", "--store", store, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == ["conv2-5.png"]
 
 
-def test_photographs_can_be_looked_at_when_the_data_of_the_run_are_gone(sets: Path, tmp_path: Path) -> None:
+def test_image_files_can_be_inspected_if_the_data_of_the_run_is_gone(sets: Path, tmp_path: Path) -> None:
     shutil.copytree(sets / "clean", tmp_path / "data")
-    photograph = shutil.copy(sorted((sets / "clean" / "Negative").iterdir())[0], tmp_path / "photograph.png")
-    run = trained(tmp_path / "data", tmp_path / "runs", tmp_path / "cache", "trainer.max_epochs=1")
+    image = shutil.copy(sorted((sets / "clean" / "Negative").iterdir())[0], tmp_path / "image.png")
+    run = train(tmp_path / "data", tmp_path / "runs", tmp_path / "cache", "trainer.max_epochs=1")
     shutil.rmtree(tmp_path / "data")
-    result = crackdet("inspect", run.id, photograph, "--store", tmp_path / "runs", "--output", tmp_path / "out")
+    result = crackdet("inspect", run.id, image, "--store", tmp_path / "runs", "--output", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "how much they vary" in (tmp_path / "out" / "index.html").read_text()
     assert "no such folder" in crackdet("inspect", run.id, "--store", tmp_path / "runs").output
 
 
-def test_pointing_is_told_and_shown_on_the_page(clean: LoadedRun, store: Path, tmp_path: Path) -> None:
-    told = crackdet("pointing", clean.id, "--store", store)
-    assert told.exit_code == 0, told.output
-    assert re.search(r"Grad-CAM: pointing 0\.\d+, overlap 0\.\d+", told.output)
-    crackdet("inspect", clean.id, "--store", store, "--output", tmp_path, "--top", 1)
+def test_pointing_scores_are_printed_and_shown_on_the_page(clean_run: LoadedRun, store: Path, tmp_path: Path) -> None:
+    result = crackdet("pointing", clean_run.id, "--store", store)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"Grad-CAM: pointing 0\.\d+, overlap 0\.\d+", result.output)
+    crackdet("inspect", clean_run.id, "--store", store, "--output", tmp_path, "--top", 1)
     assert "The pointing game" in (tmp_path / "index.html").read_text()
 
 
@@ -81,21 +83,21 @@ def test_pointing_is_told_and_shown_on_the_page(clean: LoadedRun, store: Path, t
         (["pointing", "RUN", "--split", "all"], "must be train, valid or test"),
     ],
 )
-def test_what_cannot_be_done_is_one_message(
-    clean: LoadedRun, marked: LoadedRun, store: Path, tmp_path: Path, arguments: list[str], message: str
+def test_invalid_arguments_are_reported_with_one_message(
+    clean_run: LoadedRun, marked_run: LoadedRun, store: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    given = [clean.id if argument == "RUN" else argument for argument in arguments]
+    command = [clean_run.id if argument == "RUN" else argument for argument in arguments]
     output = ["--output", tmp_path] if arguments[0] == "inspect" else []
-    result = crackdet(*given, "--store", store, *output)
+    result = crackdet(*command, "--store", store, *output)
     assert result.exit_code == 2
     assert message in result.output
-    remarks = [line for line in result.output.splitlines() if not line.startswith("data: the images in masks are left")]
-    assert len(remarks) == 1
+    messages = [line for line in result.output.splitlines() if not line.startswith("data: ")]
+    assert len(messages) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_were_cleaned_away_are_missed(sets: Path, tmp_path: Path, cache: Path) -> None:
-    run = trained(sets / "clean", tmp_path / "runs", cache, "trainer.max_epochs=1")
+def test_removed_weights_are_reported(sets: Path, tmp_path: Path, cache: Path) -> None:
+    run = train(sets / "clean", tmp_path / "runs", cache, "trainer.max_epochs=1")
     run.run.weights_file.unlink()
     result = crackdet("inspect", run.id, "--store", tmp_path / "runs", "--output", tmp_path / "out")
     assert result.exit_code == 2

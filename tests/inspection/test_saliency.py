@@ -1,4 +1,4 @@
-"""Grad-CAM and integrated gradients against what their definitions say."""
+"""Grad-CAM and integrated gradients against their definitions."""
 
 import pytest
 import torch
@@ -9,34 +9,35 @@ from torchvision.ops import Permute
 from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.inspection.loaded_network import load_split, open_subject, pictures_of
+from crackdet.inspection.loaded_network import load_network
 from crackdet.inspection.saliency import (
     grad_cam,
     integrated_gradients,
     mean_colour,
     raw_integrated_gradients,
     strongest_point,
-)  # fmt: skip
+)
+from crackdet.inspection.samples import load_split, to_samples
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 
 
 @pytest.fixture(scope="module")
-def images(clean: LoadedRun) -> torch.Tensor:
-    subject = open_subject(clean)
-    images = load_split(subject, "valid")
-    return subject.tensor(pictures_of(images, images.photographs[:6]))
+def images(clean_run: LoadedRun) -> torch.Tensor:
+    network = load_network(clean_run)
+    images = load_split(network, "valid")
+    return network.tensor(to_samples(images, images.photographs[:6]))
 
 
-def test_integrated_gradients_add_up_to_what_the_image_changes(clean: LoadedRun, images: torch.Tensor) -> None:
-    model = clean.model("cpu")
+def test_integrated_gradients_sum_to_the_change_of_the_logit(clean_run: LoadedRun, images: torch.Tensor) -> None:
+    model = clean_run.model("cpu")
     change = model(images) - model(mean_colour(images))
-    added = raw_integrated_gradients(model, images).sum((1, 2, 3))
-    torch.testing.assert_close(added, change.detach(), rtol=0.05, atol=0.05)
+    total = raw_integrated_gradients(model, images).sum((1, 2, 3))
+    torch.testing.assert_close(total, change.detach(), rtol=0.05, atol=0.05)
 
 
-def test_grad_cam_is_the_sum_of_maps_weighted_by_their_mean_gradients(clean: LoadedRun, images: torch.Tensor) -> None:
-    model = clean.model("cpu")
+def test_grad_cam_weights_maps_by_their_mean_gradients(clean_run: LoadedRun, images: torch.Tensor) -> None:
+    model = clean_run.model("cpu")
     maps = model.feature_extractor((images - model.input_mean) / model.input_std)
     (gradients,) = torch.autograd.grad(model.classifier(maps.flatten(1)).sum(), maps)
     weighted = relu((gradients.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
@@ -45,14 +46,14 @@ def test_grad_cam_is_the_sum_of_maps_weighted_by_their_mean_gradients(clean: Loa
 
 
 class _OneCorner(nn.Module):
-    """Looks at the brightness of the lower right quarter and at nothing else."""
+    """Returns the mean brightness of the lower right quarter."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         half = images.shape[-1] // 2
         return images[:, :, half:, half:].mean((1, 2, 3))[:, None]
 
 
-def test_what_a_network_does_not_look_at_gets_nothing() -> None:
+def test_ignored_pixels_get_no_attribution() -> None:
     model = Classifier(_OneCorner(), 1, 1, 32)
     for parameter in model.classifier.parameters():
         nn.init.ones_(parameter)
@@ -65,25 +66,25 @@ def test_what_a_network_does_not_look_at_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "densenet121"])
-def test_networks_of_torchvision_have_places_to_point_at(name: str) -> None:
+def test_torchvision_networks_have_a_stage_for_grad_cam(name: str) -> None:
     model = build(compose(["model=torchvision", f"model.name={name}", "model.weights=null", "data.image_size=64"]))
     saliency = grad_cam(model.eval(), torch.rand(1, 3, 64, 64, generator=torch.manual_seed(0)))
     assert saliency.shape == (1, 64, 64)
     assert torch.isfinite(saliency).all()
 
 
-def test_stages_that_keep_channels_last_are_left_out() -> None:
-    turned = nn.Sequential(nn.Conv2d(3, 5, 1), Permute([0, 2, 3, 1]))
-    with pytest.raises(UserError, match="channels first"):
-        grad_cam(Classifier(turned, 5 * 16 * 16, 4, 16).eval(), torch.rand(1, 3, 16, 16))
+def test_stages_with_channels_last_are_ignored() -> None:
+    channels_last = nn.Sequential(nn.Conv2d(3, 5, 1), Permute([0, 2, 3, 1]))
+    with pytest.raises(UserError, match="channels-first"):
+        grad_cam(Classifier(channels_last, 5 * 16 * 16, 4, 16).eval(), torch.rand(1, 3, 16, 16))
 
 
-def test_images_too_small_for_the_network_are_refused() -> None:
+def test_images_too_small_for_the_network_are_rejected() -> None:
     model = build(compose(["model.conv_out=[4,8]", "data=folder", "data.root=.", "data.image_size=6"]))
     with pytest.raises(UserError, match=r"6 pixels .* larger data\.image_size"):
         grad_cam(model.eval(), torch.rand(1, 3, 6, 6))
 
 
-def test_where_nothing_speaks_for_a_crack_there_is_no_point() -> None:
+def test_without_evidence_there_is_no_strongest_point() -> None:
     assert strongest_point(torch.zeros(5, 5)) is None
     assert strongest_point(torch.eye(5) * torch.arange(5.0)) == (4, 4)

@@ -1,3 +1,5 @@
+"""Metrics of logits equal their definitions and those of torchmetrics."""
+
 import math
 
 import pytest
@@ -13,13 +15,13 @@ SAMPLES = st.lists(st.tuples(LOGITS, st.booleans()), min_size=2, max_size=40)
 
 
 @given(SAMPLES)
-def test_metrics_are_what_counting_gives(samples: list[tuple[float, bool]]) -> None:
+def test_metrics_equal_their_definitions(samples: list[tuple[float, bool]]) -> None:
     logits, labels = torch.tensor([s[0] for s in samples]), torch.tensor([float(s[1]) for s in samples])
     metrics = measure(logits, labels)
-    called = [logit > 0 for logit, _ in samples]  # probability above 0.5
-    hits = sum(c and crack for c, (_, crack) in zip(called, samples, strict=True))
-    assert metrics.accuracy == sum(c == s[1] for c, s in zip(called, samples, strict=True)) / len(samples)
-    assert metrics.precision == (hits / sum(called) if any(called) else 0)
+    predicted = [logit > 0 for logit, _ in samples]  # probability above 0.5
+    hits = sum(p and crack for p, (_, crack) in zip(predicted, samples, strict=True))
+    assert metrics.accuracy == sum(p == s[1] for p, s in zip(predicted, samples, strict=True)) / len(samples)
+    assert metrics.precision == (hits / sum(predicted) if any(predicted) else 0)
     cracks = sum(s[1] for s in samples)
     assert metrics.recall == (hits / cracks if cracks else 0)
     if hits:
@@ -27,9 +29,7 @@ def test_metrics_are_what_counting_gives(samples: list[tuple[float, bool]]) -> N
 
 
 @given(SAMPLES.filter(lambda samples: len({crack for _, crack in samples}) == 2))
-def test_the_area_under_the_curve_is_the_chance_that_a_crack_scores_higher(
-    samples: list[tuple[float, bool]],
-) -> None:
+def test_the_roc_auc_is_the_probability_that_a_crack_scores_higher(samples: list[tuple[float, bool]]) -> None:
     metrics = measure(torch.tensor([s[0] for s in samples]), torch.tensor([float(s[1]) for s in samples]))
     cracks = [score for score, crack in samples if crack]
     others = [score for score, crack in samples if not crack]
@@ -40,22 +40,22 @@ def test_the_area_under_the_curve_is_the_chance_that_a_crack_scores_higher(
 @given(SAMPLES)
 @example([(0.0, False)] * 15 + [(0.45600000023841858, False), (0.45600000023841858, True)])
 @pytest.mark.filterwarnings("ignore:No :UserWarning")
-def test_scores_are_those_of_torchmetrics(samples: list[tuple[float, bool]]) -> None:
+def test_metrics_without_a_threshold_equal_those_of_torchmetrics(samples: list[tuple[float, bool]]) -> None:
     logits, labels = torch.tensor([s[0] for s in samples]), torch.tensor([s[1] for s in samples])
-    different, places = logits.unique(return_inverse=True)
-    probabilities = different.double().sigmoid()[places]  # equal where logits are: AVX2 rounds the last ones otherwise
+    unique, indices = logits.unique(return_inverse=True)
+    probabilities = unique.double().sigmoid()[indices]  # equal for equal logits: AVX2 rounds the last ones differently
     scores = measure_scores(logits, labels.float())
     expected = classification.binary_calibration_error(probabilities, labels.long(), n_bins=15).item()
     assert scores.calibration_error == pytest.approx(expected, abs=1e-6)
     if len(probabilities.unique()) < len(logits.unique()):
-        return  # logits tell apart what probabilities do not
+        return  # different logits have the same probability
     expected = classification.binary_average_precision(probabilities, labels.long()).item()
     assert scores.average_precision == pytest.approx(expected, abs=1e-6)
     expected = classification.binary_auroc(probabilities, labels.long()).item()
     assert measure(logits, labels.float()).roc_auc == pytest.approx(expected, abs=1e-6)
 
 
-def test_logits_between_0_and_1_are_not_taken_for_probabilities() -> None:
+def test_logits_between_0_and_1_are_not_mistaken_for_probabilities() -> None:
     metrics = measure(torch.tensor([0.2, 0.9]), torch.tensor([1.0, 1.0]))
     assert metrics.accuracy == 1
 
@@ -64,8 +64,9 @@ def test_the_smallest_positive_logit_is_a_crack() -> None:
     assert measure(torch.tensor([1e-9, -1e-9]), torch.tensor([1.0, 0.0])).accuracy == 1
 
 
-def test_the_loss_is_the_mean_over_images_and_weighs_cracks() -> None:
+def test_the_loss_is_the_mean_over_images_with_weighted_cracks() -> None:
     logits, labels = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, 0.0])
     terms = [math.log1p(math.exp(-2)), math.log1p(math.exp(-1)), math.log1p(math.exp(0.5))]
     assert measure(logits, labels).loss == pytest.approx(sum(terms) / 3, rel=1e-6)
-    assert measure(logits, labels, pos_weight=3.0).loss == pytest.approx((3 * terms[0] + sum(terms[1:])) / 3, rel=1e-6)
+    weighted = measure(logits, labels, pos_weight=3.0)
+    assert weighted.loss == pytest.approx((3 * terms[0] + sum(terms[1:])) / 3, rel=1e-6)

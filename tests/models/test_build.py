@@ -139,7 +139,8 @@ def test_the_error_for_an_unknown_network_suggests_a_similar_name() -> None:
 
 
 def test_a_torchvision_network_for_another_task_is_an_error() -> None:
-    assert "no such classification network" in error_message(check, "model=torchvision", "model.name=fcn_resnet50")
+    message = error_message(check, "model=torchvision", "model.name=fcn_resnet50")
+    assert "no such classification network" in message
 
 
 # --- initial weights ----------------------------------------------------------------------------------

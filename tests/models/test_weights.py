@@ -109,7 +109,8 @@ def test_a_network_keeps_its_weights_if_loading_others_fails() -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_missing_file_is_an_error(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"nowhere{suffix}"
-    assert error_message(lambda: build_from(*SMALL, f"model.weights={file}")) == f"model.weights={file}: no such file"
+    message = error_message(lambda: build_from(*SMALL, f"model.weights={file}"))
+    assert message == f"model.weights={file}: there is no such file"
 
 
 class Malicious:

@@ -18,7 +18,8 @@ from crackdet.core.errors import RunFailed
 from crackdet.core.files import read_csv
 from crackdet.core.signals import Interrupted
 from crackdet.data.dataset import data_fingerprint
-from crackdet.inference.evaluation import EvalSet, evaluate
+from crackdet.inference.eval_data import EvalSet
+from crackdet.inference.evaluation import evaluate
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.models import factory
 from crackdet.report.reproduction import recipe

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import parse, register
+from crackdet.config.groups import register
+from crackdet.config.parsing import parse
 from crackdet.core.errors import UserError
 from crackdet.sweep.composition import CachedComposer
 

@@ -1,1 +1,1 @@
-"""The search: Optuna suggests runs, and the run store answers. Only this package imports optuna."""
+"""The search: Optuna suggests runs, the run store holds the results. Only this package imports optuna."""

@@ -1,98 +1,31 @@
-"""The run store as the history of a search: which suggestions it knows, and what became of them."""
+"""The run store as the history of a search: the trials that it holds, and their outcomes."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import read_json
-from crackdet.store.failures import Failure
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.store.snapshot import RunSnapshot, Status
+from crackdet.store.snapshot import Status
 from crackdet.store.watcher import StoreWatcher
-from crackdet.sweep.search.objectives import MissingObjective, Objective, values_of
+from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.space import Key, Match, Params, Space, key_of
+from crackdet.sweep.search.trial import Outcome, Trial
 
 log = logging.getLogger(__name__)
 
 
-class Outcome(StrEnum):
-    """What is known of a suggestion; by these words Optuna's states are chosen."""
-
-    COMPLETE = "complete"  # all its seeds are finished
-    PRUNED = "pruned"
-    FAILED = "failed"
-    RUNNING = "running"  # in whatever process
-    INTERRUPTED = "interrupted"  # to be gone on with
-    PARTIAL = "partial"  # some seeds are finished, by a grid or another search: as good as unknown
-
-
-@dataclass
-class Trial:
-    """One suggestion with its runs, one a seed."""
-
-    params: Params
-    runs: dict[str, RunSnapshot] = field(default_factory=dict)
-
-    @cached_property
-    def key(self) -> Key:
-        return key_of(self.params)
-
-    def outcome(self, seeds: Sequence[str]) -> Outcome:
-        found = {run.status for run in self.runs.values()}
-        if found == {Status.FINISHED}:
-            return Outcome.COMPLETE if len(self.runs) == max(1, len(seeds)) else Outcome.PARTIAL
-        for status, outcome in (
-            (Status.RUNNING, Outcome.RUNNING),
-            (Status.PRUNED, Outcome.PRUNED),
-            (Status.FAILED, Outcome.FAILED),
-            (Status.INTERRUPTED, Outcome.INTERRUPTED),
-            (Status.CORRUPT, Outcome.INTERRUPTED),
-        ):
-            if status in found:
-                return outcome
-        return Outcome.PARTIAL
-
-    def values(self, objectives: Sequence[Objective]) -> list[float]:
-        """The mean over the seeds; raises Lacking where a run has no such value."""
-        columns = [values_of(run.result or {}, objectives) for run in self.runs.values()]
-        return [sum(column) / len(column) for column in zip(*columns, strict=True)]
-
-    def intermediate(self, column: str | None) -> dict[int, float]:
-        """The values by epoch of the run that was pruned, where there is one, else of the first."""
-        pruned = [run for run in self.runs.values() if run.status is Status.PRUNED]
-        return by_epoch((pruned or list(self.runs.values()))[0].history, column) if column else {}
-
-    def can_be_tried_again(self, limit: int) -> bool:
-        """Whether a failed run among its runs has attempts left."""
-        failures = [run.failure for run in self.runs.values() if run.status is Status.FAILED]
-        return all(
-            failure.get("kind") == Failure.REFUSED
-            or (failure.get("kind") == Failure.ERROR and int(failure.get("attempts", 0)) < limit)
-            for failure in failures
-        )
-
-
-def by_epoch(history: Sequence[Mapping[str, str]], column: str) -> dict[int, float]:
-    """A column of a run's history by epoch; what cannot be read is not there."""
-    values = {}
-    for row in history:
-        try:
-            values[int(row["epoch"])] = float(row[column])
-        except (KeyError, ValueError, TypeError):
-            continue
-    return values
-
-
 class History:
-    """The runs of the store that lie inside the space, by what would have to be suggested.
+    """The runs of a store that lie inside the search space, grouped into trials.
 
-    `excludes` says of a suggestion whether the search leaves it out: its runs lie outside then.
+    Args:
+        store: The run store.
+        space: The search space.
+        objectives: The objectives of the search.
+        excludes: Returns whether the search leaves a suggestion out; its runs then lie outside the space.
     """
 
     def __init__(
@@ -102,129 +35,140 @@ class History:
         objectives: Sequence[Objective],
         excludes: Callable[[Params], bool] = lambda params: False,
     ) -> None:
-        self.space = space
+        self.space, self.objectives = space, objectives
+        self.trials: dict[Key, Trial] = {}
         self._excludes = excludes
         self._excluded: dict[Key, bool] = {}
-        self.trials: dict[Key, Trial] = {}
         self._watcher = StoreWatcher(store)
-        self._objectives = objectives
-        self._open: dict[str, Run] = {}  # runs that lie inside, or may, and are not finished: those are read once
-        self._located: dict[str, Match] = {}
-        self._ended: set[str] = set()  # pruned and failed: looked at again if their files change
+        self._open: dict[str, Run] = {}  # runs that may lie inside the space and are not known to be finished
+        self._matches: dict[str, Match] = {}  # by run id
+        self._ended: set[str] = set()  # ids of pruned and failed runs, which are read again only if their files change
         self._values: dict[Key, list[float]] = {}  # of the complete trials
-        self._lacking: Counter[str] = Counter()
-        self._busy: set[Key] = set()
+        self._num_missing: Counter[str] = Counter()  # trials without a value, by objective
+        self._active: set[Key] = set()
 
-    def refresh(self, booked: Iterable[Mapping[str, Any]] = (), busy: Iterable[Params] = ()) -> None:
-        """Looks for new runs, and again at those that may have changed.
+    def refresh(self, reserved: Iterable[Mapping[str, Any]] = (), active: Iterable[Params] = ()) -> None:
+        """Read the runs that are new or may have changed.
 
-        `booked` are the identities that other searches have suggested, `busy` what this one is at: they are running,
-        even while nothing of them stands in the store.
+        Args:
+            reserved: Identities of the runs that other searches have suggested: running, even if the store has no
+                trace of them yet.
+            active: Suggestions that this search is training, likewise.
         """
-        theirs = [found.params for content in booked if (found := self._locate(content))]
-        for key in self._busy.copy():
-            self._let_go(key)
-        for params in (*theirs, *busy):
-            self._busy.add(self.trials.setdefault(key_of(params), Trial(params)).key)
+        elsewhere = [match.params for content in reserved if (match := self._match(content))]
+        for key in self._active.copy():
+            self._release(key)
+        for params in (*elsewhere, *active):
+            self._active.add(self.trials.setdefault(key_of(params), Trial(params)).key)
         for run in self._watcher.update()[0]:
             self._open[run.id] = run
         for run in list(self._open.values()):
-            if run.id not in self._located:
+            if run.id not in self._matches:
                 content = read_json(run.identity_file)
                 if not content:
-                    continue  # a moment ago it was claimed
-                located = self._locate(content)
-                if located is None:
+                    continue  # claimed a moment ago
+                match = self._match(content)
+                if match is None:
                     del self._open[run.id]
                     continue
-                self._located[run.id] = located
+                self._matches[run.id] = match
             if run.id not in self._ended or self._watcher.has_changed(run):
-                self._look(run, self._located[run.id])
+                self._read(run, self._matches[run.id])
 
     def add(self, params: Params, seed: str, run: Run) -> None:
-        """A run that was suggested, however it would have been found."""
-        self._located[run.id] = Match(params, seed)
+        """Read a run that belongs to a suggestion, whatever its identity says."""
+        self._matches[run.id] = Match(params, seed)
         self._open[run.id] = run
-        self._look(run, self._located[run.id])
+        self._read(run, self._matches[run.id])
 
     def release(self, params: Params) -> None:
-        """What this search has been at, and is no more."""
-        self._let_go(key_of(params))
+        """Stop to count a suggestion as running."""
+        self._release(key_of(params))
 
     def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
         for trial in self.trials.values():
             yield trial, self._outcome(trial)
 
     def outcome(self, params: Params) -> Outcome | None:
+        """Return the outcome of a suggestion; None if it is unknown."""
         trial = self.trials.get(key_of(params))
         return self._outcome(trial) if trial else None
 
-    def measured(self) -> list[tuple[Trial, list[float]]]:
-        """The complete trials with their values; one whose runs lack an objective is said once, and left out."""
+    def knows(self, params: Params) -> bool:
+        """Return whether a suggestion needs no training, or is being trained."""
+        return self.outcome(params) not in (None, Outcome.PARTIAL)
+
+    def values(self, trial: Trial) -> list[float]:
+        """Return the objectives of a complete trial.
+
+        Raises:
+            MissingObjective: If a run has no value for one of them.
+        """
+        if trial.key not in self._values:
+            self._values[trial.key] = trial.values(self.objectives)
+        return self._values[trial.key]
+
+    def complete_trials(self) -> list[tuple[Trial, list[float]]]:
+        """Return the complete trials with their values; warn once of those without a value, and leave them out."""
         found = []
-        lacking: Counter[str] = Counter()
+        num_missing: Counter[str] = Counter()
         for trial, outcome in self.outcomes():
-            if outcome is not Outcome.COMPLETE:
-                continue
-            try:
-                if trial.key not in self._values:
-                    self._values[trial.key] = trial.values(self._objectives)
-                found.append((trial, self._values[trial.key]))
-            except MissingObjective as lack:
-                lacking[str(lack)] += 1
-        for name, count in lacking.items():
-            if count > self._lacking[name]:
+            if outcome is Outcome.COMPLETE:
+                try:
+                    found.append((trial, self.values(trial)))
+                except MissingObjective as missing:
+                    num_missing[str(missing)] += 1
+        for name, count in num_missing.items():
+            if count > self._num_missing[name]:
                 log.warning(
-                    "%d finished trials have no %s in their result.json and teach this search nothing; "
-                    "runtime.retrain=true trains them again",
+                    "%d finished trials have no %s in their result.json and are ignored; runtime.retrain=true in a "
+                    "grid trains them again",
                     count, name,
                 )  # fmt: skip
-        self._lacking = lacking
+        self._num_missing = num_missing
         return found
 
-    def _locate(self, content: Mapping[str, Any]) -> Match | None:
-        located = self.space.locate(content)
-        if located is None:
+    def count(self) -> int:
+        """Return how many trials count towards `n_trials`: all that were begun, and are not ignored."""
+        begun = (Outcome.PRUNED, Outcome.FAILED, Outcome.RUNNING, Outcome.INTERRUPTED)
+        return len(self.complete_trials()) + sum(outcome in begun for _, outcome in self.outcomes())
+
+    def _match(self, content: Mapping[str, Any]) -> Match | None:
+        match = self.space.match_identity(content)
+        if match is None:
             return None
-        key = key_of(located.params)
+        key = key_of(match.params)
         if key not in self._excluded:
             try:
-                self._excluded[key] = self._excludes(located.params)
-            except UserError:  # it cannot be decided: nor would it be suggested
+                self._excluded[key] = self._excludes(match.params)
+            except UserError:  # sweep.exclude cannot be evaluated, so it would not be suggested either
                 self._excluded[key] = True
-        return None if self._excluded[key] else located
+        return None if self._excluded[key] else match
 
     def _outcome(self, trial: Trial) -> Outcome:
-        return Outcome.RUNNING if trial.key in self._busy else trial.outcome(self.space.seeds)
+        return Outcome.RUNNING if trial.key in self._active else trial.outcome(self.space.seeds)
 
-    def _let_go(self, key: Key) -> None:
-        self._busy.discard(key)
+    def _release(self, key: Key) -> None:
+        self._active.discard(key)
         if key in self.trials and not self.trials[key].runs:
             del self.trials[key]
 
-    def _look(self, run: Run, located: Match) -> None:
-        trial = self.trials.setdefault(key_of(located.params), Trial(located.params))
-        seed = located.seed if self.space.seeds else ""
+    def _read(self, run: Run, match: Match) -> None:
+        trial = self.trials.setdefault(key_of(match.params), Trial(match.params))
+        seed = match.seed if self.space.seeds else ""
         if seed in trial.runs and trial.runs[seed].status is Status.FINISHED:
             self._open.pop(run.id, None)
             return
         snapshot = run.snapshot()
-        status = snapshot.status
-        if status is Status.FINISHED:
+        if snapshot.status is Status.FINISHED:
             self._open.pop(run.id, None)
-        if status in (Status.PRUNED, Status.FAILED):
+        if snapshot.status in (Status.PRUNED, Status.FAILED):
             self._ended.add(run.id)
         else:
             self._ended.discard(run.id)
-        if status is Status.TODO:
-            trial.runs.pop(seed, None)
-            if not trial.runs and trial.key not in self._busy:
-                del self.trials[trial.key]
+        if snapshot.status is not Status.TODO:
+            trial.runs[seed] = snapshot
             return
-        trial.runs[seed] = snapshot
-
-
-def plain(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """What was suggested as the values that configurations hold."""
-    own = {parameter.name: parameter for parameter in space.parameters_of(dict(params))}
-    return {name: own[name].value(suggested) for name, suggested in params.items()}
+        trial.runs.pop(seed, None)
+        if not trial.runs and trial.key not in self._active:
+            del self.trials[trial.key]

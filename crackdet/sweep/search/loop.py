@@ -1,14 +1,12 @@
-"""The search itself: what the store knows, a suggestion, its runs, and again until there are enough trials.
+"""The search: ask Optuna for trials, run their jobs, tell Optuna the results.
 
-The store is the only memory. Whatever a search has done is found there by the next one, in this process or another,
-on this machine or another; a grid over the same settings is as good a beginning.
+The run store is the only memory: a search finds there what earlier searches, grids and other processes have trained.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 from hydra.plugins.launcher import Launcher
@@ -16,6 +14,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.parsing import parse_runtime, parse_sweep
+from crackdet.config.schema import Runtime
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
@@ -28,263 +27,244 @@ from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
 from crackdet.sweep.grid import POLL
-from crackdet.sweep.search.active_trial import ActiveTrial
-from crackdet.sweep.search.history import History, Outcome, Trial
-from crackdet.sweep.search.objectives import Objective, parse_objectives
-from crackdet.sweep.search.proposer import Proposer, Suggestion
+from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
+from crackdet.sweep.search.objectives import parse_objectives
+from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruners import build_pruner
 from crackdet.sweep.search.pruning import PruningSpec
-from crackdet.sweep.search.report import warn_of_other_images, write_report
 from crackdet.sweep.search.reservations import Reservations
+from crackdet.sweep.search.results import warn_of_different_images, write_results
 from crackdet.sweep.search.samplers import Sampler
-from crackdet.sweep.search.search_config import SearchConfig
+from crackdet.sweep.search.search_config import SearchConfig, class_name
 from crackdet.sweep.search.space import Key, Space
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.search.study_sync import StorageMirror, StudySync
+from crackdet.sweep.search.trial import ActiveTrial, Outcome, Trial
 from crackdet.sweep.selection import ExcludeFilter
 
 log = logging.getLogger(__name__)
 
 
 def search(
-    arguments: Sequence[str], settings: SearchConfig, context: HydraContext, config: DictConfig, launcher: Launcher
+    arguments: Sequence[str], config: SearchConfig, context: HydraContext, composed: DictConfig, launcher: Launcher
 ) -> None:
-    """Searches the space of these overrides; leaves with the exit status that says whether all went well.
+    """Search the space that these overrides span.
 
     Raises:
-        UserError: where the search cannot begin, or cannot go on.
+        UserError: If the search cannot begin or continue.
+        SystemExit: If a run failed, or the search was stopped.
     """
-    objectives = parse_objectives(list(settings.objectives), settings.direction)
-    settings.check(objectives)
-    sweep = parse_sweep(config)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    objectives = parse_objectives(list(config.objectives), config.direction)
+    config.validate(objectives)
+    sweep, runtime = parse_sweep(composed), parse_runtime(composed)
     if sweep.zip:
         raise UserError("sweep.zip: is for a grid; a search chooses each parameter by itself")
-    if config.runtime.retrain:
+    if runtime.retrain:
         raise UserError("runtime.retrain=true: a search trains no run twice; a grid, hydra/sweeper=crackdet, does")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    planner = JobFactory(context, config, ExcludeFilter(sweep.exclude))
-    space = build_space(arguments, settings.search_space or {}, context, planner)
-    store = RunStore(Path(config.runtime.store).expanduser())
-    directory = Path(config.hydra.sweep.dir)
-    crew = create_executor(
-        launcher, parse_runtime(config), SweepContext(directory, settings.pruning), settings.n_trials, settings.n_jobs
+    factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
+    space = build_space(arguments, config.search_space or {}, context, factory)
+    store, directory = RunStore(Path(runtime.store).expanduser()), Path(composed.hydra.sweep.dir)
+    sampler = Sampler(config.sampler)
+    spec = PruningSpec(space, objectives[0], _max_epochs(space))
+    if config.active_pruner is not None:
+        build_pruner(config.active_pruner, spec.max_epochs)  # refuses wrong settings
+    if sampler.is_grid and space.count is None:
+        raise UserError("hydra/sweeper/sampler=grid: needs single values, as in 1,2,3 or range(1,4)")
+    history = History(store, space, objectives, partial(factory.excludes_any_seed, space))
+    executor = create_executor(
+        launcher, runtime, SweepContext(directory, config.active_pruner), config.n_trials, config.n_jobs
     )
-    found = Search(settings, objectives, space, planner, store, crew, config)
     if sweep.dry_run:
-        found.show_plan()
+        _show_plan(history, factory, config, sampler)
         return
-    SweepRecord(directory).make(store.root)
-    OmegaConf.save(config, directory / "multirun.yaml")
-    status = found.run()
-    warn_of_other_images(found.history)
-    write_report(found.history, objectives, directory)
-    keep_weights = config.runtime.keep_weights if found.has_trained else "all"
-    finalize(directory, status, sweep.report and found.has_trained, keep_weights)  # nothing new: nothing to report
+    record = SweepRecord(directory)
+    record.make(store.root)
+    OmegaConf.save(composed, directory / "multirun.yaml")
+    mirror = StorageMirror(config.storage, config.study_name, objectives) if config.storage is not None else None
+    if config.active_pruner is not None:
+        spec.write(directory)
+    study = StudySync(objectives, mirror)
+    proposer = Proposer(study, history, factory, sampler)
+    loop = SearchLoop(config, runtime, proposer, executor, record)
+    status = loop.run()
+    warn_of_different_images(history)
+    write_results(history, directory)
+    finalize(directory, status, sweep.report and loop.has_trained)  # a report without new runs would be the same
 
 
-class Search:
-    """One search in one process, which asks, and has the runs trained by its crew."""
+class SearchLoop:
+    """The loop of one search in one process; other processes may search the same store."""
 
     def __init__(
-        self,
-        settings: SearchConfig,
-        objectives: Sequence[Objective],
-        space: Space,
-        planner: JobFactory,
-        store: RunStore,
-        crew: Executor,
-        config: DictConfig,
+        self, config: SearchConfig, runtime: Runtime, proposer: Proposer, executor: Executor, record: SweepRecord
     ) -> None:
-        self.history = History(store, space, objectives, partial(planner.leaves_out, space))
-        self._settings, self._objectives, self._space, self._planner = settings, objectives, space, planner
-        self._crew, self._runtime = crew, config.runtime
-        self._bookings = Reservations(store)
-        self._directory = Path(config.hydra.sweep.dir)
-        self._record = SweepRecord(self._directory)
-        self._recorded: set[str] = set()
-        self._attempted: set[Key] = set()
-        self._busy: dict[Key, ActiveTrial] = {}
-        self._failures = 0
         self.has_trained = False
-        self._exhausted = False
-        self._sampler = Sampler(settings.sampler)
-        self._wanted = settings.n_trials
-        if self._sampler.is_grid:
-            if space.count is None:
-                raise UserError("hydra/sweeper/sampler=grid: needs single values, as in 1,2,3 or range(1,4)")
-            self._wanted = min(self._wanted, space.count)
-        self._max_epochs = _max_epochs(space, planner)
-        if settings.pruning is not None:
-            build_pruner(settings.pruning, self._max_epochs)  # what is wrong with it is said now
+        self._config, self._runtime = config, runtime
+        self._proposer, self._executor, self._record = proposer, executor, record
+        self._history, self._study = proposer.history, proposer.study
+        self._reservations = Reservations(RunStore(Path(runtime.store).expanduser()))
+        self._n_trials = _num_wanted(config, proposer.sampler, self._history.space)
+        self._active: dict[Key, ActiveTrial] = {}
+        self._attempted: set[Key] = set()  # trials that this search does not resume (again)
+        self._recorded: set[str] = set()
+        self._num_failures = 0
+        self._is_exhausted = False
 
     def run(self) -> int:
-        """Trains until there are enough trials; an exit status as `launch` gives it."""
-        mirror = None
-        if self._settings.storage is not None:
-            mirror = StorageMirror(self._settings.storage, self._settings.study_name, self._objectives)
-        if self._settings.pruning is not None:
-            PruningSpec(self._space, self._objectives[0], self._max_epochs).write(self._directory)
-        view = StudySync(self._objectives, mirror)
-        asker = Proposer(view, self.history, self._planner, self._sampler, self._objectives)
+        """Train until there are enough trials; return an exit status as `run_jobs` does."""
         try:
-            with self._bookings, self._crew:
-                self._look(view)
-                self._announce()
-                status = self._train(view, asker)
+            with self._reservations, self._executor:
+                self._tell()
+                _log_state(self._history, self._config, self._proposer.sampler)
+                status = self._run()
         except (KeyboardInterrupt, Interrupted) as stop:
             status = exit_status(stop)
-        self._busy.clear()
-        self._look(view)
+        self._active.clear()
+        self._tell()
         return status
 
-    def _train(self, view: StudySync, asker: Proposer) -> int:
+    def _run(self) -> int:
         status = 0
-        with bar("trials", self._wanted, done=min(self._wanted, self._count())) as trials:
-            shown = self._count()
+        shown = self._history.count()
+        with bar("trials", self._n_trials, done=min(self._n_trials, shown)) as progress:
             while True:
-                self._begin(view, asker)
-                if self._busy:
-                    for end in self._crew.wait():
-                        status = max(status, int(end.failed))
-                        self._take_back(end.job, asker)
-                elif not self._waits():
+                while self._has_capacity() and (trial := self._ask()):
+                    self._start_next_job(trial)
+                if self._active:
+                    for outcome in self._executor.wait():
+                        status = max(status, int(outcome.failed))
+                        self._on_job_end(outcome.job)
+                elif not self._wait_for_others():
                     return status
-                self._look(view)
-                now = self._count() - len(self._busy)
-                trials.advance(max(0, now - shown))
-                shown = max(shown, now)
-                if self._failures > self._settings.max_failure_rate * self._settings.n_trials:
-                    log.error("stopped: %d trials failed, more than hydra.sweeper.max_failure_rate", self._failures)
+                self._tell()
+                ended = self._history.count() - len(self._active)
+                progress.advance(max(0, ended - shown))
+                shown = max(shown, ended)
+                if self._num_failures > self._config.max_failure_rate * self._config.n_trials:
+                    log.error("stopped: %d trials failed, more than hydra.sweeper.max_failure_rate", self._num_failures)
                     return 1
 
-    def show_plan(self) -> None:
-        """Prints the trials that the store knows and how many are to come."""
-        from crackdet.sweep.dry_run import dry_run
-        from crackdet.sweep.estimates import FlopEstimator
+    def _has_capacity(self) -> bool:
+        return self._executor.size is None or len(self._active) < self._executor.size
 
-        self.history.refresh()
-        jobs = [
-            self._planner.job(self._space.overrides(trial.params, seed))
-            for trial, _ in self.history.outcomes()
-            for seed in trial.runs
-        ]
-        if jobs:
-            dry_run(jobs, FlopEstimator())
-        self._announce()
+    def _ask(self) -> ActiveTrial | None:
+        """Return the next trial and reserve its runs; None if there are enough trials or no suggestion is left."""
+        with self._reservations.asking():
+            self._tell()
+            trial = self._next_trial()
+            if trial is not None:
+                self._active[trial.key] = trial
+                self._attempted.add(trial.key)
+                self._reservations.add(trial.jobs.values())
+                self._study.begin(trial)
+        return trial
 
-    def _begin(self, view: StudySync, asker: Proposer) -> None:
-        """Asks for as many suggestions as can be trained now, and has their first runs started."""
-        while self._crew.size is None or len(self._busy) < self._crew.size:
-            with self._bookings.asking():
-                self._look(view)
-                suggestion = self._next(asker)
-                if suggestion is None:
-                    return
-                trial = ActiveTrial(suggestion)
-                self._busy[trial.key] = trial
-                self._bookings.add(suggestion.jobs.values())
-            if suggestion.asked is not None:
-                view.begin(suggestion.asked, suggestion.params)
-            self._attempted.add(trial.key)
-            self._go_on(trial, asker)
-
-    def _next(self, asker: Proposer) -> Suggestion | None:
-        """What was begun earlier and stopped comes first, then a new suggestion, while there are not enough trials."""
-        for trial, outcome in self.history.outcomes():
-            if self._goes_on(trial, outcome):
-                return asker.resumed(trial.params)
-        if self._count() >= self._wanted:
+    def _next_trial(self) -> ActiveTrial | None:
+        """Return an interrupted or failed trial of the store if one is to be resumed, else a new suggestion."""
+        for known, outcome in self._history.outcomes():
+            if self._is_resumable(known, outcome):
+                return self._proposer.resume(known.params)
+        num_trials = self._history.count()
+        if num_trials >= self._n_trials:
             return None
-        suggestion = asker.next()
-        if suggestion is None and not self._exhausted:
-            self._exhausted = True
-            if self._planner.has_excluded and not self._count():
+        trial = self._proposer.propose()
+        if trial is None and not self._is_exhausted:
+            self._is_exhausted = True
+            if self._proposer.factory.can_exclude and not num_trials:
                 raise UserError(
-                    "sweep.exclude leaves nothing to search over; of several seeds one that is excluded leaves out all"
+                    "sweep.exclude leaves nothing to search over; a suggestion is left out if one of its seeds is"
                 )
-            log.info("no other suggestion is left after %d trials", self._count())
-        return suggestion
+            log.info("no other suggestion is left after %d trials", num_trials)
+        return trial
 
-    def _go_on(self, trial: ActiveTrial, asker: Proposer) -> None:
-        """Starts the next run of a trial; where there is none, or none is worth it, the trial has ended."""
-        while trial.left:
-            seed, job = trial.left.popleft()
-            if not job.is_finished():
-                trial.now = seed
-                self.has_trained = True
-                self._crew.start(job)
-                return
-            self.history.add(trial.params, seed, job.run)
-        del self._busy[trial.key]
-        self._bookings.remove(trial.suggestion.jobs.values())
-        self.history.release(trial.params)
-        outcome = self.history.outcome(trial.params)
-        if outcome in (None, Outcome.PARTIAL):  # its job did not even begin: nothing says so later
-            asker.refuse(trial.params)
-            self._failures += 1
-        self._failures += outcome is Outcome.FAILED
-
-    def _take_back(self, job: Job, asker: Proposer) -> None:
-        """Looks at what a run has become, and goes on with its trial; a seed that is pruned or fails has no next."""
-        trial = next(trial for trial in self._busy.values() if job.run.id in trial.run_ids)
-        self.history.add(trial.params, trial.now, job.run)
-        if job.run.status() in (Status.PRUNED, Status.FAILED):
-            trial.left.clear()
-        self._go_on(trial, asker)
-
-    def _goes_on(self, trial: Trial, outcome: Outcome) -> bool:
+    def _is_resumable(self, trial: Trial, outcome: Outcome) -> bool:
         if trial.key in self._attempted:
             return False
         if outcome is Outcome.FAILED:
-            return trial.can_be_tried_again(self._runtime.max_attempts)
+            return trial.is_retryable(self._runtime.max_attempts)
         return outcome is Outcome.INTERRUPTED
 
-    def _waits(self) -> bool:
-        """Sleeps a moment where runs in other processes are to be waited for."""
-        running = [trial for trial, outcome in self.history.outcomes() if outcome is Outcome.RUNNING]
+    def _start_next_job(self, trial: ActiveTrial) -> None:
+        """Start the trial's next job that is not finished; if none is left, the trial has ended."""
+        while (job := trial.next_job()) is not None:
+            if not job.is_finished():
+                self.has_trained = True
+                self._executor.start(job)
+                return
+            self._history.add(trial.params, trial.seed, job.run)
+        del self._active[trial.key]
+        self._reservations.remove(trial.jobs.values())
+        self._history.release(trial.params)
+        outcome = self._history.outcome(trial.params)
+        if not self._history.knows(trial.params):  # its job did not even begin, so the store has no trace of it
+            self._proposer.refuse(trial.params)
+        self._num_failures += outcome in (None, Outcome.PARTIAL, Outcome.FAILED)
+
+    def _on_job_end(self, job: Job) -> None:
+        trial = next(trial for trial in self._active.values() if trial.has_run(job.run.id))
+        self._history.add(trial.params, trial.seed, job.run)
+        if job.run.status() in (Status.PRUNED, Status.FAILED):
+            trial.pending.clear()  # the mean over the seeds is not needed
+        self._start_next_job(trial)
+
+    def _wait_for_others(self) -> bool:
+        """Return whether runs of other processes are to be waited for, after a moment of waiting."""
+        running = [trial for trial, outcome in self._history.outcomes() if outcome is Outcome.RUNNING]
         if not running or not self._runtime.wait_for_others:
             return False
-        self._crew.idle(POLL)
-        self._attempted -= {trial.key for trial in running}  # should their process die they are gone on with
+        self._executor.idle(POLL)
+        self._attempted -= {trial.key for trial in running}  # to be resumed if their process dies
         return True
 
-    def _count(self) -> int:
-        """The trials that there are, of whatever process; those without the objective do not count."""
-        complete = len(self.history.measured())
-        begun = (Outcome.PRUNED, Outcome.FAILED, Outcome.RUNNING, Outcome.INTERRUPTED)
-        return complete + sum(outcome in begun for _, outcome in self.history.outcomes())
-
-    def _look(self, view: StudySync) -> None:
-        """What the store has become, for the study and for the record of the sweep."""
-        self.history.refresh(self._bookings.of_others(), [trial.params for trial in self._busy.values()])
-        view.update(self.history)
-        for trial in self.history.trials.values():
+    def _tell(self) -> None:
+        """Tell the study and the sweep's record what has changed in the store."""
+        self._history.refresh(self._reservations.of_others(), [trial.params for trial in self._active.values()])
+        self._study.tell(self._history)
+        for trial in self._history.trials.values():
             for seed, snapshot in trial.runs.items():
                 if snapshot.id not in self._recorded:
                     self._recorded.add(snapshot.id)
-                    self._record.add(snapshot.run, self._space.overrides(trial.params, seed))
-
-    def _announce(self) -> None:
-        outcomes = [str(outcome) for _, outcome in self.history.outcomes() if outcome is not Outcome.PARTIAL]
-        known = ", ".join(f"{outcomes.count(word)} {word}" for word in dict.fromkeys(outcomes))
-        size = self._space.count
-        log.info(
-            "%d of %d trials are in the store%s; %s, %s",
-            min(self._count(), self._wanted), self._wanted, f" ({known})" if known else "",
-            f"{size} suggestions are possible" if size else "the space has no end",
-            f"{self._sampler.name}, {_name(self._settings.pruning)}",
-        )  # fmt: skip
+                    self._record.add(snapshot.run, self._history.space.overrides(trial.params, seed))
 
 
-def _max_epochs(space: Space, planner: JobFactory) -> int:
-    """The longest that a run of the space can be."""
-    longest = []
+def _show_plan(history: History, factory: JobFactory, config: SearchConfig, sampler: Sampler) -> None:
+    """Print the trials in the store and how many are to come."""
+    from crackdet.sweep.dry_run import dry_run
+    from crackdet.sweep.estimates import FlopEstimator
+
+    history.refresh()
+    space = history.space
+    jobs = [factory.job(space.overrides(trial.params, seed)) for trial, _ in history.outcomes() for seed in trial.runs]
+    if jobs:
+        dry_run(jobs, FlopEstimator())
+    _log_state(history, config, sampler)
+
+
+def _log_state(history: History, config: SearchConfig, sampler: Sampler) -> None:
+    """Log how many trials the store has, how large the space is, and the methods."""
+    outcomes = [str(outcome) for _, outcome in history.outcomes() if outcome is not Outcome.PARTIAL]
+    counts = ", ".join(f"{outcomes.count(word)} {word}" for word in dict.fromkeys(outcomes))
+    n_trials, size = _num_wanted(config, sampler, history.space), history.space.count
+    log.info(
+        "%d of %d trials are in the store%s; %s; %s, %s",
+        min(history.count(), n_trials), n_trials, f" ({counts})" if counts else "",
+        f"{size} suggestions are possible" if size else "the space is infinite",
+        sampler.name, class_name(config.active_pruner) if config.active_pruner else "no pruner",
+    )  # fmt: skip
+
+
+def _num_wanted(config: SearchConfig, sampler: Sampler, space: Space) -> int:
+    """Return the number of trials that the search ends with."""
+    return min(config.n_trials, space.count) if sampler.is_grid and space.count is not None else config.n_trials
+
+
+def _max_epochs(space: Space) -> int:
+    """Return the largest number of epochs that a run of the space can have."""
+    largest = []
     for branch in space.branches:
-        own = [p for p in branch.parameters if p.name == "trainer.max_epochs"]
-        values = [int(value) for p in own for value in (p.values or [p.high])]
-        longest.append(max(values) if values else int(branch.examples[0].content["trainer"]["max_epochs"]))
-    return max(longest)
-
-
-def _name(pruner: Mapping[str, Any] | None) -> str:
-    return str(pruner["_target_"]).rpartition(".")[2] if pruner else "no pruner"
+        parameters = [p for p in branch.parameters if p.name == "trainer.max_epochs"]
+        values = [int(value) for p in parameters for value in (p.values or [p.high])]
+        largest.append(max(values) if values else int(branch.references[0].content["trainer"]["max_epochs"]))
+    return max(largest)

@@ -1,4 +1,4 @@
-"""What a search makes better: values of `result.json` by their names, each with its direction."""
+"""What a search optimizes: numbers in `result.json`, each with a direction."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,19 +40,19 @@ class Objective:
 
     @property
     def column(self) -> str | None:
-        """Where `history.csv` has it for each epoch; None where it is known at the end only."""
+        """The column of `history.csv` with the value of each epoch; None if only the end of a run has a value."""
         return f"valid_{self.name}" if self.name in BY_EPOCH else None
 
 
 class MissingObjective(Exception):
-    """A result without a value that is an objective."""
+    """A result has no number for an objective; the message is the objective's name."""
 
 
 def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
-    """Objectives with their own directions, or with those that are given, one for each.
+    """Return the objectives, each with its given direction, or its natural one if `direction` is None.
 
     Raises:
-        UserError: for a name or a direction that is not known, and where their numbers differ.
+        UserError: If a name or a direction is unknown, or their numbers differ.
     """
     if not names:
         raise UserError("hydra.sweeper.objectives=[]: must name at least one value, such as accuracy")
@@ -63,26 +63,27 @@ def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
         raise UserError(f"hydra.sweeper.objectives=[{','.join(names)}]: names a value twice")
     if direction is None:
         return [Objective(name, DIRECTIONS[name]) for name in names]
-    words = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
-    given = [str(word).rpartition(".")[2].lower() for word in words]
-    if len(given) != len(names):
+    given = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
+    directions = [str(item).rpartition(".")[2].lower() for item in given]  # Direction.maximize is maximize
+    if len(directions) != len(names):
         raise UserError(
-            f"hydra.sweeper.direction={','.join(given)}: must be one for each objective, {','.join(names)}; "
-            "or null: the natural ones"
+            f"hydra.sweeper.direction={','.join(directions)}: must be one direction for each objective "
+            f"({','.join(names)}), or null for their natural directions"
         )
-    objectives = []
-    for name, word in zip(names, given, strict=True):
+    for word in directions:
         if word not in ("maximize", "minimize"):
             raise UserError(f"hydra.sweeper.direction={word}: must be maximize or minimize")
-        objectives.append(Objective(name, "maximize" if word == "maximize" else "minimize"))
-    return objectives
+    return [
+        Objective(name, "maximize" if word == "maximize" else "minimize")
+        for name, word in zip(names, directions, strict=True)
+    ]
 
 
 def values_of(result: Mapping[str, Any], objectives: Sequence[Objective]) -> list[float]:
-    """The objectives of a finished run.
+    """Return the values of the objectives in a result.
 
     Raises:
-        Lacking: where it has none of that name, or no number; the message is the name.
+        MissingObjective: If one of them is absent or not a finite number.
     """
     values = []
     for objective in objectives:
@@ -93,8 +94,8 @@ def values_of(result: Mapping[str, Any], objectives: Sequence[Objective]) -> lis
     return values
 
 
-def better(one: Sequence[float], other: Sequence[float], objectives: Sequence[Objective]) -> bool:
-    """Whether one is nowhere worse than the other, and somewhere better."""
+def dominates(one: Sequence[float], other: Sequence[float], objectives: Sequence[Objective]) -> bool:
+    """Return whether `one` is worse in no objective and better in at least one."""
     gains = [
         (a - b) if objective.direction == "maximize" else (b - a)
         for a, b, objective in zip(one, other, objectives, strict=True)
@@ -103,7 +104,7 @@ def better(one: Sequence[float], other: Sequence[float], objectives: Sequence[Ob
 
 
 def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[int]:
-    """The positions of those that none is better than, the best by the first objective first; of equal ones all."""
+    """Return the positions of the values that no other dominates, best by the first objective first."""
     sign = -1 if objectives[0].direction == "maximize" else 1
-    front = [i for i, own in enumerate(values) if not any(better(other, own, objectives) for other in values)]
+    front = [i for i, own in enumerate(values) if not any(dominates(other, own, objectives) for other in values)]
     return sorted(front, key=lambda index: sign * values[index][0])

@@ -1,7 +1,7 @@
-"""One parameter of a search: what may be suggested for it, and how that is said to Hydra and found in a run.
+"""One parameter of a search: its values as Optuna suggests them, in overrides and in configurations.
 
-The values are exactly those of Hydra's grid: `range(256,1025,256)` ends with 1024, a list is one value, and what is
-whole stays whole. An interval of a setting that is a whole number has both its ends among its values.
+The values are those of Hydra's grid: `range(256,1025,256)` ends with 1024, a list is one value, and whole numbers stay
+whole. An interval of a setting that is a whole number includes both ends.
 """
 
 import math
@@ -20,7 +20,6 @@ from crackdet.core.errors import UserError
 if TYPE_CHECKING:
     import optuna
 
-Kind = Literal["choice", "int", "float"]
 WHOLE_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
 
 
@@ -28,10 +27,10 @@ WHOLE_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)
 class Parameter:
     """A key with its values. A choice is suggested as the text of an override, a number as a number."""
 
-    key: str  # as in an override, with a + where it is added to the configuration
-    kind: Kind
-    values: tuple[Any, ...] = ()  # of a choice and of a range: all of them, as the configuration will hold them
-    texts: tuple[str, ...] = ()  # of a choice: the same as overrides say them
+    key: str  # as in an override, with a + if it is added to the configuration
+    kind: Literal["choice", "int", "float"]
+    values: tuple[Any, ...] = ()  # of a choice or a range: all of them, as the configuration holds them
+    texts: tuple[str, ...] = ()  # of a choice: the same as text of overrides
     low: float = 0
     high: float = 0
     step: float | None = None  # of a range
@@ -43,18 +42,23 @@ class Parameter:
 
     @property
     def count(self) -> int | None:
-        """How many values there are; None where there is no end of them."""
+        """The number of values; None if it is infinite."""
         if self.values:
             return len(self.values)
         return int(self.high) - int(self.low) + 1 if self.kind == "int" else None
 
     @property
     def first(self) -> Any:
-        """The first or the least that may be suggested."""
+        """The first suggestion of a choice, the smallest of a number."""
         return self.texts[0] if self.kind == "choice" else self.low
 
+    @property
+    def last(self) -> Any:
+        """The last suggestion of a choice, the largest of a number."""
+        return self.texts[-1] if self.kind == "choice" else self.high
+
     def all(self) -> list[Any]:
-        """All that may be suggested, of a parameter that has a count."""
+        """Return all suggestions of a parameter that has a count."""
         if self.kind == "choice":
             return list(self.texts)
         if self.values:
@@ -62,15 +66,16 @@ class Parameter:
         return list(range(int(self.low), int(self.high) + 1))
 
     def suggest(self, trial: "optuna.trial.Trial") -> Any:
+        """Ask the trial's sampler for a suggestion."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.name, list(self.texts))
         if self.kind == "int":
             return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        drawn = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
-        return self._number(self._index(drawn)) if self.values else drawn  # one number, however it was reckoned
+        suggested = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        return self._number(self._index(suggested)) if self.values else suggested  # without rounding errors
 
     def distribution(self) -> "optuna.distributions.BaseDistribution":
-        """The distribution that `suggest` samples from."""
+        """Return the distribution that `suggest` samples from."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.kind == "choice":
@@ -80,19 +85,19 @@ class Parameter:
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def override(self, suggested: Any) -> str:
-        """The override that sets what was suggested."""
+        """Return the override that sets a suggestion."""
         if self.kind == "choice":
             return f"{self.key}={suggested}"
         return f"{self.key}={self.value(suggested)!r}"
 
     def value(self, suggested: Any) -> Any:
-        """What the configuration will hold: of a range of fractions exactly Hydra's number."""
+        """Return a suggestion as the configuration holds it: of a range of floats exactly Hydra's number."""
         if self.kind == "choice":
             return self.values[self.texts.index(suggested)]
         return self.values[self._index(suggested)] if self.values else suggested
 
     def find(self, value: Any) -> Any:
-        """What would have to be suggested for a setting to have this value; None where nothing would."""
+        """Return the suggestion that gives a setting this value; None if there is none."""
         if self.kind == "choice":
             return next((text for text, own in zip(self.texts, self.values, strict=True) if _same(own, value)), None)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -116,46 +121,82 @@ class Parameter:
         return round((suggested - self.low) / (self.step or 1))
 
     def _number(self, index: int) -> Any:
-        """The value of a range as Optuna counts it, in decimal fractions."""
+        """Return a value of a range as Optuna computes it, in decimal fractions."""
         if self.kind == "int":
             return int(self.low) + index * int(self.step or 1)
         return _decimal_steps(self.low, self.step or 0.0, index)
 
 
 def parse_parameter(override: Override, whole: bool | None) -> Parameter:
-    """The parameter that an override with several values means.
+    """Return the parameter that an override with several values describes.
 
-    `whole`: whether the setting is a whole number; None where its type is not known, then the text decides.
+    Args:
+        override: The override.
+        whole: Whether the setting is a whole number; None if its type is unknown, then the text decides.
 
     Raises:
-        UserError: where there is no value, or a tag that does not fit.
+        UserError: If there is no value, or a tag that does not fit.
     """
     key, value = override.get_key_element(), override.value()
     tags = getattr(value, "tags", None) or set()
     if override.is_interval_sweep():
         assert isinstance(value, IntervalSweep)
-        return _interval(override, value, whole, "log" in tags)
+        return _parse_interval(override, value, whole, "log" in tags)
     if "log" in tags:
-        raise UserError(f"{override.input_line}: log is a property of an interval, as in tag(log,interval(1e-5,1e-2))")
+        raise UserError(f"{override.input_line}: log is for an interval, as in tag(log,interval(1e-5,1e-2))")
     if override.is_range_sweep():
-        return _range(override)
+        values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
+        if not values:
+            raise UserError(f"{override.input_line}: is an empty range; its end is not among its values")
+        return _evenly_spaced(key, values)
     texts = list(dict.fromkeys(override.sweep_string_iterator()))
     if not texts:
-        raise UserError(f"{override.input_line}: gives no value to choose from")
+        raise UserError(f"{override.input_line}: has no value to choose from")
     return choice(key, texts)
 
 
+def parse_described(key: str, content: Mapping[str, Any]) -> Parameter:
+    """Return a parameter of `hydra.sweeper.search_space`: its type, and low, high, step and log, or choices.
+
+    Raises:
+        UserError: If the description is incomplete.
+    """
+    kind = str(content.get("type", "")).rpartition(".")[2]
+    if kind == "categorical" and content.get("choices"):
+        return choice(key, [_text(item) for item in content["choices"]])
+    low, high, step, log = (content.get(name) for name in ("low", "high", "step", "log"))
+    if kind not in ("int", "float") or low is None or high is None or low > high:
+        raise UserError(
+            f"hydra.sweeper.search_space.{key}={dict(content)}: must have type int or float with low <= high, "
+            "or type categorical with choices"
+        )
+    if kind == "int":
+        if log:
+            return Parameter(key, "int", low=int(low), high=int(high), log=True)
+        return _evenly_spaced(key, list(range(int(low), int(high) + 1, int(step or 1))))
+    if step is not None and not log:
+        count = int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
+        return _evenly_spaced(key, [_decimal_steps(float(low), float(step), index) for index in range(count)])
+    return Parameter(key, "float", low=float(low), high=float(high), log=bool(log))
+
+
+def choice(key: str, texts: Sequence[str]) -> Parameter:
+    """Return a parameter that has one of these values, written as in overrides."""
+    parser = OverridesParser.create()
+    return Parameter(key, "choice", tuple(parser.parse_override(f"x={text}").value() for text in texts), tuple(texts))
+
+
 def is_whole(name: str) -> bool | None:
-    """Return whether the schema has a setting as a whole number; None if the schema does not know the setting."""
+    """Return whether a setting is a whole number; None if the schema does not have the setting."""
     found = declared(name)
     if found is None:
         return None
-    kinds = get_args(found[0]) or (found[0],)
-    return int in kinds and float not in kinds
+    types = get_args(found[0]) or (found[0],)
+    return int in types and float not in types
 
 
 def with_whole_interval(text: str) -> str:
-    """Return an override in which the interval of a setting that is a whole number holds whole numbers."""
+    """Return an override, an interval of a setting that is a whole number as an interval of whole numbers."""
     override = OverridesParser.create().parse_override(text)
     if not override.is_interval_sweep() or not is_whole(override.key_or_group):
         return text
@@ -163,46 +204,7 @@ def with_whole_interval(text: str) -> str:
     return f"{key}=int({value})"
 
 
-def choice(key: str, texts: Sequence[str]) -> Parameter:
-    """A parameter that has one of these values, written as in overrides."""
-    parser = OverridesParser.create()
-    return Parameter(key, "choice", tuple(parser.parse_override(f"x={text}").value() for text in texts), tuple(texts))
-
-
-def described(key: str, content: Mapping[str, Any]) -> Parameter:
-    """A parameter of `hydra.sweeper.search_space`: type, and low, high, step, log or choices.
-
-    Raises:
-        UserError: where it is incomplete.
-    """
-    kind = str(content.get("type", "")).rpartition(".")[2]
-    where = f"hydra.sweeper.search_space.{key}"
-    if kind == "categorical" and content.get("choices"):
-        return choice(key, [_text(item) for item in content["choices"]])
-    low, high, step, log = (content.get(name) for name in ("low", "high", "step", "log"))
-    if kind not in ("int", "float") or low is None or high is None or low > high:
-        raise UserError(
-            f"{where}={dict(content)}: must have type int or float with low <= high, or categorical, choices"
-        )
-    if kind == "int":
-        if log:
-            return Parameter(key, "int", low=int(low), high=int(high), log=True)
-        return _of_values(key, list(range(int(low), int(high) + 1, int(step or 1))))
-    if step is not None and not log:
-        count = int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
-        return _of_values(key, [_decimal_steps(float(low), float(step), index) for index in range(count)])
-    return Parameter(key, "float", low=float(low), high=float(high), log=bool(log))
-
-
-def _range(override: Override) -> Parameter:
-    values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
-    if not values:
-        raise UserError(f"{override.input_line}: is an empty range; its end is not among its values")
-    return _of_values(override.get_key_element(), values)
-
-
-def _of_values(key: str, values: list[Any]) -> Parameter:
-    """Evenly spaced numbers."""
+def _evenly_spaced(key: str, values: list[Any]) -> Parameter:
     step = values[1] - values[0] if len(values) > 1 else 1
     if all(isinstance(value, int) for value in values):
         return Parameter(key, "int", tuple(values), low=values[0], high=values[-1], step=step)
@@ -211,24 +213,24 @@ def _of_values(key: str, values: list[Any]) -> Parameter:
     return Parameter(key, "float", tuple(map(float, values)), low=low, high=high, step=step)
 
 
-def _interval(override: Override, value: IntervalSweep, whole: bool | None, log: bool) -> Parameter:
+def _parse_interval(override: Override, value: IntervalSweep, whole: bool | None, log: bool) -> Parameter:
     low, high = value.start, value.end
     if low is None or high is None or not low < high:
         raise UserError(f"{override.input_line}: the first end of an interval must be below the second")
     if log and low <= 0:
-        raise UserError(f"{override.input_line}: an interval of logarithms begins above 0")
-    if whole is None:  # Hydra makes fractions of both ends: the text knows what they were
+        raise UserError(f"{override.input_line}: a logarithmic interval must begin above 0")
+    if whole is None:  # Hydra makes floats of both ends; the text tells what they were
         whole = isinstance(low, int) or WHOLE_BOUNDS.search(override.input_line or "") is not None
     if not whole:
         return Parameter(override.get_key_element(), "float", low=float(low), high=float(high), log=log)
     first, last = math.ceil(low), math.floor(high)
     if first > last:
-        raise UserError(f"{override.input_line}: there is no whole number between")
+        raise UserError(f"{override.input_line}: contains no whole number")
     return Parameter(override.get_key_element(), "int", low=first, high=last, log=log)
 
 
 def _decimal_steps(low: float, step: float, count: int) -> float:
-    """low + count * step as decimal fractions, as Optuna reckons whether a step fits."""
+    """Return low + count * step in decimal fractions, in which Optuna checks that a step fits."""
     return float(Decimal(str(low)) + count * Decimal(str(step)))
 
 
@@ -241,6 +243,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _text(item: Any) -> str:
+    """Return a value as the text of an override."""
     if item is None or isinstance(item, bool):
         return {None: "null", True: "true", False: "false"}[item]
     if isinstance(item, list | tuple) or type(item).__name__ == "ListConfig":

@@ -1,173 +1,160 @@
-"""The next suggestion: one that can be trained, is not excluded, and is not known yet."""
+"""The next suggestion: one that can be trained, is not excluded, and is not in the store."""
 
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 
 import optuna
 
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.store.snapshot import Status
-from crackdet.sweep.search.history import History, Outcome
-from crackdet.sweep.search.objectives import MissingObjective, Objective
-from crackdet.sweep.search.samplers import Sampler, derived, missing
+from crackdet.sweep.search.history import History
+from crackdet.sweep.search.job_factory import JobFactory
+from crackdet.sweep.search.objectives import MissingObjective
+from crackdet.sweep.search.samplers import Sampler, derive_seed
+from crackdet.sweep.search.search_config import missing_package
 from crackdet.sweep.search.space import Key, Params, key_of
-from crackdet.sweep.search.space_builder import JobFactory
 from crackdet.sweep.search.study_sync import StudySync
+from crackdet.sweep.search.trial import ActiveTrial, Outcome
 
 log = logging.getLogger(__name__)
 
-TRIES = 20  # suggestions of the sampler until one that is not known is drawn by chance
-ENDLESS_TRIES = 200  # in a space that cannot be listed
-LISTED = 100_000  # suggestions: of a smaller space it is known when all have been made
-SAME_PROBLEM, PROBLEMS = 10, 20  # suggestions that cannot be trained, before any that can
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What is to be trained, one job a seed; `asked` is None of a trial that goes on from an earlier time."""
-
-    params: Params
-    jobs: dict[str, Job]
-    asked: optuna.trial.Trial | None
+MAX_ATTEMPTS = 20  # suggestions of the sampler before an unknown one is chosen at random
+MAX_ATTEMPTS_INFINITE = 200  # the same in a space that cannot be listed
+MAX_LISTED = 100_000  # suggestions in a space that is listed
+MAX_SAME_PROBLEM, MAX_PROBLEMS = 10, 20  # suggestions that cannot be trained, before any that can
 
 
 class Proposer:
-    """Asks the sampler, and answers from the store what the store knows."""
+    """Asks the sampler for suggestions until the store does not know one, and makes its jobs."""
 
-    def __init__(
-        self, view: StudySync, history: History, planner: JobFactory, sampler: Sampler, objectives: Sequence[Objective]
-    ) -> None:
-        self._view, self._history, self._planner, self._sampler = view, history, planner, sampler
+    def __init__(self, study: StudySync, history: History, factory: JobFactory, sampler: Sampler) -> None:
+        self.study, self.history, self.factory, self.sampler = study, history, factory, sampler
         self._space = history.space
-        self._objectives = objectives
         self._refused: set[Key] = set()
-        self._checked: set[str] = set()
-        self._bad: dict[tuple[str, str], str] = {}  # data and network that cannot be, and why
-        self._problems: Counter[str] = Counter()
-        self._found_any = False  # suggestion that can be trained
+        self._checked: set[str] = set()  # data and networks that can be trained
+        self._problems: dict[tuple[str, str], str] = {}  # data and network that cannot be trained -> why
+        self._num_problems: Counter[str] = Counter()
+        self._found_any = False  # whether a suggestion could be trained
 
-    def resumed(self, params: Params) -> Suggestion:
-        """A known trial, to be gone on with."""
-        return Suggestion(params, self._jobs(params), None)
+    def resume(self, params: Params) -> ActiveTrial:
+        """Return a trial of the store, to be trained further."""
+        return ActiveTrial(params, self.factory.jobs(self._space, params))
 
     def refuse(self, params: Params) -> None:
-        """Makes no such suggestion again."""
+        """Do not propose this suggestion again."""
         self._refused.add(key_of(params))
 
-    def next(self) -> Suggestion | None:
-        """A suggestion that is not known yet; None where none is left, or none is found.
+    def propose(self) -> ActiveTrial | None:
+        """Return a new suggestion; None if none is left or found.
 
         Raises:
-            UserError: where from the beginning suggestion after suggestion cannot be trained.
+            UserError: If none of the first suggestions can be trained.
         """
-        tries = 0 if self._sampler.is_grid else TRIES if self._space.count else ENDLESS_TRIES
-        for attempt in range(tries):
-            if suggestion := self._usable(*self._ask(attempt)):
-                return suggestion
-        for params in self._unseen():
-            self._view.study.enqueue_trial(params)
-            if suggestion := self._usable(*self._ask(tries)):
-                return suggestion
+        attempts = 0 if self.sampler.is_grid else MAX_ATTEMPTS if self._space.count else MAX_ATTEMPTS_INFINITE
+        for attempt in range(attempts):
+            if trial := self._make_trial(*self._ask(attempt)):
+                return trial
+        for params in self._unknown():
+            self.study.study.enqueue_trial(params)
+            if trial := self._make_trial(*self._ask(attempts)):
+                return trial
         return None
 
     def _ask(self, attempt: int) -> tuple[optuna.trial.Trial, Params]:
-        self._sampler.prepare(self._view.study, len(self._history.trials), attempt)
+        self.sampler.prepare(self.study.study, len(self.history.trials), attempt)
         try:
-            asked = self._view.study.ask()
+            asked = self.study.study.ask()
             return asked, self._space.suggest(asked)
         except ImportError as error:
-            name = self._sampler.name
-            raise UserError(f"hydra.sweeper.sampler={name}: {missing(name, error)}") from None
+            name = self.sampler.name
+            raise UserError(f"hydra.sweeper.sampler={name}: {missing_package(name, error)}") from None
 
-    def _usable(self, asked: optuna.trial.Trial, params: Params) -> Suggestion | None:
-        key = key_of(params)
-        if key in self._refused:
-            self._view.repeat(asked, None)
+    def _make_trial(self, asked: optuna.trial.Trial, params: Params) -> ActiveTrial | None:
+        """Return the trial of a suggestion; None if it is known or cannot be trained, which Optuna is told."""
+        if key_of(params) in self._refused:
+            self.study.tell_repeat(asked, None)
             return None
-        if self._is_answered(asked, params):
+        if self._tell_if_known(asked, params):
             return None
-        jobs = self._trainable(params)
+        jobs = self._trainable_jobs(params)
         if jobs is None:
-            self._refused.add(key)
-            self._view.repeat(asked, None)
+            self.refuse(params)
+            self.study.tell_repeat(asked, None)
             return None
         for seed, job in jobs.items():
-            if job.run.status() is not Status.TODO:  # its identity did not show that it lies inside the space
-                self._history.add(params, seed, job.run)
-        return None if self._is_answered(asked, params) else Suggestion(params, jobs, asked)
+            if job.run.status() is not Status.TODO:  # its identity does not match the space
+                self.history.add(params, seed, job.run)
+        return None if self._tell_if_known(asked, params) else ActiveTrial(params, jobs, asked)
 
-    def _is_answered(self, asked: optuna.trial.Trial, params: Params) -> bool:
-        """Whether the store knows the suggestion; the study has been told, or will be."""
-        outcome = self._history.outcome(params)
-        if outcome in (None, Outcome.PARTIAL):
+    def _tell_if_known(self, asked: optuna.trial.Trial, params: Params) -> bool:
+        """Return whether the store knows a suggestion; then Optuna is told that it is a repeat."""
+        if not self.history.knows(params):
             return False
         values = None
-        if self._sampler.learns_from_repeats and outcome is Outcome.COMPLETE:
-            try:
-                values = self._history.trials[key_of(params)].values(self._objectives)
-            except MissingObjective:
-                values = None
-        self._view.repeat(asked, values)
+        if self.sampler.learns_from_repeats and self.history.outcome(params) is Outcome.COMPLETE:
+            with suppress(MissingObjective):
+                values = self.history.values(self.history.trials[key_of(params)])
+        self.study.tell_repeat(asked, values)
         return True
 
-    def _trainable(self, params: Params) -> dict[str, Job] | None:
-        """The jobs of a suggestion, looked at as a grid looks at its own before it begins; None where they cannot be.
+    def _trainable_jobs(self, params: Params) -> dict[str, Job] | None:
+        """Return the jobs of a suggestion, checked as a grid checks its own; None if they cannot be trained.
 
         Raises:
-            UserError: where so it was from the beginning, time after time.
+            UserError: If too many of the first suggestions cannot be trained.
         """
         try:
-            if self._planner.leaves_out(self._space, params):
+            if self.factory.excludes_any_seed(self._space, params):
                 return None
-            jobs = self._jobs(params)
+            jobs = self.factory.jobs(self._space, params)
             self._check(next(iter(jobs.values())))
         except UserError as error:
-            self._problems[str(error)] += 1
-            said = " ".join(self._space.overrides(params, next(iter(self._space.seeds), "")))
-            often = max(self._problems.values()) >= SAME_PROBLEM or self._problems.total() >= PROBLEMS
-            if often and not self._found_any and not self._history.trials:
-                raise UserError(
-                    f"the first {self._problems.total()} suggestions cannot be trained, the last of them, {said}:\n"
-                    f"    {error}"
-                ) from None
-            if self._problems[str(error)] == 1:
-                log.warning("left out, since it cannot be trained: %s\n    %s", said, error)
+            self._on_problem(params, error)
             return None
         self._found_any = True
         return jobs
 
+    def _on_problem(self, params: Params, error: UserError) -> None:
+        self._num_problems[str(error)] += 1
+        overrides = " ".join(self._space.overrides(params, next(iter(self._space.seeds), "")))
+        total = self._num_problems.total()
+        too_many = max(self._num_problems.values()) >= MAX_SAME_PROBLEM or total >= MAX_PROBLEMS
+        if too_many and not self._found_any and not self.history.trials:
+            raise UserError(
+                f"none of the first {total} suggestions can be trained, the last one, {overrides}:\n    {error}"
+            ) from None
+        if self._num_problems[str(error)] == 1:
+            log.warning("left out because it cannot be trained: %s\n    %s", overrides, error)
+
     def _check(self, job: Job) -> None:
+        """Raise UserError if the job's data or its network cannot be used; each is checked once."""
         from crackdet.models.factory import check_weights  # imports torch: seconds
         from crackdet.running.train_run import load_data
 
-        images, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
-        if (images, network) in self._bad:
-            raise UserError(self._bad[images, network])
+        data, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
+        if (data, network) in self._problems:
+            raise UserError(self._problems[data, network])
         try:
-            if images not in self._checked:
+            if data not in self._checked:
                 load_data(job.config, job.identity)
             elif network not in self._checked:
                 check_weights(job.config)
         except UserError as error:
-            self._bad[images, network] = str(error)
+            self._problems[data, network] = str(error)
             raise
-        self._checked |= {images, network}
+        self._checked |= {data, network}
 
-    def _jobs(self, params: Params) -> dict[str, Job]:
-        return {seed: self._planner.job(self._space.overrides(params, seed)) for seed in self._space.seeds or [""]}
-
-    def _unseen(self) -> Iterator[Params]:
-        """What has not been suggested yet, in an order drawn by chance."""
-        if self._space.count is None or self._space.count > LISTED:
+    def _unknown(self) -> Iterator[Params]:
+        """Yield the suggestions of a listable space that are not known yet, in random order."""
+        if self._space.count is None or self._space.count > MAX_LISTED:
             return
-        left = self._space.all()
-        known = len(self._history.trials)
-        seed = self._sampler.seed
-        random.Random(None if seed is None else derived(seed, known)).shuffle(left)
-        for params in left:
-            if key_of(params) not in self._refused and self._history.outcome(params) in (None, Outcome.PARTIAL):
+        suggestions = self._space.all()
+        seed = self.sampler.seed
+        random.Random(None if seed is None else derive_seed(seed, len(self.history.trials))).shuffle(suggestions)
+        for params in suggestions:
+            if key_of(params) not in self._refused and not self.history.knows(params):
                 yield params

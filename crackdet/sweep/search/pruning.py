@@ -1,9 +1,9 @@
-"""Whether a run is worth going on with: Optuna's pruners over the histories in the run store.
+"""Decides whether a run should be pruned: Optuna's pruners over the histories in the run store.
 
-A job asks after each epoch. What it is compared with are the `history.csv` files of the runs inside the space,
-finished, pruned, or running in whatever process, so all processes that share a store decide alike; each run is
-numbered by its id, since Hyperband draws a bracket by the number. With replicates a run is compared with runs of
-the same seed.
+A job asks after each epoch. Its run is compared with the `history.csv` files of the runs inside the search space,
+whether finished, pruned or running in any process, so all processes that share a store decide alike. The number of a
+trial follows from its run id, since Hyperband derives the bracket from the number. With several seeds, a run is
+compared with runs of the same seed.
 """
 
 import functools
@@ -21,17 +21,18 @@ from crackdet.core.files import read_csv, read_json, write_json
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.watcher import StoreWatcher
-from crackdet.sweep.search.history import by_epoch
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.search.pruners import STUDY, Rungs, build_pruner, rungs_of
+from crackdet.sweep.search.pruners import STUDY, build_pruner, rungs_of
+from crackdet.sweep.search.search_config import class_name
 from crackdet.sweep.search.space import Space
+from crackdet.sweep.search.trial import by_epoch
 
-FILE = "pruning.json"  # in the sweep's folder: what jobs in other processes need to know
+FILE = "pruning.json"  # in the sweep's folder, for jobs in other processes
 
 
 @dataclass(frozen=True)
 class PruningSpec:
-    """What runs of a search are compared by."""
+    """What the runs of a search are compared by."""
 
     space: Space
     objective: Objective
@@ -50,82 +51,95 @@ class PruningSpec:
 def judge_of(
     directory: Path, pruner: Mapping[str, Any], run: Run
 ) -> Callable[[Sequence[Mapping[str, Any]]], str | None]:
-    """Decides over a run that is a trial of the search in this folder.
+    """Return the prune check of a run that belongs to the search in this folder.
 
     Raises:
-        UserError: where the pruner cannot be built.
+        UserError: If the pruner cannot be built.
     """
-    wanted = json.dumps(dict(pruner), sort_keys=True)
-    board = _board(directory, run.root, wanted)
-    return functools.partial(board.judge, run)
+    history_pruner = _cached_pruner(directory, run.root, json.dumps(dict(pruner), sort_keys=True))
+    return functools.partial(history_pruner.prune_reason, run)
 
 
-@functools.lru_cache(maxsize=4)  # one for all jobs of a search in this process
-def _board(directory: Path, store: Path, pruner: str) -> "HistoryPruner":
+@functools.lru_cache(maxsize=4)  # shared by the jobs of a search in this process
+def _cached_pruner(directory: Path, store: Path, pruner: str) -> "HistoryPruner":
     return HistoryPruner(PruningSpec.read(directory), RunStore(store), json.loads(pruner))
 
 
 class HistoryPruner:
-    """The runs of a store as Optuna's pruners want to see them."""
+    """Presents the runs of a store to one of Optuna's pruners as trials."""
 
-    def __init__(self, terms: PruningSpec, store: RunStore, pruner: Mapping[str, Any]) -> None:
-        self._terms, self._watcher = terms, StoreWatcher(store)
-        self._open: dict[str, Run] = {}  # runs that lie inside the space, or may, and are not finished
-        self._pruner = build_pruner(pruner, terms.max_epochs)
-        self._rungs = rungs_of(pruner, terms.max_epochs)
-        self._name = str(pruner["_target_"]).rpartition(".")[2]
-        self._trials: dict[str, FrozenTrial] = {}
-        self._seeds: dict[str, str | None] = {}  # of each run that was looked at; None: outside the space
-        self._storage = _Trials()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # in jobs of their own process too
+    def __init__(self, spec: PruningSpec, store: RunStore, pruner: Mapping[str, Any]) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # in worker processes too
+        self._spec, self._watcher = spec, StoreWatcher(store)
+        self._column = str(spec.objective.column)
+        self._pruner = build_pruner(pruner, spec.max_epochs)
+        self._rungs = rungs_of(pruner, spec.max_epochs)
+        self._name = class_name(pruner)
+        self._open: dict[str, Run] = {}  # runs that may lie inside the space and are not finished
+        self._seeds: dict[str, str | None] = {}  # by run id; None: outside the space
+        self._trials: dict[str, FrozenTrial] = {}  # by run id
+        self._storage = _TrialList()
         self._study = optuna.create_study(
-            storage=self._storage, study_name=STUDY, direction=terms.objective.direction, pruner=self._pruner
+            storage=self._storage, study_name=STUDY, direction=spec.objective.direction, pruner=self._pruner
         )
 
-    def judge(self, run: Run, history: Sequence[Mapping[str, Any]]) -> str | None:
-        """Why this run should be pruned after the last of these epochs; None where it should go on."""
-        column = str(self._terms.objective.column)
-        values = {int(row["epoch"]): float(row[column]) for row in history}
+    def prune_reason(self, run: Run, history: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return why a run should be pruned after the last epoch of its history; None if it should continue."""
+        values = {int(row["epoch"]): float(row[self._column]) for row in history}
         if not values:
             return None
-        self._look(run)
+        self._refresh(run)
         seed = self._seeds.get(run.id)
         others = [trial for other, trial in self._trials.items() if other != run.id and self._seeds[other] == seed]
-        last = max(values)
-        trial = _trial(run, values, TrialState.RUNNING, self._rungs, before=last)
+        epoch = max(values)
+        trial = self._trial(run, values, TrialState.RUNNING, num_noted=epoch - 1)
         self._storage.trials = [*others, trial]
         if not self._pruner.prune(self._study, trial):
             return None
-        name = self._terms.objective.name
-        return f"after epoch {last} of {self._terms.max_epochs}, {name} {values[last]:.4f} ({self._name})"
+        name = self._spec.objective.name
+        return f"after epoch {epoch} of {self._spec.max_epochs}, {name} {values[epoch]:.4f} ({self._name})"
 
-    def _look(self, own: Run) -> None:
-        """Reads the histories that are new or have grown."""
+    def _refresh(self, own: Run) -> None:
+        """Read the histories that are new or have grown."""
         self._open |= {run.id: run for run in self._watcher.update()[0]}
         for run in list(self._open.values()):
             if run.id not in self._seeds:
                 content = read_json(run.identity_file)
                 if not content:
-                    continue  # a moment ago it was claimed
-                located = self._terms.space.locate(content)
-                self._seeds[run.id] = located.seed if located else None
+                    continue  # claimed a moment ago
+                match = self._spec.space.match_identity(content)
+                self._seeds[run.id] = match.seed if match else None
             if self._seeds[run.id] is None:
                 del self._open[run.id]
                 continue
-            if run.id == own.id:
-                continue
-            if not self._watcher.has_changed(run):
+            if run.id == own.id or not self._watcher.has_changed(run):
                 continue
             finished = run.result_file.exists()
-            if values := by_epoch(read_csv(run.history_file), str(self._terms.objective.column)):
+            if values := by_epoch(read_csv(run.history_file), self._column):
                 state = TrialState.COMPLETE if finished else TrialState.RUNNING
-                self._trials[run.id] = _trial(run, values, state, self._rungs)
+                self._trials[run.id] = self._trial(run, values, state)
                 if finished:
                     del self._open[run.id]
 
+    def _trial(
+        self, run: Run, values: dict[int, float], state: TrialState, num_noted: int | None = None
+    ) -> FrozenTrial:
+        """Return a run as a trial; its rungs up to epoch `num_noted` are noted, by default all."""
+        number = zlib.crc32(run.id.encode())
+        noted = {epoch: value for epoch, value in values.items() if num_noted is None or epoch <= num_noted}
+        trial = optuna.trial.create_trial(
+            state=state,
+            value=values[max(values)] if state == TrialState.COMPLETE else None,
+            intermediate_values=values,
+            system_attrs=self._rungs(number, noted),
+        )
+        trial.number = number
+        trial._trial_id = number
+        return trial
 
-class _Trials(optuna.storages.InMemoryStorage):
-    """A storage that holds what it is given: pruners look into it and note rungs, which follow from the values."""
+
+class _TrialList(optuna.storages.InMemoryStorage):
+    """A storage with a given list of trials, in which pruners note no rungs: those follow from the values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,21 +150,3 @@ class _Trials(optuna.storages.InMemoryStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         return
-
-
-def _trial(
-    run: Run, values: dict[int, float], state: TrialState, rungs: Rungs, before: int | None = None
-) -> FrozenTrial:
-    """`before`: the epoch that is being judged, whose rung the pruner itself climbs."""
-    number = zlib.crc32(run.id.encode())
-    reached = {step: value for step, value in values.items() if before is None or step < before}
-    complete = state == TrialState.COMPLETE
-    trial = optuna.trial.create_trial(
-        state=state,
-        value=values[max(values)] if complete else None,
-        intermediate_values=values,
-        system_attrs=rungs(number, reached),
-    )
-    trial.number = number
-    trial._trial_id = number
-    return trial

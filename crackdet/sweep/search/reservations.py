@@ -1,8 +1,8 @@
-"""What searches that share a store have suggested and not yet seen the end of.
+"""The runs that searches of one store have suggested and that have not ended.
 
-Between a suggestion and the beginning of its run nothing stands in the store: without a booking two searches would
-make it twice, and exceed `n_trials` together. Each search keeps a file of the identities of its runs, beside a lock
-that dies with it: what a dead search had booked is free again. Searches ask one at a time.
+Between a suggestion and the start of its run the store has no trace of it. Without reservations two searches could
+suggest the same run and together exceed `n_trials`. Each search writes the identities of its runs to a file, beside a
+lock that dies with the process, so the reservations of a dead search are void. Searches ask one at a time.
 """
 
 import os
@@ -21,11 +21,11 @@ from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
 
 FOLDER = ".search"  # in the run store
-PATIENCE = 600.0  # seconds: a search that decodes its images before its first suggestion may take a while
+TIMEOUT = 600.0  # seconds: a search may decode its images before its first suggestion
 
 
 class Reservations:
-    """The bookings of one search; used as a context, at whose end they are given up."""
+    """The reservations of one search; a context manager that gives them up."""
 
     def __init__(self, store: RunStore) -> None:
         self._folder = store.root / FOLDER
@@ -42,36 +42,37 @@ class Reservations:
     def __exit__(self, *_: object) -> None:
         self._file.unlink(missing_ok=True)
         self._lock.release()
-        self._lock_file.unlink(missing_ok=True)  # nobody else ever waits for it
+        self._lock_file.unlink(missing_ok=True)  # no other process waits for it
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While no other search of this store asks; its bookings, and with them the count of trials, stay as they are.
+        """Keep other searches of this store from asking, and so from changing the number of trials.
 
         Raises:
-            UserError: where another one does not come to an end.
+            UserError: If another search asks for too long.
         """
         try:
-            with lock(self._folder / "asking").acquire(timeout=PATIENCE):
+            with lock(self._folder / "asking").acquire(timeout=TIMEOUT):
                 yield
         except Timeout:
             raise UserError(
-                f"{self._folder / 'asking'}: another search has asked for {PATIENCE / 60:.0f} minutes; is it stopped?"
+                f"{self._folder / 'asking'}: another search has been asking for {TIMEOUT / 60:.0f} minutes; "
+                "is its process suspended?"
             ) from None
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Books runs; while asking."""
+        """Reserve runs; call while asking."""
         self._jobs |= {job.run.id: job for job in jobs}
         self._write()
 
     def remove(self, jobs: Iterable[Job]) -> None:
-        """Gives runs up that have ended, whatever became of them."""
+        """Give up the reservations of runs that have ended."""
         for job in jobs:
             self._jobs.pop(job.run.id, None)
         self._write()
 
     def of_others(self) -> list[Mapping[str, Any]]:
-        """The identities of runs that other searches, which are still there, have booked."""
+        """Return the identities of the runs that other live searches have reserved."""
         found: list[Mapping[str, Any]] = []
         for path in self._folder.glob("*.json"):
             if path == self._file:

@@ -1,17 +1,24 @@
-"""The settings of a search, as `hydra.sweeper` has them."""
+"""The settings of a search, as `hydra.sweeper` has them, and the objects of Optuna that they name."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, instantiate
+from optuna.exceptions import ExperimentalWarning
 
 from crackdet.core.errors import UserError
 from crackdet.running.job import NO_PRUNER
 from crackdet.sweep.search.objectives import Objective
 
+PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
+
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`hydra.sweeper`, by the keys of hydra-optuna-sweeper and some more."""
+    """`hydra.sweeper`: the keys of hydra-optuna-sweeper, and `objectives` and `pruner`."""
 
     sampler: Mapping[str, Any]
     pruner: Mapping[str, Any] | None = None
@@ -26,12 +33,12 @@ class SearchConfig:
     custom_search_space: str | None = None
 
     @property
-    def pruning(self) -> Mapping[str, Any] | None:
-        """The pruner, unless it is one that never prunes."""
+    def active_pruner(self) -> Mapping[str, Any] | None:
+        """The pruner, or None if it never prunes."""
         return None if self.pruner is None or self.pruner.get("_target_") == NO_PRUNER else self.pruner
 
-    def check(self, objectives: Sequence[Objective]) -> None:
-        """Raises UserError where a number is out of its range, or the pruner has nothing to go by."""
+    def validate(self, objectives: Sequence[Objective]) -> None:
+        """Raise UserError if a number is out of range or the objectives cannot be pruned by."""
         for name, low in (("n_trials", 0), ("n_jobs", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be at least {low}")
@@ -39,16 +46,44 @@ class SearchConfig:
             raise UserError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
         if self.custom_search_space is not None:
             raise UserError(
-                "hydra.sweeper.custom_search_space: is not needed, what the chosen options do not have is left out of "
-                "a suggestion; for other conditions there are sweep.exclude and hydra/sweeper=optuna"
+                "hydra.sweeper.custom_search_space: is not needed, since parameters that the chosen options do not "
+                "have are not suggested; for other conditions use sweep.exclude or hydra/sweeper=optuna"
             )
-        if self.pruning is not None and len(objectives) > 1:
+        if self.active_pruner is not None and len(objectives) > 1:
             raise UserError(
-                "hydra.sweeper.pruner: several objectives cannot be pruned, a run that is worse in one of them may be "
-                "better in another; say hydra/sweeper/pruner=none"
+                "hydra.sweeper.pruner: a search with several objectives cannot prune, since a run that is worse in "
+                "one objective may be better in another; use hydra/sweeper/pruner=none"
             )
-        if self.pruning is not None and objectives[0].column is None:
+        if self.active_pruner is not None and objectives[0].column is None:
             raise UserError(
-                f"hydra.sweeper.pruner: {objectives[0].name} is known at the end of a run only, so none can be pruned "
-                "by it; say hydra/sweeper/pruner=none"
+                f"hydra.sweeper.pruner: {objectives[0].name} is known only at the end of a run, so a search cannot "
+                "prune by it; use hydra/sweeper/pruner=none"
             )
+
+
+def instantiate_component(kind: str, config: Mapping[str, Any]) -> Any:
+    """Return the sampler or pruner that `hydra.sweeper.KIND` describes.
+
+    Raises:
+        UserError: If there is no such class, a package that it needs is missing, or it refuses a setting.
+    """
+    name = class_name(config)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the user has chosen it
+            return instantiate(dict(config), _execution_whitelist_=UNSAFE_DISABLE_EXECUTION_CHECKS)
+    except (InstantiationException, TypeError, ValueError, ImportError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        text = missing_package(name, cause) if isinstance(cause, ImportError) else str(cause).partition("\n")[0]
+        raise UserError(f"hydra.sweeper.{kind}={name}: {text}") from None
+
+
+def class_name(config: Mapping[str, Any]) -> str:
+    """Return the last part of `_target_`."""
+    return str(config.get("_target_", "")).rpartition(".")[2]
+
+
+def missing_package(name: str, error: ImportError) -> str:
+    """Return a message that names the package a class needs."""
+    package = PACKAGES.get(name, error.name or "")
+    return f"needs a package that is not installed: pip install {package}" if package else str(error)

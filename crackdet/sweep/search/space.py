@@ -1,7 +1,7 @@
-"""The search space: parameters, and for each choice of options what else there is to suggest.
+"""The search space: the parameters that exist for each choice of config groups, and which runs lie inside it.
 
-A parameter that the chosen options do not have (`model.conv_out` of ResNeXt-50) is not suggested with them. A run
-lies inside the space when its identity is that of a suggestion; this is found without composing anything.
+A parameter that the chosen options do not have (`model.conv_out` of ResNeXt-50) is not suggested with them. A run lies
+inside the space if its identity is that of a suggestion; nothing is composed to find out.
 """
 
 import json
@@ -16,43 +16,43 @@ from crackdet.sweep.search.parameter import Parameter
 if TYPE_CHECKING:
     import optuna
 
-Params = dict[str, Any]  # what was suggested, by the name of the parameter
-Key = tuple[tuple[str, Any], ...]  # the same, to look up
+Params = dict[str, Any]  # a suggestion: parameter name -> suggested value
+Key = tuple[tuple[str, Any], ...]  # a suggestion as a dictionary key
 SEED = "seed"
 
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """A run of a branch."""
+    """A run of a conditional space, with which the identities of other runs are compared."""
 
-    params: Params  # what was suggested for settings that identities hold otherwise: weights by what they are, no paths
+    params: Params  # suggestions for normalised keys, whose value in the identity is another than in the override
     content: Mapping[str, Any]  # its identity
-    fingerprints: Sequence[str] = ()  # of the data, where other parameters decide it; empty: too many to know
+    fingerprints: Sequence[str] = ()  # of all data that the other parameters can choose; empty: too many to list
 
 
 @dataclass(frozen=True)
 class ConditionalSpace:
-    """One choice of options, and what it leaves open."""
+    """One choice of options, and the parameters that exist under it."""
 
-    options: Mapping[str, str]  # parameter of a config group -> option
-    fixed: Sequence[str]  # overrides of every suggestion in it
-    parameters: Sequence[Parameter]  # those that its configurations have
-    examples: Sequence[ReferenceRun]  # one for each choice of the settings that identities hold otherwise
+    options: Mapping[str, str]  # config group -> option
+    fixed: Sequence[str]  # overrides of every suggestion
+    parameters: Sequence[Parameter]
+    references: Sequence[ReferenceRun]  # one for each choice of the normalised keys
 
-    def free(self, example: ReferenceRun) -> list[Parameter]:
-        """The parameters whose values are found in identities as they were suggested."""
-        return [parameter for parameter in self.parameters if parameter.name not in example.params]
+    def free_parameters(self, reference: ReferenceRun) -> list[Parameter]:
+        """Return the parameters whose values are found in identities as they were suggested."""
+        return [parameter for parameter in self.parameters if parameter.name not in reference.params]
 
-    def places(self, example: ReferenceRun, replicated: bool) -> list[str]:
-        """The dotted keys in which identities of runs like the example may differ."""
-        names = [parameter.name for parameter in self.free(example)]
+    def varying_keys(self, reference: ReferenceRun, replicated: bool) -> list[str]:
+        """Return the dotted keys in which identities may differ from the reference."""
+        names = [parameter.name for parameter in self.free_parameters(reference)]
         data = ["fingerprint"] if any(name.startswith("data.") for name in names) else []
         return sorted([*names, *data, *([SEED] if replicated else [])])
 
 
 @dataclass(frozen=True)
 class Match:
-    """A run inside the space: what would have to be suggested, and its seed."""
+    """The suggestion and the seed that a run inside the space belongs to."""
 
     params: Params
     seed: str
@@ -60,34 +60,37 @@ class Match:
 
 @dataclass(frozen=True)
 class Space:
-    groups: Sequence[Parameter]  # choices among the options of config groups
+    groups: Sequence[Parameter]  # choices of config groups
     branches: Sequence[ConditionalSpace]
-    seeds: Sequence[str]  # values of `seed`: each suggestion is judged by the mean over them; empty: the seed is fixed
+    seeds: Sequence[str]  # of the replicates whose mean is a trial's value; empty: the seed is fixed
 
     def suggest(self, trial: "optuna.trial.Trial") -> Params:
-        """Asks for a value of each parameter that there is, options first."""
+        """Ask for a value of each parameter that exists, config groups first."""
         params = {group.name: group.suggest(trial) for group in self.groups}
-        for parameter in self.branch(params).parameters:
+        for parameter in self._branch(params).parameters:
             params[parameter.name] = parameter.suggest(trial)
         return params
 
     def overrides(self, params: Params, seed: str = "") -> list[str]:
-        """What a job of this suggestion is started with."""
-        branch = self.branch(params)
-        given = [f"{group.key}={params[group.name]}" for group in self.groups]
-        given += branch.fixed
-        given += [parameter.override(params[parameter.name]) for parameter in branch.parameters]
-        return [*given, f"{SEED}={seed}"] if self.seeds else given
+        """Return the overrides of a suggestion's job."""
+        branch = self._branch(params)
+        overrides = [f"{group.key}={params[group.name]}" for group in self.groups]
+        overrides += branch.fixed
+        overrides += [parameter.override(params[parameter.name]) for parameter in branch.parameters]
+        return [*overrides, f"{SEED}={seed}"] if self.seeds else overrides
 
     def parameters_of(self, params: Params) -> list[Parameter]:
-        return [*self.groups, *self.branch(params).parameters]
+        """Return the parameters that exist in a suggestion."""
+        return [*self.groups, *self._branch(params).parameters]
 
-    def branch(self, params: Params) -> ConditionalSpace:
-        return self._by_options[tuple(params[group.name] for group in self.groups)]
+    def values_of(self, params: Params) -> dict[str, Any]:
+        """Return a suggestion as the values that configurations hold."""
+        parameters = {parameter.name: parameter for parameter in self.parameters_of(params)}
+        return {name: parameters[name].value(suggested) for name, suggested in params.items()}
 
     @cached_property
     def count(self) -> int | None:
-        """How many different suggestions there are; None where there is no end of them."""
+        """The number of different suggestions; None if it is infinite."""
         total = 0
         for branch in self.branches:
             size = 1
@@ -99,23 +102,23 @@ class Space:
         return total
 
     def all(self) -> list[Params]:
-        """Every suggestion of a space that has a count."""
+        """Return every suggestion of a space that has a count."""
         return [
             {**branch.options, **dict(zip([p.name for p in branch.parameters], values, strict=True))}
             for branch in self.branches
             for values in product(*(parameter.all() for parameter in branch.parameters))
         ]
 
-    def locate(self, content: Mapping[str, Any]) -> Match | None:
-        """The suggestion that a run with this identity is of; None where it lies outside."""
-        for places, known in self._fixed_parts.items():
-            for branch, example in known.get(_without(content, places), ()):
-                params = {**branch.options, **example.params}
-                for parameter in branch.free(example):
+    def match_identity(self, content: Mapping[str, Any]) -> Match | None:
+        """Return the suggestion that a run with this identity belongs to; None if the run lies outside the space."""
+        for keys, references in self._references.items():
+            for branch, reference in references.get(_without(content, keys), ()):
+                params = {**branch.options, **reference.params}
+                for parameter in branch.free_parameters(reference):
                     params[parameter.name] = parameter.find(setting_at(content, parameter.name))
                 if None in params.values():
                     continue
-                if example.fingerprints and content.get("fingerprint") not in example.fingerprints:
+                if reference.fingerprints and content.get("fingerprint") not in reference.fingerprints:
                     continue
                 seed = str(content.get(SEED, 0))
                 if not self.seeds or seed in self.seeds:
@@ -130,7 +133,7 @@ class Space:
                 {
                     **vars(branch),
                     "parameters": [parameter.to_json() for parameter in branch.parameters],
-                    "examples": [vars(example) for example in branch.examples],
+                    "references": [vars(reference) for reference in branch.references],
                 }
                 for branch in self.branches
             ],
@@ -143,45 +146,51 @@ class Space:
                 branch["options"],
                 branch["fixed"],
                 [Parameter.from_json(parameter) for parameter in branch["parameters"]],
-                [ReferenceRun(**example) for example in branch["examples"]],
+                [ReferenceRun(**reference) for reference in branch["references"]],
             )
             for branch in content["branches"]
         ]
         return cls([Parameter.from_json(group) for group in content["groups"]], branches, content["seeds"])
+
+    def _branch(self, params: Params) -> ConditionalSpace:
+        return self._by_options[tuple(params[group.name] for group in self.groups)]
 
     @cached_property
     def _by_options(self) -> dict[tuple[str, ...], ConditionalSpace]:
         return {tuple(branch.options[group.name] for group in self.groups): branch for branch in self.branches}
 
     @cached_property
-    def _fixed_parts(self) -> dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]]:
-        parts: dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]] = {}
+    def _references(self) -> dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]]:
+        """The references by the keys in which identities may differ, then by the rest of the identity."""
+        found: dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]] = {}
         for branch in self.branches:
-            for example in branch.examples:
-                places = tuple(branch.places(example, bool(self.seeds)))
-                parts.setdefault(places, {}).setdefault(_without(example.content, places), []).append((branch, example))
-        return parts
+            for reference in branch.references:
+                keys = tuple(branch.varying_keys(reference, bool(self.seeds)))
+                rest = _without(reference.content, keys)
+                found.setdefault(keys, {}).setdefault(rest, []).append((branch, reference))
+        return found
 
 
 def key_of(params: Params) -> Key:
     return tuple(sorted(params.items()))
 
 
-def _without(content: Mapping[str, Any], places: Sequence[str]) -> str:
+def setting_at(content: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a dotted key; None if it is absent, as a null is in an identity."""
+    node: Any = content
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _without(content: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return an identity without these dotted keys, as canonical JSON."""
     tree = json.loads(json.dumps(content))
-    for place in places:
-        *parents, last = place.split(".")
+    for key in keys:
+        *parents, last = key.split(".")
         node = tree
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(last, None)
     return json.dumps(tree, sort_keys=True)
-
-
-def setting_at(content: Mapping[str, Any], place: str) -> Any:
-    """The value of a setting in an identity, where a null is left out."""
-    node: Any = content
-    for part in place.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

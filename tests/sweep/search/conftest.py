@@ -1,4 +1,4 @@
-"""Searches in this process, by Hydra's own machinery, on runs of a second."""
+"""Searches in this process through Hydra's own machinery, over runs that take a second."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,23 +15,24 @@ from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, execution_whitelist
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
-from crackdet.config.parsing import register
+from crackdet.config.groups import register
 from crackdet.config.schema import flatten
 from crackdet.running.job import run_job
 from crackdet.store.run_store import RunStore
+from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.space import Space
-from crackdet.sweep.search.space_builder import JobFactory, build_space
+from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.selection import ExcludeFilter
 from tests.conftest import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Sweep = Callable[..., "Outcome"]
+Sweep = Callable[..., "SweepResult"]
 MakeSpace = Callable[..., tuple[Space, JobFactory]]
 
 
-class Outcome:
-    """What a sweep left: its exit status, its folder, and the store."""
+class SweepResult:
+    """The exit status, the folder and the store of a sweep that has ended."""
 
     def __init__(self, status: int, folder: Path, store: Path) -> None:
         self.status, self.folder, self.store = status, folder, RunStore(store)
@@ -41,9 +42,9 @@ class Outcome:
         return summarize(self.folder)
 
     def settings(self, *keys: str) -> list[tuple[object, ...]]:
-        """These settings of each run, in the order in which they were suggested."""
-        order = [line.split('"')[3] for line in (self.folder / "runs.jsonl").read_text().splitlines()]
-        configs = [flatten(self.store.run(run).config) for run in dict.fromkeys(order)]
+        """Return these settings of each run, in the order of the suggestions."""
+        run_ids = [line.split('"')[3] for line in (self.folder / "runs.jsonl").read_text().splitlines()]
+        configs = [flatten(self.store.run(run_id).snapshot().config) for run_id in dict.fromkeys(run_ids)]
         return [tuple(config.get(key) for key in keys) for config in configs]
 
 
@@ -65,10 +66,10 @@ def hydra(tmp_path: Path) -> Iterator[HydraContext]:
 
 @pytest.fixture
 def sweep(hydra: HydraContext, tmp_path: Path, places: list[str]) -> Sweep:
-    """Sweeps as `python train.py -m` would; each call in a folder of its own, over one store."""
+    """Sweep as `python train.py -m` does; each call has a folder of its own, all share one store."""
     calls = 0
 
-    def run(*overrides: str, tiny: Sequence[str] = TINY) -> Outcome:
+    def run(*overrides: str, tiny: Sequence[str] = TINY) -> SweepResult:
         nonlocal calls
         calls += 1
         folder = tmp_path / f"sweep{calls}"
@@ -78,18 +79,18 @@ def sweep(hydra: HydraContext, tmp_path: Path, places: list[str]) -> Sweep:
         status = 0
         try:
             sweeper.sweep(list(config.hydra.overrides.task))
-        except SystemExit as leave:
-            status = int(leave.code or 0)
-        return Outcome(status, folder, tmp_path / "runs")
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        return SweepResult(status, folder, tmp_path / "runs")
 
     return run
 
 
 @pytest.fixture
 def search(sweep: Sweep) -> Sweep:
-    """A search with a seeded sampler."""
+    """Search with a seeded sampler."""
 
-    def run(*overrides: str) -> Outcome:
+    def run(*overrides: str) -> SweepResult:
         keys = [override.partition("=")[0] for override in overrides]
         tiny = [override for override in TINY if override.partition("=")[0] not in keys]
         return sweep("hydra/sweeper=crackdet_optuna", "hydra.sweeper.sampler.seed=0", *overrides, tiny=tiny)
@@ -99,11 +100,11 @@ def search(sweep: Sweep) -> Sweep:
 
 @pytest.fixture
 def space(hydra: HydraContext, places: list[str]) -> MakeSpace:
-    """The search space of some overrides, and what plans its suggestions."""
+    """Return the search space of some overrides, and the factory of its jobs."""
 
     def make(*overrides: str, exclude: str | None = None) -> tuple[Space, JobFactory]:
         config = hydra.config_loader.load_configuration("config", [*places], run_mode=RunMode.MULTIRUN)
-        planner = JobFactory(hydra, config, ExcludeFilter(exclude))
-        return build_space([*places, *overrides], {}, hydra, planner), planner
+        factory = JobFactory(hydra, config, ExcludeFilter(exclude))
+        return build_space([*places, *overrides], {}, hydra, factory), factory
 
     return make

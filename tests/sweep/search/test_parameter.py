@@ -1,4 +1,4 @@
-"""What is suggested for a parameter is what Hydra's grid would run, and is found again in a run."""
+"""The suggestions for a parameter are the values of Hydra's grid, and are recognized in a run."""
 
 import math
 
@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from crackdet.core.errors import UserError
 from crackdet.sweep.grid import expand
-from crackdet.sweep.search.parameter import Parameter, described, parse_parameter
+from crackdet.sweep.search.parameter import Parameter, parse_described, parse_parameter, with_whole_interval
 
 PARSER = OverridesParser.create()
 
@@ -19,13 +19,13 @@ numbers = st.integers(-50, 2000)
 words = st.sampled_from(["null", "true", "1", "2.5", "abc", "'a b'", "[64,128]", "[]", "[1,[2,3]]", "1e-4", "x/y.pth"])
 choices = st.lists(words, min_size=2, max_size=5, unique=True).map(",".join)
 whole_ranges = st.tuples(numbers, st.integers(1, 400), st.integers(1, 90)).map(
-    lambda drawn: f"range({drawn[0]},{drawn[0] + drawn[1]},{drawn[2]})"
+    lambda t: f"range({t[0]},{t[0] + t[1]},{t[2]})"
 )
-fractions = st.sampled_from([0.1, 0.05, 0.25, 1e-3, 1e-5, 0.3])
-fraction_ranges = st.tuples(fractions, st.integers(1, 30), fractions).map(
-    lambda drawn: f"range({drawn[0]!r},{drawn[0] + drawn[1] * drawn[2]!r},{drawn[2]!r})"
+floats = st.sampled_from([0.1, 0.05, 0.25, 1e-3, 1e-5, 0.3])
+float_ranges = st.tuples(floats, st.integers(1, 30), floats).map(
+    lambda t: f"range({t[0]!r},{t[0] + t[1] * t[2]!r},{t[2]!r})"
 )
-backwards = st.sampled_from(
+other_lists = st.sampled_from(
     ["range(9,1,-2)", "shuffle(range(1,9))", "sort(3,1,2)", "choice(5)", "range(3,4)", "int(range(1.0,6.0))"]
 )
 
@@ -39,8 +39,8 @@ def value(override: str) -> object:
 
 
 @settings(deadline=None, max_examples=60)
-@given(text=st.one_of(choices, whole_ranges, fraction_ranges, backwards), seed=st.integers(0, 99))
-def test_a_suggestion_is_one_of_the_grids_values_and_none_is_missing(text: str, seed: int) -> None:
+@given(text=st.one_of(choices, whole_ranges, float_ranges, other_lists), seed=st.integers(0, 99))
+def test_the_suggestions_are_the_values_of_the_grid(text: str, seed: int) -> None:
     grid = {override for (override,) in expand(PARSER.parse_overrides([f"key={text}"]))}
     values = [value(override) for override in grid]
     own = parameter(text)
@@ -56,13 +56,13 @@ def test_a_suggestion_is_one_of_the_grids_values_and_none_is_missing(text: str, 
 
 
 @settings(deadline=None, max_examples=40)
-@given(text=st.one_of(choices, whole_ranges, fraction_ranges, backwards))
-def test_every_value_can_stand_in_a_trial(text: str) -> None:
+@given(text=st.one_of(choices, whole_ranges, float_ranges, other_lists))
+def test_every_value_fits_the_distribution(text: str) -> None:
     own, study = parameter(text), optuna.create_study()
     for suggested in own.all():
         assert own.find(own.value(suggested)) == suggested
-        params, kinds = {own.name: suggested}, {own.name: own.distribution()}
-        study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.0, params=params, distributions=kinds))
+        params, distributions = {own.name: suggested}, {own.name: own.distribution()}
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.0, params=params, distributions=distributions))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_every_value_can_stand_in_a_trial(text: str) -> None:
         ("tag(log,interval(3,5))", True, [3, 4, 5]),
     ],
 )
-def test_whole_numbers_stay_whole_and_ranges_end_where_they_end(
+def test_whole_numbers_stay_whole_and_a_range_excludes_its_end(
     text: str, whole: bool | None, expected: list[int]
 ) -> None:
     own = parameter(text, whole)
@@ -85,14 +85,14 @@ def test_whole_numbers_stay_whole_and_ranges_end_where_they_end(
     assert own.find(expected[-1] + 1) is None and own.find(expected[0] + 0.5) is None
 
 
-def test_an_interval_of_fractions_has_no_end_of_values_whatever_its_ends_look_like() -> None:
+def test_an_interval_of_a_float_setting_is_continuous_even_with_whole_bounds() -> None:
     own = parameter("interval(0,1)", whole=False)
     assert own.kind == "float" and own.count is None
     assert own.find(1) == 1.0 and own.find(0.123) == 0.123 and own.find(1.1) is None
     log = parameter("tag(log,interval(1e-5,1e-2))", whole=False)
-    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [math.log10(log.suggest(asked.ask())) for _ in range(200)]
-    assert -5 <= min(drawn) < -4.5 and -2.5 < max(drawn) <= -2
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    suggested = [math.log10(log.suggest(study.ask())) for _ in range(200)]
+    assert -5 <= min(suggested) < -4.5 and -2.5 < max(suggested) <= -2
 
 
 @pytest.mark.parametrize(
@@ -100,21 +100,40 @@ def test_an_interval_of_fractions_has_no_end_of_values_whatever_its_ends_look_li
     [
         ("range(3,3)", "is an empty range"),
         ("interval(5,1)", "the first end of an interval must be below the second"),
-        ("tag(log,interval(0,1))", "begins above 0"),
-        ("interval(1.2,1.8)", "there is no whole number between"),
-        ("tag(log,range(1,9))", "log is a property of an interval"),
+        ("tag(log,interval(0,1))", "must begin above 0"),
+        ("interval(1.2,1.8)", "contains no whole number"),
+        ("tag(log,range(1,9))", "log is for an interval"),
     ],
 )
-def test_what_cannot_be_searched_over_is_said(text: str, message: str) -> None:
+def test_values_that_cannot_be_searched_are_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parameter(text, whole=True)
 
 
-def test_a_described_space_means_the_same_as_a_typed_one() -> None:
-    assert described("key", {"type": "int", "low": 1, "high": 9, "step": 4}).all() == [1, 5, 9]
-    assert described("key", {"type": "categorical", "choices": [[1, 2], None, "a"]}).all() == ["[1,2]", "null", "a"]
-    assert described("key", {"type": "float", "low": 0.1, "high": 0.5, "step": 0.2}).all() == [0.1, 0.3, 0.5]
-    log = described("key", {"type": "float", "low": 1e-4, "high": 1e-1, "log": True})
+def test_a_described_parameter_equals_one_from_an_override() -> None:
+    assert parse_described("key", {"type": "int", "low": 1, "high": 9, "step": 4}).all() == [1, 5, 9]
+    assert parse_described("key", {"type": "categorical", "choices": [[1, 2], None, "a"]}).all() == [
+        "[1,2]",
+        "null",
+        "a",
+    ]
+    assert parse_described("key", {"type": "float", "low": 0.1, "high": 0.5, "step": 0.2}).all() == [0.1, 0.3, 0.5]
+    log = parse_described("key", {"type": "float", "low": 1e-4, "high": 1e-1, "log": True})
     assert log.log and log.count is None
     with pytest.raises(UserError, match=r"search_space\.key"):
-        described("key", {"type": "float", "low": 2, "high": 1})
+        parse_described("key", {"type": "float", "low": 2, "high": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model.linear_features=interval(16,64)", "model.linear_features=int(interval(16,64))"),
+        ("trainer.max_epochs=tag(log,interval(1,9))", "trainer.max_epochs=int(tag(log,interval(1,9)))"),
+        ("optimizer.learning_rate=interval(1,2)", "optimizer.learning_rate=interval(1,2)"),
+        ("model.linear_features=range(1,9)", "model.linear_features=range(1,9)"),
+        ("model.own_setting=interval(1,2)", "model.own_setting=interval(1,2)"),
+        ("~model.linear_features", "~model.linear_features"),
+    ],
+)
+def test_only_the_interval_of_a_whole_number_setting_becomes_one_of_whole_numbers(text: str, expected: str) -> None:
+    assert with_whole_interval(text) == expected

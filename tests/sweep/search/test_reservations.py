@@ -1,4 +1,4 @@
-"""Two searches over one store: what one has suggested the other knows, until it has ended or died."""
+"""Two searches over one store: one knows the other's suggestions until they have ended or the other has died."""
 
 import json
 import os
@@ -13,33 +13,34 @@ from optuna.trial import TrialState
 from crackdet.core.files import write_json
 from crackdet.store.failures import Failure, record_attempt, record_failure
 from crackdet.store.run_store import RunStore
-from crackdet.sweep.search.history import History, Outcome
+from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import Objective, parse_objectives
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.reservations import FOLDER, Reservations
 from crackdet.sweep.search.samplers import Sampler
 from crackdet.sweep.search.study_sync import StudySync
+from crackdet.sweep.search.trial import Outcome
 from tests.conftest import TINY
 from tests.sweep.search.conftest import MakeSpace
 
-BEST = [Objective("accuracy", "maximize")]
-HOLD = """
+ACCURACY = [Objective("accuracy", "maximize")]
+RESERVE = """
 import sys, time
 from pathlib import Path
 from crackdet.core.files import write_json
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.reservations import Reservations
-with Reservations(RunStore(Path(sys.argv[1]))) as bookings:
-    write_json(bookings._file, {"identities": [{"model": {"name": "custom"}}]})
-    print("booked", flush=True)
+with Reservations(RunStore(Path(sys.argv[1]))) as reservations:
+    write_json(reservations._file, {"identities": [{"model": {"name": "custom"}}]})
+    print("reserved", flush=True)
     time.sleep(60)
 """
 
 
-def test_bookings_of_a_search_that_was_killed_are_free_again(tmp_path: Path) -> None:
+def test_the_reservations_of_a_killed_search_are_void(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None and other.stdout.readline() == "booked\n"
+    other = subprocess.Popen([sys.executable, "-c", RESERVE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "reserved\n"
     with Reservations(store) as own:
         assert own.of_others() == [{"model": {"name": "custom"}}]
         os.kill(other.pid, signal.SIGKILL)
@@ -48,89 +49,90 @@ def test_bookings_of_a_search_that_was_killed_are_free_again(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / FOLDER).iterdir() if path.name != "asking"] == []
 
 
-def test_what_another_search_has_booked_is_not_suggested(space: MakeSpace, tmp_path: Path) -> None:
-    made, planner = space(*TINY, "model.linear_features=8,16,24")
+def test_runs_reserved_by_another_search_are_not_suggested(space: MakeSpace, tmp_path: Path) -> None:
+    made, factory = space(*TINY, "model.linear_features=8,16,24")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudySync(BEST)
-    asker = Proposer(view, history, planner, Sampler({"_target_": "optuna.samplers.RandomSampler", "seed": 0}), BEST)
+    history, study = History(store, made, ACCURACY), StudySync(ACCURACY)
+    sampler = Sampler({"_target_": "optuna.samplers.RandomSampler", "seed": 0})
+    proposer = Proposer(study, history, factory, sampler)
     with Reservations(store) as theirs, Reservations(store) as own:
-        booked = [planner.job(made.overrides({"model.linear_features": width})) for width in ("8", "24")]
-        theirs.add(booked)
+        reserved = [factory.job(made.overrides({"model.linear_features": width})) for width in ("8", "24")]
+        theirs.add(reserved)
         history.refresh(own.of_others())
         assert {outcome for _, outcome in history.outcomes()} == {Outcome.RUNNING} and len(history.trials) == 2
-        suggestion = asker.next()
-        assert suggestion is not None and suggestion.params == {"model.linear_features": "16"}
-        theirs.remove(booked)
+        trial = proposer.propose()
+        assert trial is not None and trial.params == {"model.linear_features": "16"}
+        theirs.remove(reserved)
         history.refresh(own.of_others())
-        assert not history.trials, "nothing of them stands in the store"
+        assert not history.trials, "the store has no trace of them"
     assert not list(store.runs())
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_tpe_keeps_away_from_what_others_are_training(space: MakeSpace, tmp_path: Path, direction: str) -> None:
+def test_tpe_stays_away_from_running_trials(space: MakeSpace, tmp_path: Path, direction: str) -> None:
     key = "model.linear_features"
     made, _ = space(*TINY, f"{key}=interval(1,1000)")
-    history = History(RunStore(tmp_path / "runs"), made, BEST)
+    history = History(RunStore(tmp_path / "runs"), made, ACCURACY)
     objective = parse_objectives(["accuracy"], direction)
 
-    def distance(busy: list[int]) -> float:
-        """How far from 500, the best of what is known, forty seeds suggest, on the average."""
-        found = []
+    def distance(running: list[int]) -> float:
+        """Return the mean distance of forty seeds' suggestions from 500, the best known value."""
+        distances = []
         for seed in range(40):
-            view = StudySync(objective)
+            study = StudySync(objective)
             for width in range(20, 1000, 40):
-                view.study.enqueue_trial({key: width})
-                asked = view.study.ask()
+                study.study.enqueue_trial({key: width})
+                asked = study.study.ask()
                 assert made.suggest(asked) == {key: width}
-                view.repeat(asked, [abs(width - 500) * (-1 if direction == "maximize" else 1)])
-            history.refresh(busy=[{key: width} for width in busy])
-            view.update(history)
-            Sampler({"_target_": "optuna.samplers.TPESampler", "seed": seed}).prepare(view.study, 0, 0)
-            found.append(abs(made.suggest(view.study.ask())[key] - 500))
-        return sum(found) / len(found)
+                study.tell_repeat(asked, [abs(width - 500) * (-1 if direction == "maximize" else 1)])
+            history.refresh(active=[{key: width} for width in running])
+            study.tell(history)
+            Sampler({"_target_": "optuna.samplers.TPESampler", "seed": seed}).prepare(study.study, 0, 0)
+            distances.append(abs(made.suggest(study.study.ask())[key] - 500))
+        return sum(distances) / len(distances)
 
     assert distance([480, 490, 495, 500, 505, 510, 520]) > 1.5 * distance([])
 
 
-def test_a_running_trial_is_one_until_it_has_ended(space: MakeSpace, tmp_path: Path) -> None:
-    made, planner = space(*TINY, "model.linear_features=8,16,24")
+def test_a_running_trial_is_in_the_study_once(space: MakeSpace, tmp_path: Path) -> None:
+    made, factory = space(*TINY, "model.linear_features=8,16,24")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudySync(BEST)
+    history, study = History(store, made, ACCURACY), StudySync(ACCURACY)
     params = {"model.linear_features": "16"}
-    job = planner.job(made.overrides(params))
-    history.refresh(booked=[job.identity.content])
+    job = factory.job(made.overrides(params))
+    history.refresh(reserved=[job.identity.content])
     for _ in range(2):
-        view.update(history)
-        assert [trial.state for trial in view.study.trials] == [TrialState.RUNNING]
+        study.tell(history)
+        assert [trial.state for trial in study.study.trials] == [TrialState.RUNNING]
     job.run.directory.mkdir(parents=True)
     job.run.identity_file.write_text(job.identity.canonical)
     job.run.publish({"accuracy": 0.75, "loss": 0.5, "epoch": 1, "parameters": 1, "seconds": 1.0})
     for _ in range(2):
         history.refresh()
-        view.update(history)
-        ended = [trial for trial in view.study.trials if trial.state is not TrialState.FAIL]
+        study.tell(history)
+        ended = [trial for trial in study.study.trials if trial.state is not TrialState.FAIL]
         assert [(trial.state, trial.values, trial.params) for trial in ended] == [(TrialState.COMPLETE, [0.75], params)]
 
 
-def test_what_became_of_a_run_elsewhere_is_seen_and_told(space: MakeSpace, tmp_path: Path) -> None:
-    """A run fails, is trained again by another process, and finishes."""
-    made, planner = space(*TINY, "model.linear_features=8,16")
+def test_the_study_is_told_what_other_processes_do_with_a_run(space: MakeSpace, tmp_path: Path) -> None:
+    """A run fails; another process retries it; it finishes."""
+    made, factory = space(*TINY, "model.linear_features=8,16")
     store = RunStore(tmp_path / "runs")
-    history, view = History(store, made, BEST), StudySync(BEST)
-    job = planner.job(made.overrides({"model.linear_features": "8"}))
+    history, study = History(store, made, ACCURACY), StudySync(ACCURACY)
+    job = factory.job(made.overrides({"model.linear_features": "8"}))
     job.run.directory.mkdir(parents=True)
     write_json(job.run.identity_file, json.loads(job.identity.canonical))
-    record_failure(job.run, Failure.ERROR, "no luck", attempts=1)
+    record_failure(job.run, Failure.ERROR, "out of memory", attempts=1)
 
-    def seen() -> tuple[list[Outcome], list[TrialState]]:
+    def states() -> tuple[list[Outcome], list[TrialState]]:
         history.refresh()
-        view.update(history)
-        return [outcome for _, outcome in history.outcomes()], [trial.state for trial in view.study.trials]
+        study.tell(history)
+        return [outcome for _, outcome in history.outcomes()], [trial.state for trial in study.study.trials]
 
-    assert seen() == ([Outcome.FAILED], [TrialState.FAIL])
+    assert states() == ([Outcome.FAILED], [TrialState.FAIL])
     with job.run.claim():
         record_attempt(job.run)
-        assert seen() == ([Outcome.RUNNING], [TrialState.FAIL, TrialState.RUNNING])
+        assert states() == ([Outcome.RUNNING], [TrialState.FAIL, TrialState.RUNNING])
         job.run.publish({"accuracy": 0.9, "loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0})
-    assert seen() == ([Outcome.COMPLETE], [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE])
-    assert seen()[1][2:] == [TrialState.COMPLETE], "told once"
+    assert states() == ([Outcome.COMPLETE], [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE])
+    assert states()[1][2:] == [TrialState.COMPLETE], "told once"

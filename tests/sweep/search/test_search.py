@@ -1,4 +1,4 @@
-"""Searches as a user starts them: whole processes, killed, doubled, gone on with; and the docs' promises of them."""
+"""Searches as a user starts them: whole processes, some of them killed."""
 
 import json
 import os
@@ -37,11 +37,11 @@ def statuses(folder: Path, name: str) -> list[str]:
     return [row["status"] for row in json.loads((folder / name / "summary.json").read_text())["runs"]]
 
 
-def test_a_search_prunes_is_summarised_and_its_pruned_run_is_finished(tmp_path: Path, places: list[str]) -> None:
+def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(tmp_path: Path, places: list[str]) -> None:
     pruner = ("hydra/sweeper/pruner=successive_halving", "trainer.max_epochs=6", "hydra.sweeper.n_trials=8")
     status, output = finish(start(tmp_path, places, "one", "hydra.sweeper.sampler.seed=1", *pruner))
     assert status == 0, output
-    assert "0 of 8 trials are in the store; the space has no end, TPESampler, SuccessiveHalvingPruner" in output
+    assert "0 of 8 trials are in the store; the space is infinite; TPESampler, SuccessiveHalvingPruner" in output
     assert "8 trials: " in output and "max accuracy" in output and "Traceback" not in output
     found = statuses(tmp_path, "one")
     assert len(found) == 8 and set(found) == {"finished", "pruned"}
@@ -57,32 +57,32 @@ def test_a_search_prunes_is_summarised_and_its_pruned_run_is_finished(tmp_path: 
     assert f"going on from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
 
 
-def test_a_killed_search_leaves_nothing_running_and_goes_on(tmp_path: Path, places: list[str]) -> None:
+def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, places: list[str]) -> None:
     settings = ("hydra.sweeper.n_trials=2", "trainer.patience=400", "runtime.checkpoint_minutes=0")
-    doomed = start(tmp_path, places, "doomed", *settings, "trainer.max_epochs=400")
+    killed = start(tmp_path, places, "killed", *settings, "trainer.max_epochs=400")
     history = None
-    while history is None and doomed.poll() is None:
+    while history is None and killed.poll() is None:
         time.sleep(0.05)
         history = next((tmp_path / "runs").glob("*/history.csv"), None)
     assert history is not None
-    os.kill(doomed.pid, signal.SIGKILL)
-    doomed.communicate()
-    heir = start(tmp_path, places, "heir", *settings, "trainer.max_epochs=400")
-    assert heir.stdout is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    resumed = start(tmp_path, places, "resumed", *settings, "trainer.max_epochs=400")
+    assert resumed.stdout is not None
     seen = []
-    for line in heir.stdout:
+    for line in resumed.stdout:
         seen.append(line)
         if line.startswith("epoch"):
             break
     assert "1 of 2 trials are in the store (1 interrupted)" in seen[0]
-    assert f"training {history.parent.name}" in seen[1], "what was begun comes first"
-    os.kill(heir.pid, signal.SIGINT)
-    status, output = finish(heir)
+    assert f"training {history.parent.name}" in seen[1], "the interrupted trial comes first"
+    os.kill(resumed.pid, signal.SIGINT)
+    status, output = finish(resumed)
     assert status == 130 and "the same command goes on from here" in output, output
-    assert "1 trial: 1 interrupted" in output and statuses(tmp_path, "heir") == ["interrupted"]
+    assert "1 trial: 1 interrupted" in output and statuses(tmp_path, "resumed") == ["interrupted"]
 
 
-def test_settings_of_hydra_optuna_sweeper_are_understood(tmp_path: Path, places: list[str]) -> None:
+def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path, places: list[str]) -> None:
     (tmp_path / "settings" / "experiment").mkdir(parents=True)
     (tmp_path / "settings" / "experiment" / "mine.yaml").write_text(
         "# @package _global_\n"

@@ -1,4 +1,4 @@
-"""Search spaces: what depends on the chosen options, what is refused, which runs lie inside."""
+"""Search spaces: conditional parameters, refused spaces, and which runs lie inside."""
 
 import json
 import shutil
@@ -28,31 +28,31 @@ def suggestions(space: Space, number: int, seed: int = 0) -> list[dict[str, obje
 
 
 def test_a_parameter_that_the_chosen_options_do_not_have_is_not_suggested(space: MakeSpace) -> None:
-    found, _ = space(*CONDITIONAL)
-    for params in suggestions(found, 30):
+    made, _ = space(*CONDITIONAL)
+    for params in suggestions(made, 30):
         assert ("model.conv_out" in params) == (params["model"] == "custom")
         assert ("optimizer.momentum" in params) == (params["optimizer"] == "sgd")
-    assert found.count == (2 * 4 + 4) * (1 + 2) == len(found.all())
-    assert found.seeds == ["0", "1"]
+    assert made.count == (2 * 4 + 4) * (1 + 2) == len(made.all())
+    assert made.seeds == ["0", "1"]
 
 
-def test_a_fixed_setting_that_the_chosen_options_do_not_have_is_left_out_too(space: MakeSpace) -> None:
-    found, planner = space("model=custom,resnext50", "model.weights=null", "model.conv_out=[4,8]")
-    for params in found.all():
-        overrides = found.overrides(params)
+def test_a_fixed_setting_that_the_chosen_options_do_not_have_is_left_out(space: MakeSpace) -> None:
+    made, factory = space("model=custom,resnext50", "model.weights=null", "model.conv_out=[4,8]")
+    for params in made.all():
+        overrides = made.overrides(params)
         assert ("model.conv_out=[4,8]" in overrides) == (params["model"] == "custom")
-        planner.job(overrides)
+        factory.job(overrides)
 
 
-def test_every_suggestion_can_be_planned_and_its_run_is_found_to_be_of_it(space: MakeSpace) -> None:
-    found, planner = space(*CONDITIONAL)
-    for params in suggestions(found, 25, seed=3):
-        for seed in found.seeds:
-            job = planner.job(found.overrides(params, seed))
-            located = found.locate(json.loads(job.identity.canonical))
-            assert located is not None and (located.params, located.seed) == (params, seed)
-            read = Space.from_json(json.loads(json.dumps(found.to_json())))
-            assert read.locate(json.loads(job.identity.canonical)) == located
+def test_the_run_of_every_suggestion_matches_the_suggestion(space: MakeSpace) -> None:
+    made, factory = space(*CONDITIONAL)
+    for params in suggestions(made, 25, seed=3):
+        for seed in made.seeds:
+            job = factory.job(made.overrides(params, seed))
+            match = made.match_identity(json.loads(job.identity.canonical))
+            assert match is not None and (match.params, match.seed) == (params, seed)
+            read = Space.from_json(json.loads(json.dumps(made.to_json())))
+            assert read.match_identity(json.loads(job.identity.canonical)) == match
 
 
 @pytest.mark.parametrize(
@@ -68,28 +68,28 @@ def test_every_suggestion_can_be_planned_and_its_run_is_found_to_be_of_it(space:
         ["seed=1"],
     ],
 )
-def test_a_run_that_differs_in_anything_else_lies_outside(space: MakeSpace, elsewhere: list[str]) -> None:
-    found, planner = space("model.conv_out=[4,8],[8]", "model.linear_features=range(8,33,8)",
+def test_a_run_with_another_setting_lies_outside_the_space(space: MakeSpace, elsewhere: list[str]) -> None:
+    made, factory = space("model.conv_out=[4,8],[8]", "model.linear_features=range(8,33,8)",
                            "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))")  # fmt: skip
     inside = ["model.conv_out=[8]", "model.linear_features=16", "optimizer.learning_rate=0.002"]
-    assert found.locate(json.loads(planner.job(inside).identity.canonical)) is not None
-    assert found.locate(json.loads(planner.job([*inside, *elsewhere]).identity.canonical)) is None
+    assert made.match_identity(json.loads(factory.job(inside).identity.canonical)) is not None
+    assert made.match_identity(json.loads(factory.job([*inside, *elsewhere]).identity.canonical)) is None
 
 
-def test_where_data_is_a_parameter_only_its_own_images_count(space: MakeSpace) -> None:
-    found, planner = space("data.num_images=40,48", "data.image_size=32")
+def test_a_run_on_other_images_lies_outside_a_space_over_data(space: MakeSpace) -> None:
+    made, factory = space("data.num_images=40,48", "data.image_size=32")
     for number, expected in ((40, True), (48, True), (56, False)):
-        job = planner.job([f"data.num_images={number}", "data.image_size=32"])
-        assert (found.locate(json.loads(job.identity.canonical)) is not None) is expected
-    other = json.loads(planner.job(["data.num_images=40", "data.image_size=32"]).identity.canonical)
-    assert found.locate({**other, "fingerprint": "of other photographs"}) is None
+        job = factory.job([f"data.num_images={number}", "data.image_size=32"])
+        assert (made.match_identity(json.loads(job.identity.canonical)) is not None) is expected
+    other = json.loads(factory.job(["data.num_images=40", "data.image_size=32"]).identity.canonical)
+    assert made.match_identity({**other, "fingerprint": "of other images"}) is None
 
 
-def test_nulls_and_lists_are_found_in_identities(space: MakeSpace) -> None:
-    found, planner = space("trainer.gradient_clip_norm=null,1.0", "+model.input_mean=null,[0.5,0.5,0.5]")
-    for params in found.all():
-        located = found.locate(json.loads(planner.job(found.overrides(params)).identity.canonical))
-        assert located is not None and located.params == params
+def test_identities_with_nulls_and_lists_match(space: MakeSpace) -> None:
+    made, factory = space("trainer.gradient_clip_norm=null,1.0", "+model.input_mean=null,[0.5,0.5,0.5]")
+    for params in made.all():
+        match = made.match_identity(json.loads(factory.job(made.overrides(params)).identity.canonical))
+        assert match is not None and match.params == params
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ def test_nulls_and_lists_are_found_in_identities(space: MakeSpace) -> None:
         ["data=folder", "data.image_size=32", "data.root={folder}/a,{folder}/b"],
     ],
 )
-def test_what_an_identity_holds_otherwise_than_it_was_suggested_is_found(
+def test_identities_with_normalised_values_match(
     space: MakeSpace, tmp_path: Path, photographs: Path, overrides: list[str]
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.pth").write_text(name)
         shutil.copytree(photographs, tmp_path / name)
     next((tmp_path / "b").rglob("*.png")).unlink()
-    found, planner = space(*(override.format(folder=tmp_path) for override in overrides))
-    for space_again in (found, Space.from_json(json.loads(json.dumps(found.to_json())))):
-        for params in found.all():
-            located = space_again.locate(json.loads(planner.job(found.overrides(params)).identity.canonical))
-            assert located is not None and located.params == params
+    made, factory = space(*(override.format(folder=tmp_path) for override in overrides))
+    for space_again in (made, Space.from_json(json.loads(json.dumps(made.to_json())))):
+        for params in made.all():
+            match = space_again.match_identity(json.loads(factory.job(made.overrides(params)).identity.canonical))
+            assert match is not None and match.params == params
 
 
 @pytest.mark.parametrize(
@@ -124,31 +124,29 @@ def test_what_an_identity_holds_otherwise_than_it_was_suggested_is_found(
         (["model=custom,resnet"], "model=resnet: no such option"),
         (["seed=interval(0,5)"], "replicates need single seeds"),
         (["model.linear_features=64"], "there is nothing to search over"),
-        (["model.linear_features=-2,-1"], "model.linear_features=-2: must be a whole number at least 1"),
+        (["model.linear_features=-2,-1"], "model.linear_features=-2: must be an integer >= 1"),
         (["sweep.dry_run=true,false"], "cannot be swept over"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_before_anything_is_trained(
-    space: MakeSpace, overrides: list[str], message: str
-) -> None:
+def test_a_space_that_cannot_be_searched_is_refused(space: MakeSpace, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         space(*overrides)
 
 
-def test_a_condition_on_a_setting_that_no_run_has_is_refused(space: MakeSpace) -> None:
+def test_an_exclude_expression_with_an_unknown_setting_is_refused(space: MakeSpace) -> None:
     space("model=custom,resnext50", "model.weights=null", "seed=0,1", exclude="model.conv_out == [4,8] and seed == 1")
     with pytest.raises(UserError, match=r"sweep\.exclude: unknown setting model\.linear_feature;"):
         space("model.linear_features=8,16", exclude="model.linear_feature == 16")
 
 
-def test_a_later_override_of_a_key_counts(space: MakeSpace) -> None:
-    found, _ = space("model.linear_features=range(8,64)", "seed=0,1", "model.linear_features=8,16", "seed=3")
-    assert found.count == 2 and not found.seeds
-    assert all("seed=3" in found.overrides(params) for params in found.all())
+def test_the_later_of_two_overrides_counts(space: MakeSpace) -> None:
+    made, _ = space("model.linear_features=range(8,64)", "seed=0,1", "model.linear_features=8,16", "seed=3")
+    assert made.count == 2 and not made.seeds
+    assert all("seed=3" in made.overrides(params) for params in made.all())
 
 
-def test_options_of_which_every_run_is_excluded_are_no_part_of_it(space: MakeSpace) -> None:
+def test_options_whose_runs_are_all_excluded_are_not_in_the_space(space: MakeSpace) -> None:
     wrong = ("model=custom,resnext50", "model.weights=nowhere.pth,null")
-    found, planner = space(*wrong, exclude="model.weights == 'nowhere.pth'")
-    assert found.count == 4
-    assert [planner.excludes(found.overrides(params)) for params in found.all()].count(True) == 2
+    made, factory = space(*wrong, exclude="model.weights == 'nowhere.pth'")
+    assert made.count == 4
+    assert [factory.excludes(made.overrides(params)) for params in made.all()].count(True) == 2

@@ -1,10 +1,10 @@
-"""The arithmetic that the benchmarks hold a training step against."""
+"""The lower bound of a training step."""
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.floor import count_flops
+from benchmarks.lower_bound import count_flops
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from benchmarks.floor import count_flops
         pytest.param(nn.ConvTranspose2d(64, 128, 3, stride=2, groups=16), id="transposed"),
     ],
 )
-def test_the_backward_pass_of_a_convolution_is_counted_as_twice_its_forward(layer: nn.Module) -> None:
+def test_the_backward_pass_of_a_convolution_counts_twice_the_flops_of_the_forward_pass(layer: nn.Module) -> None:
     with count_flops() as forward:
         output = layer.to("meta")(torch.empty(2, 64, 16, 16, device="meta", requires_grad=True))
     with count_flops() as backward:

@@ -1,0 +1,45 @@
+"""`field`: a dataclass field with the constraints on its value, named as in pydantic."""
+
+import dataclasses
+import math
+import operator
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MISSING: Any = "???"  # OmegaConf's mark of a value that the user has to give
+MAX_SEED = 2**63 - 1  # accepted by every random generator
+COMPARISONS = {"ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt}
+
+
+def field(default: Any, **constraints: Any) -> Any:
+    """Return a dataclass field whose metadata holds the constraints.
+
+    Args:
+        default: The default value; a class is called for one, and a list is copied.
+        constraints: `ge`, `le`, `gt`, `lt` (bounds of a number, or of each number of a list), `choices`, `pattern`,
+            `min_length`, `max_length` (of a list or a text); `path=True` marks a location on this machine, which is
+            never part of a run's identity.
+    """
+    if isinstance(default, list | type):
+        factory = default if isinstance(default, type) else lambda: list(default)
+        return dataclasses.field(default_factory=factory, metadata=constraints)
+    return dataclasses.field(default=default, metadata=constraints)
+
+
+def satisfies(value: Any, constraints: Mapping[str, Any]) -> bool:
+    """Return whether a value, or each item of a list, meets the constraints of its field."""
+    if isinstance(value, list | str):
+        lengths = constraints.get("min_length", 0), constraints.get("max_length", math.inf)
+        if not lengths[0] <= len(value) <= lengths[1]:
+            return False
+    if isinstance(value, list):
+        each = {name: limit for name, limit in constraints.items() if name not in ("min_length", "max_length")}
+        return all(satisfies(item, each) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return (
+        value in constraints.get("choices", (value,))
+        and ("pattern" not in constraints or re.fullmatch(constraints["pattern"], value) is not None)
+        and all(compare(value, constraints[name]) for name, compare in COMPARISONS.items() if name in constraints)
+    )

@@ -1,0 +1,64 @@
+"""The options of each group of `conf/` and their schemas, which `register` makes known to Hydra."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from crackdet.config import schema
+from crackdet.config.fields import MISSING, field
+
+GROUPS: dict[str, dict[str, type]] = {
+    "model": {
+        "custom": schema.CustomModel,
+        "resnext50": schema.ResNeXt50Model,
+        "torchvision": schema.TorchvisionModel,
+    },
+    "data": {
+        "synthetic": schema.SyntheticData,
+        "folder": schema.FolderData,
+        "filename_labels": schema.FilenameLabelsData,
+    },
+    "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
+    "scheduler": {
+        "constant": schema.Constant,
+        "cosine": schema.Cosine,
+        "step": schema.Step,
+        "plateau": schema.Plateau,
+    },
+    "trainer": {"default": schema.Trainer},
+    "runtime": {"default": schema.Runtime},
+    "tracker": {"none": schema.Tracker},
+    "sweep": {"default": schema.Sweep},
+}
+TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
+PATHS = {  # dotted keys of the settings that name a location on this machine
+    f"{group}.{item.name}"
+    for group, options in GROUPS.items()
+    for option in options.values()
+    for item in fields(option)
+    if item.metadata.get("path")
+}
+
+
+@dataclass
+class Schema(schema.Seeded):
+    """The root of a composed configuration; the model is untyped, because a user's network has its own settings."""
+
+    model: Any = MISSING
+    data: schema.Data = MISSING
+    optimizer: schema.Optimizer = MISSING
+    scheduler: schema.Scheduler = MISSING
+    trainer: schema.Trainer = MISSING
+    runtime: schema.Runtime = MISSING
+    tracker: dict[str, Any] = field(dict)  # each tracker has its own schema
+    sweep: schema.Sweep = MISSING
+
+
+def register() -> None:
+    """Register the schemas with Hydra, outside the groups: Hydra would list them among the options."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="crackdet_schema", node=Schema, replace=True)
+    for group, options in {**GROUPS, "tracker": GROUPS["tracker"] | TRACKERS}.items():
+        for option, node in options.items():
+            store.store(name=f"schema_{group}_{option}", node=node, replace=True)

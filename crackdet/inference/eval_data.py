@@ -1,0 +1,66 @@
+"""Choose the images that a run is evaluated on: its own data, or another data source."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import OmegaConf
+
+from crackdet.config.composing import compose
+from crackdet.config.parsing import parse
+from crackdet.config.schema import Config
+from crackdet.core.errors import UserError
+from crackdet.store.run import Run
+
+ALLOWED_KEYS = re.compile(r"data([./]|$)|runtime\.(cache|num_workers)")
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A named set of images: overrides of a run's own data, or a data source of its own (`data=...`)."""
+
+    name: str
+    overrides: Sequence[str] = ()
+
+
+def parse_eval_set(text: str) -> EvalSet:
+    """Parse `own`, overrides as for train.py, or `NAME: OVERRIDES`.
+
+    Raises:
+        UserError: If an override is not a data setting.
+    """
+    match = re.fullmatch(r"([^\s=]+):\s+(.+)", text.strip())
+    name, rest = (match[1], match[2]) if match else ("", text)
+    overrides = [] if rest.strip() == "own" else shlex.split(rest)
+    check_data_overrides(overrides)
+    data_overrides = [override for override in overrides if not override.startswith("runtime.")]
+    return EvalSet(name or " ".join(data_overrides) or "own", overrides)
+
+
+def check_data_overrides(overrides: Sequence[str]) -> None:
+    """Raise UserError if an override does not choose images."""
+    for override in overrides:
+        key, sign, _ = override.partition("=")
+        if not sign or not ALLOWED_KEYS.match(key):
+            raise UserError(
+                f"{override}: does not choose images; give data=SOURCE and data.KEY=VALUE (or runtime.cache=FOLDER)"
+            )
+
+
+def config_with_data(run: Run, overrides: Sequence[str]) -> Config:
+    """Return a run's configuration with data overrides, or the defaults of another source if they contain `data=`.
+
+    The image size stays that of the run, since its network accepts no other.
+
+    Raises:
+        UserError: If an override is invalid.
+    """
+    stored = run.snapshot().config
+    size = f"data.image_size={stored['data']['image_size']}"
+    for override in overrides:
+        if override.startswith("data.image_size=") and override != size:
+            raise UserError(f"{override}: {run.id} was trained with {size} and accepts no other size")
+    if any(override.startswith("data=") for override in overrides):
+        return compose([*(override for override in overrides if override != size), size])
+    return parse(OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
