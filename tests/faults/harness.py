@@ -87,7 +87,7 @@ class Life:
 
     @contextmanager
     def lived(self) -> Iterator[None]:
-        fsync, replace, load = os.fsync, Path.replace, loop.load
+        fsync, replace, load = os.fsync, Path.replace, loop.iter_batches
 
         def mortal_fsync(file: int) -> None:
             self.moment(lambda: os.ftruncate(file, os.fstat(file).st_size // 2))  # half of it was written
@@ -105,11 +105,11 @@ class Life:
                 self.moment()
                 yield batch
 
-        os.fsync, Path.replace, loop.load = mortal_fsync, mortal_replace, mortal_load  # type: ignore
+        os.fsync, Path.replace, loop.iter_batches = mortal_fsync, mortal_replace, mortal_load  # type: ignore
         try:
             yield
         finally:
-            os.fsync, Path.replace, loop.load = fsync, replace, load  # type: ignore
+            os.fsync, Path.replace, loop.iter_batches = fsync, replace, load  # type: ignore
 
 
 def start_child(task: Callable[[], object]) -> int:
