@@ -40,6 +40,7 @@ bench: install
 lint: install
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
 
 types: install
 	$(RUN)/mypy

@@ -1,4 +1,4 @@
-"""Train one run, or with -m a sweep of runs; conf/ holds every setting."""
+"""Train one run, or with -m a sweep of runs; the settings are in conf/."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ def train(composed: "DictConfig") -> float | None:
 
 
 def main() -> None:
-    import hydra  # half a second, which a skipped run does not need
+    import hydra  # takes half a second, which a finished run does not need
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
     from crackdet.cli.train import start

@@ -57,11 +57,11 @@ class Score:
     """Shares of the repetitions."""
 
     kept_best: float  # the truly best combination is equivalent to the observed best
-    told_apart: float  # some combination is not equivalent to the observed best
+    distinguished: float  # some combination is not equivalent to the observed best
     covered: float  # of the intervals: they contain the truth
     kept: float  # of the combinations: they are equivalent to the best; the smaller, the more powerful the test
-    given_away: float  # mean accuracy by which the cheapest combination near the best is worse than the truly best
-    given_away_untold: float  # the same for the cheapest equivalent combination
+    points_lost: float  # mean accuracy by which the cheapest combination near the best is worse than the truly best
+    points_lost_equivalent: float  # the same for the cheapest equivalent combination
 
 
 class _Result(NamedTuple):
@@ -76,7 +76,7 @@ def simulate(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) 
     """Simulate decisions; with `bootstrap`, by so many resamples instead of the computed variance."""
     random = np.random.default_rng(seed)
     best = int(np.argmax(world.accuracies))
-    kept_best, told_apart, covered, kept, given_away = 0, 0, [], [], []
+    kept_best, distinguished, covered, kept, losses = 0, 0, [], [], []
     for _ in range(repetitions):
         sampled = world.sample(random)
         order = np.argsort([-scores.mean() for scores in sampled], kind="stable")
@@ -90,28 +90,28 @@ def simulate(world: World, repetitions: int, seed: int = 0, bootstrap: int = 0) 
         truth = [world.accuracies[index] for index in order]
         covered += [low <= value <= high for (low, high), value in zip(result.intervals, truth, strict=True)]
         kept_best += bool(result.equivalent[list(order).index(best)])
-        told_apart += not all(result.equivalent)
+        distinguished += not all(result.equivalent)
         kept.append(np.mean(result.equivalent))
         near_best = np.logical_and(result.equivalent, result.not_far)
-        given_away.append([_given_away(world, order[list(mask)]) for mask in (near_best, result.equivalent)])
+        losses.append([_points_lost(world, order[list(mask)]) for mask in (near_best, result.equivalent)])
     return Score(
         kept_best / repetitions,
-        told_apart / repetitions,
+        distinguished / repetitions,
         float(np.mean(covered)),
         float(np.mean(kept)),
-        *np.mean(given_away, axis=0).tolist(),
+        *np.mean(losses, axis=0).tolist(),
     )
 
 
-def _given_away(world: World, candidates: NDArray[np.int64]) -> float:
+def _points_lost(world: World, candidates: NDArray[np.int64]) -> float:
     return max(world.accuracies) - world.accuracies[int(candidates.max())]
 
 
 def _compare_replicates(ranked: Sequence[Floats], groups: NDArray[np.int64] | None) -> _Result:
-    samples = [replicates.sample(scores, scores > 0) for scores in ranked]
+    samples = [replicates.make_sample(scores, scores > 0) for scores in ranked]
     compared = replicates.against_first(samples, groups)
     return _Result(
-        [replicates.interval(sample, groups) for sample in samples],
+        [replicates.confidence_interval(sample, groups) for sample in samples],
         [True, *(p_value >= statistics.ALPHA for p_value, _ in compared)],
         [True, *(statistics.negligible(difference) for _, difference in compared)],
     )
@@ -130,7 +130,7 @@ def _compare_single(ranked: Sequence[Floats]) -> _Result:
 
 
 def _compare_by_bootstrap(ranked: Sequence[Floats], world: World, times: int, random: np.random.Generator) -> _Result:
-    """Compare by the percentiles of a bootstrap over runs, and over groups of images for all of them alike."""
+    """Compare by the percentiles of a bootstrap over runs, and over groups of images."""
     number = -(-world.images // world.group_size)
     weights = random.multinomial(number, [1 / number] * number, size=times).repeat(world.group_size, axis=1)
     weights = weights[:, : world.images] / weights[:, : world.images].sum(axis=1, keepdims=True)
@@ -182,9 +182,12 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, world in WORLDS.items():
         score = simulate(world, arguments.repetitions, bootstrap=arguments.bootstrap)
-        figures = (score.kept_best, score.told_apart, score.covered, score.kept)
+        figures = (score.kept_best, score.distinguished, score.covered, score.kept)
         shares = " | ".join(f"{100 * figure:.1f} %" for figure in figures)
-        print(f"| {name} | {shares} | {100 * score.given_away:.2f} | {100 * score.given_away_untold:.2f} |", flush=True)
+        print(
+            f"| {name} | {shares} | {100 * score.points_lost:.2f} | {100 * score.points_lost_equivalent:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ boxes per image) at IoU 0.5 are measured on separate test scenes. Needs torchmet
 import argparse
 import time
 
+import scenes
 import torch
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
@@ -18,7 +19,6 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 
 import crackdet
 from crackdet.core.errors import UserError
-from crackdet.data import scenes
 
 SIZE = 128  # of a scene, pixels a side
 HEAD_FEATURES = 256  # per region, a quarter of torchvision's

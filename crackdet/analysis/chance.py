@@ -34,7 +34,7 @@ def is_above_chance(matrix: CorrectnessMatrix, index: int, metric: str) -> bool:
     own = matrix.sample([index], metric) if metric == "roc_auc" else None
     if own is None and groups is not None and 0 < cracks < number:
         # calls are scores with two values: their ROC-AUC is 0.5 too if they are independent of the labels
-        own = replicates.sample(roc_scores(called.astype(float), labels)[None])
+        own = replicates.make_sample(roc_scores(called.astype(float), labels)[None])
     by_images = statistics.fisher_exact(int((labels & called).sum()), int(called.sum()), cracks, number)
     if own is None:
         p_value = by_images

@@ -128,7 +128,7 @@ def compare_combinations(
             settings=settings[at],
             mean=means[at],
             deviation=float(values[members[at]].std(ddof=1)) if len(members[at]) > 1 else None,
-            interval=Interval(0.0, 1.0) if sample is None else replicates.interval(sample, groups),
+            interval=Interval(0.0, 1.0) if sample is None else replicates.confidence_interval(sample, groups),
             p_value=p_values.get(place),
             equivalent=place == 0 or p_values.get(place, 0.0) >= ALPHA,
             difference=compared[place][1] if place in compared else None,

@@ -95,16 +95,16 @@ class CorrectnessMatrix:
         """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
         if metric == "roc_auc":
             found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]
-            return replicates.sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
+            return replicates.make_sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
         packed, known = self.packed
         correct = one_by_one(packed[indices][known[indices]], self.num_images)
         if metric == "accuracy":
-            return replicates.sample(correct.astype(float), correct) if len(correct) else None
+            return replicates.make_sample(correct.astype(float), correct) if len(correct) else None
         if not len(correct) or self.shared is None or not self.shared.labels.any():
             return None
         labels = self.shared.labels
         scores = np.stack([call_scores(metric, one, labels) for one in correct])
-        return replicates.sample(scores, correct[:, labels] if metric == "recall" else correct)
+        return replicates.make_sample(scores, correct[:, labels] if metric == "recall" else correct)
 
     @cached_property
     def _num_groups_of_rarer(self) -> int | None:

@@ -88,8 +88,8 @@ def _none_recommended(decision: "Decision") -> str:
         allowing.append(f"it is the best of {number}")
     if (decision.num_groups or 1) > 1:
         allowing.append("images of one group count as one")
-    given = f", given that {' and that '.join(allowing)}" if allowing else ""
-    return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{given}."
+    condition = f", given that {' and that '.join(allowing)}" if allowing else ""
+    return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{condition}."
 
 
 def _why_best(decision: "Decision") -> str:
@@ -204,12 +204,12 @@ def _range(decision: "Decision") -> str:
 
 
 def _selection_bias(decision: "Decision") -> str:
-    number, points = decision.num_contenders, 100 * decision.selection_bias
-    if number < 2 or points <= 0:
+    number, bias = decision.num_contenders, decision.selection_bias
+    if number < 2 or bias <= 0:
         return ""
     return (
         f"Picking the best of {number} inflates its score: if all {number} were equally good, the winner would still "
-        f"look about {points:.2g} points better than it is."
+        f"look about {_points(bias)} better than it is."
     )
 
 
@@ -223,7 +223,8 @@ def _combinations(decision: "Decision") -> str:
         return f"{text}."
     equivalent = len(decision.equivalent_combinations) - 1
     if equivalent:
-        which = f"{equivalent} of the {number - 1} others" if number > 2 else "the other"
+        others = "the other" if number == 2 else "the others"
+        which = others if equivalent == number - 1 else f"{equivalent} of the {number - 1} others"
         return f"{text}. On average over seeds, chance can explain the difference between the best one and {which}."
     return f"{text}. On average over seeds, the best one leads by more than chance can explain."
 
@@ -231,7 +232,7 @@ def _combinations(decision: "Decision") -> str:
 def _constant_answer(decision: "Decision") -> str:
     if not decision.learned or decision.baseline is None or decision.baseline < decision.ranked_runs[0].value:
         return ""
-    rare = " because one class is rare; rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
+    rare = ", because one class is rare. Rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
     return (
         f"Giving the same answer for every image scores {percent(decision.baseline, decision.num_images)}, no less "
         f"than the best network{rare}."

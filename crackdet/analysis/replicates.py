@@ -29,8 +29,8 @@ class Sample:
 
     scores: Floats  # (images,): mean over the runs; the mean of the scores is the metric
     runs: int
-    between: float | None  # variance of the mean due to the runs; None if there is one run only
-    dof: float  # degrees of freedom of `between`
+    run_variance: float | None  # variance of the mean due to the runs; None if there is one run only
+    dof: float  # degrees of freedom of `run_variance`
     correct: Floats | None = None  # (images,): share of runs that classify the image correctly, if that gives the score
     num_groups: int | None = None  # groups in which the scores vary, if fewer than all
 
@@ -39,7 +39,7 @@ class Sample:
         return float(self.scores.mean())
 
 
-def sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups: int | None = None) -> Sample:
+def make_sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups: int | None = None) -> Sample:
     """Return the sample of a combination from the scores and correct answers of its runs, (runs, images) each."""
     runs = len(scores)
     between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
@@ -49,13 +49,13 @@ def sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups:
 
 def share_spread(samples: Sequence[Sample]) -> list[Sample]:
     """Give single runs the average variance between the runs of the replicated combinations."""
-    known = [(one.between * one.runs, one.dof) for one in samples if one.between is not None]
+    known = [(one.run_variance * one.runs, one.dof) for one in samples if one.run_variance is not None]
     dof = sum(weight for _, weight in known)
     pooled = sum(variance * weight for variance, weight in known) / dof if dof else 0.0
-    return [one if one.between is not None else replace(one, between=pooled, dof=dof) for one in samples]
+    return [one if one.run_variance is not None else replace(one, run_variance=pooled, dof=dof) for one in samples]
 
 
-def interval(one: Sample, groups: Groups) -> Interval:
+def confidence_interval(one: Sample, groups: Groups) -> Interval:
     """Return the 95 % interval of a combination's metric, for any seed and for images of the same kind.
 
     The degrees of freedom weight the parts of the variance by their shares, not by their squares as Satterthwaite does:
@@ -185,5 +185,5 @@ def _num_discordant(one: Sample, other: Sample, groups: Groups) -> int:
 
 def _variances(image_variance: float, dof: float, *samples: Sample) -> list[tuple[float, float]]:
     """Return the variances above 0 that add up, each with its degrees of freedom."""
-    parts = [(image_variance, dof), *((one.between or 0.0, one.dof) for one in samples)]
+    parts = [(image_variance, dof), *((one.run_variance or 0.0, one.dof) for one in samples)]
     return [(variance, max(free, 1)) for variance, free in parts if variance > 0]

@@ -57,14 +57,9 @@ detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=backbone.anc
 def export(
     run: Run, to: Path, onnx: bool = False, torch_export: bool = False, license: str | None = None, trust: bool = False
 ) -> Description:
-    """Write the backbone of a finished run into a new folder, atomically.
+    """Write the backbone of a finished run into a new folder, atomically, with exports to other formats on request.
 
-    Args:
-        to: A folder that does not exist yet, or is empty.
-        onnx: Also write an ONNX file.
-        torch_export: Also write a torch.export file.
-        license: The license of the initial weights, if they are not torchvision's.
-        trust: Import the user's class that the run names.
+    `license` is the license of the initial weights, if they were a file of the user's.
 
     Raises:
         UserError: If the run is not finished or has no weights, the network cannot serve as a backbone, the folder is

@@ -63,9 +63,7 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
     maps = []
     for stage, tensor in zip(stages, outputs, strict=True):
         if tensor.ndim != 4 or stage.channels not in (tensor.shape[1], tensor.shape[3]):
-            raise UserError(
-                f"{name}: {stage.name} returns shape {tuple(tensor.shape)}, not a map of {stage.channels} channels"
-            )
+            raise UserError(f"{name}: {stage.name} returns {tuple(tensor.shape)}, no map of {stage.channels} channels")
         feature_map = FeatureMap(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
         height, width = to_nchw(tensor, feature_map).shape[2:]
         stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)

@@ -95,9 +95,8 @@ def _torch_export(maps: nn.Module, images: Tensor, any_size: bool) -> ExportedPr
         with _silenced_exporters(), torch.no_grad():
             return torch.export.export(maps, (images,), dynamic_shapes=(sizes,))
     except Exception as error:  # torch.export has no exception type of its own
-        raise UserError(
-            f"--onnx, --torch-export: torch.export cannot trace this network ({_first_line(error)})"
-        ) from None
+        reason = _first_line(error)
+        raise UserError(f"--onnx, --torch-export: torch.export cannot trace this network ({reason})") from None
 
 
 def _accepts_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:

@@ -18,9 +18,7 @@ HELP = "Compare, inspect, use and clean up the runs of a store, and check data."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
-RunName = Annotated[
-    str, typer.Argument(help="A run id or its beginning, best, or best:FOLDER for the best of a sweep.")
-]
+RunName = Annotated[str, typer.Argument(help="A run id or its prefix, best, or best:FOLDER for the best of a sweep.")]
 Store = Annotated[Path, typer.Option("--store", help="The run store.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -64,22 +62,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen(name: str, store: Path) -> Run:
-    """Return the run that a user names; call it before imports that take seconds.
-
-    Raises:
-        UserError: If no run matches, or more than one.
-    """
+    """Return the run that a user names, or raise UserError; call it before imports that take seconds."""
     from crackdet.analysis.ranking import resolve_run
 
     return resolve_run(name, open_store(store))
 
 
 def open_store(path: Path) -> RunStore:
-    """Return the run store in a folder.
-
-    Raises:
-        UserError: If there is no such folder.
-    """
+    """Return the run store in a folder; raise UserError if there is no such folder."""
     if not path.is_dir():
         raise UserError(f"--store {path}: no such folder; train.py creates it (runtime.store)")
     return RunStore(path)

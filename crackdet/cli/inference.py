@@ -19,13 +19,10 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per batch; as
 def evaluate(
     runs_and_data: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN... [data=SOURCE data.KEY=VALUE...]", help="Runs, and the images to evaluate them on."
-        ),
+        typer.Argument(metavar="RUN... [data=SOURCE data.KEY=VALUE...]", help="Runs, and images to evaluate on."),
     ],
     on: Annotated[
-        list[str] | None,
-        typer.Option(help="A set of images: 'data=folder data.root=...', 'NAME: data=...' or own; repeatable."),
+        list[str] | None, typer.Option(help="Images: 'data=folder data.root=...', 'NAME: data=...' or own; repeatable.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "valid",
     metric: Annotated[str, typer.Option(help="The metric shown for several runs and sets.")] = "accuracy",
@@ -61,9 +58,7 @@ def evaluate(
     eval_sets = [parse_eval_set(text) for text in on or [shlex.join(overrides) or "own"]]
     set_names = [eval_set.name for eval_set in eval_sets]
     if duplicate := next((name for name in set_names if set_names.count(name) > 1), None):
-        raise UserError(
-            f"--on {duplicate}: two sets of images have this name; name them, for example --on 'mine: data=...'"
-        )
+        raise UserError(f"--on {duplicate}: two sets of images have this name; name them, as in --on 'mine: data=...'")
     evaluations = []
     loaded_runs = [LoadedRun(run, trust) for run in runs]
     while loaded_runs:
@@ -91,9 +86,7 @@ def predict(
     run: RunName,
     paths: Annotated[list[str], typer.Argument(help="Images: files, folders or glob patterns.")],
     output: Annotated[Path | None, typer.Option(help="Write to this .csv or .jsonl file.")] = None,
-    requested_format: Annotated[
-        str | None, typer.Option("--format", help="csv or jsonl; the extension of --output if not given.")
-    ] = None,
+    requested: Annotated[str | None, typer.Option("--format", help="csv or jsonl; default: as --output ends.")] = None,
     threshold: Threshold = 0.5,
     batch_size: BatchSize = None,
     device: Device = "auto",
@@ -109,7 +102,7 @@ def predict(
 
     progress_on_stderr()
     files = find_images(paths)
-    row_format = choose_row_format(output, requested_format)
+    row_format = choose_row_format(output, requested)
     if output is not None:
         refuse_existing(output, force)
     predictor = LoadedRun(found_run, trust).predictor(device, batch_size)
@@ -125,9 +118,7 @@ def scan(
     photograph: Annotated[Path, typer.Argument(help="A photograph larger than the training images.")],
     overlay: Annotated[Path | None, typer.Option(help="PNG file to draw; default NAME-scan.png.")] = None,
     boxes: Annotated[Path | None, typer.Option(help="COCO file to write; default NAME-scan.json.")] = None,
-    tile: Annotated[
-        str | None, typer.Option(help="Tile size in pixels of the photograph, such as 448 or 640x480.")
-    ] = None,
+    tile: Annotated[str | None, typer.Option(help="Tile size in pixels, such as 448 or 640x480.")] = None,
     overlap: Annotated[float, typer.Option(min=0, max=0.95, help="Share of a side that adjacent tiles share.")] = 0.5,
     threshold: Threshold = 0.5,
     batch_size: BatchSize = None,
@@ -175,7 +166,7 @@ def scan(
 def export(
     run: RunName,
     to: Annotated[Path, typer.Option(help="A new folder for the backbone.")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="Also write backbone.onnx and check it.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write and check backbone.onnx.")] = False,
     torch_export: Annotated[bool, typer.Option("--torch-export", help="Also write backbone.pt2 and check it.")] = False,
     license: Annotated[str | None, typer.Option(help="License of the initial weights, if they were a file.")] = None,
     store: Store = STORE,
@@ -183,9 +174,9 @@ def export(
 ) -> None:
     """Export a run's feature extractor as the backbone of a detector."""
     found_run = chosen(run, store)
-    from crackdet.backbone import export as exporting
+    from crackdet.backbone.export import export as export_run
 
-    description = exporting.export(found_run, to, onnx, torch_export, license, trust)
+    description = export_run(found_run, to, onnx, torch_export, license, trust)
     stages = ", ".join(f"{stage.channels} channels at stride {stage.stride}" for stage in description.stages)
     print(f"{description.run} in {to}: {stages}")
     for exported in description.exports:

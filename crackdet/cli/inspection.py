@@ -19,9 +19,7 @@ def inspect(
             "of the run's data are accepted too: data.masks=FOLDER."
         ),
     ] = None,
-    map_name: Annotated[
-        str | None, typer.Option("--map", metavar="STAGE:NUMBER", help="Draw only this feature map.")
-    ] = None,
+    map_name: Annotated[str | None, typer.Option("--map", metavar="STAGE:NUMBER", help="Draw only this map.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Maps shown per stage, best first.")] = 24,
     output: Annotated[Path | None, typer.Option(help="Output folder; default outputs/inspection/RUN.")] = None,
     device: Device = "auto",
@@ -42,9 +40,9 @@ def inspect(
         path, description = draw_map(network, map_name, samples, measured, folder)
         print(f"{description}: {path}")
         return
-    with_defaults = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
+    defaults = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
     options = [
-        word for option, (value, default) in with_defaults.items() if value != default for word in (option, str(value))
+        word for option, (value, default) in defaults.items() if value != default for word in (option, str(value))
     ]
     options += ["--trust"] if trust else []
     command_line = ["crackdet", "inspect", network.run.id, *options, *data_settings(images or [])]

@@ -1,4 +1,4 @@
-"""The way into Hydra and out of it: a refused command is one clear message and exit status 2."""
+"""The entry point of `train.py`: runs Hydra, and prints each refused command as one message with exit status 2."""
 
 import errno
 import os
@@ -16,17 +16,17 @@ from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finish_all
 
-NO_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")  # Hydra's
-NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
-EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # of crackdet, that bring these launchers
+MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
+EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 def start(hydra_main: Callable[[], Any]) -> None:
-    """Runs a Hydra program; what the user got wrong is said without a traceback."""
+    """Run a Hydra program; print what the user got wrong without a traceback."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         hydra_main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes its errors on instead of printing them its way
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
         hydra_main()
     except UserError as error:
@@ -36,31 +36,33 @@ def start(hydra_main: Callable[[], Any]) -> None:
         finish_all(1)
         exit_with_error(explain_hydra_error(error))
     except RuntimeError as error:
-        if missing := NO_LAUNCHER.search(str(error)):
+        if missing := MISSING_LAUNCHER.search(str(error)):
             name = missing.group(1)
-            exit_with_error(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' brings it")
+            exit_with_error(
+                f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' installs it"
+            )
         raise
     except ValueError as error:
-        if "Config group override" in str(error):  # Hydra's own, of trainer=5
-            exit_with_error(f"a group takes the name of one of its options, as in model=custom ({error})")
-        finish_all(1)  # of a search in which every trial failed
+        if "Config group override" in str(error):  # Hydra's, of trainer=5
+            exit_with_error(f"the value of a config group must be one of its options, as in model=custom ({error})")
+        finish_all(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
         raise
-    except RunFailed:  # of Hydra's basic sweeper, which stops at the first
+    except RunFailed:  # Hydra's basic sweeper stops at the first failure
         finish_all(1)
         raise SystemExit(1) from None
-    except BrokenPipeError:  # whoever read the output has had enough, as `head` does of --help
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+    except BrokenPipeError:  # the reader has closed standard output, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         raise SystemExit(1) from None
-    except OSError as error:  # of Hydra's own folder: what befalls a run's directory is told where it is written
-        if error.errno not in NO_PLACE:
+    except OSError as error:  # of Hydra's own folder: errors in a run directory are handled there
+        if error.errno not in UNWRITABLE:
             raise
         finish_all(1)
-        place = error.filename or "the folder of Hydra's logs"
-        exit_with_error(f"{place}: cannot be written ({error.strerror}); make room, or give another hydra.run.dir")
+        path = error.filename or "the folder of Hydra's logs"
+        exit_with_error(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
     except Interrupted as stop:
         finish_all(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
-    except KeyboardInterrupt:  # while nothing was trained: else the run says what becomes of it
-        print("stopped; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt:  # before or after training: during training the run reports that it is saved
+        print("stopped; the same command resumes", file=sys.stderr)
         finish_all(130)
         raise SystemExit(130) from None

@@ -60,11 +60,7 @@ def refuse_existing(path: Path, force: bool, option: str = "--output") -> None:
 
 
 def choose_row_format(output: Path | None, requested: str | None) -> RowFormat:
-    """Return the requested format, else the one of the file's extension, else CSV.
-
-    Raises:
-        UserError: If the format or the extension is unknown.
-    """
+    """Return the requested format, else that of the file's extension, else CSV; raise UserError if it is unknown."""
     formats = ", ".join(RowFormat)
     if requested is not None and requested not in list(RowFormat):
         raise UserError(f"--format {requested}: must be one of {formats}")

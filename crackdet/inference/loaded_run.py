@@ -97,8 +97,7 @@ class LoadedRun:
     def model(self, device: "str | torch.device" = "auto") -> "Classifier":
         """Return a new copy of the trained classifier in evaluation mode: images (N, 3, S, S) in [0, 1] -> logits.
 
-        Args:
-            device: auto (CUDA, else MPS, else CPU) or a torch device.
+        `device` is auto (CUDA, else MPS, else CPU) or a torch device.
 
         Raises:
             UserError: If the weights were removed or are corrupt, or the device is not available.
@@ -113,11 +112,7 @@ class LoadedRun:
         return model.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
-        """Return the cached classifier with the batch size and number format of its training.
-
-        Raises:
-            UserError: As for `model`.
-        """
+        """Return the cached classifier with the batch size and number format of its training."""
         from crackdet.inference.predictor import Predictor
 
         key = (str(device), batch_size)
@@ -132,11 +127,8 @@ class LoadedRun:
     ) -> NDArray[np.float64]:
         """Return the crack probabilities (N,) of images of any size, preprocessed as in training.
 
-        Args:
-            images: One image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W);
-                or an array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1].
-            device: As for `model`.
-            batch_size: Defaults to that of training.
+        `images` is one image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W); or an
+        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1].
 
         Raises:
             UserError: If an image cannot be read; and as for `model`.
@@ -165,11 +157,7 @@ def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False)
 
 
 def check_finished(run: Run) -> RunSnapshot:
-    """Return a snapshot of a finished run.
-
-    Raises:
-        UserError: If the run is not finished, or its files have changed since they were published.
-    """
+    """Return a snapshot of a run; raise UserError if it is not finished or its published files have changed."""
     snapshot = run.snapshot()
     if snapshot.status is Status.CORRUPT:
         raise UserError(f"{run.id}: is corrupt ({snapshot.corruption}); the command that trained the run repairs it")

@@ -81,10 +81,8 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())
         records = source.photographs()
     except (UserError, OSError) as error:
-        raise UserError(
-            f"the size of the training photographs cannot be read ({error}); "
-            "give the tile size in pixels of this photograph with --tile"
-        ) from None
+        reason = f"the size of the training photographs cannot be read ({error})"
+        raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
     subset = records[:: max(1, len(records) // MAX_MEASURED)]
     sizes = [found for record in subset if (found := _image_size(Path(source.name) / record.name))]
     if not sizes:

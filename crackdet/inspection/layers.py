@@ -42,8 +42,7 @@ def find_layers(model: Classifier) -> list[Layer]:
 def deepest_layer(model: Classifier) -> Layer:
     """Return the deepest stage whose maps still have enough cells at the run's image size.
 
-    Stages with channels last, such as those of Swin, are ignored: captum averages gradients over dimensions 2 and 3,
-    which are not the spatial ones there.
+    Channels-last stages, as in Swin, are ignored: captum averages gradients over dimensions 2 and 3.
 
     Raises:
         UserError: If there is no such stage.
@@ -51,7 +50,7 @@ def deepest_layer(model: Classifier) -> Layer:
     size = model.image_size
     stages = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
     blank = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
-    maps = capture(model, stages, blank, channels_last=False)
+    maps = capture(model, stages, blank, permute=False)
     for stage in reversed(stages):
         if stage.name in maps and min(maps[stage.name].shape[2:]) >= MIN_CELLS:
             return stage
@@ -62,22 +61,19 @@ def deepest_layer(model: Classifier) -> Layer:
 
 
 @torch.no_grad()
-def capture(
-    model: Classifier, layers: Sequence[Layer], images: Tensor, channels_last: bool = True
-) -> dict[str, Tensor]:
+def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, permute: bool = True) -> dict[str, Tensor]:
     """Return the maps (N, C, H, W) of each layer by name, for images (N, 3, S, S) in [0, 1].
 
-    Maps with channels last are permuted, or left out if `channels_last` is False. Forward hooks are used since a
-    user's network may not be traceable.
+    Channels-last maps are permuted or left out. Hooks are used since a user's network may not be traceable.
     """
     maps: dict[str, Tensor] = {}
 
     def hook_for(layer: Layer):  # type: ignore[no-untyped-def]
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            is_channels_last = output.shape[1] != layer.channels
-            if is_channels_last and not channels_last:
+            channels_last = output.shape[1] != layer.channels
+            if channels_last and not permute:
                 return
-            values = output.permute(0, 3, 1, 2) if is_channels_last else output
+            values = output.permute(0, 3, 1, 2) if channels_last else output
             # clone: an in-place ReLU may follow
             maps[layer.name] = values.clamp(min=0) if layer.rectified else values.clone()
 

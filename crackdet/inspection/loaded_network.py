@@ -37,14 +37,10 @@ class LoadedNetwork:
     config: Config
     model: Classifier
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
     def tensor(self, samples: Sequence[Sample]) -> Tensor:
         """Return the samples as network input: (N, 3, S, S), float32 in [0, 1]."""
         pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples]))
-        return pixels.permute(0, 3, 1, 2).float().div_(255).to(self.device)
+        return pixels.permute(0, 3, 1, 2).float().div_(255).to(next(self.model.parameters()).device)
 
     @torch.no_grad()
     def probabilities(self, samples: Sequence[Sample]) -> list[float]:
@@ -55,10 +51,5 @@ class LoadedNetwork:
 
 
 def load_network(loaded: LoadedRun, device: str = "auto") -> LoadedNetwork:
-    """Load the published weights of a finished run.
-
-    Raises:
-        UserError: If the run is not finished, its weights were removed, its class is not trusted, or the device is
-            not available.
-    """
+    """Load the published weights of a finished run; raises UserError as `LoadedRun.model`."""
     return LoadedNetwork(loaded.run, loaded.config, loaded.model(device))

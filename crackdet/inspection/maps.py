@@ -6,7 +6,7 @@ is computed over images, each represented by its highest activation.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,14 +66,13 @@ def measure_maps(network: LoadedNetwork, layers: Sequence[Layer], samples: Seque
         samples = [sample for sample in samples if sample.mask is not None or sample.crack is False]
     activations: dict[str, list[_Activations]] = {layer.name: [] for layer in layers}
     crack_shares: dict[tuple[int, ...], float] = {}  # share of crack cells that is kept, the same in all batches
-    for batch in _batches(samples):
+    for batch in (samples[start : start + BATCH] for start in range(0, len(samples), BATCH)):
         for name, maps in capture(network.model, layers, network.tensor(batch)).items():
-            grid = tuple(maps.shape[2:])
+            grid, count = tuple(maps.shape[2:]), MAX_CELLS // len(samples) * len(batch)
             if grid not in crack_shares:
                 crack_shares[grid] = min(1.0, MAX_CELLS / max(1, int(_is_crack_cell(samples, grid).sum())))
-            count = MAX_CELLS // len(samples) * len(batch)
-            is_crack = _is_crack_cell(batch, grid)
-            activations[name].append(_subsample(maps.float().cpu(), is_crack, count, crack_shares[grid]))
+            kept = _subsample(maps.float().cpu(), _is_crack_cell(batch, grid), count, crack_shares[grid])
+            activations[name].append(kept)
     return [_statistics(layer, basis, activations[layer.name], samples) for layer in layers if activations[layer.name]]
 
 
@@ -86,11 +85,6 @@ class _Activations:
     crack: Tensor  # (n, C), all crack cells or a share of them: cracks are thin, and the subset would miss them
     highest: Tensor  # (N, C), per image
     lowest: Tensor
-
-
-def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    for start in range(0, len(samples), BATCH):
-        yield samples[start : start + BATCH]
 
 
 def _is_crack_cell(samples: Sequence[Sample], grid: Sequence[int]) -> Tensor:
@@ -117,8 +111,7 @@ def _statistics(
     highest = torch.cat([batch.highest for batch in activations])
     lowest = torch.cat([batch.lowest for batch in activations])
     if basis is Basis.PIXELS:
-        crack = torch.cat([batch.crack for batch in activations])
-        background = torch.cat([batch.background for batch in activations])
+        crack, background = (torch.cat([getattr(b, kind) for b in activations]) for kind in ("crack", "background"))
         rising = _roc_aucs(torch.cat([crack, background]), torch.arange(len(crack) + len(background)) < len(crack))
         falling = 1 - rising
     elif basis is Basis.IMAGES:

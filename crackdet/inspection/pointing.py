@@ -115,13 +115,10 @@ def _describe(result: PointingResult) -> list[str]:
     elif None in above.values():
         lines.append("too few images to distinguish from chance")
     elif at_chance:
-        lines.append(
-            f"{' and '.join(at_chance)}: no better than chance; the network may rely on something other than the crack"
-        )
+        lines.append(f"{' and '.join(at_chance)}: no better than chance; the network may not rely on the crack")
     if result.blank > MAX_BLANK:
         lines.append(
-            "blank images are classified as cracks; the network may rely on something that only images without a "
-            "crack contain"
+            "blank images are classified as cracks; the network may rely on what only the other images contain"
         )
     return lines
 

@@ -36,15 +36,11 @@ BASIS_TEXTS = {
 
 
 def parse_map_name(text: str, layers: Sequence[Layer]) -> tuple[Layer, int]:
-    """Parse `STAGE:NUMBER`, where maps are numbered from 0.
-
-    Raises:
-        UserError: If there is no such map.
-    """
+    """Parse `STAGE:NUMBER`, with maps numbered from 0; raise UserError if there is no such map."""
     stage, _, number = text.rpartition(":")
     layer = next((layer for layer in layers if layer.name == stage), None)
     if layer is None:
-        names = ", ".join(layer.name for layer in layers)
+        names = ", ".join(each.name for each in layers)
         raise UserError(f"--map {text}: must be STAGE:NUMBER, where the stages are {names}")
     if not number.isdecimal() or int(number) >= layer.channels:
         raise UserError(f"--map {text}: {stage} has the maps 0 to {layer.channels - 1}")
@@ -86,10 +82,8 @@ def render(
 ) -> list[MapStatistics]:
     """Write `index.html`, and PNG files for each sample and stage; return the statistics of the maps.
 
-    Args:
-        measured: The samples that the maps are measured on.
-        top: How many maps of each stage are shown.
-        command: The command line that the user typed, without its images.
+    `measured` are the samples that maps are measured on, `top` limits the maps shown per stage, and `command` is the
+    user's command line without its images.
     """
     statistics = measure_maps(network, find_layers(network.model), measured)
     layers = [layer_statistics.layer for layer_statistics in statistics]

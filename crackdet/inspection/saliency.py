@@ -19,10 +19,8 @@ Method = Callable[[Classifier, Tensor], Tensor]
 def grad_cam(model: Classifier, images: Tensor) -> Tensor:
     """Return Grad-CAM (Selvaraju et al., ICCV 2017) at the deepest usable stage: (N, 3, S, S) -> (N, S, S).
 
-    Each map of the stage is weighted by its mean gradient; evidence against a crack is clipped to 0.
-
-    Raises:
-        UserError: If the images are too small for the network.
+    Each map of the stage is weighted by its mean gradient; evidence against a crack is clipped to 0. Raises UserError
+    if the images are too small for the network.
     """
     from captum.attr import LayerGradCam
 

@@ -117,9 +117,8 @@ def behind(difference: Difference) -> bool:
 def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Difference]:
     """Return how much worse than the first network each second one is, by its share of `number` correct images.
 
-    The arguments count the images that only one of the two classifies correctly. Half an image is
-    added to each of the four cells: otherwise intervals of few images are too narrow (Agresti and Min 2005, Stat. Med.
-    24, 729).
+    The arguments count the images that only one of the two classifies correctly. Half an image is added to each of the
+    four cells: otherwise intervals of few images are too narrow (Agresti and Min 2005, Stat. Med. 24, 729).
     """
     lost = np.subtract(only_first, only_second, dtype=float)
     discordant = np.add(only_first, only_second, dtype=float)

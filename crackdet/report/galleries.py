@@ -74,7 +74,7 @@ class GalleryBuilder:
         first = known[0]
         indices = disagreements(known, len(first))
         if not indices:
-            return Gallery(f"The {len(known)} best runs classify every validation image alike.", [], [])
+            return Gallery(f"The {len(known)} best runs agree on every validation image.", [], [])
         chances, pictures = [probabilities(found.logits) for found in known], []
         for index in indices[:MAX_PICTURES]:
             votes = sum(bool(found.called[index]) for found in known)

@@ -1,7 +1,6 @@
-"""The code that a network of the user's own is made of: the module that defines it, and what that imports.
+"""The source code of a user's network: the module that defines it, and the user's modules that it imports.
 
-Imports are read, not run, and followed as far as the user's own code goes: what is installed, or belongs to Python or
-crackdet, is another matter than the network.
+Imports are parsed, not executed. Modules of Python, of installed packages and of crackdet are not followed.
 """
 
 import ast
@@ -24,12 +23,12 @@ NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 
 def code_digest(target: str) -> str:
-    """SHA-256 of the source of a user's class: other code is another network.
+    """Return a SHA-256 of the source code of a user's class.
 
-    Of one file it is that of the file; of several it follows from the names of the modules and their digests.
+    For a single file it is the digest of the file, for several that of their module names and digests.
 
     Raises:
-        UserError: where the source cannot be found.
+        UserError: If the source cannot be found.
     """
     digests = {name: file_digest(file) for name, file in source_files(target).items()}
     if len(digests) == 1:
@@ -38,53 +37,54 @@ def code_digest(target: str) -> str:
 
 
 def source_files(target: str) -> dict[str, Path]:
-    """The files by the names of their modules, that which defines the class first.
+    """Return the source files by module name; the module that defines the class comes first.
 
     Raises:
-        UserError: where the source of the class cannot be found.
+        UserError: If the source of the class cannot be found.
     """
     name, file = _definition(target)
-    found, left = {name: file}, [name]
-    named = target.rpartition(".")[0]  # may make the class of what another module defines; a package only passes it on
-    place = _find(named) if named not in found else None
-    if place is not None and place.name != PACKAGE:
-        found[named] = place
-        left.append(named)
-    while left:
-        importer = left.pop()
-        if found[importer].suffix != ".py" or not _is_own(found[importer]):
+    files, queue = {name: file}, [name]
+    named = target.rpartition(".")[0]  # this module may build the class from what another module defines
+    place = _find_module(named) if named not in files else None
+    if place is not None and place.name != PACKAGE:  # a package only re-exports the class
+        files[named] = place
+        queue.append(named)
+    while queue:
+        importer = queue.pop()
+        if files[importer].suffix != ".py" or not _is_followed(files[importer]):
             continue
-        for imported, place in _imports(importer, found[importer]):
-            if imported not in found:
-                found[imported] = place
-                left.append(imported)
-    return found
+        for imported, place in _imports(importer, files[importer]):
+            if imported not in files:
+                files[imported] = place
+                queue.append(imported)
+    return files
 
 
 def check_source(target: str, digest: str | None, what: str) -> None:
-    """Refuses code that is not what weights were trained with: they would make another network of it.
+    """Refuse code that differs from the code that weights were trained with.
 
-    `digest` is that of the code then, of old of the one file that defines the class, or None where that is not known;
-    `what` has the weights.
+    Args:
+        target: The class.
+        digest: The digest of the code at the time of training, or of the one file that defines the class; None if it is
+            unknown.
+        what: What the weights belong to, for the message.
 
     Raises:
-        UserError: where it is other code.
+        UserError: If the code differs.
     """
     if digest is None:
         return
     _, file = _definition(target)
     if digest not in (code_digest(target), file_digest(file)):
         raise UserError(
-            f"{what}: {file}, or what it imports, is not the code that its weights were trained with, and would make "
-            "another network of them; bring that code back, or train again"
+            f"{what}: {file}, or a module that it imports, is not the code that its weights were trained with; "
+            "restore that code, or train again"
         )
 
 
 def _definition(target: str) -> tuple[str, Path]:
-    """The module that defines a class, by the object rather than the path, which may name one that only imports it."""
-    from crackdet.config.user_model import (
-        import_target,
-    )  # imports OmegaConf, which recognising a finished run does without
+    """Return the module that defines a class; the target may name one that only imports it."""
+    from crackdet.config.user_model import import_target  # imports OmegaConf, needless for recognising a finished run
 
     try:
         found = inspect.unwrap(import_target(target))
@@ -97,25 +97,25 @@ def _definition(target: str) -> tuple[str, Path]:
 
 
 def _imports(name: str, file: Path) -> Iterator[tuple[str, Path]]:
-    """The modules of the user's that one names in its imports, wherever in it they stand."""
+    """Yield the user's modules that a module imports, anywhere in its code."""
     package = name if file.name == PACKAGE else name.rpartition(".")[0]
     status = file.stat()
-    for level, module, inner in _named(file, status.st_size, status.st_mtime_ns):
+    for level, module, member in _import_statements(file, status.st_size, status.st_mtime_ns):
         if level > package.count(".") + 1 or (level and not package):
-            continue  # beyond the outermost package: it would fail
+            continue  # beyond the top-level package: the import would fail
         absolute = importlib.util.resolve_name("." * level + module, package) if level else module
-        for one in (f"{absolute}.{inner}", absolute) if inner else (absolute,):
-            if (place := _find(one)) is not None:  # a module of the package, or else a name in it
-                yield one, place
+        for candidate in (f"{absolute}.{member}", absolute) if member else (absolute,):
+            if (place := _find_module(candidate)) is not None:  # a module of the package, else a name in it
+                yield candidate, place
                 break
 
 
 @lru_cache(maxsize=1000)
-def _named(file: Path, _size: int, _changed: int) -> list[tuple[int, str, str]]:
-    """What the imports of a file, of this size and time, name: how many packages up, a module, and a name in it."""
+def _import_statements(file: Path, _size: int, _mtime_ns: int) -> list[tuple[int, str, str]]:
+    """Return the imports of a file of this size and time: number of leading dots, module, and name in it."""
     try:
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (SyntaxError, ValueError):  # of a module that is named and cannot be imported
+    except (SyntaxError, ValueError):  # importing the module would fail
         return []
     found = [(0, alias.name, "") for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     for node in nodes:
@@ -124,26 +124,26 @@ def _named(file: Path, _size: int, _changed: int) -> list[tuple[int, str, str]]:
     return found
 
 
-def _find(name: str) -> Path | None:
-    """The file of a module of the user's; of its packages none is imported for that."""
+def _find_module(name: str) -> Path | None:
+    """Return the file of a user's module without importing its packages; None for any other module."""
     first, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):
         return None
-    for part in rest:  # by itself: by its whole name Python would look into what has been imported so far
-        if spec is None or spec.submodule_search_locations is None or not _may_be_own(spec):
+    for part in rest:  # by its short name: with its full name Python would look among the imported modules
+        if spec is None or spec.submodule_search_locations is None or not _may_be_followed(spec):
             return None
         spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
-    if spec is None or not spec.has_location or spec.origin is None or not _may_be_own(spec):
+    if spec is None or not spec.has_location or spec.origin is None or not _may_be_followed(spec):
         return None
     file = Path(spec.origin)
-    return file if file.is_file() else None  # not in an archive
+    return file if file.is_file() else None  # it may be in an archive
 
 
-def _may_be_own(spec: ModuleSpec) -> bool:
-    return spec.origin is None or _is_own(Path(spec.origin))
+def _may_be_followed(spec: ModuleSpec) -> bool:
+    return spec.origin is None or _is_followed(Path(spec.origin))
 
 
-def _is_own(file: Path) -> bool:
+def _is_followed(file: Path) -> bool:
     return not set(INSTALLED) & set(file.parts) and not any(map(file.is_relative_to, NOT_FOLLOWED))

@@ -1,8 +1,8 @@
-"""What decides a run's result, and the name that follows from it.
+"""The identity of a run: everything that determines its result; its hash names the run directory.
 
-The identity is the whole resolved configuration (not its difference from the defaults, which would let a
-changed default reuse an old run) less the groups and paths that only say where and how fast a run happens,
-plus the fingerprint of the data. Its SHA-256 names the run.
+The identity is the whole resolved configuration, not its difference from the defaults (a changed default must not reuse
+an old run), without the groups and paths that only say where and how fast a run happens, plus the fingerprint of the
+data.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.store.code_digest import code_digest
 
-SCHEMA = 2  # raised by hand if the name or meaning of a setting changes
-NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")
+SCHEMA = 2  # raised by hand if the name or the meaning of a setting changes
+NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")  # groups
 WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The canonical content that is hashed, and the run id it gives."""
+    """The content that is hashed, and the run id that it gives."""
 
     content: Mapping[str, Any]
 
@@ -45,7 +45,7 @@ class Identity:
         return f"{name}-{self.digest[:12]}"
 
     def without(self, *keys: str) -> "Identity":
-        """This identity less some dotted keys: `without("seed")` is that of the combination."""
+        """Return this identity without some dotted keys: `without("seed")` is that of the combination."""
         content = json.loads(self.canonical)
         for key in keys:
             *parents, last = key.split(".")
@@ -57,31 +57,31 @@ class Identity:
 
 
 def identify(config: Config, fingerprint: str) -> Identity:
-    """The identity of a configuration over data with this fingerprint.
+    """Return the identity of a configuration on data with this fingerprint.
 
     Raises:
-        UserError: where the model names weights that are neither torchvision's nor a readable file.
+        UserError: If `model.weights` is a file that does not exist.
     """
     tree = {key: value for key, value in to_dict(config).items() if key not in NON_IDENTITY}
-    for place in PATHS:
-        group, _, name = place.partition(".")
+    for path in PATHS:
+        group, _, name = path.partition(".")
         tree.get(group, {}).pop(name, None)
     tree["model"]["weights"] = _exact_weights(config)
     if isinstance(config.model, UserModel):
         tree["model"]["_source_"] = code_digest(config.model.target)
     content = {"schema": SCHEMA, "fingerprint": fingerprint, **_without_nulls(tree)}
     if isinstance(config.model, UserModel):
-        content["model"] |= config.model.arguments  # a null that a class is given need not be its default
+        content["model"] |= config.model.arguments  # null may differ from the default of the user's class
     return Identity(content)
 
 
 def is_weights_file(weights: str) -> bool:
-    """Whether `model.weights` means a file rather than one of torchvision's names."""
+    """Return whether `model.weights` is a file rather than a name of torchvision's."""
     return weights.endswith(WEIGHT_FILES) or "/" in weights
 
 
 def _exact_weights(config: Config) -> str | None:
-    """Weights by what they are: a file by its digest, torchvision's by their name."""
+    """Return the digest of a weights file, or torchvision's name of the weights."""
     weights = config.model.weights
     if weights is None:
         return None
@@ -94,7 +94,7 @@ def _exact_weights(config: Config) -> str | None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Keys whose value is null are dropped, so that a later setting that defaults to null renames no old run."""
+    """Drop keys whose value is null, so that a new setting that defaults to null renames no existing run."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return value

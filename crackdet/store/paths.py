@@ -9,6 +9,16 @@ RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
 
 
+class RunFile:
+    """A property of `RunPaths`: the path of a file in the run directory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: "RunPaths", _owner: object = None) -> Path:
+        return run.directory / self._name
+
+
 @dataclass(frozen=True)
 class RunPaths:
     """One run directory; every path is a property."""
@@ -16,57 +26,22 @@ class RunPaths:
     root: Path  # the run store
     id: str
 
+    config_file = RunFile("config.yaml")
+    identity_file = RunFile("identity.json")
+    provenance_file = RunFile("provenance.json")
+    history_file = RunFile("history.csv")
+    predictions_file = RunFile("predictions.csv")
+    weights_file = RunFile(WEIGHTS)
+    state_file = RunFile("resume.pt")
+    failure_file = RunFile("failure.json")
+    result_file = RunFile("result.json")
+    pointing_file = RunFile("pointing.json")
+    mlflow_file = RunFile("mlflow.json")
+    lock_file = RunFile("lock")
+
     @cached_property
     def directory(self) -> Path:
         return self.root / self.id
-
-    @property
-    def config_file(self) -> Path:
-        return self.directory / "config.yaml"
-
-    @property
-    def identity_file(self) -> Path:
-        return self.directory / "identity.json"
-
-    @property
-    def provenance_file(self) -> Path:
-        return self.directory / "provenance.json"
-
-    @property
-    def history_file(self) -> Path:
-        return self.directory / "history.csv"
-
-    @property
-    def predictions_file(self) -> Path:
-        return self.directory / "predictions.csv"
-
-    @property
-    def weights_file(self) -> Path:
-        return self.directory / WEIGHTS
-
-    @property
-    def state_file(self) -> Path:
-        return self.directory / "resume.pt"
-
-    @property
-    def failure_file(self) -> Path:
-        return self.directory / "failure.json"
-
-    @property
-    def result_file(self) -> Path:
-        return self.directory / "result.json"
-
-    @property
-    def pointing_file(self) -> Path:
-        return self.directory / "pointing.json"
-
-    @property
-    def mlflow_file(self) -> Path:
-        return self.directory / "mlflow.json"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.directory / "lock"
 
     @property
     def published_files(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Where a result came from: recorded with it, never part of its identity."""
+"""Where a result comes from: stored with the run, never part of its identity."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core",
 
 
 def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -> dict[str, Any]:
-    """Commit, versions, machine and command line of this process."""
+    """Return commit, versions, machine and command line of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -35,7 +35,7 @@ def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -
 
 
 def after(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run that goes on, where it was at before: `now`, and of each earlier process what was otherwise."""
+    """Return the provenance of a resumed run: `now`, and what was different in each earlier process."""
     earlier = before.get("earlier")
     changed = {key: value for key, value in before.items() if key != "earlier" and now.get(key) != value}
     return {**now, "earlier": [*(earlier if isinstance(earlier, list) else []), changed]}
@@ -49,16 +49,15 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the project that is running, and whether files differ from it; None outside a checkout."""
+    """Return the commit of the project and whether files differ from it; None outside a checkout."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # set by git hooks
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as in a hook
-
-    def ask(*arguments: str) -> str:
+    def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=environment)
-        return done.stdout.decode(errors="replace").strip()
+        process = subprocess.run(command, capture_output=True, check=True, timeout=10, env=environment)
+        return process.stdout.decode(errors="replace").strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain", "-uno"))}
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None

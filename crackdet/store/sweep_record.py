@@ -1,4 +1,4 @@
-"""What a sweep consists of: a line for each of its runs, in its folder beside Hydra's logs."""
+"""The runs of a sweep: `runs.jsonl` in its folder, beside Hydra's logs."""
 
 import json
 import os
@@ -17,7 +17,7 @@ RECORD = "runs.jsonl"
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """`runs.jsonl` in a sweep's folder: run store, run id and overrides, one line a run."""
+    """A line with run store, run id and overrides for each run of a sweep."""
 
     directory: Path
 
@@ -26,15 +26,16 @@ class SweepRecord:
         return self.directory / RECORD
 
     def make(self, store: Path) -> None:
-        """Makes the folder, for runs in this store.
+        """Create the folder for runs in this store.
 
         Raises:
-            UserError: where that cannot be, or the folder is of a sweep in another store: it is shown as one.
+            UserError: If the folder cannot be created or is that of a sweep in another store, or the store is of
+                another version.
         """
         former = self.store()
         if former is not None and former.is_dir() and former.resolve() != store.resolve():
             raise UserError(
-                f"hydra.sweep.dir={self.directory}: is of a sweep whose runs are in {former}; "
+                f"hydra.sweep.dir={self.directory}: belongs to a sweep whose runs are in {former}; "
                 f"give another folder for runs in {store}"
             )
         RunStore(store).check_version()
@@ -45,14 +46,14 @@ class SweepRecord:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"hydra.sweep.dir={self.directory}: cannot be made ({error.strerror}); give another folder"
+                f"hydra.sweep.dir={self.directory}: cannot be created ({error.strerror}); give another folder"
             ) from None
 
     def add(self, run: Run, overrides: Sequence[str]) -> None:
-        """Appends a run, in one write: jobs in several processes may do so at once.
+        """Append a run, in one write: jobs in several processes may do so at the same time.
 
         Raises:
-            UserError: where that cannot be written.
+            UserError: If the file cannot be written.
         """
         self._make_folder()
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
@@ -60,30 +61,30 @@ class SweepRecord:
         try:
             with self.file.open("ab+") as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-                begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after what one that died left half-written
+                begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after the half line of a process that died
                 file.write(begin + line.encode() + b"\n")
         except OSError as error:
-            raise UserError(f"{self.file}: cannot be written ({error.strerror}); make room there") from None
+            raise UserError(f"{self.file}: cannot be written ({error.strerror}); free some space there") from None
 
     def runs(self) -> dict[str, list[str]]:
-        """Run ids with their overrides, in the order of their first mention."""
-        entries: dict[str, list[str]] = {}
-        for entry in self._lines():
-            entries.setdefault(entry["id"], entry["overrides"])
-        return entries
+        """Return run ids with their overrides, in the order in which they were first added."""
+        runs: dict[str, list[str]] = {}
+        for entry in self._entries():
+            runs.setdefault(entry["id"], entry["overrides"])
+        return runs
 
     def store(self) -> Path | None:
-        """The run store of the sweep; None where it has no run yet."""
-        place = None
-        for entry in self._lines():
-            # from where the folder really is, or, as older records mean it, from where its name says
-            for at in (self.directory.resolve(), self.directory):
-                place = Path(os.path.normpath(at / entry["store"]))
-                if place.is_dir():
-                    return place
-        return place
+        """Return the run store of the sweep; None if it has no run yet."""
+        store = None
+        for entry in self._entries():
+            # relative to the real folder, or, in older records, to the folder by its name
+            for folder in (self.directory.resolve(), self.directory):
+                store = Path(os.path.normpath(folder / entry["store"]))
+                if store.is_dir():
+                    return store
+        return store
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _entries(self) -> Iterator[dict[str, Any]]:
         if not self.file.is_file():
             return
         with self.file.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What is said before Hydra begins, and the summary that sweeps by its own sweepers know nothing of."""
+"""The Hydra callback: checks settings before the first job, and writes the summary of other sweepers' sweeps."""
 
 from pathlib import Path
 from typing import Any
@@ -14,52 +14,54 @@ OWN_SWEEPERS = (
     "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
     "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
 )
-# folders of sweeps whose end Hydra has not told (it does not when one stops half-way), with report and keep_weights
-unfinished: list[tuple[Path, bool, str]] = []
+# Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
+# `on_multirun_end`, so `crackdet.cli.train` calls `finish_all`.
+pending_summaries: list[tuple[Path, bool, str]] = []
 
 
 class SummaryCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_folder(config)
+        _check_chdir(config)
         if config.sweep.get("dry_run"):
-            exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or leave it out to train this run")
+            exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or remove it to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_folder(config)
+        _check_chdir(config)
         if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
                     exit_with_error(
                         f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna"
                     )
+            directory = Path(config.hydra.sweep.dir)
             try:
-                SweepRecord(Path(config.hydra.sweep.dir)).make(Path(config.runtime.store).expanduser())
+                SweepRecord(directory).make(Path(config.runtime.store).expanduser())
             except UserError as error:
                 exit_with_error(str(error))
             keep_weights = config.runtime.get("keep_weights", "all")
-            unfinished.append((Path(config.hydra.sweep.dir), config.sweep.get("report", True), keep_weights))
+            pending_summaries.append((directory, config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finish_all()
 
 
-def _check_folder(config: DictConfig) -> None:
+def _check_chdir(config: DictConfig) -> None:
     if config.hydra.job.chdir:
         exit_with_error(
-            "hydra.job.chdir=true: must be false; run store, data and cache lie where the command is given, "
-            "and each job would look for its own"
+            "hydra.job.chdir=true: must be false; the paths of the run store, the data and the cache are relative to "
+            "the current folder"
         )
 
 
 def finish_all(status: int = 0) -> None:
-    """Prints and writes the summaries that are owed.
+    """Print and write the pending summaries.
 
     Raises:
-        SystemExit: with `status` where that is not 0, or with 1 where a run failed.
+        SystemExit: With `status` if it is not 0, or with 1 if a run failed.
     """
     from crackdet.sweep.finalize import finalize
 
-    while unfinished:
-        directory, report, keep_weights = unfinished.pop()
+    while pending_summaries:
+        directory, report, keep_weights = pending_summaries.pop()
         if SweepRecord(directory).runs():
             finalize(directory, status, report, keep_weights)

@@ -1,4 +1,4 @@
-"""What the runs of a sweep leave on disk, which is told before it is full. Imports torch where networks are built."""
+"""Estimates how much disk space the runs of a sweep need. Imports torch where networks are built."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -10,80 +10,76 @@ from crackdet.running.job import Job
 from crackdet.store.run import Run
 
 GIB = 2**30
-MUCH = GIB  # of states at the end of a sweep: less is not worth a line
+MIN_LOGGED = GIB  # smaller resume states are not worth a message
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DiskUsage:
-    """Bytes, about, that runs leave when they are finished."""
+    """Approximate bytes that finished runs take."""
 
     weights: int
-    states: int  # from which they can be trained for more epochs
+    states: int  # resume states, from which runs can be trained for more epochs
 
     @property
     def total(self) -> int:
         return self.weights + self.states
 
+    def __str__(self) -> str:
+        states = f", {format_bytes(self.states)} of them resume states" if self.states else ""
+        return f"{format_bytes(self.total)} on disk{states}"
+
 
 def estimate_disk_usage(configs: Iterable[Config]) -> DiskUsage:
-    """What the runs of these configurations leave at most.
+    """Return an upper limit of what the runs of these configurations take once they are finished.
 
     Raises:
-        UserError: where a network cannot be built.
+        UserError: If a network cannot be built.
     """
     from crackdet.models.factory import build_on_meta
     from crackdet.training.resources import resume_state_bytes, weight_sizes
 
-    known: dict[str, tuple[int, int]] = {}
-    weights, states, keep, sets = [], 0, "all", set()
+    sizes: dict[str, tuple[int, int]] = {}
+    weights, states, keep_weights, datasets = [], 0, "all", set()
     for config in configs:
-        keep = config.runtime.keep_weights
-        sets.add(repr(config.data))
+        keep_weights = config.runtime.keep_weights
+        datasets.add(repr(config.data))
         key = repr((config.model, config.data.image_size))
-        if key not in known:
-            known[key] = weight_sizes(build_on_meta(config))
-        weights.append(known[key][0])
-        states += resume_state_bytes(config, *known[key])
-    kept = {"all": len(weights), "none": 0}.get(keep)
-    if kept is None:  # best:N of each set of images, and the one to take
-        kept = (int(keep.partition(":")[2]) + 1) * len(sets)
-    return DiskUsage(sum(sorted(weights, reverse=True)[:kept]), states)
+        if key not in sizes:
+            sizes[key] = weight_sizes(build_on_meta(config))
+        weights.append(sizes[key][0])
+        states += resume_state_bytes(config, *sizes[key])
+    num_kept = {"all": len(weights), "none": 0}.get(keep_weights)
+    if num_kept is None:  # best:N of each data set, and the recommended run
+        num_kept = (int(keep_weights.partition(":")[2]) + 1) * len(datasets)
+    return DiskUsage(sum(sorted(weights, reverse=True)[:num_kept]), states)
 
 
-def describe(left: DiskUsage) -> str:
-    """`12.3 GiB on disk, 9.2 GiB of them to be trained longer from`."""
-    states = f", {show(left.states)} of them to be trained longer from" if left.states else ""
-    return f"{show(left.total)} on disk{states}"
-
-
-def show(size: int) -> str:
-    """`12.3 GiB`, or `512 MiB`."""
+def format_bytes(size: int) -> str:
+    """Return `12.3 GiB` or `512 MiB`."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
 
 
-def warn_of_room(jobs: Sequence[Job]) -> None:
-    """Says so where the runs of a sweep will not find room for all that they leave."""
+def warn_if_disk_is_short(jobs: Sequence[Job]) -> None:
+    """Log a warning if the runs of a sweep may need more disk space than is free."""
     if not jobs:
         return
-    store, left = jobs[0].run.root, estimate_disk_usage(job.config for job in jobs)
-    if left.total > (free := free_bytes(store)):
+    store, usage = jobs[0].run.root, estimate_disk_usage(job.config for job in jobs)
+    if usage.total > (free := free_bytes(store)):
         log.warning(
-            "careful: these runs leave up to %s, and %s are free in %s; runtime.keep_resume_mib=0 and "
-            "runtime.keep_weights=best:3 leave less",
-            describe(left), show(free), store,
+            "disk space may run out: these runs take up to %s, and %s has %s free; set runtime.keep_resume_mib=0 or "
+            "runtime.keep_weights=best:3 to need less",
+            usage, store, format_bytes(free),
         )  # fmt: skip
 
 
 def log_checkpoint_usage(runs: Iterable[Run]) -> None:
-    """Says how much the states of finished runs take, where that is much."""
+    """Log how much disk space the resume states of finished runs take, if it is much."""
     files = [run.state_file for run in runs]
     size = sum(file.stat().st_size for file in files if file.exists())
-    if size > MUCH:
-        store = files[0].parent.parent
+    if size > MIN_LOGGED:
         log.info(
-            "the states from which these runs can be trained longer take %s; "
-            "crackdet clean --store %s shows them, and --yes deletes them",
-            show(size), store,
+            "the resume states of these runs take %s; crackdet clean --store %s lists them, and --yes deletes them",
+            format_bytes(size), files[0].parent.parent,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`sweep.dry_run=true`: what a sweep would do, as a table; nothing is trained. Imports torch."""
+"""`sweep.dry_run=true`: prints a table of what a sweep would train, and trains nothing. Imports torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,22 @@ from crackdet.store.identity import NON_IDENTITY
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
-from crackdet.sweep.disk_usage import describe as describe_left
-from crackdet.sweep.disk_usage import estimate_disk_usage, show
+from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, precision_of
 from crackdet.training.resources import MIB, estimate
 
-WORDS = {
+STATUS_TEXT = {
     Status.TODO: "to do",
     Status.INTERRUPTED: "resumable",
     Status.RUNNING: "running elsewhere",
-    Status.CORRUPT: "corrupt, trained again",
+    Status.CORRUPT: "corrupt, will be retrained",
 }
 
 
 @dataclass(frozen=True)
-class Planned(RunRow):
-    """A run that need not have begun, described by its configuration."""
+class PlannedRow(RunRow):
+    """A row of a run that may not exist yet, so its settings come from its configuration."""
 
     config: Config | None = None
 
@@ -44,76 +43,79 @@ class Planned(RunRow):
         return {group: value for group, value in to_dict(self.config).items() if group not in NON_IDENTITY}
 
 
-def dry_run(jobs: Sequence[Job], costs: FlopEstimator) -> None:
-    """Prints the runs with status, size and expected time.
+def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
+    """Print the runs with their status, size and expected time.
 
     Raises:
-        UserError: where a network cannot be built.
+        UserError: If a network cannot be built.
     """
     if not jobs:
         console().print("no runs: sweep.exclude leaves nothing")
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
-    pace = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
-    entries = [Planned(job.run.snapshot(), job.overrides, config=job.config) for job in jobs]
-    keys = differing_keys(entries)
+    times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
+    rows = [PlannedRow(job.run.snapshot(), job.overrides, config=job.config) for job in jobs]
+    keys = differing_keys(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
-    total, known, finished = 0.0, True, 0
-    todo: list[Config] = []
-    sizes = Sizes(device)
-    for job, entry in zip(jobs, entries, strict=True):
-        seconds, done_with = None, job.is_finished()
-        finished += done_with
-        if not done_with:
-            done = len(entry.snapshot.history)
-            left = max(1, job.config.trainer.max_epochs - done)
-            epoch = pace.epoch_seconds(job.config, costs)
-            seconds = None if epoch is None else epoch * left
-            todo += [job.config] if entry.status is not Status.RUNNING else []
-            total, known = total + (seconds or 0.0), known and seconds is not None
+    sizes = _SizeCells(device)
+    to_train: list[Config] = []
+    durations: list[float | None] = []  # of the unfinished runs
+    for job, row in zip(jobs, rows, strict=True):
+        is_finished = job.is_finished()
+        seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
+        if not is_finished:
+            durations.append(seconds)
+            to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
-            entry.id,
-            escape_markup(describe(entry, keys)),
-            _status(entry, job, done_with),
-            *sizes.shown(job.config),
-            "" if done_with else _duration(seconds),
+            row.id,
+            escape_markup(describe(row, keys)),
+            _status(row, job, is_finished),
+            *sizes.get(job.config),
+            "" if is_finished else _duration(seconds),
         )
     console().print(table)
-    expected = f", at most {_duration(total)}" if known and todo else ""
-    console().print(f"{len(jobs)} runs, {finished} of them finished, {len(todo)} to train{expected}", highlight=False)
-    if todo:
-        free = show(free_bytes(store.root))
-        console().print(
-            f"they leave up to {describe_left(estimate_disk_usage(todo))}; {free} are free", highlight=False
-        )
+    known = [seconds for seconds in durations if seconds is not None]
+    expected = f", at most {_duration(sum(known))}" if to_train and len(known) == len(durations) else ""
+    line = f"{len(jobs)} runs, {len(jobs) - len(durations)} of them finished, {len(to_train)} to train{expected}"
+    console().print(line, highlight=False)
+    if to_train:
+        free = format_bytes(free_bytes(store.root))
+        console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
 
 
-class Sizes:
-    """Parameters and memory of runs; those that differ in neither, such as replicates, are built once."""
+class _SizeCells:
+    """The cells for parameters and memory; runs that share them, such as replicates, are built once."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._known: dict[str, tuple[str, str]] = {}
+        self._cells: dict[str, tuple[str, str]] = {}
 
-    def shown(self, config: Config) -> tuple[str, str]:
+    def get(self, config: Config) -> tuple[str, str]:
         key = repr((config.model, config.data.image_size, config.trainer, config.optimizer))
-        if key not in self._known:
+        if key not in self._cells:
             memory = estimate(config, precision_of(config, self._device)).memory
-            self._known[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
-        return self._known[key]
+            self._cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        return self._cells[key]
 
 
-def _status(entry: RunRow, job: Job, done_with: bool) -> str:
-    word = WORDS.get(entry.status, str(entry.status))
-    epochs = len(entry.snapshot.history)
-    if entry.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
-        return f"{word}, epoch {epochs} of {job.config.trainer.max_epochs}"
-    if entry.status is Status.FINISHED and not done_with:
-        return "finished, trained again"
-    return word
+def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops: FlopEstimator) -> float | None:
+    """Return the longest that a run can take, or None if there are no runs to estimate it from."""
+    per_epoch = times.epoch_seconds(config, flops)
+    remaining = max(1, config.trainer.max_epochs - len(row.snapshot.history))
+    return None if per_epoch is None else per_epoch * remaining
+
+
+def _status(row: RunRow, job: Job, is_finished: bool) -> str:
+    text = STATUS_TEXT.get(row.status, str(row.status))
+    epochs = len(row.snapshot.history)
+    if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
+        return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"
+    if row.status is Status.FINISHED and not is_finished:
+        return "finished, will be retrained"
+    return text
 
 
 def _duration(seconds: float | None) -> str:

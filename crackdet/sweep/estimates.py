@@ -1,4 +1,4 @@
-"""What a run will cost before it is trained: operations, and seconds by the runs so far. Imports torch."""
+"""Estimates the cost of a run before it is trained: floating-point operations, and seconds. Imports torch."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,86 +12,86 @@ from crackdet.data.splits import split
 from crackdet.models.factory import check, feature_flops
 from crackdet.running.job import Job
 
-FORWARD, TRAINING = 1, 3  # forward passes: the backward pass computes two products where the forward computes one
+# Cost of a training step in forward passes: the backward pass computes two products for each of the forward pass.
+FROZEN_STEP, TRAINING_STEP = 1, 3
 
 
 class FlopEstimator:
-    """Operations of runs; networks and data that runs have in common are looked at once."""
+    """Counts the floating-point operations of runs; each network and each data set is looked at once."""
 
     def __init__(self) -> None:
         self._per_image: dict[str, int] = {}
-        self._images: dict[str, int] = {}
+        self._num_images: dict[str, int] = {}
 
     def per_image(self, config: Config) -> int:
-        """Floating-point operations of training on one image once.
+        """Return the operations of training on one image once.
 
         Raises:
-            UserError: where the network cannot be built.
+            UserError: If the network cannot be built.
         """
         key = repr((config.model, config.data.image_size))
         if key not in self._per_image:
             model = config.model
-            self._per_image[key] = _operations(
+            self._per_image[key] = _training_flops(
                 feature_flops(config), check(config), model.linear_features, model.freeze_features
             )
         return self._per_image[key]
 
-    def images(self, config: Config) -> int:
-        """Number of training images.
+    def num_images(self, config: Config) -> int:
+        """Return the number of training images.
 
         Raises:
-            UserError: where the data cannot be listed or split.
+            UserError: If the data cannot be listed or split.
         """
         key = repr(config.data)
-        if key not in self._images:
-            photographs = open_source(config.data, Path(config.runtime.cache).expanduser()).photographs()
-            self._images[key] = len(split(photographs, config.data)["train"])
-        return self._images[key]
+        if key not in self._num_images:
+            records = open_source(config.data, Path(config.runtime.cache).expanduser()).photographs()
+            self._num_images[key] = len(split(records, config.data)["train"])
+        return self._num_images[key]
 
     def total(self, config: Config) -> int:
-        """Operations of all epochs, if none is saved by early stopping."""
-        return self.per_image(config) * self.images(config) * config.trainer.max_epochs
+        """Return the operations of all epochs, without early stopping."""
+        return self.per_image(config) * self.num_images(config) * config.trainer.max_epochs
 
 
-def cheapest_first(jobs: Sequence[Job], costs: FlopEstimator) -> list[Job]:
-    """By rising cost, so that something is learnt early; jobs that cost the same keep their order."""
-    return sorted(jobs, key=lambda job: costs.total(job.config))
+def cheapest_first(jobs: Sequence[Job], flops: FlopEstimator) -> list[Job]:
+    """Sort jobs by cost, so that the first results come early; jobs of equal cost keep their order."""
+    return sorted(jobs, key=lambda job: flops.total(job.config))
 
 
 class TimeEstimator:
-    """Seconds of an epoch, by the finished runs on this kind of device: of the same network, else by operations."""
+    """Estimates the seconds of an epoch from finished runs on the same type of device."""
 
     def __init__(self, results: Iterable[Mapping[str, Any]], device: str) -> None:
-        self._alike: dict[str, list[float]] = defaultdict(list)  # seconds for an image, by network
-        self._seconds_per_operation: list[float] = []
+        self._per_image: dict[str, list[float]] = defaultdict(list)  # seconds, by network
+        self._per_flop: list[float] = []  # seconds
         for result in results:
-            images, settings = result.get("train_images", 0) * result.get("epochs", 0), result.get("settings", {})
-            if result.get("device") != device or not images or not settings:
+            num_images, settings = result.get("train_images", 0) * result.get("epochs", 0), result.get("settings", {})
+            if result.get("device") != device or not num_images or not settings:
                 continue
-            seconds = result["seconds"] / images
-            self._alike[_network(settings)].append(seconds)
+            seconds = result["seconds"] / num_images
+            self._per_image[_network_key(settings)].append(seconds)
             model = settings["model"]
-            operations = _operations(
+            flops = _training_flops(
                 result["feature_flops"], result["feature_dimension"], model["linear_features"],
                 model.get("freeze_features", False),
             )  # fmt: skip
-            self._seconds_per_operation.append(seconds / operations)
+            self._per_flop.append(seconds / flops)
 
-    def epoch_seconds(self, config: Config, costs: FlopEstimator) -> float | None:
-        """None where there is no run to judge by."""
-        alike = self._alike.get(_network(to_dict(config)))
-        if alike:
-            return median(alike) * costs.images(config)
-        if self._seconds_per_operation:
-            return median(self._seconds_per_operation) * costs.per_image(config) * costs.images(config)
+    def epoch_seconds(self, config: Config, flops: FlopEstimator) -> float | None:
+        """Return the median of the runs of the same network, else an estimate by operations; None without runs."""
+        if per_image := self._per_image.get(_network_key(to_dict(config))):
+            return median(per_image) * flops.num_images(config)
+        if self._per_flop:
+            return median(self._per_flop) * flops.per_image(config) * flops.num_images(config)
         return None
 
 
-def _operations(features: int, dimension: int, linear_features: int, frozen: bool) -> int:
-    """Of training on one image: feature extractor (`features` forward) and the three linear layers behind it."""
-    classifier = 2 * linear_features * (dimension + linear_features + 1)
-    return (FORWARD if frozen else TRAINING) * features + TRAINING * classifier
+def _training_flops(feature_flops: int, feature_dimension: int, linear_features: int, is_frozen: bool) -> int:
+    """Return the operations of training on one image: the feature extractor and three linear layers."""
+    classifier = 2 * linear_features * (feature_dimension + linear_features + 1)
+    return (FROZEN_STEP if is_frozen else TRAINING_STEP) * feature_flops + TRAINING_STEP * classifier
 
 
-def _network(settings: Mapping[str, Any]) -> str:
+def _network_key(settings: Mapping[str, Any]) -> str:
     return repr((sorted(settings["model"].items(), key=str), settings["data"]["image_size"]))

@@ -1,7 +1,7 @@
-"""A condition over settings, as a user writes it: `model.linear_features > 512 and optimizer.name == 'sgd'`.
+"""The conditions of `sweep.exclude`, such as `model.linear_features > 512 and optimizer.name == 'sgd'`.
 
-It is parsed by Python and evaluated by this module, which knows comparisons, and, or, not, plain arithmetic,
-`len`, `min`, `max`, `sum` and positions in lists, and nothing else: never by `eval`.
+Python parses the text. Each permitted node becomes a function of the settings, and all others are rejected before
+anything is evaluated. `eval` is not used.
 """
 
 import ast
@@ -11,7 +11,10 @@ from typing import Any
 
 from crackdet.core.errors import UserError
 
-LONGEST = 1000  # characters; a deeper nesting than they allow would exhaust the stack
+Settings = Mapping[str, Any]  # by dotted key
+Evaluate = Callable[[Settings], Any]
+
+MAX_LENGTH = 1000  # characters
 CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}
 FUNCTIONS: dict[str, Callable[..., Any]] = {"len": len, "min": min, "max": max, "sum": sum}
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -34,146 +37,143 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-class _Absent(Exception):
-    """The configuration has no such setting."""
+class _MissingSetting(Exception):
+    """The configuration does not have a setting."""
 
 
 class Expression:
-    """A condition; a comparison with a setting that a configuration does not have is false.
+    """A condition on settings. A comparison with a setting that a configuration does not have is false.
 
-    `sought` are the dotted keys in it, `found` those that some configuration had: the rest are mistakes.
+    Attributes:
+        keys: The dotted keys in the expression.
+        found_keys: Those that at least one configuration had; the others are mistyped.
 
     Raises:
-        UserError: where the text is no condition.
+        UserError: If the text is not a condition.
     """
 
-    def __init__(self, text: str, key: str = "sweep.exclude") -> None:
-        self._text, self._key = text, key
-        if len(text) > LONGEST:
-            raise self._error(f"must have at most {LONGEST} characters")
+    def __init__(self, text: str, option: str = "sweep.exclude") -> None:
+        self._text, self._option = text, option
+        self.keys: set[str] = set()
+        self.found_keys: set[str] = set()
+        if len(text) > MAX_LENGTH:
+            raise self._error(f"must have at most {MAX_LENGTH} characters")
         try:
-            self._tree = ast.parse(text.strip(), mode="eval").body
+            self._evaluate = self._compile_condition(ast.parse(text.strip(), mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._error("must be a condition such as model.linear_features > 512 and seed == 1") from None
-        self.sought: set[str] = set()
-        self.found: set[str] = set()
-        self._check(self._tree)
 
-    def holds(self, settings: Mapping[str, Any]) -> bool:
-        """Whether it is true of these settings, given by their dotted keys.
+    def evaluate(self, settings: Settings) -> bool:
+        """Return whether the condition holds.
 
         Raises:
-            UserError: where values of different kinds are compared, or something is divided by zero.
+            UserError: If values of different types are compared, or a number is divided by zero.
         """
-        self.found |= {key for key in self.sought if _known(key, settings)}
+        self.found_keys |= {key for key in self.keys if _full_key(key, settings)}
         try:
-            return bool(self._value(self._tree, settings))
-        except _Absent:
-            return False
-        except (TypeError, ValueError, ArithmeticError, IndexError) as error:
-            raise self._error(f"cannot be decided ({error})") from None
+            return bool(self._evaluate(settings))
+        except (TypeError, ValueError, ArithmeticError, IndexError, RecursionError) as error:
+            raise self._error(f"cannot be evaluated ({error})") from None
 
-    def _check(self, node: ast.expr) -> None:
-        """Refuses whatever `_value` does not know, before there is anything to evaluate it on."""
-        dotted = _dotted(node)
-        if dotted is not None:
-            if dotted not in CONSTANTS:
-                self.sought.add(dotted)
-            return
-        parts: list[ast.expr]
+    def _compile(self, node: ast.expr) -> Evaluate:
+        """Return a function that evaluates the node; raise UserError if the node is not permitted."""
+        key = _dotted_key(node)
+        if key is not None:
+            return self._compile_key(key)
         match node:
-            case ast.Constant(value=bool() | int() | float() | str() | None):
-                parts = []
-            case ast.BoolOp():
-                parts = node.values
-            case ast.UnaryOp(op=ast.Not() | ast.USub()):
-                parts = [node.operand]
+            case ast.Constant(value=bool() | int() | float() | str() | None as constant):
+                return lambda _: constant
+            case ast.BoolOp(op=op, values=values):
+                combine = all if isinstance(op, ast.And) else any
+                conditions = [self._compile_condition(value) for value in values]
+                return lambda settings: combine(condition(settings) for condition in conditions)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                negated = self._compile_condition(operand)
+                return lambda settings: not negated(settings)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                number = self._compile(operand)
+                return lambda settings: -number(settings)
             case ast.BinOp() if type(node.op) in ARITHMETIC:
-                parts = [node.left, node.right]
+                return self._compile_arithmetic(node)
             case ast.Compare() if all(type(op) in COMPARISONS for op in node.ops):
-                parts = [node.left, *node.comparators]
-            case ast.List() | ast.Tuple():
-                parts = node.elts
-            case ast.Subscript():
-                parts = [node.value, node.slice]
-            case ast.Call(func=ast.Name(id=name), keywords=[]) if name in FUNCTIONS:
-                parts = node.args
-            case _:
-                raise self._error(
-                    f"{ast.unparse(node)} is not understood; there are comparisons, and, or, not, in, + - * / // %, "
-                    f"[position], {', '.join(FUNCTIONS)}, true, false, null, and dotted keys"
-                )
-        for part in parts:
-            self._check(part)
+                return self._compile_comparison(node)
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                items = [self._compile(element) for element in elements]
+                return lambda settings: [item(settings) for item in items]
+            case ast.Subscript(value=value, slice=position):
+                sequence, index = self._compile(value), self._compile(position)
+                return lambda settings: sequence(settings)[index(settings)]
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+                arguments = [self._compile(argument) for argument in args]
+                return lambda settings: FUNCTIONS[name](*(argument(settings) for argument in arguments))
+        raise self._error(
+            f"{ast.unparse(node)} is not supported; supported are comparisons, and, or, not, in, + - * / // %, "
+            f"[position], {', '.join(FUNCTIONS)}, true, false, null, and dotted keys"
+        )
 
-    def _value(self, node: ast.expr, settings: Mapping[str, Any]) -> Any:
-        dotted = _dotted(node)
-        if dotted is not None:
-            return CONSTANTS[dotted] if dotted in CONSTANTS else self._setting(dotted, settings)
+    def _compile_condition(self, node: ast.expr) -> Evaluate:
+        """Compile a node that is used as a condition, which is false if a setting is missing."""
+        value = self._compile(node)
 
-        def value(part: ast.expr) -> Any:
-            return self._value(part, settings)
+        def evaluate(settings: Settings) -> bool:
+            try:
+                return bool(value(settings))
+            except _MissingSetting:
+                return False
 
-        match node:
-            case ast.Constant():
-                return node.value
-            case ast.BoolOp():
-                decide = all if isinstance(node.op, ast.And) else any
-                return decide(self._condition(part, settings) for part in node.values)
-            case ast.UnaryOp(op=ast.Not()):
-                return not self._condition(node.operand, settings)
-            case ast.UnaryOp():
-                return -value(node.operand)
-            case ast.BinOp():
-                left, right = value(node.left), value(node.right)
-                if not all(
-                    isinstance(side, int | float) for side in (left, right)
-                ):  # a list may be made to fill memory
-                    raise TypeError(f"{ast.unparse(node)}: arithmetic is for numbers")
-                return ARITHMETIC[type(node.op)](left, right)
-            case ast.Compare():
-                return self._comparison(node, settings)
-            case ast.List() | ast.Tuple():
-                return [value(part) for part in node.elts]
-            case ast.Subscript():
-                return value(node.value)[value(node.slice)]
-            case ast.Call(func=ast.Name(id=name)):
-                return FUNCTIONS[name](*(value(part) for part in node.args))
-        raise AssertionError(f"{ast.dump(node)} was not refused")
+        return evaluate
 
-    def _condition(self, node: ast.expr, settings: Mapping[str, Any]) -> bool:
-        try:
-            return bool(self._value(node, settings))
-        except _Absent:
-            return False
+    def _compile_key(self, key: str) -> Evaluate:
+        if key in CONSTANTS:
+            return lambda _: CONSTANTS[key]
+        self.keys.add(key)
 
-    def _comparison(self, node: ast.Compare, settings: Mapping[str, Any]) -> bool:
-        try:
-            values = [self._value(part, settings) for part in (node.left, *node.comparators)]
-        except _Absent:
-            return False
-        pairs = zip(node.ops, values[:-1], values[1:], strict=True)
-        return all(COMPARISONS[type(op)](left, right) for op, left, right in pairs)
+        def evaluate(settings: Settings) -> Any:
+            full_key = _full_key(key, settings)
+            if full_key is None:
+                raise _MissingSetting
+            return settings[full_key]
 
-    def _setting(self, key: str, settings: Mapping[str, Any]) -> Any:
-        known = _known(key, settings)
-        if known is None:
-            raise _Absent
-        return settings[known]
+        return evaluate
 
-    def _error(self, what: str) -> UserError:
-        return UserError(f"{self._key}={self._text}: {what}")
+    def _compile_arithmetic(self, node: ast.BinOp) -> Evaluate:
+        left, right = self._compile(node.left), self._compile(node.right)
+
+        def evaluate(settings: Settings) -> Any:
+            operands = left(settings), right(settings)
+            if not all(isinstance(operand, int | float) for operand in operands):  # a repeated list may fill memory
+                raise TypeError(f"{ast.unparse(node)}: arithmetic is for numbers")
+            return ARITHMETIC[type(node.op)](*operands)
+
+        return evaluate
+
+    def _compile_comparison(self, node: ast.Compare) -> Evaluate:
+        operands = [self._compile(operand) for operand in (node.left, *node.comparators)]
+        operators = [COMPARISONS[type(op)] for op in node.ops]
+
+        def evaluate(settings: Settings) -> bool:
+            try:
+                values = [operand(settings) for operand in operands]
+            except _MissingSetting:
+                return False
+            pairs = zip(operators, values[:-1], values[1:], strict=True)
+            return all(compare(left, right) for compare, left, right in pairs)
+
+        return evaluate
+
+    def _error(self, message: str) -> UserError:
+        return UserError(f"{self._option}={self._text}: {message}")
 
 
-def _known(key: str, settings: Mapping[str, Any]) -> str | None:
-    """The setting that a key means: model == 'custom' says it as the command line does."""
-    return next((known for known in (key, f"{key}.name") if known in settings), None)
+def _full_key(key: str, settings: Settings) -> str | None:
+    """Return the key of the setting: `model` may stand for `model.name`, as on the command line."""
+    return next((candidate for candidate in (key, f"{key}.name") if candidate in settings), None)
 
 
-def _dotted(node: ast.expr) -> str | None:
-    """`model.conv_out` of a name or of attributes of a name."""
+def _dotted_key(node: ast.expr) -> str | None:
+    """Return `model.conv_out` for a name or for attributes of a name."""
     if isinstance(node, ast.Name):
         return node.id
-    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)) is not None:
-        return f"{before}.{node.attr}"
+    if isinstance(node, ast.Attribute) and (prefix := _dotted_key(node.value)) is not None:
+        return f"{prefix}.{node.attr}"
     return None

@@ -1,4 +1,4 @@
-"""The end of every sweep: its summary on the terminal and in its folder, its report, and the exit status."""
+"""The end of every sweep: its summary, its report, and the exit status."""
 
 import logging
 from pathlib import Path
@@ -14,33 +14,36 @@ log = logging.getLogger(__name__)
 
 
 def finalize(directory: Path, status: int = 0, report: bool = False, keep_weights: str = "all") -> None:
-    """Prints and writes the summary of a sweep, and where it is wanted the report; deletes weights that are not kept.
+    """Print and write the summary of a sweep, and write its report if `report` is true.
+
+    Args:
+        keep_weights: `runtime.keep_weights`; the weights of other runs of the sweep are deleted first.
 
     Raises:
-        SystemExit: with `status` where that is not 0, else with 1 where a run failed.
+        SystemExit: With `status` if it is not 0, else with 1 if a run failed.
     """
     clean_after_sweep(directory, keep_weights)
     summary = summarize(directory)
     summary.show()
     show_search(directory)
-    log_checkpoint_usage(entry.run for ranking in summary.rankings for entry in ranking)
+    log_checkpoint_usage(row.run for ranking in summary.rankings for row in ranking)
     try:
         summary.write(directory)
-    except WriteFailed as error:  # a full disk
+    except WriteFailed as error:
         log.error("error: %s", error)
         status = status or 1
-    if report and summary.rankings and status < 128:  # who stops a sweep does not want to wait
+    if report and summary.rankings and status < 128:  # after Ctrl-C, leave at once
         _write_report(directory)
-    failed = any(entry.status in (Status.FAILED, Status.CORRUPT) for entry in summary.entries)
+    failed = any(row.status in (Status.FAILED, Status.CORRUPT) for row in summary.entries)
     if status or failed:
         raise SystemExit(status or 1)
 
 
 def _write_report(directory: Path) -> None:
-    """One line, whatever happens: the runs are what counts."""
+    """Write the report. An error is only logged: the runs are finished all the same."""
     try:
         from crackdet.report.build import write_report
 
         log.info("report %s", write_report(directory))
-    except Exception as error:  # a full disk, a package that is missing, a fault of ours
+    except Exception as error:
         log.warning("the report could not be written: %s", str(error) or type(error).__name__)

@@ -1,6 +1,6 @@
-"""The grid sweeper's work: overrides -> all runs of the grid -> those that are not finished -> summary.
+"""The grid sweep: overrides -> jobs -> those that are not finished -> summary.
 
-A failing run is recorded and the sweep goes on; the summary always comes, after Ctrl-C too.
+A run that fails is recorded, and the sweep continues. The summary is always printed, after Ctrl-C too.
 """
 
 import itertools
@@ -28,57 +28,56 @@ from crackdet.store.run import Run
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
-from crackdet.sweep.disk_usage import warn_of_room
+from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
 from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
-from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting, order_jobs, show_plan, zip_axes
+from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting, order_jobs, zip_axes
 
 log = logging.getLogger(__name__)
 
-POLL = 1.0  # seconds between two looks at the runs of other processes
+POLL = 1.0  # seconds between two checks of the runs of other processes
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A combination whose run is known to be finished: there is nothing to compose and nothing to do."""
+class FinishedJob:
+    """A job that the command cache knows to be finished, so it is not composed."""
 
     run: Run
     overrides: list[str]
 
 
 def expand(
-    overrides: Sequence[Override],
-    points: Iterable[Sequence[Override]] = ((),),
-    paired: Sequence[Any] = (),
+    overrides: Sequence[Override], points: Iterable[Sequence[Override]] = ((),), zipped: Sequence[Any] = ()
 ) -> list[list[str]]:
-    """The product of all choices and ranges, for each of the points; a point's settings win over the rest.
+    """Return the combinations of all values, for each of the points.
 
-    `paired` are keys, or lists of keys, whose values go together: the first with the first.
+    Args:
+        points: Lists of overrides; those of a point replace `overrides` of the same keys.
+        zipped: Keys, or lists of keys, whose values are paired.
 
     Raises:
-        UserError: for an override that has no finite number of values, and for keys that cannot be paired.
+        UserError: If an override has infinitely many values, or keys cannot be zipped.
     """
     combinations: list[list[str]] = []
     for point in points:
-        settings: dict[str, list[str]] = {}
+        values: dict[str, list[str]] = {}
         for override in [*overrides, *point]:
             key = override.get_key_element()
             if is_sweep_setting(override):
-                continue  # of the sweep as a whole
+                continue
             if not override.is_sweep_override():
-                settings[key] = [f"{key}={override.get_value_element_as_str()}"]
+                values[key] = [f"{key}={override.get_value_element_as_str()}"]
             elif override.is_discrete_sweep():
-                settings[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
             else:
                 raise UserError(
                     f"{override.input_line}: a grid needs single values, as in {key}=1,2,3 or range(1,4); "
                     "an interval is for a search: hydra/sweeper=crackdet_optuna"
                 )
-        combinations += [
-            list(itertools.chain(*combination)) for combination in itertools.product(*zip_axes(settings, paired))
-        ]
+        axes = zip_axes(values, zipped)
+        combinations += [list(itertools.chain(*combination)) for combination in itertools.product(*axes)]
     return combinations
 
 
@@ -89,10 +88,11 @@ def sweep(
     config: DictConfig,
     launcher: Launcher,
 ) -> None:
-    """Runs the grid of these overrides; leaves with the exit status that says whether all went well.
+    """Train the grid of these overrides.
 
     Raises:
-        UserError: where combinations are invalid; all of them are named, and nothing has been trained.
+        UserError: If combinations are invalid. The message names all of them, and nothing is trained.
+        SystemExit: If a run failed or the sweep was stopped.
     """
     settings = parse_sweep(config)
     parser = OverridesParser.create(config_loader=context.config_loader)
@@ -101,16 +101,17 @@ def sweep(
         [parser.parse_overrides(list(point)) for point in points] or [()],
         settings.zip,
     )
-    directory = Path(config.hydra.sweep.dir)
-    jobs = plan_all(combinations, context, config, ExcludeFilter(settings.exclude), remembering=not settings.dry_run)
+    exclude = ExcludeFilter(settings.exclude)
+    jobs = make_jobs(combinations, context, config, exclude, use_cache=not settings.dry_run)
     if settings.dry_run:
-        show_plan([job for job in jobs if isinstance(job, Job)], settings.order)
+        _print_dry_run([job for job in jobs if isinstance(job, Job)], settings.order)
         return
     if not jobs:
         raise UserError("sweep.exclude leaves nothing to train")
     stores = sorted({str(root.resolve()) for root in {job.run.root for job in jobs}})
     if len(stores) > 1:
-        raise UserError(f"runtime.store: the runs of a sweep are in one store, not in {', '.join(stores)}")
+        raise UserError(f"runtime.store: all runs of a sweep need the same store, not {', '.join(stores)}")
+    directory = Path(config.hydra.sweep.dir)
     record = SweepRecord(directory)
     record.make(jobs[0].run.root)
     for job in jobs:
@@ -118,116 +119,138 @@ def sweep(
     OmegaConf.save(config, directory / "multirun.yaml")
     todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
     log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
-    status = train_all(todo, len(jobs), settings.order, config, launcher) if todo else 0
+    status = _train(todo, len(jobs), settings.order, config, launcher) if todo else 0
     keep_weights = config.runtime.keep_weights if todo else "all"
-    finalize(directory, status, settings.report and bool(todo), keep_weights)  # nothing new: nothing to report
+    finalize(directory, status, settings.report and bool(todo), keep_weights)  # no report if nothing was trained
 
 
-def train_all(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
-    """Checks the jobs, trains them and, where that is wished, waits for those of others; a status as `run_jobs`.
-
-    Raises:
-        UserError: where one cannot be trained; then none was.
-    """
-    runtime = parse_runtime(config)
-    crew = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), most=len(todo))
-    try:
-        with crew:
-            check_all(todo)
-            warn_of_room(todo)
-            status = run_jobs(order_jobs(todo, order), total, crew)
-            others = [job for job in todo if job.run.status() is Status.RUNNING]
-            if status < 128 and others and runtime.wait_for_others:
-                log.info("waiting for %d runs in other processes", len(others))
-                status = max(status, wait(others, crew))
-    except (KeyboardInterrupt, Interrupted) as stop:
-        status = exit_status(stop)
-    return status
-
-
-def plan_all(
+def make_jobs(
     combinations: Sequence[list[str]],
     context: HydraContext,
     config: DictConfig,
-    excluded: ExcludeFilter,
-    remembering: bool = True,
-) -> list[Job | Finished]:
-    """The run of each combination that is not excluded, each run once.
+    exclude: ExcludeFilter,
+    use_cache: bool = True,
+) -> list[Job | FinishedJob]:
+    """Return the job of each combination that is not excluded, without duplicates.
 
-    Those that are known to be finished are not composed again, unless there is more to ask of them.
+    Args:
+        use_cache: Whether runs that the command cache knows to be finished may be returned uncomposed.
+
+    Raises:
+        UserError: If combinations are invalid; the message names all of them.
     """
     composer = CachedComposer(context.config_loader, config)
     hydra = config.hydra
-    memo = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
-    jobs: dict[str, Job | Finished] = {}
-    meanings: list[CacheEntry] = []
+    cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    jobs: dict[str, Job | FinishedJob] = {}
+    entries: list[CacheEntry] = []
     problems: list[str] = []
-    fingerprints: dict[str, str] = {}  # the data is listed once, not for each combination
+    fingerprints: dict[str, str] = {}  # so that each data set is listed once
     for overrides in combinations:
         try:
-            if remembering and not excluded.asks and (known := memo.get(overrides)):
-                jobs.setdefault(known.id, Finished(known, overrides))
+            if use_cache and not exclude.asks and (run := cache.get(overrides)):
+                jobs.setdefault(run.id, FinishedJob(run, overrides))
                 continue
             composed = composer.compose(overrides)
-            if excluded(composed):
+            if exclude(composed):
                 continue
             job = make_job(composed, overrides, fingerprints)
-            meanings.append(job.cache_entry(composed))
+            entries.append(job.cache_entry(composed))
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(f"{' '.join(overrides)}\n    {explain_hydra_error(error)}")
         else:
             jobs.setdefault(job.run.id, job)
-    _refuse(problems, len(combinations))
-    excluded.finish()
-    memo.put(meanings)
+    _raise_for(problems, len(problems), len(combinations))
+    exclude.finish()
+    cache.put(entries)
     return list(jobs.values())
 
 
-def check_all(jobs: Sequence[Job]) -> None:
-    """Builds every network without computing, and reads the data, before the first run begins."""
-    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
+def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
+    """Check and train the jobs, and wait for those of other processes if `runtime.wait_for_others`.
 
-    read: set[str] = set()  # data that was found good
-    problems: dict[str, list[str]] = {}
-    alike: dict[str, list[Job]] = {}
-    for job in jobs:
-        alike.setdefault(repr((job.config.model, job.config.data)), []).append(job)
-    for same in alike.values():
-        config = same[0].config
-        try:
-            if (data := repr(config.data)) in read:
-                validate(config)
-            else:
-                load_data(same[0])
-                read.add(data)
-        except UserError as error:
-            problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in same)
-    listed = ["\n  ".join(combinations) + f"\n    {error}" for error, combinations in problems.items()]
-    _refuse(listed, len(jobs), sum(map(len, problems.values())))
+    Returns:
+        An exit status as `run_jobs` returns it.
 
-
-def wait(jobs: Sequence[Job], crew: Executor) -> int:
-    """Waits for runs that other processes hold, and trains those whose process dies; a status as `run_jobs`."""
-    left, status = list(jobs), 0
-    while left:
-        crew.idle(POLL)
-        orphaned = [job for job in left if job.run.status() in (Status.TODO, Status.INTERRUPTED)]
-        status = max(status, run_jobs(orphaned, len(orphaned), crew))
-        if status >= 128:  # stopped
-            return status
-        tried = {job.run.id for job in orphaned}
-        left = [job for job in left if _is_awaited(job.run.status(), job.run.id in tried)]
+    Raises:
+        UserError: If a job cannot be trained; then none is.
+    """
+    runtime = parse_runtime(config)
+    executor = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), max_jobs=len(todo))
+    try:
+        with executor:
+            validate_jobs(todo)
+            warn_if_disk_is_short(todo)
+            status = run_jobs(order_jobs(todo, order), total, executor)
+            others = [job for job in todo if job.run.status() is Status.RUNNING]
+            if status < 128 and others and runtime.wait_for_others:
+                log.info("waiting for %d runs in other processes", len(others))
+                status = max(status, wait(others, executor))
+    except (KeyboardInterrupt, Interrupted) as stop:
+        status = exit_status(stop)
     return status
 
 
-def _is_awaited(status: Status, tried: bool) -> bool:
-    """Whether somebody trains it, or did until a moment ago; what has just been tried here is left as it is."""
-    return status is Status.RUNNING or (status in (Status.TODO, Status.INTERRUPTED) and not tried)
+def validate_jobs(jobs: Sequence[Job]) -> None:
+    """Build every network on the meta device and read all data, before the first run starts.
+
+    Raises:
+        UserError: If jobs cannot be trained; the message names all of them.
+    """
+    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
+
+    loaded: set[str] = set()
+    problems: dict[str, list[str]] = {}
+    distinct: dict[str, list[Job]] = {}
+    for job in jobs:
+        distinct.setdefault(repr((job.config.model, job.config.data)), []).append(job)
+    for group in distinct.values():
+        config = group[0].config
+        try:
+            if (data := repr(config.data)) in loaded:
+                validate(config)
+            else:
+                load_data(group[0])
+                loaded.add(data)
+        except UserError as error:
+            problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in group)
+    listed = ["\n  ".join(combinations) + f"\n    {error}" for error, combinations in problems.items()]
+    _raise_for(listed, sum(map(len, problems.values())), len(jobs))
 
 
-def _refuse(problems: Sequence[str], total: int, wrong: int | None = None) -> None:
+def wait(jobs: Sequence[Job], executor: Executor) -> int:
+    """Wait for runs that other processes train, and train them here if such a process dies.
+
+    Returns:
+        An exit status as `run_jobs` returns it.
+    """
+    pending, status = list(jobs), 0
+    while pending:
+        executor.idle(POLL)
+        orphaned = [job for job in pending if job.run.status() in (Status.TODO, Status.INTERRUPTED)]
+        status = max(status, run_jobs(orphaned, len(orphaned), executor))
+        if status >= 128:  # stopped
+            return status
+        attempted = {job.run.id for job in orphaned}
+        pending = [job for job in pending if _is_pending(job.run.status(), job.run.id in attempted)]
+    return status
+
+
+def _is_pending(status: Status, attempted: bool) -> bool:
+    """Return whether another process trains the run or has just died; a run that was attempted here is not repeated."""
+    return status is Status.RUNNING or (status in (Status.TODO, Status.INTERRUPTED) and not attempted)
+
+
+def _print_dry_run(jobs: Sequence[Job], order: str) -> None:
+    from crackdet.sweep.dry_run import dry_run
+    from crackdet.sweep.estimates import FlopEstimator  # imports torch: seconds
+
+    dry_run(order_jobs(jobs, order), FlopEstimator())
+
+
+def _raise_for(problems: Sequence[str], count: int, total: int) -> None:
     if problems:
         listed = "\n  ".join(problems)
-        raise UserError(f"{wrong or len(problems)} of {total} combinations cannot be trained, so none was:\n  {listed}")
+        raise UserError(f"{count} of {total} combinations cannot be trained, so none was:\n  {listed}")

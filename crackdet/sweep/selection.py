@@ -1,4 +1,4 @@
-"""The `sweep` group at work: values that go together, combinations left out, the order, the plan."""
+"""The settings of the `sweep` group: paired values, excluded combinations, and the order of the jobs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,89 +15,88 @@ from crackdet.sweep.expression import Expression
 
 
 def is_sweep_setting(override: Override) -> bool:
-    """Whether it sets something in the `sweep` group, which is of the sweep and not of its runs.
+    """Return whether the override belongs to the `sweep` group, whose settings apply to the sweep, not to its runs.
 
     Raises:
-        UserError: where it gives several values to choose from.
+        UserError: If it has several values.
     """
     if override.key_or_group.partition(".")[0] != "sweep":
         return False
     if override.is_sweep_override():
-        raise UserError(f"{override.input_line}: a sweep has one value of it; it cannot be swept over")
+        raise UserError(f"{override.input_line}: a setting of the sweep has one value; it cannot be swept over")
     return True
 
 
-def zip_axes(settings: Mapping[str, Sequence[str]], paired: Sequence[Any]) -> list[list[tuple[str, ...]]]:
-    """What a grid is the product of: the overrides of each key, and of each list of paired keys together.
+def zip_axes(overrides: Mapping[str, Sequence[str]], zipped: Sequence[Any]) -> list[list[tuple[str, ...]]]:
+    """Return the axes of a grid: the overrides of each key, and those of each list of zipped keys together.
+
+    Args:
+        overrides: The overrides of each key.
+        zipped: `sweep.zip`: keys, or lists of keys.
 
     Raises:
-        UserError: where paired keys are not swept over, or have not equally many values.
+        UserError: If a zipped key is not swept over, or zipped keys have different numbers of values.
     """
-    groups = [list(map(str, group)) for group in paired] if all(isinstance(item, list) for item in paired) else []
-    if paired and not groups:
-        groups = [list(map(str, paired))]
-    shown = "[" + ",".join(str(key) for key in paired) + "]"
-    together: dict[str, list[str]] = {}
+    groups = [list(map(str, group)) for group in zipped] if all(isinstance(item, list) for item in zipped) else []
+    if zipped and not groups:
+        groups = [list(map(str, zipped))]
+    setting = "sweep.zip=[" + ",".join(str(key) for key in zipped) + "]"
+    group_of: dict[str, list[str]] = {}
     for group in groups:
         for key in group:
-            if key not in settings:
-                raise UserError(
-                    f"sweep.zip={shown}: {key} is given no values in this sweep{nearest(key, list(settings))}"
-                )
-            if key in together:
-                raise UserError(f"sweep.zip={shown}: {key} stands there twice")
-            together[key] = group
-        counts = {key: len(settings[key]) for key in group}
+            if key not in overrides:
+                raise UserError(f"{setting}: {key} is given no values in this sweep{nearest(key, list(overrides))}")
+            if key in group_of:
+                raise UserError(f"{setting}: {key} is listed twice")
+            group_of[key] = group
+        counts = {key: len(overrides[key]) for key in group}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{key} has {count}" for key, count in counts.items())
-            raise UserError(f"sweep.zip={shown}: paired keys need equally many values, but {listed}")
-    found: list[list[tuple[str, ...]]] = []
-    for key, texts in settings.items():
-        group = together.get(key, [key])
+            raise UserError(f"{setting}: paired keys need equally many values, but {listed}")
+    axes: list[list[tuple[str, ...]]] = []
+    for key, texts in overrides.items():
+        group = group_of.get(key, [key])
         if group == [key]:
-            found.append([(text,) for text in texts])
-        elif key == next(other for other in settings if other in group):  # the axis stands where its first key does
-            found.append(list(zip(*(settings[other] for other in group), strict=True)))
-    return found
+            axes.append([(text,) for text in texts])
+        elif key == next(other for other in overrides if other in group):  # the axis takes the place of its first key
+            axes.append(list(zip(*(overrides[other] for other in group), strict=True)))
+    return axes
 
 
 class ExcludeFilter:
-    """Whether `sweep.exclude` leaves a composed configuration out; also one that could not be trained."""
+    """Decides whether `sweep.exclude` excludes a composed configuration, which need not be valid."""
 
-    def __init__(self, text: str | None) -> None:
-        self._expression = None if text is None else Expression(text)
+    def __init__(self, condition: str | None) -> None:
+        self._expression = None if condition is None else Expression(condition)
+        self._known: set[str] = set()
 
     @property
     def asks(self) -> bool:
-        """Whether configurations have to be looked at."""
+        """Whether there is a condition."""
         return self._expression is not None
 
     def __call__(self, composed: DictConfig | Mapping[str, Any]) -> bool:
-        """Raises UserError where the expression cannot be decided."""
-        return self._expression is not None and self._expression.holds(flatten(resolved(composed)))
+        """Return whether the configuration is excluded.
+
+        Raises:
+            UserError: If the condition cannot be evaluated.
+        """
+        if self._expression is None:
+            return False
+        settings = flatten(resolved(composed))
+        self._known |= settings.keys()
+        return self._expression.evaluate(settings)
 
     def finish(self) -> None:
-        """Raises UserError where the expression speaks of a setting that no configuration had."""
-        if self._expression is not None and (missing := sorted(self._expression.sought - self._expression.found)):
-            raise UserError(f"sweep.exclude: {missing[0]} is a setting of none of the runs; mistyped?")
+        """Raise UserError if the condition has a setting that none of the configurations had."""
+        if self._expression is not None and (unknown := sorted(self._expression.keys - self._expression.found_keys)):
+            raise UserError(f"sweep.exclude: unknown setting {unknown[0]}{nearest(unknown[0], list(self._known))}")
 
 
 def order_jobs(jobs: Sequence[Job], order: str) -> list[Job]:
-    """The cheapest first, or as given."""
+    """Return the jobs in the order of `sweep.order`: `cheapest` first, or as `given`."""
     if order == "given" or len(jobs) < 2:
         return list(jobs)
     from crackdet.sweep.estimates import FlopEstimator, cheapest_first  # imports torch: seconds
 
     return cheapest_first(jobs, FlopEstimator())
-
-
-def show_plan(jobs: Sequence[Job], order: str) -> None:
-    """Prints what would be trained.
-
-    Raises:
-        UserError: where a network cannot be built.
-    """
-    from crackdet.sweep.dry_run import dry_run
-    from crackdet.sweep.estimates import FlopEstimator  # imports torch: seconds
-
-    dry_run(order_jobs(jobs, order), FlopEstimator())

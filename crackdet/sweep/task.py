@@ -20,7 +20,6 @@ from crackdet.store.sweep_record import SweepRecord
 log = logging.getLogger(__name__)
 
 SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
-NO_PRUNER = "optuna.pruners.NopPruner"
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -53,10 +52,12 @@ def _prune_check(hydra: HydraConf, job: Job) -> PruneCheck | None:
     """Return the pruner's check if the job is a trial of a search with a pruner."""
     if hydra.sweeper._target_ != SEARCH or job.is_finished():
         return None
+    from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+    from crackdet.sweep.search.search_config import NO_PRUNER
+
     pruner = hydra.sweeper.pruner
     if pruner is None or pruner._target_ == NO_PRUNER:
         return None
-    from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
 
     settings: dict[str, Any] = OmegaConf.to_container(pruner, resolve=True)  # type: ignore[assignment]
     return judge_of(Path(hydra.sweep.dir), settings, job.run)

@@ -108,12 +108,10 @@ class MLflowTracker:
         started = self._client.create_run(self._experiment, tags=tags, run_name=tracked.run.id)
         run_id = str(started.info.run_id)
         write_json(self._file, {"run": run_id})
-        params = [
-            Param(name, str(value)[:MAX_PARAM_LENGTH])
-            for name, value in tracked.parameters.items()
-            if value is not None
-        ]
-        self._client.log_batch(run_id, params=params)
+        params = {
+            name: str(value)[:MAX_PARAM_LENGTH] for name, value in tracked.parameters.items() if value is not None
+        }
+        self._client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         return run_id
 
     def _resume(self, found: Run) -> str:

@@ -1,1 +1,1 @@
-"""Registers crackdet's sweepers with Hydra; their work is in `crackdet.sweep`."""
+"""Registers crackdet's sweepers with Hydra; `crackdet.sweep` does their work."""

@@ -1,4 +1,4 @@
-"""What crackdet's sweepers have in common: what Hydra hands them, and the overrides that are always swept over."""
+"""The base class of crackdet's sweepers."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 
 class CrackdetSweeper(Sweeper):
-    """Abstract still: Hydra registers a sweeper only where `sweep` is defined."""
+    """Keeps what Hydra hands to a sweeper. Abstract, so Hydra does not register it."""
 
     params: Mapping[str, str]
 
@@ -21,4 +21,5 @@ class CrackdetSweeper(Sweeper):
         )
 
     def overrides(self, arguments: list[str]) -> list[str]:
+        """Return the overrides of `hydra.sweeper.params` and of the command line."""
         return [*(f"{key}={value}" for key, value in self.params.items()), *arguments]

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=crackdet`: the grid, the default for -m."""
+"""`hydra/sweeper=crackdet`: the grid, the default of -m."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,8 @@ from hydra_plugins.crackdet_sweeper._base import CrackdetSweeper
 @dataclass
 class GridSweeperConfig:
     _target_: str = "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper"
-    params: dict[str, str] = field(default_factory=dict)  # overrides that are always swept over
-    points: list[list[str]] = field(default_factory=list)  # lists of overrides: the grid is run at each of them
+    params: dict[str, str] = field(default_factory=dict)  # overrides of every sweep
+    points: list[list[str]] = field(default_factory=list)  # lists of overrides; the grid is trained at each of them
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="crackdet", node=GridSweeperConfig, provider="crackdet")

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=crackdet_optuna`: the search, with the configuration keys of hydra-optuna-sweeper."""
+"""`hydra/sweeper=crackdet_optuna`: the search, with the settings of hydra-optuna-sweeper and some more."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,18 +12,17 @@ from hydra_plugins.crackdet_sweeper._base import CrackdetSweeper
 @dataclass
 class OptunaSweeperConfig:
     _target_: str = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
-    _recursive_: bool = False  # crackdet.sweep.search builds sampler and pruner
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
-    sampler: Any = MISSING  # hydra/sweeper/sampler=tpe, random, cmaes, nsgaii, grid, qmc
+    sampler: Any = MISSING  # hydra/sweeper/sampler=tpe, random, cmaes, nsgaii, nsgaiii, gp, qmc, grid
     pruner: Any = MISSING  # hydra/sweeper/pruner=none, median, percentile, successive_halving, hyperband, ...
-    objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # values of result.json
-    direction: Any = None  # maximize, minimize, or a list of them; null: as each objective is meant
-    storage: Any = None  # of Optuna, written for a dashboard; the search itself needs none
-    study_name: str | None = None  # in that storage
-    n_trials: int = 20  # in all, with those that the store has already
-    n_jobs: int = 2  # suggestions at once, where the launcher runs jobs side by side
-    max_failure_rate: float = 1.0  # of n_trials: more failures end the search
+    objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # numbers in result.json
+    direction: Any = None  # maximize, minimize or a list of them; null: the natural direction of each
+    storage: Any = None  # an Optuna storage to write the trials to, for a dashboard; not needed
+    study_name: str | None = None  # in the storage
+    n_trials: int = 20  # the total, with those that are in the store
+    n_jobs: int = 2  # trials at the same time, with a parallel launcher
+    max_failure_rate: float = 1.0  # more failures than this share of n_trials end the search
     search_space: dict[str, Any] | None = None
     custom_search_space: str | None = None
     params: dict[str, str] | None = None
@@ -37,16 +36,16 @@ class NoPruner:
 @dataclass
 class Median:
     _target_: str = "optuna.pruners.MedianPruner"
-    n_startup_trials: int = 5  # finished runs before any is pruned
-    n_warmup_steps: int = 0  # epochs before a run is judged
+    n_startup_trials: int = 5  # finished runs before the first is pruned
+    n_warmup_steps: int = 0  # epochs before a run can be pruned
     interval_steps: int = 1  # epochs
-    n_min_trials: int = 1  # with a value at the epoch
+    n_min_trials: int = 1  # with a value at the same epoch
 
 
 @dataclass
 class Percentile:
     _target_: str = "optuna.pruners.PercentilePruner"
-    percentile: float = 25.0  # of the runs so far, that are kept
+    percentile: float = 25.0  # of the runs are kept
     n_startup_trials: int = 5
     n_warmup_steps: int = 0
     interval_steps: int = 1
@@ -56,8 +55,8 @@ class Percentile:
 @dataclass
 class SuccessiveHalving:
     _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
-    min_resource: Any = 1  # epochs until a run is judged first, or auto: a hundredth of all
-    reduction_factor: int = 4  # one of so many goes on, to so many times the epochs
+    min_resource: Any = 1  # epochs before a run can be pruned; auto: a hundredth of trainer.max_epochs
+    reduction_factor: int = 4  # one run of so many continues, for so many times the epochs
     min_early_stopping_rate: int = 0
     bootstrap_count: int = 0
 
@@ -74,15 +73,15 @@ class Hyperband:
 @dataclass
 class Patient:
     _target_: str = "optuna.pruners.PatientPruner"
-    patience: int = 3  # epochs without a better value before the wrapped pruner is asked
+    patience: int = 3  # epochs without a better value before the wrapped pruner decides
     min_delta: float = 0.0
-    wrapped_pruner: Any = None  # null: pruned at once
+    wrapped_pruner: Any = None  # null: prune then
 
 
 @dataclass
 class Threshold:
     _target_: str = "optuna.pruners.ThresholdPruner"
-    lower: float | None = None  # a value below it is pruned
+    lower: float | None = None  # prune a run with a value below it
     upper: float | None = None
     n_warmup_steps: int = 0  # epochs
     interval_steps: int = 1
@@ -104,8 +103,8 @@ for name, node in {
 
 class OptunaSweeper(CrackdetSweeper):
     def __init__(self, params: DictConfig | None, **settings: Any) -> None:
-        self.params: dict[str, str] = _plain(params or {})
-        self.settings = {name: _plain(value) for name, value in settings.items()}
+        self.params: dict[str, str] = _to_plain(params or {})
+        self.settings = {name: _to_plain(value) for name, value in settings.items()}
 
     def sweep(self, arguments: list[str]) -> Any:
         from crackdet.sweep.search.loop import search  # imports optuna: half a second
@@ -114,5 +113,5 @@ class OptunaSweeper(CrackdetSweeper):
         return search(self.overrides(arguments), SearchConfig(**self.settings), *self.job_context, self.launcher)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

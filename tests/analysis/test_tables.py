@@ -133,7 +133,7 @@ def test_testing_does_not_import_untrusted_code(store: Path, tmp_path: Path) -> 
     for run in RunStore(tmp_path / "runs").runs():
         model = {"_target_": "crackdet_strange.Net", "name": "mine"}
         run.config_file.write_text(yaml.safe_dump({"model": model, "data": {"name": "synthetic", "image_size": 32}}))
-    assert "say --trust where you know it" in summary(tmp_path / "runs", "--test", status=2)
+    assert "give --trust if you trust it" in summary(tmp_path / "runs", "--test", status=2)
 
 
 def test_the_table_fits_eighty_columns(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

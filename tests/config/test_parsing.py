@@ -253,11 +253,6 @@ def test_every_tracker_has_a_file_and_trackers_can_be_combined(tracker: str) -> 
     assert both == Tracker(TensorBoard(), MLflow("http://there"))
 
 
-def test_a_stored_configuration_from_before_trackers_is_accepted() -> None:
-    tree = to_dict(compose([]))
-    assert parse({**tree, "tracker": {"name": "none"}}) == parse(tree)
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"), ("tracker.mlflow.urn=x", "did you mean uri")],

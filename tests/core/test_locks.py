@@ -1,4 +1,4 @@
-"""Locks: who waits says so, and who checks disturbs nobody."""
+"""Locks: a waiting process says so, and a check disturbs no other process."""
 
 import fcntl
 import logging

@@ -74,12 +74,12 @@ def test_the_input_is_not_modified(name: str) -> None:
 def test_the_augmentation_of_an_image_depends_neither_on_its_batch_nor_on_the_order(
     name: str, order: list[int], batch_size: int, seed: int, epoch: int
 ) -> None:
-    settings_ = SINGLE.get(name, ALL)
+    augmentation = SINGLE.get(name, ALL)
     images, rows = random_images(9), sample_params(9, seed, epoch)
-    together = augment(images, rows, settings_)
+    together = augment(images, rows, augmentation)
     for start in range(0, 9, batch_size):
         indices = torch.tensor(order[start : start + batch_size])
-        torch.testing.assert_close(augment(images[indices], rows[indices], settings_), together[indices])
+        torch.testing.assert_close(augment(images[indices], rows[indices], augmentation), together[indices])
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,13 +143,13 @@ def test_rotation_leaves_no_black_corners() -> None:
 def test_colour_adjustments_equal_torchvision(param: float) -> None:
     images = random_images(1)
     factor = 1 + (2 * param - 1) * 0.4
-    for column, settings_, reference in (
+    for column, augmentation, reference in (
         (BRIGHTNESS, Augmentation(brightness=0.4), functional.adjust_brightness(images, factor)),
         (CONTRAST, Augmentation(contrast=0.4), functional.adjust_contrast(images, factor)),
         (SATURATION, Augmentation(saturation=0.4), functional.adjust_saturation(images, factor)),
         (HUE, Augmentation(hue=0.4), functional.adjust_hue(images, factor - 1)),
     ):
-        torch.testing.assert_close(augment(images, params(column, param), settings_), reference, atol=2e-4, rtol=0)
+        torch.testing.assert_close(augment(images, params(column, param), augmentation), reference, atol=2e-4, rtol=0)
 
 
 @settings(max_examples=15, deadline=None)

@@ -13,7 +13,7 @@ from torchvision.transforms import functional
 
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import RunFailed
-from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices
+from crackdet.data.batches import Batch, GpuCache, iter_batches, make_batches, shuffled_indices
 from crackdet.data.dataset import ImageDataset, load_splits
 from tests.data.image_files import make_folders, make_pixels
 
@@ -161,3 +161,18 @@ def test_copies_are_loaded_separately(cached: ImageDataset) -> None:
 def test_no_batches_yield_nothing(cached: ImageDataset, streamed: ImageDataset) -> None:
     assert list(iter_batches(cached, [], CPU, None)) == []
     assert list(iter_batches(streamed, [], CPU, None)) == []
+
+
+def test_the_gpu_cache_holds_the_last_dataset_that_fits(
+    cached: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU, which stands in for a GPU with a given amount of free memory."""
+    other = load_train(make_folders(tmp_path / "data", COUNTS | {"train/crack": 9}), Runtime(cache=str(tmp_path)))
+    gpu_cache = GpuCache()
+    for free, dataset, fits in ((10**9, cached, True), (10**9, other, True), (1000, cached, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        gpu_cache.load(dataset, CPU)
+        pixels = gpu_cache.get(dataset, CPU)
+        assert (pixels is not None) == fits
+        assert pixels is None or np.array_equal(pixels.numpy(), dataset.pixels.array)
+        assert gpu_cache.get(cached if dataset is other else other, CPU) is None

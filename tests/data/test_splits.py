@@ -18,7 +18,7 @@ from crackdet.data import synthetic
 from crackdet.data.dataset import load_splits
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
-from crackdet.data.splits import SPLITS, leakage_warnings, split
+from crackdet.data.splits import SPLITS, SplitCache, leakage_warnings, split
 from tests.data.image_files import make_folders
 
 counts = st.integers(20, 80)
@@ -254,6 +254,13 @@ def test_a_test_split_of_the_source_does_not_change_the_other_splits() -> None:
         split([*records, *test], data_with(max_images=20)),
     )
     assert with_test == {**without_test, "test": test}
+
+
+def test_the_split_cache_notices_other_records_and_other_settings() -> None:
+    cache, records = SplitCache(), make_records(30, 30)
+    for asked, data in ((records, data_with()), (records, data_with(split_seed=1)), (records[5:], data_with())):
+        for _ in range(2):
+            assert cache.get(asked, data) == (split(asked, data), [])
 
 
 # --- from files ---------------------------------------------------------------------------------------

@@ -123,8 +123,8 @@ def test_importance_is_the_corrected_correlation_ratio(sweep: Sweep, page: Reade
 def test_cost_figures_show_every_run_and_the_pareto_front(sweep: Sweep, figures: dict[str, Any], cost: str) -> None:
     points = sorted((result(run)[cost], result(run)["accuracy"]) for run in sweep.finished)
     front, *groups = figures[f"section1-{cost}"]["data"]
-    drawn = sorted(pair for group in groups for pair in zip(group["x"], group["y"], strict=True))
-    assert drawn == points
+    plotted = sorted(pair for group in groups for pair in zip(group["x"], group["y"], strict=True))
+    assert plotted == points
     undominated = sorted(
         {
             (x, y)
@@ -137,20 +137,20 @@ def test_cost_figures_show_every_run_and_the_pareto_front(sweep: Sweep, figures:
 
 def test_curves_are_the_histories(sweep: Sweep, figures: dict[str, Any]) -> None:
     for column in ("accuracy", "loss"):
-        drawn = sorted(trace["y"] for trace in figures[f"section1-curves-{column}"]["data"])
+        plotted = sorted(trace["y"] for trace in figures[f"section1-curves-{column}"]["data"])
         expected = sorted(
             [float(row[f"{split}_{column}"]) for row in rows(run.history_file)]
             for run in sweep.finished
             for split in ("train", "valid")
         )
-        assert drawn == expected
+        assert plotted == expected
 
 
 def test_parallel_coordinates_pass_through_each_run(sweep: Sweep, figures: dict[str, Any]) -> None:
     *settings, accuracy = figures["section1-parallel"]["data"][0]["dimensions"]
-    drawn = sorted(zip(accuracy["values"], *(axis["values"] for axis in settings), strict=True))
+    plotted = sorted(zip(accuracy["values"], *(axis["values"] for axis in settings), strict=True))
     ticks = [dict(zip(axis.get("tickvals", ()), axis.get("ticktext", ()), strict=True)) for axis in settings]
-    named = [(line[0], *(names[place] for names, place in zip(ticks, line[1:], strict=True))) for line in drawn]
+    named = [(line[0], *(names[place] for names, place in zip(ticks, line[1:], strict=True))) for line in plotted]
     expected = []
     for run in sweep.finished:
         own = result(run)["settings"]
@@ -170,9 +170,9 @@ def test_a_report_can_rank_by_another_metric(sweep: Sweep, tmp_path: Path, metri
     assert float(next(page.find("p", data_name=metric))[0]["data-value"]) == max(values.values())
 
     figures = json.loads(next(page.find("script", _id="figures"))[1])
-    drawn = figures["section1-seconds"]
-    assert drawn["layout"]["yaxis"]["title"]["text"] == f"validation {title}"
-    assert sorted(y for group in drawn["data"][1:] for y in group["y"]) == sorted(values.values())
+    plotted = figures["section1-seconds"]
+    assert plotted["layout"]["yaxis"]["title"]["text"] == f"validation {title}"
+    assert sorted(y for group in plotted["data"][1:] for y in group["y"]) == sorted(values.values())
     axis = figures["section1-parallel"]["data"][0]["dimensions"][-1]
     assert (axis["label"], sorted(axis["values"])) == (title, sorted(values.values()))
 

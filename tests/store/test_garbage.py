@@ -1,16 +1,18 @@
+"""What can be deleted from a store without losing a result."""
+
 from pathlib import Path
 
 import pytest
 
 from crackdet.analysis.retention import spare_weights
-from crackdet.store.garbage import leftovers, remove
-from crackdet.store.run import Run
+from crackdet.store.garbage import Removable, leftovers, remove
 from crackdet.store.run_store import RunStore
+from tests.store.conftest import RESULT
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
-    """Five finished runs, the first the best, and an interrupted one."""
+    """Five finished runs and an interrupted one, each with weights, a resume state and a temporary file."""
     store = RunStore(tmp_path / "runs")
     for number in range(6):
         run = store.run(f"custom-{number:012x}")
@@ -20,33 +22,32 @@ def store(tmp_path: Path) -> RunStore:
         run.weights_file.write_bytes(b"w" * 100)
         run.state_file.write_bytes(b"s" * 1000)
         (run.directory / ".resume.pt.1.tmp").write_bytes(b"t" * 10)
-        result = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0, "valid_digest": "same"}
         if number < 5:
-            run.publish({**result, "accuracy": 0.9 - number / 100})
+            run.publish({**RESULT, "accuracy": 0.9 - number / 100, "valid_digest": "same"})
     return store
 
 
-def names(runs: list[Run]) -> set[str]:
-    return {run.id[-1] for run in runs}
+def ids(items: list[Removable]) -> set[str]:
+    return {item.run.id[-1] for item in items}
 
 
-def test_states_of_finished_runs_and_leftovers_can_go(store: RunStore) -> None:
+def test_leftovers_are_states_of_finished_runs_and_temporary_files(store: RunStore) -> None:
     items = list(leftovers(store))
-    assert names([item.run for item in items if item.path.name == "resume.pt"]) == set("01234")
-    assert names([item.run for item in items if item.path.suffix == ".tmp"]) == set("012345")
+    assert ids([item for item in items if item.path.name == "resume.pt"]) == set("01234")
+    assert ids([item for item in items if item.path.suffix == ".tmp"]) == set("012345")
     assert sum(item.size for item in items) == 5 * 1000 + 6 * 10
-    assert store.run("custom-000000000000").state_file.exists(), "nothing is deleted by looking"
+    assert store.run("custom-000000000000").state_file.exists(), "listing deletes nothing"
 
 
-def test_nothing_of_a_run_that_another_process_holds_is_touched(store: RunStore) -> None:
+def test_no_file_of_a_run_that_another_process_holds_is_deleted(store: RunStore) -> None:
     held = store.run("custom-000000000004")
     items = [*leftovers(store), *spare_weights(store, "none")]
     with held.claim():
-        assert "4" not in names([item.run for item in remove(items)])
+        assert "4" not in ids(remove(items))
         assert held.state_file.exists() and held.weights_file.exists()
 
 
-def test_a_link_is_removed_not_followed(store: RunStore, tmp_path: Path) -> None:
+def test_a_link_is_removed_but_not_followed(store: RunStore, tmp_path: Path) -> None:
     outside = tmp_path / "precious"
     outside.write_text("keep me")
     run = store.run("custom-000000000000")

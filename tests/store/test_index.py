@@ -16,13 +16,13 @@ NUMBER = 12
 
 
 @pytest.fixture(autouse=True)
-def _every_store_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def _index_small_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "MIN_RUNS", 2)
 
 
 @pytest.fixture(params=["just changed", "settled"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Of settled runs there is an index."""
+    """A store, with an index only if its runs are settled."""
     fill(tmp_path, NUMBER)
     if request.param == "settled":
         settle(tmp_path)
@@ -34,18 +34,17 @@ with_index = pytest.mark.parametrize("store", ["settled"], indirect=True)
 
 
 def settle(store: Path) -> None:
-    """Makes the runs look as if they had not changed for long."""
+    """Make the runs look as if they had not changed for long."""
     for run in RunStore(store).runs():
         os.utime(run.directory, (0, 1e9))
 
 
-def indexed(store: Path) -> set[str]:
-    """The runs that the index file holds."""
+def indexed_ids(store: Path) -> set[str]:
     return set(json.loads((store / index.FILE).read_text().splitlines()[1])["rows"])
 
 
-def seen(store: Path) -> list[dict[str, Any]]:
-    """What a summary says of each run; the digests of its files are asked of the run itself."""
+def summarized(store: Path) -> list[dict[str, Any]]:
+    """Return what a summary says of each run, without what the index leaves out."""
     found = [{**entry.result, "status": entry.status, "tree": entry.tree} for entry in summarize(store)]
     return [
         {name: value for name, value in row.items() if name not in (*index.NOT_INDEXED, "settings")} for row in found
@@ -53,17 +52,17 @@ def seen(store: Path) -> list[dict[str, Any]]:
 
 
 @with_index
-def test_a_summary_by_the_index_is_that_of_runs_opened_one_by_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(indexed(store)) == NUMBER
-    by_index, rows = seen(store), summarize(store).rows()
+def test_a_summary_from_the_index_equals_that_from_the_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(indexed_ids(store)) == NUMBER
+    by_index, rows = summarized(store), summarize(store).rows()
     (store / index.FILE).unlink()
-    assert (by_index, rows) == (seen(store), summarize(store).rows())
+    assert (by_index, rows) == (summarized(store), summarize(store).rows())
     monkeypatch.setattr(index, "MIN_RUNS", NUMBER + 1)
-    assert (by_index, rows) == (seen(store), summarize(store).rows())
+    assert (by_index, rows) == (summarized(store), summarize(store).rows())
     assert len(by_index) == len(list(RunStore(store).runs())) == NUMBER
 
 
-def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> None:
+def test_recently_changed_runs_are_not_indexed(tmp_path: Path) -> None:
     fill(tmp_path, NUMBER)
     run = next(RunStore(tmp_path).runs())
     summarize(tmp_path)
@@ -72,7 +71,7 @@ def test_runs_that_have_just_changed_are_opened_each_time(tmp_path: Path) -> Non
 
 
 @with_index
-def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Path) -> None:
+def test_summarizing_a_sweep_keeps_the_other_runs_of_the_store_in_the_index(store: Path) -> None:
     removed, *left = RunStore(store).runs()
     RunStore(store).remove(removed)
     fill(store / "more", 2 * NUMBER)
@@ -81,15 +80,15 @@ def test_the_summary_of_a_sweep_leaves_the_runs_of_others_in_the_index(store: Pa
     assert ids
     settle(store)
     index.read_snapshots([RunStore(store).run(run_id) for run_id in ids])
-    assert indexed(store) == {run.id for run in left} | set(ids)
+    assert indexed_ids(store) == {run.id for run in left} | set(ids)
 
 
-def test_entries_are_told_apart_by_their_runs(store: Path) -> None:
+def test_rows_differ_by_their_runs(store: Path) -> None:
     assert len(set(summarize(store))) == NUMBER
 
 
 @with_index
-def test_results_are_not_opened_again(store: Path) -> None:
+def test_indexed_results_are_not_opened(store: Path) -> None:
     for run in RunStore(store).runs():
         stamp = run.result_file.stat()
         run.result_file.write_bytes(b" " * stamp.st_size)
@@ -97,7 +96,7 @@ def test_results_are_not_opened_again(store: Path) -> None:
     assert len(summarize(store).rankings[0]) == NUMBER
 
 
-def test_a_result_that_changed_is_read_anew(store: Path) -> None:
+def test_a_changed_result_is_read_again(store: Path) -> None:
     run = next(RunStore(store).runs())
     result = read_result(run)
     assert result is not None
@@ -107,7 +106,7 @@ def test_a_result_that_changed_is_read_anew(store: Path) -> None:
     assert best is not None and best.accuracy == 0.99999
 
 
-def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
+def test_removed_and_corrupt_runs_are_noticed(store: Path) -> None:
     first, second, third, fourth, *_ = RunStore(store).runs()
     RunStore(store).remove(first)
     second.result_file.unlink()
@@ -119,7 +118,7 @@ def test_removed_and_damaged_runs_are_seen(store: Path) -> None:
     assert statuses[third.id] is statuses[fourth.id] is Status.CORRUPT
 
 
-def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_path: Path) -> None:
+def test_a_run_that_was_corrupt_when_the_index_was_written_stays_corrupt(tmp_path: Path) -> None:
     fill(tmp_path, NUMBER)
     first, second, *_ = RunStore(tmp_path).runs()
     for run, seconds in ((first, 1e9), (second, 0)):  # some archives give all folders the time 0
@@ -131,7 +130,7 @@ def test_what_was_damaged_before_the_index_was_written_is_seen_each_time(tmp_pat
 
 
 @with_index
-def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> None:
+def test_other_files_of_indexed_runs_are_checked_only_when_they_are_used(store: Path) -> None:
     run = next(RunStore(store).runs())
     run.history_file.write_text("epoch\n")
     assert {entry.status for entry in summarize(store)} == {Status.FINISHED}
@@ -140,15 +139,15 @@ def test_files_of_settled_runs_are_left_to_those_who_use_them(store: Path) -> No
 
 @with_index
 @pytest.mark.parametrize("content", [b"", b"{}", b"0\n{}\n", b"\n\n", b"\xff"])
-def test_a_damaged_index_is_made_anew(store: Path, content: bytes) -> None:
-    before = seen(store)
+def test_a_damaged_index_is_rebuilt(store: Path, content: bytes) -> None:
+    before = summarized(store)
     (store / index.FILE).write_bytes(content)
-    assert seen(store) == before
-    assert len(indexed(store)) == NUMBER
+    assert summarized(store) == before
+    assert len(indexed_ids(store)) == NUMBER
 
 
-def test_a_store_where_no_index_can_be_written_is_summarised(store: Path) -> None:
-    before = seen(store)
+def test_a_store_in_which_no_index_can_be_written_is_summarized(store: Path) -> None:
+    before = summarized(store)
     (store / index.FILE).unlink(missing_ok=True)
     (store / index.FILE).mkdir()
-    assert seen(store) == before
+    assert summarized(store) == before

@@ -1,4 +1,4 @@
-"""Where a run came from, told whatever git says."""
+"""Provenance, whatever git says."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from crackdet.store import provenance
 
 
-def commit(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> object:
-    """With a program of this text as git."""
+def recorded_commit(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return what is recorded if git is a program with this script."""
     program = folder / "git"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -16,14 +16,17 @@ def commit(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> object
     return provenance.describe("cpu", None, 1, [])["git"]
 
 
-def test_names_of_files_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commit(tmp_path, r"printf 'M caf\351.txt'", monkeypatch) == {"commit": "M caf\ufffd.txt", "modified": True}
+def test_file_names_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recorded_commit(tmp_path, r"printf 'M caf\351.txt'", monkeypatch) == {
+        "commit": "M caf\ufffd.txt",
+        "modified": True,
+    }
 
 
-def test_another_repository_in_the_environment_is_not_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_variables_in_the_environment_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
-    assert commit(tmp_path, 'echo "of $GIT_DIR"', monkeypatch) == {"commit": "of", "modified": True}
+    assert recorded_commit(tmp_path, 'echo "of $GIT_DIR"', monkeypatch) == {"commit": "of", "modified": True}
 
 
-def test_without_git_it_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commit(tmp_path, "exit 128", monkeypatch) is None
+def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recorded_commit(tmp_path, "exit 128", monkeypatch) is None

@@ -1,4 +1,4 @@
-"""A sweep's jobs are composed as Hydra itself would compose each of them."""
+"""The jobs of a sweep are composed as Hydra would compose each of them."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ CHOICES = [
     ["+model.input_mean=[0.5,0.5,0.5]", "model.input_mean=[0,0,1]", "trainer.gradient_clip_norm=null"],
 ]
 overrides = st.tuples(*(st.none() | st.sampled_from(options) for options in CHOICES)).map(
-    lambda drawn: [override for override in drawn if override is not None]
+    lambda chosen: [override for override in chosen if override is not None]
 )
 
 
@@ -49,7 +49,7 @@ def compose_job(composer: CachedComposer, overrides: list[str]) -> DictConfig:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=overrides)
-def test_a_job_is_composed_as_by_hydra(composer: CachedComposer, overrides: list[str]) -> None:
+def test_a_job_is_composed_as_hydra_composes_it(composer: CachedComposer, overrides: list[str]) -> None:
     try:
         expected = parse(compose_job(composer, overrides))
     except (HydraException, OmegaConfBaseException, UserError):
@@ -59,7 +59,7 @@ def test_a_job_is_composed_as_by_hydra(composer: CachedComposer, overrides: list
         assert parse(composer.compose(overrides)) == expected
 
 
-def test_jobs_do_not_leave_traces_in_each_other(composer: CachedComposer) -> None:
+def test_the_values_of_one_job_do_not_reach_the_next(composer: CachedComposer) -> None:
     def widths(*overrides: str) -> list[int]:
         return list(OmegaConf.create(dict(composer.compose(overrides))).model.conv_out)
 

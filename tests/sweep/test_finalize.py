@@ -1,4 +1,4 @@
-"""The end of a sweep, also where not everything can be written."""
+"""The end of a sweep if not everything can be written."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from crackdet.sweep.finalize import finalize
 from tests.analysis.runs import drawn, publish
 
 
-def test_the_summary_is_shown_though_it_cannot_be_written(
+def test_the_summary_is_printed_even_if_it_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     labels = np.arange(20) % 2 == 0

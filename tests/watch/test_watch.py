@@ -1,4 +1,4 @@
-"""`crackdet watch` as it is used: in a terminal of its own, beside a training that does not know of it."""
+"""`crackdet watch` as users run it: in a terminal of its own, beside a training process."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ ENDLESS = ("trainer.max_epochs=100000", "trainer.patience=100000", "optimizer.le
 
 @pytest.fixture
 def training(tmp_path: Path, places: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A run that will not end by itself, and is at work."""
+    """A running process that does not finish by itself."""
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "train.py"), *TINY, *places, *ENDLESS], cwd=tmp_path, stdout=log, stderr=log
@@ -49,15 +49,15 @@ class Terminal:
         while select.select([self.file], [], [], 0)[0]:
             try:
                 self.text += os.read(self.file, 65536).decode(errors="replace")
-            except OSError:  # it has ended
+            except OSError:  # the process has ended
                 break
         return re.search(pattern, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)) is not None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.text = ""
 
     def leave(self) -> int:
-        """Presses Ctrl-C; gives the exit status."""
+        """Press Ctrl-C and return the exit status."""
         os.write(self.file, b"\x03")
         until(
             lambda: self.shows("$^") or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -77,12 +77,12 @@ def test_a_run_is_watched_until_it_is_killed(training: "subprocess.Popen[bytes]"
     until(lambda: terminal.shows(r"1 running\s"))
     until(lambda: terminal.shows(r"custom-[0-9a-f]{12}\s+\d+/100000\s+0\.\d{4}"))
     next(line for line in lines if re.search(r"running custom-[0-9a-f]{12}: epoch \d+/100000, accuracy 0\.\d+", line))
-    (seen,) = StoreMonitor(store).update()
-    assert seen.status is Status.RUNNING
+    (watched,) = StoreMonitor(store).update()
+    assert watched.status is Status.RUNNING
 
     training.send_signal(signal.SIGKILL)
     training.wait()
-    terminal.forget()
+    terminal.clear()
     until(lambda: terminal.shows(r"1 interrupted"))
     until(lambda: terminal.shows(r"its process died"))
     next(line for line in lines if re.search(r"interrupted custom-[0-9a-f]{12}: its process died", line))
@@ -98,11 +98,11 @@ def crackdet(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT)
 
 
-def test_once_is_a_snapshot_and_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_once_prints_the_present_state_and_a_missing_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    snapshot = crackdet("watch", "--once", str(tmp_path / "runs"))
-    assert (snapshot.returncode, snapshot.stderr) == (0, "")
-    assert "no runs yet" in snapshot.stdout
+    process = crackdet("watch", "--once", str(tmp_path / "runs"))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "no runs yet" in process.stdout
     wrong = crackdet("watch", str(tmp_path / "nowhere"))
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr

@@ -1,4 +1,4 @@
-"""What a crew needs of whoever starts its workers: processes of our own, or one of Hydra's launchers."""
+"""The interface to whatever starts worker processes: this process, or one of Hydra's launchers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,43 +10,43 @@ from crackdet.sweep.execution.worker import Message
 
 
 class WorkerHandle(ABC):
-    """The connection with one worker, from the moment that it is asked for."""
+    """The connection to one worker, from the moment that the worker is requested."""
 
     @abstractmethod
     def send(self, job: Job) -> None:
-        """Gives it a job; where it has died that is found out by hearing it."""
+        """Send a job. Never fails: `recv` reports a dead worker."""
 
     @abstractmethod
-    def hear(self) -> Message:
-        """What it says; asked for only where there are news.
+    def recv(self) -> Message:
+        """Return the next message; call only if `WorkerBackend.poll` returned this worker.
 
         Raises:
-            EOFError: where it has ended, and said everything.
+            EOFError: If the worker has ended and all its messages were read.
         """
 
     @abstractmethod
-    def dismiss(self, busy: bool) -> None:
-        """Sends it home; a busy one saves its run first, and is to be heard until it ends."""
+    def shutdown(self, busy: bool) -> None:
+        """Ask the worker to end. A busy worker saves its run first: read its messages until it has ended."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends it, if it has not ended."""
+        """End the worker if it is still alive."""
 
     @abstractmethod
-    def end(self) -> str:
-        """How it ended, after it did: was killed by SIGKILL."""
+    def exit_reason(self) -> str:
+        """Return how an ended worker ended, such as `was killed by SIGKILL`."""
 
 
-L = TypeVar("L", bound=WorkerHandle)
+H = TypeVar("H", bound=WorkerHandle)
 
 
-class WorkerBackend(ABC, Generic[L]):
-    """Starts workers. Used as a context."""
+class WorkerBackend(ABC, Generic[H]):
+    """Starts workers. Used as a context manager."""
 
-    early = False  # its workers are hired before there are jobs, and take some before they are ready
-    patience = float("inf")  # seconds until a worker that has nothing to do is sent home
+    prestart = False  # all workers start on entry, and jobs are sent to them before they are ready
+    idle_timeout = float("inf")  # seconds after which an idle worker is shut down
 
-    def __enter__(self) -> "WorkerBackend[L]":
+    def __enter__(self) -> "WorkerBackend[H]":
         return self
 
     def __exit__(
@@ -55,21 +55,21 @@ class WorkerBackend(ABC, Generic[L]):
         return
 
     @abstractmethod
-    def places(self) -> int | None:
-        """How many workers can be at work at once; None: no limit. Asked inside of the context."""
+    def max_workers(self) -> int | None:
+        """Return how many workers can run at once, None if there is no limit; called inside the context."""
 
     @abstractmethod
-    def describe(self, size: int) -> str:
-        """What so many workers share, for the log."""
+    def prepare(self, num_workers: int) -> str:
+        """Divide the resources among this many workers; return a description for the log."""
 
     @abstractmethod
-    def hire(self, number: int) -> L:
-        """Starts the worker of this number, from 1.
+    def spawn(self, number: int) -> H:
+        """Start the worker with this number, counted from 1.
 
         Raises:
-            UserError: where none can be started.
+            UserError: If no worker can be started.
         """
 
     @abstractmethod
-    def with_news(self, lines: Sequence[L], seconds: float) -> list[L]:
-        """Those that have something to say or have ended, after so many seconds at most."""
+    def poll(self, handles: Sequence[H], timeout: float) -> list[H]:
+        """Wait at most `timeout` seconds; return the workers that have sent a message or have ended."""

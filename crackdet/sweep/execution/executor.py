@@ -1,4 +1,4 @@
-"""What a sweep needs of whoever trains its jobs, and the sweep's way through them."""
+"""The executor interface, and the loop that submits jobs to it."""
 
 import logging
 import time
@@ -18,34 +18,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """A job that came to its end, whatever that was: the store says it. Why it failed has been logged."""
+    """A job that has ended. The run store has its result, the log has the reason if it failed."""
 
     job: Job
     failed: bool = False
 
 
 class Executor(ABC):
-    """Trains jobs. Used as a context: leaving it leaves no process behind, and no run without its state saved."""
+    """Trains jobs. Used as a context manager: on exit, all runs are saved and all worker processes have ended."""
 
-    size: int | None  # jobs that it takes at once; None: as many as there are
+    size: int | None  # maximum number of submitted jobs that have not ended; None: no limit
 
     @abstractmethod
     def start(self, job: Job) -> None:
-        """Takes a job; never more than `size` before some have ended."""
+        """Submit a job."""
 
     @abstractmethod
     def wait(self) -> list[JobOutcome]:
-        """Waits until at least one of the jobs has ended.
+        """Wait until at least one submitted job has ended.
 
         Raises:
-            KeyboardInterrupt, Interrupted: where it was stopped by a signal.
+            KeyboardInterrupt, Interrupted: If a signal asks the process to stop.
         """
 
     def idle(self, seconds: float) -> None:
-        """Lets time pass while there is no job for it.
+        """Wait while there is no job to submit.
 
         Raises:
-            KeyboardInterrupt, Interrupted: where it was stopped by a signal.
+            KeyboardInterrupt, Interrupted: If a signal asks the process to stop.
         """
         time.sleep(seconds)
 
@@ -58,27 +58,31 @@ class Executor(ABC):
         return
 
 
-def run_jobs(jobs: Sequence[Job], total: int, crew: Executor) -> int:
-    """Has the jobs trained; an exit status: 0, 1 where one failed, 128 + signal where it was stopped.
+def run_jobs(jobs: Sequence[Job], total: int, executor: Executor) -> int:
+    """Train the jobs, except those that another process holds or has finished by then.
 
-    What another process has finished or holds when its turn comes is passed over.
+    Args:
+        total: Number of jobs in the sweep, including the finished ones; for the progress bar.
+
+    Returns:
+        An exit status: 0, 1 if a job failed, or 128 + signal if the sweep was stopped.
     """
-    left, busy, failed = deque(jobs), 0, False
-    with bar("runs", total, done=total - len(jobs)) as runs:
+    waiting, running, failed = deque(jobs), 0, False
+    with bar("runs", total, done=total - len(jobs)) as progress:
         try:
-            while left or busy:
-                while left and (crew.size is None or busy < crew.size):
-                    job = left.popleft()
+            while waiting or running:
+                while waiting and (executor.size is None or running < executor.size):
+                    job = waiting.popleft()
                     if _is_taken(job):
-                        runs.advance()
+                        progress.advance()
                     else:
-                        crew.start(job)
-                        busy += 1
-                if busy:
-                    ended = crew.wait()
-                    failed = failed or any(end.failed for end in ended)
-                    busy -= len(ended)
-                    runs.advance(len(ended))
+                        executor.start(job)
+                        running += 1
+                if running:
+                    outcomes = executor.wait()
+                    failed = failed or any(outcome.failed for outcome in outcomes)
+                    running -= len(outcomes)
+                    progress.advance(len(outcomes))
         except (KeyboardInterrupt, Interrupted) as stop:
             return exit_status(stop)
     return int(failed)
@@ -89,7 +93,7 @@ def exit_status(stop: KeyboardInterrupt | Interrupted) -> int:
 
 
 def _is_taken(job: Job) -> bool:
-    """Whether another process has come first; to see it here is a hundredth of what a job costs."""
+    """Return whether another process trains the job or has finished it; much cheaper than submitting it."""
     status = job.run.status()
     if status is Status.RUNNING:
         log.info("%s is being trained by another process", job.run.id)

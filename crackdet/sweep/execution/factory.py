@@ -1,4 +1,7 @@
-"""Which crew trains a sweep."""
+"""Creates the executor of a sweep."""
+
+from importlib import import_module
+from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
@@ -9,51 +12,47 @@ from crackdet.sweep.execution.executor import Executor
 from crackdet.sweep.execution.launcher_executor import LauncherExecutor, is_basic
 from crackdet.sweep.execution.worker import SweepContext
 
+BACKENDS = {  # class of a Hydra launcher -> its backend; imported only if it is used
+    "BasicLauncher": "processes.ProcessBackend",
+    "JoblibLauncher": "joblib.JoblibBackend",
+    "LocalLauncher": "submitit_local.SubmititLocalBackend",
+    "SlurmLauncher": "submitit_slurm.SlurmBackend",
+    "RayLauncher": "ray.RayBackend",
+}
+
 
 def create_executor(
-    launcher: Launcher, runtime: Runtime, orders: SweepContext, most: int | None = None, at_once: int | None = None
+    launcher: Launcher,
+    runtime: Runtime,
+    context: SweepContext,
+    max_jobs: int | None = None,
+    launcher_jobs: int | None = None,
 ) -> Executor:
-    """Workers of our own where `runtime.parallel_runs` is more than one, or by a launcher of Hydra's; else this process.
+    """Return a pool of workers if there are several or a known launcher starts them; else run jobs by the launcher.
 
-    `most` is how many jobs there can be at once; `at_once` the same by a launcher, where `runtime.parallel_runs` says
-    nothing else; None: no limit.
+    Args:
+        max_jobs: At most this many jobs run at once; None: no limit.
+        launcher_jobs: Another such limit, which `runtime.parallel_runs` overrides if it is more than 1.
 
     Raises:
-        UserError: where that cannot be.
+        UserError: If `runtime.parallel_runs` is more than 1 and the launcher is unknown.
     """
-    if is_basic(launcher) and runtime.parallel_runs == 1:
-        return LauncherExecutor(launcher, at_once)
-    agency = _create_backend(launcher, runtime, orders)
-    if agency is None:
-        if runtime.parallel_runs == 1:
-            return LauncherExecutor(launcher, at_once)
+    name, is_single = type(launcher).__name__, runtime.parallel_runs == 1
+    if is_single and (is_basic(launcher) or name not in BACKENDS):
+        return LauncherExecutor(launcher, launcher_jobs)
+    if name not in BACKENDS:
         raise UserError(
-            f"runtime.parallel_runs={runtime.parallel_runs}: are processes of this sweep on this machine, and hydra/launcher "
-            f"({type(launcher).__name__}) starts others; say runtime.parallel_runs=1, or hydra/launcher=basic"
+            f"runtime.parallel_runs={runtime.parallel_runs}: starts worker processes on this machine, but "
+            f"hydra/launcher ({name}) starts its own; set runtime.parallel_runs=1 or hydra/launcher=basic"
         )
     from crackdet.sweep.execution.pool import WorkerPool
 
-    limits = [most, at_once if runtime.parallel_runs == 1 else None]
-    return WorkerPool(agency, orders, min((limit for limit in limits if limit is not None), default=None))
+    limits = [limit for limit in (max_jobs, launcher_jobs if is_single else None) if limit is not None]
+    return WorkerPool(_create_backend(name, launcher, runtime, context), context, min(limits, default=None))
 
 
-def _create_backend(launcher: Launcher, runtime: Runtime, orders: SweepContext) -> WorkerBackend | None:  # type: ignore[type-arg]
-    """Who starts the workers; None of a launcher that is not known."""
-    name = type(launcher).__name__
-    if name == "BasicLauncher":
-        from crackdet.sweep.execution.processes import ProcessBackend
-
-        return ProcessBackend(runtime, orders)
-    if name == "JoblibLauncher":
-        from crackdet.sweep.execution.joblib import JoblibBackend
-
-        return JoblibBackend(launcher, runtime, orders)
-    if name in ("LocalLauncher", "SlurmLauncher"):
-        from crackdet.sweep.execution.submitit import SlurmBackend, SubmititLocalBackend
-
-        return (SubmititLocalBackend if name == "LocalLauncher" else SlurmBackend)(launcher, runtime, orders)
-    if name == "RayLauncher":
-        from crackdet.sweep.execution.ray import RayBackend
-
-        return RayBackend(launcher, runtime, orders)
-    return None
+def _create_backend(name: str, launcher: Launcher, runtime: Runtime, context: SweepContext) -> WorkerBackend[Any]:
+    module, _, class_name = BACKENDS[name].partition(".")
+    backend = getattr(import_module(f"crackdet.sweep.execution.{module}"), class_name)
+    created: WorkerBackend[Any] = backend(launcher, runtime, context)
+    return created

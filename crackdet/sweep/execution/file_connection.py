@@ -1,8 +1,8 @@
-"""A connection by files, between processes that share a folder and nothing else.
+"""A connection through files, between processes that share nothing but a folder.
 
-Each end appends to a file of its own and reads that of the other. A message is a line, so that one which a killed
-process has left half-written spoils itself only. Files are opened anew for each message and each look: on a network
-file system that is what makes what others have written visible.
+Each end appends to its own file and reads the file of the other end. A message is one line, so a killed process can
+damage only the message that it was writing. Files are opened for every read and write: on a network file system this
+makes the writes of other machines visible.
 """
 
 import base64
@@ -16,107 +16,113 @@ from typing import Any
 
 from crackdet.core.locks import is_held, lock
 
-POLL = 0.05  # seconds between two looks, for an answer
-CALM = 1.0  # and where none has come for long
-FOLDER, LOCK = ".crew", "lock"  # in a sweep's folder: of its workers; held as long as the sweep's process lives
-END = b"end"  # no message encodes as that
+POLL_INTERVAL = 0.05  # seconds between two reads while an answer is expected
+MAX_POLL_INTERVAL = 1.0  # the interval grows to this while none comes
+FOLDER, LOCK_FILE = ".workers", "lock"  # in a sweep's folder; the sweep's process holds the lock
+CLOSED = b"closed"  # line that ends the messages; no encoded message equals it
 
 
 class FileConnection:
-    """One end; has `send` and `recv` of a `multiprocessing` connection."""
+    """One end, with the `send`, `recv`, `poll` and `close` of a `multiprocessing` connection.
 
-    def __init__(self, writes: Path, reads: Path, there: Callable[[], bool], from_now: bool = False) -> None:
-        """`there` says whether the other end lives; `from_now` leaves out what it wrote before, but for the end."""
-        self._writes, self._reads, self._there = writes, reads, there
+    Args:
+        peer_is_alive: Returns whether the process at the other end lives.
+        skip_existing: Whether to ignore the messages that were written before, except that the connection is closed.
+    """
+
+    def __init__(
+        self, write_to: Path, read_from: Path, peer_is_alive: Callable[[], bool], skip_existing: bool = False
+    ) -> None:
+        self._write_to, self._read_from, self._peer_is_alive = write_to, read_from, peer_is_alive
         self._position = 0
         self._messages: list[Any] = []
-        if from_now:
-            self._messages = [message for message in self._look() if message is END]
-        self._said = threading.Event()  # wakes who waits: an answer may come now
-        if not writes.exists() or writes.stat().st_size:
-            _append(writes, b"\n")  # ends what another process may have left half-written
+        if skip_existing:
+            self._messages = [message for message in self._read_new() if message is CLOSED]
+        self._sent = threading.Event()  # an answer may come soon: poll at the short interval
+        if not write_to.exists() or write_to.stat().st_size:
+            _append(write_to, b"\n")  # ends a line that a killed process may have left incomplete
 
     def send(self, message: Any) -> None:
-        _append(self._writes, base64.b64encode(pickle.dumps(message)) + b"\n")
-        self._said.set()
+        _append(self._write_to, base64.b64encode(pickle.dumps(message)) + b"\n")
+        self._sent.set()
 
     def close(self) -> None:
-        """Says that nothing more comes."""
-        _append(self._writes, END + b"\n")
+        """Tell the other end that no more messages follow."""
+        _append(self._write_to, CLOSED + b"\n")
 
     def poll(self) -> bool:
-        """Whether there is something to receive."""
+        """Return whether a message can be received without waiting."""
         if not self._messages:
-            self._messages = self._look()
+            self._messages = self._read_new()
         return bool(self._messages)
 
     def recv(self) -> Any:
-        """Waits for the next message.
+        """Wait for the next message.
 
         Raises:
-            EOFError: where the other end has said that nothing more comes, or does not live any more.
+            EOFError: If the other end has closed the connection or has died.
         """
-        pause = POLL
+        interval = POLL_INTERVAL
         while True:
-            there = self._there()
+            is_alive = self._peer_is_alive()  # before the read, which then sees its last message
             if self.poll():
                 message = self._messages.pop(0)
-                if message is END:
+                if message is CLOSED:
                     raise EOFError
                 return message
-            if not there:
+            if not is_alive:
                 raise EOFError
-            pause = POLL if self._said.wait(pause) else min(1.2 * pause, CALM)
-            self._said.clear()
+            interval = POLL_INTERVAL if self._sent.wait(interval) else min(1.2 * interval, MAX_POLL_INTERVAL)
+            self._sent.clear()
 
-    def _look(self) -> list[Any]:
-        """What has been written since the last look."""
+    def _read_new(self) -> list[Any]:
+        """Return the messages that were completed since the last read."""
         try:
-            with self._reads.open("rb") as file:
+            with self._read_from.open("rb") as file:
                 file.seek(self._position)
-                new = file.read()
+                content = file.read()
         except FileNotFoundError:
             return []
-        whole = new[: new.rfind(b"\n") + 1]
-        self._position += len(whole)
-        found = []
-        for line in whole.split():
+        complete = content[: content.rfind(b"\n") + 1]
+        self._position += len(complete)
+        messages = []
+        for line in complete.split():
             try:
-                found.append(END if line == END else pickle.loads(base64.b64decode(line, validate=True)))
+                messages.append(CLOSED if line == CLOSED else pickle.loads(base64.b64decode(line, validate=True)))
             except (ValueError, EOFError, pickle.UnpicklingError):
-                continue  # half a message, of a process that was killed
-        return found
+                continue  # incomplete: its process was killed
+        return messages
 
 
 class ConnectionDir:
-    """The folder of a sweep's letters, as long as the sweep has workers: used as a context, and then deleted."""
+    """The folder of the connections between a sweep and its workers, deleted when the sweep closes it."""
 
-    def __init__(self, sweep: Path) -> None:
-        self.folder = (sweep / FOLDER).absolute()
-        self._lock = lock(self.folder / LOCK)
+    def __init__(self, sweep_directory: Path) -> None:
+        self.folder = (sweep_directory / FOLDER).absolute()
+        self._lock = lock(self.folder / LOCK_FILE)
 
     def open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is unpickled
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # its content is unpickled
         self._lock.acquire()
 
     def close(self) -> None:
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def to_worker(self, name: str) -> FileConnection:
-        """The sweep's end of the connection with a worker; whether that lives, its launcher knows."""
-        return FileConnection(self.folder / f"{name}.orders", self.folder / f"{name}.news", lambda: True)
+    def connect_to_worker(self, name: str) -> FileConnection:
+        """Return the sweep's end; whether the worker is alive is the backend's business."""
+        return FileConnection(self.folder / f"{name}.inbox", self.folder / f"{name}.outbox", lambda: True)
 
     @staticmethod
-    def to_sweep(folder: Path, name: str) -> FileConnection:
-        """The worker's end, which ends where the sweep's process does."""
-        there = functools.partial(ConnectionDir.is_open, folder)
-        return FileConnection(folder / f"{name}.news", folder / f"{name}.orders", there, from_now=True)
+    def connect_to_sweep(folder: Path, name: str) -> FileConnection:
+        """Return the worker's end, which ends when the sweep's process does."""
+        is_open = functools.partial(ConnectionDir.is_open, folder)
+        return FileConnection(folder / f"{name}.outbox", folder / f"{name}.inbox", is_open, skip_existing=True)
 
     @staticmethod
     def is_open(folder: Path) -> bool:
-        """Whether the sweep's process lives."""
-        return is_held(folder / LOCK)
+        """Return whether the sweep's process is alive."""
+        return is_held(folder / LOCK_FILE)
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Hydra's launchers as a crew: the basic one trains in this process, others where and how they do."""
+"""An executor that calls a Hydra launcher directly: the basic one trains in this process."""
 
 import logging
 import traceback
@@ -17,34 +17,35 @@ def is_basic(launcher: Launcher) -> bool:
 
 
 class LauncherExecutor(Executor):
-    """Jobs by a launcher of Hydra, which composes each of them anew.
+    """Runs jobs by a Hydra launcher, which composes each of them again.
 
-    `at_once` is how many jobs go to a launcher that trains them side by side; None: all of them.
+    Args:
+        max_jobs: How many jobs are passed to the launcher at once; None: all. The basic launcher takes one.
     """
 
-    def __init__(self, launcher: Launcher, at_once: int | None = None) -> None:
-        self.size = 1 if is_basic(launcher) else at_once
+    def __init__(self, launcher: Launcher, max_jobs: int | None = None) -> None:
+        self.size = 1 if is_basic(launcher) else max_jobs
         self._launcher = launcher
-        self._started: list[Job] = []
-        self._number = 0  # of the next job, after which Hydra names the folder of its logs
+        self._jobs: list[Job] = []
+        self._next_index = 0  # names the folder of Hydra's logs of a job
 
     def start(self, job: Job) -> None:
-        self._started.append(job)
+        self._jobs.append(job)
 
     def wait(self) -> list[JobOutcome]:
-        jobs, self._started = self._started, []
-        first, self._number = self._number, self._number + len(jobs)
+        jobs, self._jobs = self._jobs, []
+        first_index, self._next_index = self._next_index, self._next_index + len(jobs)
         try:
-            returns = self._launcher.launch([job.overrides for job in jobs], initial_job_idx=first)
-        except Exception:  # of a launcher: what it had finished stands in the store
+            returns = self._launcher.launch([job.overrides for job in jobs], initial_job_idx=first_index)
+        except Exception:  # of the launcher itself; the store has what was finished
             log.error("%s", traceback.format_exc())
             return [JobOutcome(job, failed=True) for job in jobs]
-        ended = []
+        outcomes = []
         for job, job_return in zip(jobs, returns, strict=True):
             error = getattr(job_return, "_return_value", None)
             if isinstance(error, Exception):
                 log.error("%s", error)
             if isinstance(error, DeviceLost) and is_basic(self._launcher):
                 raise error  # the next job in this process would fail too
-            ended.append(JobOutcome(job, failed=isinstance(error, Exception)))
-        return ended
+            outcomes.append(JobOutcome(job, failed=isinstance(error, Exception)))
+        return outcomes

@@ -1,13 +1,15 @@
-"""A crew of workers in other processes: gives them jobs, hears them, and replaces those that die.
+"""An executor that keeps a pool of worker processes: sends them jobs, reads their messages, replaces those that die.
 
-Each takes the next job when it has ended one. A worker that is killed costs the epochs since its run was saved: the
-one that takes its place goes on with the run. A signal to stop is passed on, and waited for.
+If a worker dies, its run continues on another worker from the last saved state. A signal to stop is passed on to the
+workers, and the pool waits until they have saved their runs.
 """
 
 import logging
 import signal
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,52 +20,68 @@ from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
 from crackdet.sweep.execution.executor import Executor, JobOutcome
-from crackdet.sweep.execution.worker import LogMessage, Preempted, Ready, SweepContext, log_file
+from crackdet.sweep.execution.worker import JobDone, LogMessage, Preempted, Ready, SweepContext, log_file
 
 log = logging.getLogger(__name__)
 
-POLL = 0.2  # seconds between two looks whether this process was asked to stop
-PAUSE = 60.0  # seconds until an agency that had no worker to give is asked again
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+POLL_INTERVAL = 0.2  # seconds between two checks whether this process was asked to stop
+SPAWN_RETRY_INTERVAL = 60.0  # seconds until a backend that could not start a worker is asked again
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
 class _Worker:
     number: int
-    line: WorkerHandle
+    handle: WorkerHandle
     job: Job | None = None
-    ready: bool = False
-    left: bool = False  # for a while, or for good
-    dismissed: bool = False
-    busy_until: float = field(default_factory=time.monotonic)  # when it had a job last
-    board: BarDisplay = field(default_factory=BarDisplay)
+    is_ready: bool = False
+    is_preempted: bool = False  # it may come back
+    is_stopping: bool = False  # was asked to shut down
+    idle_since: float = field(default_factory=time.monotonic)
+    bars: BarDisplay = field(default_factory=BarDisplay)
+
+
+class _Retries:
+    """Counts the workers that died while they trained a run, since the run last made progress."""
+
+    def __init__(self) -> None:
+        self._deaths: Counter[str] = Counter()
+        self._epochs: Counter[str] = Counter()
+
+    def allow(self, job: Job) -> bool:
+        """Count a death; return whether the job may run again."""
+        run_id, epochs = job.run.id, len(job.run.snapshot().history)
+        if epochs > self._epochs[run_id]:
+            self._deaths[run_id], self._epochs[run_id] = 0, epochs
+        self._deaths[run_id] += 1
+        return self._deaths[run_id] <= max(1, job.config.runtime.max_attempts)
 
 
 class WorkerPool(Executor):
-    """At most `most` workers of an agency."""
+    """Runs jobs on the workers of a backend, at most `max_workers` of them."""
 
-    def __init__(self, agency: WorkerBackend[Any], orders: SweepContext, most: int | None = None) -> None:
-        self._agency, self._orders, self._most = agency, orders, most
+    def __init__(self, backend: WorkerBackend[Any], context: SweepContext, max_workers: int | None = None) -> None:
+        self._backend, self._context, self._max_workers = backend, context, max_workers
         self._workers: list[_Worker] = []
-        self._waiting: deque[Job] = deque()
-        self._deaths: Counter[str] = Counter()
-        self._epochs: Counter[str] = Counter()  # of a run when its worker died last
-        self._has_hired = False
-        self._hire_again = 0.0  # not before: an agency had none to give
-        self._patient = False  # a signal waits until a message has been read whole
+        self._queue: deque[Job] = deque()
+        self._retries = _Retries()
+        self._failed_starts = 0
+        self._has_spawned = False
+        self._next_spawn = 0.0  # time before which the backend is not asked again
+        self._defer_signals = False
         self._signum: int | None = None
 
     def __enter__(self) -> "WorkerPool":
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._old_handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         try:
-            self._agency.__enter__()
-            for number in SIGNALS:  # after the agency: Ray has a handler of its own
-                signal.signal(number, self._asked_to_stop)
-            places = [limit for limit in (self._most, self._agency.places()) if limit is not None]
-            self.size = max(1, min(places)) if places else 1
-            log.info("%s", self._agency.describe(self.size))
-            if self._agency.early:
-                self._hire_more(self.size)
+            self._backend.__enter__()
+            for number in STOP_SIGNALS:  # after the backend, since Ray installs handlers of its own
+                signal.signal(number, self._on_signal)
+            limits = [limit for limit in (self._max_workers, self._backend.max_workers()) if limit is not None]
+            self.size = max(1, min(limits)) if limits else 1
+            log.info("%s", self._backend.prepare(self.size))
+            if self._backend.prestart:
+                self._spawn(self.size)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -73,191 +91,195 @@ class WorkerPool(Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._dismiss_all()
-        except Interrupted:  # asked a second time
+            self._shutdown()
+        except Interrupted:  # by a second signal
             log.warning("leaving at once")
         finally:
             for worker in self._workers:
-                worker.line.kill()
-            self._agency.__exit__(kind, error, traceback)
-            for number, handler in self._before.items():
+                worker.handle.kill()
+            self._backend.__exit__(kind, error, traceback)
+            for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
 
     def start(self, job: Job) -> None:
-        self._waiting.append(job)
-        self._assign()
+        self._queue.append(job)
+        self._schedule()
 
     def wait(self) -> list[JobOutcome]:
-        ended: list[JobOutcome] = []
-        self._patient = True
-        try:
-            while not ended:
-                ended += self._listen()
-        finally:
-            self._patient = False
-        return ended
+        outcomes: list[JobOutcome] = []
+        with self._signals_deferred():
+            while not outcomes:
+                outcomes = self._process_messages()
+        return outcomes
 
     def idle(self, seconds: float) -> None:
-        """As of any crew; who has been without a job for long is sent home."""
+        """Wait while there is no job to submit; workers that are idle for long are shut down."""
         end = time.monotonic() + seconds
-        self._patient = True
-        try:
-            while (left := end - time.monotonic()) > 0:
-                self._listen()
+        with self._signals_deferred():
+            while (remaining := end - time.monotonic()) > 0:
+                self._process_messages()
                 if not self._workers:
-                    time.sleep(min(left, POLL))
+                    time.sleep(min(remaining, POLL_INTERVAL))
+        if self._signum is not None:
+            raise Interrupted(self._signum)
+
+    @contextmanager
+    def _signals_deferred(self) -> Iterator[None]:
+        """Let a first signal only set `_signum`, so that it does not interrupt the reading of a message."""
+        self._defer_signals = True
+        try:
+            yield
         finally:
-            self._patient = False
-        if self._signum is not None:
-            raise Interrupted(self._signum)
+            self._defer_signals = False
 
-    def _listen(self) -> list[JobOutcome]:
-        """What the workers say within a moment."""
+    def _process_messages(self) -> list[JobOutcome]:
+        """Handle what the workers send within a moment; return the jobs that have ended."""
         if self._signum is not None:
             raise Interrupted(self._signum)
-        ended: list[JobOutcome] = []
-        for worker in self._with_news(self._workers):
+        outcomes: list[JobOutcome] = []
+        for worker in self._poll(self._workers):
             try:
-                ended += self._hear(worker)
+                outcomes += self._on_message(worker)
             except EOFError:
-                ended += self._lose(worker)
-        self._assign()
-        return ended
+                outcomes += self._on_exit(worker)
+        self._schedule()
+        return outcomes
 
-    def _assign(self) -> None:
-        """Gives waiting jobs to workers that are free, has more hired where there are too few, or sends some home."""
-        early = self._agency.early
-        free = [w for w in self._workers if w.job is None and not (w.dismissed or w.left) and (w.ready or early)]
-        while self._waiting and free:
-            self._give(free.pop(0), self._waiting.popleft())
-        coming = sum(not worker.ready and worker.job is None for worker in self._workers)
-        there = sum(not worker.dismissed for worker in self._workers)
-        self._hire_more(min(len(self._waiting) - coming, (self.size or 1) - there))
+    def _schedule(self) -> None:
+        """Send queued jobs to free workers, start workers if there are too few, and shut down idle ones."""
+        free = [
+            worker
+            for worker in self._workers
+            if worker.job is None
+            and not (worker.is_stopping or worker.is_preempted)
+            and (worker.is_ready or self._backend.prestart)
+        ]
+        while self._queue and free:
+            self._dispatch(free.pop(0), self._queue.popleft())
+        starting = sum(not worker.is_ready and worker.job is None for worker in self._workers)
+        active = sum(not worker.is_stopping for worker in self._workers)
+        self._spawn(min(len(self._queue) - starting, (self.size or 1) - active))
         for worker in free:
-            if worker.ready and time.monotonic() - worker.busy_until > self._agency.patience:
-                worker.dismissed = True
-                worker.line.dismiss(busy=False)
+            if worker.is_ready and time.monotonic() - worker.idle_since > self._backend.idle_timeout:
+                worker.is_stopping = True
+                worker.handle.shutdown(busy=False)
 
-    def _hire_more(self, number: int) -> None:
-        """So many workers; where none can be had just now, that is told and asked again later.
+    def _spawn(self, count: int) -> None:
+        """Start workers. If the backend refuses, log it and ask again later.
 
         Raises:
-            UserError: where none could be had from the beginning.
+            UserError: If the backend refuses the first worker.
         """
-        for _ in range(number):
-            if time.monotonic() < self._hire_again:
+        for _ in range(count):
+            if time.monotonic() < self._next_spawn:
                 return
             try:
-                self._hire()
+                self._spawn_one()
             except UserError as error:
-                if not self._has_hired:
+                if not self._has_spawned:
                     raise
                 log.warning("%s; asking again in a minute", error)
-                self._hire_again = time.monotonic() + PAUSE
+                self._next_spawn = time.monotonic() + SPAWN_RETRY_INTERVAL
             else:
-                self._has_hired = True
+                self._has_spawned = True
 
-    def _hire(self) -> None:
-        number = next(n for n in range(1, len(self._workers) + 2) if all(n != w.number for w in self._workers))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the terminal's Ctrl-C is not for them
+    def _spawn_one(self) -> None:
+        used = {worker.number for worker in self._workers}
+        number = next(n for n in range(1, len(used) + 2) if n not in used)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the worker ignores the terminal's Ctrl-C
         try:
-            self._workers.append(_Worker(number, self._agency.hire(number)))
+            self._workers.append(_Worker(number, self._backend.spawn(number)))
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, handler)
 
-    def _give(self, worker: _Worker, job: Job) -> None:
+    def _dispatch(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        worker.line.send(job)
+        worker.handle.send(job)
 
-    def _with_news(self, workers: list[_Worker]) -> list[_Worker]:
-        lines = self._agency.with_news([worker.line for worker in workers], POLL)
-        return [worker for worker in workers if worker.line in lines]
+    def _poll(self, workers: list[_Worker]) -> list[_Worker]:
+        handles = self._backend.poll([worker.handle for worker in workers], POLL_INTERVAL)
+        return [worker for worker in workers if worker.handle in handles]
 
-    def _hear(self, worker: _Worker) -> list[JobOutcome]:
-        """Takes one message of a worker; its job, where the message is that it has ended.
+    def _on_message(self, worker: _Worker) -> list[JobOutcome]:
+        """Read and handle one message.
 
         Raises:
-            EOFError: where it has died.
+            EOFError: If the worker has ended.
         """
-        message = worker.line.hear()
+        message = worker.handle.recv()
         if isinstance(message, BarState):
-            worker.board.draw(replace(message, description=f"[{worker.number}] {message.description}"))
+            worker.bars.draw(replace(message, description=f"[{worker.number}] {message.description}"))
         elif isinstance(message, LogMessage):
             text = f"[{worker.number}] {message.text}"
             logging.getLogger(message.name).log(message.level, "%s", text, extra={"on_bar": message.on_bar})
         elif isinstance(message, Ready):
-            if worker.left:
-                log.info("worker %d is back (%s)", worker.number, message.where)
-            worker.ready, worker.left, worker.busy_until = True, False, time.monotonic()
-            if worker.job is not None and not self._agency.early:  # it was killed and started anew: unheard until now
-                self._give(worker, worker.job)
+            self._on_ready(worker, message)
         elif isinstance(message, Preempted):
-            if not worker.dismissed:
-                return self._let_go(worker, message)
-        elif worker.job is not None:
-            job, worker.job, worker.busy_until = worker.job, None, time.monotonic()
+            if not worker.is_stopping:
+                return self._on_preempted(worker, message)
+        elif isinstance(message, JobDone) and worker.job is not None:
+            job, worker.job, worker.idle_since = worker.job, None, time.monotonic()
             return [JobOutcome(job, message.failed)]
         return []
 
-    def _let_go(self, worker: _Worker, message: Preempted) -> list[JobOutcome]:
-        """A worker that others sent away, its run saved: whoever is free goes on with it."""
-        log.warning(
-            "worker %d was told to go (%s): it was preempted, or its time is over", worker.number, message.signal
-        )
-        worker.board.clear()
-        job, worker.job = worker.job, None
-        worker.ready, worker.left = False, True
-        return self._take_back(job) if job else []
+    def _on_ready(self, worker: _Worker, message: Ready) -> None:
+        if worker.is_preempted:
+            log.info("worker %d is back (%s)", worker.number, message.location)
+        worker.is_ready, worker.is_preempted, worker.idle_since = True, False, time.monotonic()
+        if worker.job is not None and not self._backend.prestart:  # killed and restarted by its scheduler
+            self._dispatch(worker, worker.job)
 
-    def _lose(self, worker: _Worker) -> list[JobOutcome]:
-        """Forgets a worker that has ended; its run is gone on with by another one."""
-        worker.board.clear()
+    def _on_preempted(self, worker: _Worker, message: Preempted) -> list[JobOutcome]:
+        """Requeue the job of a worker that saved its run and ended because of a signal from outside."""
+        log.warning("worker %d was preempted or has reached its time limit (%s)", worker.number, message.signal)
+        worker.bars.clear()
+        job, worker.job = worker.job, None
+        worker.is_ready, worker.is_preempted = False, True
+        return self._requeue(job) if job else []
+
+    def _on_exit(self, worker: _Worker) -> list[JobOutcome]:
+        """Remove a worker that has ended, and requeue its job."""
+        worker.bars.clear()
         self._workers.remove(worker)
         job = worker.job
-        if worker.dismissed or (job is None and (worker.ready or worker.left)):
+        if worker.is_stopping or (job is None and (worker.is_ready or worker.is_preempted)):
             return []
-        where = f"while it trained {job.run.id}" if job else "before it had a job"
-        log.error(
-            "worker %d %s %s; its log is %s",
-            worker.number, worker.line.end(), where, log_file(self._orders, worker.number),
-        )  # fmt: skip
+        when = f"while it trained {job.run.id}" if job else "before its first job"
+        file = log_file(self._context, worker.number)
+        log.error("worker %d %s %s; its log is %s", worker.number, worker.handle.exit_reason(), when, file)
         if job is not None:
-            return self._take_back(job)
-        self._deaths[""] += 1
-        if self._deaths[""] > (self.size or 1):
+            return self._requeue(job)
+        self._failed_starts += 1
+        if self._failed_starts > (self.size or 1):
             log.error("error: workers cannot be started")
             raise RunFailed("workers cannot be started")
         return []
 
-    def _take_back(self, job: Job) -> list[JobOutcome]:
-        """A job whose worker is no more waits for another one, but not for ever: the job, where it has had enough."""
-        epochs = len(job.run.snapshot().history)
-        if epochs > self._epochs[job.run.id]:  # it came further: what was before does not count
-            self._deaths[job.run.id], self._epochs[job.run.id] = 0, epochs
-        self._deaths[job.run.id] += 1
-        if self._deaths[job.run.id] > max(1, job.config.runtime.max_attempts):
+    def _requeue(self, job: Job) -> list[JobOutcome]:
+        """Queue the job of a lost worker again, or report it failed once its retries are used up."""
+        if not self._retries.allow(job):
             return [JobOutcome(job, failed=True)]
-        self._waiting.appendleft(job)
+        self._queue.appendleft(job)
         return []
 
-    def _asked_to_stop(self, signum: int, _frame: FrameType | None) -> None:
-        again = self._signum is not None
+    def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
+        is_second = self._signum is not None
         self._signum = signum
-        if again or not self._patient:
+        if is_second or not self._defer_signals:
             raise Interrupted(signum)
 
-    def _dismiss_all(self) -> None:
-        """Sends all workers home: busy ones save their state first, and what they say of it is heard."""
-        self._patient = True
+    def _shutdown(self) -> None:
+        """Ask all workers to end, and wait until the busy ones have saved their runs."""
+        self._defer_signals = True
         busy = [worker for worker in self._workers if worker.job is not None]
         if busy:
-            log.warning("stopping: %d runs are being saved (again: leave at once)", len(busy))
+            log.warning("stopping: %d runs are being saved (press again to leave at once)", len(busy))
         for worker in self._workers:
-            worker.dismissed = True
-            worker.line.dismiss(worker in busy)
+            worker.is_stopping = True
+            worker.handle.shutdown(worker in busy)
         while busy:
-            for worker in self._with_news(busy):
+            for worker in self._poll(busy):
                 try:
-                    self._hear(worker)
+                    self._on_message(worker)
                 except EOFError:
                     busy.remove(worker)

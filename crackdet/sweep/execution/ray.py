@@ -1,9 +1,5 @@
-"""hydra-ray-launcher: workers as tasks of a Ray cluster, or of one that is started on this machine.
+"""`hydra/launcher=ray`: workers as tasks of a Ray cluster, or of one that is started on this machine."""
 
-Ray is told not to retry: a worker that dies is replaced here, where it is known how often that has happened.
-"""
-
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -12,10 +8,11 @@ from omegaconf import OmegaConf
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.sweep.execution.remote import BackendTask, LauncherBackend, WorkerSpec
+from crackdet.sweep.execution.launcher_backend import BackendTask, LauncherBackend
+from crackdet.sweep.execution.remote import WorkerSpec, remote_main
 from crackdet.sweep.execution.worker import SweepContext
 
-ONCE = {"max_retries": 0, "max_calls": 1}  # a worker is a process of its own, and is not started again
+OPTIONS = {"max_retries": 0, "max_calls": 1}  # the pool replaces dead workers; each worker has its own process
 
 
 class _RayTask(BackendTask):
@@ -32,7 +29,7 @@ class _RayTask(BackendTask):
 
         ray.cancel(self._reference, force=True)
 
-    def reason(self) -> str:
+    def exit_reason(self) -> str:
         import ray
 
         try:
@@ -43,12 +40,11 @@ class _RayTask(BackendTask):
 
 
 class RayBackend(LauncherBackend):
-    def __init__(self, launcher: Launcher, runtime: Runtime, orders: SweepContext) -> None:
-        super().__init__(orders)
-        cfg = launcher.ray_cfg  # type: ignore[attr-defined]
-        self._init: dict[str, Any] = OmegaConf.to_container(cfg.init, resolve=True)  # type: ignore[assignment]
-        self._remote: dict[str, Any] = OmegaConf.to_container(cfg.remote, resolve=True)  # type: ignore[assignment]
-        self._runtime = runtime
+    def __init__(self, launcher: Launcher, runtime: Runtime, context: SweepContext) -> None:
+        super().__init__(launcher, runtime, context)
+        settings = self._launcher.ray_cfg
+        self._init: dict[str, Any] = OmegaConf.to_container(settings.init, resolve=True)  # type: ignore[assignment]
+        self._remote: dict[str, Any] = OmegaConf.to_container(settings.remote, resolve=True)  # type: ignore[assignment]
 
     def __enter__(self) -> "RayBackend":
         import ray
@@ -68,36 +64,37 @@ class RayBackend(LauncherBackend):
         super().__exit__(kind, error, traceback)
         ray.shutdown()
 
-    def places(self) -> int:
+    def default_workers(self) -> int:
+        """Return how many workers fit into the cluster at once."""
         import ray
 
-        if self._runtime.parallel_runs > 1:
-            return self._runtime.parallel_runs
-        there = ray.cluster_resources()
-        wanted = {
+        available = ray.cluster_resources()
+        required = {
             "CPU": self._remote.get("num_cpus", 1),
             "GPU": self._remote.get("num_gpus"),
             "memory": self._remote.get("memory"),
             **(self._remote.get("resources") or {}),
         }
-        fit = {name: int(there.get(name, 0) // amount) for name, amount in wanted.items() if amount}
-        lacking = [
-            f"{there.get(name, 0):g} of {name}, not {wanted[name]:g}" for name, count in fit.items() if not count
+        fitting = {name: int(available.get(name, 0) // amount) for name, amount in required.items() if amount}
+        missing = [
+            f"{available.get(name, 0):g} of {name}, not {required[name]:g}"
+            for name, count in fitting.items()
+            if not count
         ]
-        if lacking:
+        if missing:
             raise UserError(
-                f"hydra.launcher.ray.remote: no worker fits into the cluster, which has {', '.join(lacking)}; "
-                "where it grows when it has to, say how many there may be: runtime.parallel_runs=8"
+                f"hydra.launcher.ray.remote: no worker fits into the cluster, which has {', '.join(missing)}; "
+                "if the cluster grows on demand, set the number of workers: runtime.parallel_runs=8"
             )
-        return min(fit.values(), default=1)
+        return min(fitting.values(), default=1)
 
-    def describe(self, size: int) -> str:
+    def prepare(self, num_workers: int) -> str:
         import ray
 
         nodes = sum(node["Alive"] for node in ray.nodes())
-        return f"Ray: {size} workers on {nodes} node{'s' * (nodes != 1)}"
+        return f"Ray: {num_workers} workers on {nodes} node{'s' * (nodes != 1)}"
 
-    def begin(self, place: WorkerSpec, serve: Callable[[WorkerSpec], Any]) -> BackendTask:
+    def launch(self, spec: WorkerSpec) -> BackendTask:
         import ray
 
-        return _RayTask(ray.remote(**{**self._remote, **ONCE})(serve).remote(place))
+        return _RayTask(ray.remote(**{**self._remote, **OPTIONS})(remote_main).remote(spec))

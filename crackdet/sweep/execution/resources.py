@@ -1,58 +1,58 @@
-"""What each worker gets of the machine: a GPU where there are any, else its share of the cores."""
+"""Divides the GPUs or the cores of this machine among workers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crackdet.config.schema import Runtime
 from crackdet.core.machine import num_cores
 
-GPUS, THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
+VISIBLE_GPUS, NUM_THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"  # environment variables
 
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """A worker's place: its number from 1, and the environment that keeps it there."""
+    """The number of a worker, from 1, and the environment variables that limit it to its share of the machine."""
 
     number: int
     environment: Mapping[str, str]
 
-    def take(self) -> None:
-        """Sits down: torch, which reads the environment when it is imported, must not be imported yet."""
+    def apply(self) -> None:
+        """Set the environment variables; call before torch is imported."""
         os.environ.update(self.environment)
 
 
-def allocate(runtime: Runtime, count: int | None = None) -> list[WorkerResources]:
-    """A seat on this machine for each of `count` workers; None: of `runtime.parallel_runs`.
+def allocate(runtime: Runtime, num_workers: int | None = None) -> list[WorkerResources]:
+    """Return the resources of each worker; `num_workers` defaults to `runtime.parallel_runs`.
 
-    GPUs go round, one to each worker, where `runtime.device` does not name one. The cores that this process may use
-    are divided, unless `runtime.num_threads` or OMP_NUM_THREADS says how many threads a process has.
+    Each worker gets one GPU, round-robin, unless `runtime.device` names a device. The cores are divided unless
+    `runtime.num_threads` or OMP_NUM_THREADS gives the number of threads of a process.
     """
     shared: dict[str, str] = {}
-    count = runtime.parallel_runs if count is None else count
-    if runtime.num_threads is None and THREADS not in os.environ:
-        shared[THREADS] = str(max(1, num_cores() // count))
+    num_workers = runtime.parallel_runs if num_workers is None else num_workers
+    if runtime.num_threads is None and NUM_THREADS not in os.environ:
+        shared[NUM_THREADS] = str(max(1, num_cores() // num_workers))
     gpus = visible_gpus() if runtime.device in ("auto", "cuda") else []
     return [
-        WorkerResources(number + 1, {**shared, GPUS: gpus[number % len(gpus)]} if gpus else shared)
-        for number in range(count)
+        WorkerResources(index + 1, {**shared, VISIBLE_GPUS: gpus[index % len(gpus)]} if gpus else shared)
+        for index in range(num_workers)
     ]
 
 
-def describe(taken: list[WorkerResources]) -> str:
-    """What the workers share the machine as, for the log."""
-    gpus = list(dict.fromkeys(seat.environment[GPUS] for seat in taken if GPUS in seat.environment))
-    threads = taken[0].environment.get(THREADS)
+def describe(allocated: Sequence[WorkerResources]) -> str:
+    """Return `2 workers, GPUs 0, 1` or `2 workers, 4 threads each`."""
+    gpus = list(dict.fromkeys(r.environment[VISIBLE_GPUS] for r in allocated if VISIBLE_GPUS in r.environment))
+    threads = allocated[0].environment.get(NUM_THREADS)
     parts = [f"GPUs {', '.join(gpus)}" if len(gpus) > 1 else f"GPU {gpus[0]}"] if gpus else []
     parts += [f"{threads} thread{'s' * (threads != '1')} each"] if threads and not gpus else []
-    return f"{len(taken)} workers" + "".join(f", {part}" for part in parts)
+    return f"{len(allocated)} workers" + "".join(f", {part}" for part in parts)
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if GPUS in os.environ:
-        names = [name.strip() for name in os.environ[GPUS].split(",")]
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if VISIBLE_GPUS in os.environ:
+        names = [name.strip() for name in os.environ[VISIBLE_GPUS].split(",")]
         return names[: names.index("-1")] if "-1" in names else [name for name in names if name]
-    import torch  # seconds, but the parent looks at every network before it begins
+    import torch  # takes seconds, but the sweep imports it anyway to check the networks
 
-    return [str(index) for index in range(torch.cuda.device_count())]  # starts nothing on them
+    return [str(index) for index in range(torch.cuda.device_count())]  # does not initialise CUDA

@@ -1,8 +1,7 @@
-"""One worker: a process that trains the jobs it is sent until nobody sends any more.
+"""The worker process: trains the jobs that the sweep sends until the sweep closes the connection.
 
-It takes its seat before anything imports torch. Jobs come as they are, so that nothing is composed again. What it
-would show on the terminal goes to the sweep's process; what else is printed, by a network of the user's own or by a
-library, stands in its log file. It ends by itself, and no exception leaves it: whoever started it has none to hide.
+Log messages and progress bars are sent to the sweep's process; whatever is printed goes to the worker's log file.
+Nothing may import torch before the worker has applied its resources.
 """
 
 import logging
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True)
 class LogMessage:
-    """A record of the worker's log."""
+    """A log record of the worker."""
 
     name: str
     level: int
@@ -43,154 +42,163 @@ class LogMessage:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker has begun, and can take a job."""
+    """The worker has started and takes jobs."""
 
-    where: str  # machine and process
+    location: str  # machine and process
 
 
 @dataclass(frozen=True)
 class JobDone:
-    """The worker's job has ended, and it can take another."""
+    """The job has ended, and the worker takes another."""
 
     failed: bool
 
 
 @dataclass(frozen=True)
 class Preempted:
-    """The worker was told to go by somebody else than its sweep; what it was at is saved."""
+    """A signal from outside the sweep ended the worker; its run is saved."""
 
     signal: str
-
-
-@dataclass(frozen=True)
-class SweepContext:
-    """What all jobs of a sweep have in common: its folder and, of a search that prunes, the pruner."""
-
-    directory: Path
-    pruner: Mapping[str, Any] | None = None
 
 
 Message = LogMessage | BarState | Ready | JobDone | Preempted
 
 
+@dataclass(frozen=True)
+class SweepContext:
+    """What all jobs of a sweep share."""
+
+    directory: Path
+    pruner: Mapping[str, Any] | None = None  # settings of the pruner of a search
+
+
 class Connection(Protocol):
-    """To the sweep's process: a pipe, or files."""
+    """The connection to the sweep's process: a pipe, or files."""
 
     def send(self, message: Any, /) -> None: ...
 
     def recv(self) -> Any:
-        """Waits for a job; raises EOFError where no more comes."""
+        """Wait for the next job; raise EOFError if the sweep has closed the connection or died."""
 
 
-def log_file(orders: SweepContext, number: int) -> Path:
-    return orders.directory / f"worker-{number}.log"
+def log_file(context: SweepContext, number: int) -> Path:
+    return context.directory / f"worker-{number}.log"
 
 
-def worker_loop(connection: Connection, seat: WorkerResources, orders: SweepContext, early: bool = False) -> None:
-    """The life of a worker; `early`: it gets ready before it has a job.
+def worker_loop(
+    connection: Connection, resources: WorkerResources, context: SweepContext, prestart: bool = False
+) -> None:
+    """Train jobs until the connection is closed.
+
+    Args:
+        prestart: Whether to import torch at once rather than for the first job.
 
     Raises:
-        Interrupted: where it was told to go; what it was at is saved.
+        Interrupted: If a signal ended the worker; its run is saved.
     """
-    seat.take()
+    resources.apply()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        signal.signal(number, _raise_interrupted)
     send = _sender(connection)
-    _write_log(log_file(orders, seat.number), send)
+    _redirect_output(log_file(context, resources.number), send)
     set_bar_sink(send)
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     try:
         send(Ready(f"{platform.node()}, process {os.getpid()}"))
-        threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
-        if early:
-            import crackdet.running.training_run  # noqa: F401  # torch: seconds, while the parent still looks at the networks
+        threading.Thread(target=_receive_jobs, args=(connection, jobs), daemon=True).start()
+        if prestart:
+            import crackdet.running.training_run  # noqa: F401  # imports torch: seconds, while the sweep checks its networks
 
         while (job := jobs.get()) is not None:
-            send(JobDone(_failed(job, orders)))
+            send(JobDone(failed=not _succeeds(job, context)))
     except Interrupted as stop:
         send(Preempted(str(stop)))
         raise
 
 
-def leave_terminal() -> None:
-    """From now on the terminal's Ctrl-C is the parent's alone, which passes it on once."""
+def detach_from_terminal() -> None:
+    """Leave the process group of the terminal: the sweep's process alone receives Ctrl-C and passes it on once."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
 
 
-def _failed(job: "Job", orders: SweepContext) -> bool:
-    """Trains; whether that failed."""
+def _succeeds(job: "Job", context: SweepContext) -> bool:
+    """Train a job; log the error if it fails."""
     from crackdet.core.errors import DeviceLost, RunFailed, UserError
     from crackdet.running.execute import execute
 
-    judge = None
+    prune_check = None
     try:
-        if orders.pruner is not None and not job.is_finished():
+        if context.pruner is not None and not job.is_finished():
             from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
 
-            judge = judge_of(orders.directory, orders.pruner, job.run)
-        execute(replace(job, sweep=str(orders.directory)), judge)
+            prune_check = judge_of(context.directory, context.pruner, job.run)
+        execute(replace(job, sweep=str(context.directory)), prune_check)
     except DeviceLost as error:
         log.error("%s", error)
-        os._exit(1)  # without asking the GPU; the run goes to another worker
+        os._exit(1)  # a normal exit would use the GPU; the run is requeued
     except (RunFailed, UserError) as error:
         log.error("%s", error)
-        return True
+        return False
     except Exception:
         log.error("%s", traceback.format_exc())
-        return True
-    return False
+        return False
+    return True
 
 
-def _listen(connection: Connection, jobs: "queue.SimpleQueue[Job | None]") -> None:
-    """Passes jobs on; where the sweep's process has gone the worker saves what it is at, and goes too."""
+def _receive_jobs(connection: Connection, jobs: "queue.SimpleQueue[Job | None]") -> None:
+    """Queue the jobs that arrive; when the connection ends, make the main thread save its run and exit."""
     try:
         while True:
             jobs.put(connection.recv())
     except (EOFError, OSError):
         jobs.put(None)
-        if hasattr(signal, "pthread_kill"):  # the main thread, or a wait of it would not end
+        if hasattr(signal, "pthread_kill"):  # only a signal to the main thread interrupts a blocking call there
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def _stop(signum: int, _frame: FrameType | None) -> None:
-    """Outside of training, which listens itself."""
+def _raise_interrupted(signum: int, _frame: FrameType | None) -> None:
+    """Handle a signal outside of training, which has a handler of its own."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # it is leaving
+        signal.signal(number, signal.SIG_IGN)  # the process is exiting already
     raise Interrupted(signum)
 
 
 def _sender(connection: Connection) -> Callable[[Message], None]:
-    busy = threading.Lock()
+    """Return a thread-safe `connection.send`."""
+    lock = threading.Lock()
 
     def send(message: Message) -> None:
         try:
-            with busy:
+            with lock:
                 connection.send(message)
-        except OSError:  # the parent has gone, and _listen knows
+        except OSError:  # the sweep's process has died; _receive_jobs notices
             return
 
     return send
 
 
-class _Relay(logging.Handler):
+class _SendHandler(logging.Handler):
+    """Sends log records to the sweep's process."""
+
     def __init__(self, send: Callable[[Message], None]) -> None:
         super().__init__()
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.WARNING and not record.name.startswith("crackdet"):
-            return  # of a launcher, about itself
+            return  # a launcher about itself
         self._send(LogMessage(record.name, record.levelno, record.getMessage(), getattr(record, "on_bar", False)))
 
 
-def _write_log(path: Path, send: Callable[[Message], None]) -> None:
+def _redirect_output(path: Path, send: Callable[[Message], None]) -> None:
+    """Write standard output, standard error and the log to a file, and send the log to the sweep's process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", encoding="utf-8", buffering=1)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(file.fileno(), stream.fileno())
-    written = logging.StreamHandler(file)
-    written.setFormatter(logging.Formatter(FORMAT))
-    logging.basicConfig(level=logging.WARNING, handlers=[written, _Relay(send)])
+    file_handler = logging.StreamHandler(file)
+    file_handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[file_handler, _SendHandler(send)])
     logging.getLogger("crackdet").setLevel(logging.INFO)

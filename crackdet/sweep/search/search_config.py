@@ -11,8 +11,8 @@ from optuna.exceptions import ExperimentalWarning
 
 from crackdet.core.errors import UserError
 from crackdet.sweep.search.objectives import Objective
-from crackdet.sweep.task import NO_PRUNER
 
+NO_PRUNER = "optuna.pruners.NopPruner"
 PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
 
 

@@ -1,23 +1,20 @@
-"""Sweeps of a slow network by Hydra's launchers, started as users start them."""
+"""Sweeps of a slow network with Hydra's launchers, started as users start them."""
 
 import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.sweep.execution.test_processes import DATA, NETWORK, ROOT, YAML
-
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.sweep.slow_sweep import Process, Start, start_sweep, write_network
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A Slurm of this machine, and the overrides that use it."""
+    """Run Slurm on this machine; the overrides that use it."""
     if shutil.which("slurmctld") is None or os.geteuid() != 0:
         pytest.skip("slurm-wlm is not installed, or this is not root")
     folder = tmp_path_factory.mktemp("slurm")
@@ -31,19 +28,15 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 @pytest.fixture
 def start(tmp_path: Path, cache: Path) -> Iterator[Start]:
-    """Starts a sweep in the folder of this name, with overrides; leaves none behind."""
-    (tmp_path / "slow.py").write_text(NETWORK)
-    (tmp_path / "settings" / "model").mkdir(parents=True)
-    (tmp_path / "settings" / "model" / "slow.yaml").write_text(YAML)
-    started = []
+    """Start sweeps, and stop those that are left at the end."""
+    write_network(tmp_path)
+    started: list[Process] = []
 
-    def run(name: str, *overrides: str) -> "subprocess.Popen[str]":
-        line = [sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=slow", *DATA]
-        line += [f"runtime.cache={cache}", f"hydra.sweep.dir={name}", "runtime.store=runs", "sweep.report=false"]
-        process = subprocess.Popen(
-            [*line, *overrides], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-        )  # fmt: skip
+    def run(name: str, *overrides: str) -> Process:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = start_sweep(
+            tmp_path, cache, name, "sweep.report=false", *overrides, env=environment, start_new_session=True
+        )
         started.append(process)
         return process
 

@@ -1,4 +1,4 @@
-"""Each of Hydra's launchers for real: a worker killed, a sweep stopped, errors told, a search of several at once."""
+"""Each of Hydra's launchers for real: a killed worker, a stopped sweep, failing runs, and a parallel search."""
 
 import os
 import re
@@ -10,17 +10,16 @@ import pytest
 
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
-from tests.sweep.cluster.conftest import Start
-from tests.sweep.execution.test_processes import finish, statuses, wait_for
+from tests.sweep.slow_sweep import Start, finish, processes, statuses, wait_for
 
 pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
 
-FOREVER = ("trainer.max_epochs=1000", "trainer.patience=1000", "runtime.checkpoint_minutes=0")
+ENDLESS = ("trainer.max_epochs=1000", "trainer.patience=1000", "runtime.checkpoint_minutes=0")
 
 
 @pytest.fixture(params=["joblib", "submitit_local", "submitit_slurm", "ray"])
 def launcher(request: pytest.FixtureRequest) -> list[str]:
-    """The overrides that choose a launcher, two workers at once."""
+    """The overrides that choose a launcher with two workers."""
     if request.param == "submitit_slurm":
         overrides: list[str] = request.getfixturevalue("slurm")
         return overrides
@@ -30,47 +29,42 @@ def launcher(request: pytest.FixtureRequest) -> list[str]:
     return [f"hydra/launcher={request.param}", "runtime.parallel_runs=2"]
 
 
-def pids(sweep: Path) -> list[int]:
-    logs = sorted(sweep.glob("worker-*.log"))
-    return [int(process) for log in logs for process in re.findall(r"^worker (\d+)", log.read_text(), re.MULTILINE)]
-
-
-def is_there(process: int) -> bool:
-    """Whether it lives, or died without having been buried, as a killed one may until its parent looks."""
+def is_running(process: int) -> bool:
+    """Return whether a process lives; a dead one stays visible until its parent notices."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def none_is_left(sweep: Path) -> bool:
-    until = time.monotonic() + 20  # a signal's way through a scheduler
-    while any(map(is_there, pids(sweep))) and time.monotonic() < until:
+def all_workers_end(sweep: Path) -> bool:
+    end = time.monotonic() + 20  # a signal takes a while through a scheduler
+    while any(map(is_running, processes(sweep))) and time.monotonic() < end:
         time.sleep(0.1)
-    return not any(map(is_there, pids(sweep)))
+    return not any(map(is_running, processes(sweep)))
 
 
-def test_a_killed_worker_costs_its_own_run_some_epochs_and_nothing_else(
+def test_a_killed_worker_costs_some_epochs_of_its_own_run_only(
     launcher: list[str], start: Start, tmp_path: Path
 ) -> None:
     sweep = start("sweep", *launcher, "seed=0,1,2", "trainer.max_epochs=60", "trainer.patience=60",
                   "runtime.checkpoint_minutes=0")  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) == 2, sweep)
-    os.kill(pids(tmp_path / "sweep")[0], signal.SIGKILL)
+    os.kill(processes(tmp_path / "sweep")[0], signal.SIGKILL)
     status, output = finish(sweep)
     assert status == 0, output
     (run,) = re.findall(r"worker 1 .* while it trained (slow-[0-9a-f]{12})", output)
     assert re.search(rf"\[\d\] going on from {run}", output), output
     assert "Traceback" not in output
-    assert output.count("] training slow-") == 4, "the others were not begun again"
+    assert output.count("] training slow-") == 4, "the other runs are not restarted"
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 3
-    assert none_is_left(tmp_path / "sweep")
+    assert all_workers_end(tmp_path / "sweep")
 
 
-def test_a_sweep_that_is_stopped_or_killed_leaves_no_worker_and_goes_on(
+def test_a_stopped_or_killed_sweep_leaves_no_worker_and_can_be_resumed(
     launcher: list[str], start: Start, tmp_path: Path
 ) -> None:
-    sweep = start("one", *launcher, "seed=0,1,2", *FOREVER)
+    sweep = start("one", *launcher, "seed=0,1,2", *ENDLESS)
     wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) == 2, sweep)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
     status, output = finish(sweep)
@@ -78,16 +72,16 @@ def test_a_sweep_that_is_stopped_or_killed_leaves_no_worker_and_goes_on(
     assert output.count("is saved; the same command goes on from here") == 2, output
     assert "Traceback" not in output
     assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2
-    assert none_is_left(tmp_path / "one")
+    assert all_workers_end(tmp_path / "one")
 
-    sweep = start("two", *launcher, "seed=0,1", *FOREVER)
+    sweep = start("two", *launcher, "seed=0,1", *ENDLESS)
     wait_for(lambda: statuses(tmp_path / "runs") == [Status.RUNNING] * 2, sweep)
     sweep.kill()
-    assert none_is_left(tmp_path / "two"), "they notice that it has gone"
+    assert all_workers_end(tmp_path / "two"), "they notice the death of the sweep"
     assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2
 
 
-def test_every_error_is_told(launcher: list[str], start: Start, tmp_path: Path) -> None:
+def test_every_error_is_logged(launcher: list[str], start: Start, tmp_path: Path) -> None:
     sweep = start("sweep", *launcher, "model.seconds=0,a,b", "trainer.max_epochs=1")
     status, output = finish(sweep)
     assert status == 1, output
@@ -95,7 +89,7 @@ def test_every_error_is_told(launcher: list[str], start: Start, tmp_path: Path) 
     assert sorted(statuses(tmp_path / "runs")) == [Status.FAILED, Status.FAILED, Status.FINISHED]
 
 
-def test_a_search_has_two_runs_at_once_and_suggests_none_twice(
+def test_a_search_trains_two_runs_at_once_and_suggests_none_twice(
     launcher: list[str], start: Start, tmp_path: Path
 ) -> None:
     search = start("search", *launcher, "hydra/sweeper=crackdet_optuna", "model.width=range(1,100)",
@@ -103,10 +97,10 @@ def test_a_search_has_two_runs_at_once_and_suggests_none_twice(
                    "runtime.checkpoint_minutes=0")  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) >= 2, search)
     assert statuses(tmp_path / "runs").count(Status.RUNNING) == 2
-    os.kill(pids(tmp_path / "search")[0], signal.SIGKILL)
+    os.kill(processes(tmp_path / "search")[0], signal.SIGKILL)
     status, output = finish(search)
     assert status == 0, output
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 6
     widths = [run.snapshot().config["model"]["width"] for run in RunStore(tmp_path / "runs").runs()]
     assert len(set(widths)) == 6, "none is suggested twice"
-    assert none_is_left(tmp_path / "search")
+    assert all_workers_end(tmp_path / "search")

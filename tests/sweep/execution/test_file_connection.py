@@ -1,4 +1,4 @@
-"""Letters between processes: whole, in order, and ended by the death of either side."""
+"""Messages between processes arrive once and in order, and end with the death of either side."""
 
 import base64
 import multiprocessing
@@ -16,70 +16,70 @@ from crackdet.sweep.execution.file_connection import ConnectionDir, FileConnecti
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> ConnectionDir:
+def connections(tmp_path: Path) -> ConnectionDir:
     return ConnectionDir(tmp_path / "sweep")
 
 
-def received(letters: FileConnection) -> list[object]:
-    found = []
-    while letters.poll():
-        found.append(letters.recv())
-    return found
+def receive_all(connection: FileConnection) -> list[object]:
+    messages = []
+    while connection.poll():
+        messages.append(connection.recv())
+    return messages
 
 
 @given(st.lists(st.text() | st.binary() | st.integers(), max_size=8), st.data())
-def test_what_is_sent_arrives_once_in_order_whatever_half_messages_lie_between(
+def test_messages_arrive_once_and_in_order_among_incomplete_ones(
     tmp_path_factory: pytest.TempPathFactory, messages: list[object], data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.mktemp("letters")
-    ours = FileConnection(folder / "a", folder / "b", lambda: True)
-    arrived: list[object] = []
+    folder = tmp_path_factory.mktemp("connection")
+    receiver = FileConnection(folder / "a", folder / "b", lambda: True)
+    received: list[object] = []
     for message in messages:
-        FileConnection(folder / "b", folder / "a", lambda: True).send(message)  # a process of its own each time
-        half = base64.b64encode(pickle.dumps("half a message"))[: data.draw(st.integers(0, 12))]
+        FileConnection(folder / "b", folder / "a", lambda: True).send(message)  # as a new process each time
+        incomplete = base64.b64encode(pickle.dumps("incomplete"))[: data.draw(st.integers(0, 12))]
         with (folder / "b").open("ab") as file:
-            file.write(half)
+            file.write(incomplete)
         if data.draw(st.booleans()):
-            arrived += received(ours)
-    assert arrived + received(ours) == messages
+            received += receive_all(receiver)
+    assert received + receive_all(receiver) == messages
 
 
-def test_a_worker_that_starts_anew_knows_nothing_of_earlier_jobs_but_that_none_is_to_come(
-    office: ConnectionDir,
+def test_a_restarted_worker_ignores_earlier_jobs_but_not_the_end_of_the_connection(
+    connections: ConnectionDir,
 ) -> None:
-    office.open()
-    ours = office.to_worker("1")
-    ours.send("a job")
-    theirs = ConnectionDir.to_sweep(office.folder, "1")
-    assert not theirs.poll()
-    ours.send("another")
-    assert theirs.recv() == "another"
-    ours.close()
+    connections.open()
+    sweep = connections.connect_to_worker("1")
+    sweep.send("a job")
+    worker = ConnectionDir.connect_to_sweep(connections.folder, "1")
+    assert not worker.poll()
+    sweep.send("another")
+    assert worker.recv() == "another"
+    sweep.close()
     with pytest.raises(EOFError):
-        ConnectionDir.to_sweep(office.folder, "1").recv()
-    office.close()
+        ConnectionDir.connect_to_sweep(connections.folder, "1").recv()
+    connections.close()
 
 
-def test_the_end_of_the_sweep_ends_its_letters(office: ConnectionDir) -> None:
+def test_the_connection_ends_with_the_process_of_the_sweep(connections: ConnectionDir) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    sweep = context.Process(target=hold, args=(office.folder.parent, theirs))
+    sweep = context.Process(target=run_sweep, args=(connections.folder.parent, theirs))
     sweep.start()
     assert ours.recv() == "open"
-    letters = ConnectionDir.to_sweep(office.folder, "1")
-    ours.send("listening")
-    assert letters.recv() == "the last words"
+    worker = ConnectionDir.connect_to_sweep(connections.folder, "1")
+    ours.send("connected")
+    assert worker.recv() == "last message"
     os.kill(sweep.pid or 0, signal.SIGKILL)
     with pytest.raises(EOFError):
-        letters.recv()
+        worker.recv()
     sweep.join()
 
 
-def hold(sweep: Path, connection: Connection) -> None:
-    office = ConnectionDir(sweep)
-    office.open()
-    letters = office.to_worker("1")
-    connection.send("open")
-    connection.recv()  # it has begun to listen
-    letters.send("the last words")
-    connection.recv()  # never
+def run_sweep(directory: Path, pipe: Connection) -> None:
+    connections = ConnectionDir(directory)
+    connections.open()
+    worker = connections.connect_to_worker("1")
+    pipe.send("open")
+    pipe.recv()  # the worker is connected
+    worker.send("last message")
+    pipe.recv()  # waits until the process is killed

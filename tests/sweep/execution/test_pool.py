@@ -1,4 +1,4 @@
-"""Workers of a launcher, by joblib: their outcomes, their deaths. Runs that need no training keep it short."""
+"""A pool of workers that joblib starts, or fake ones. Runs that need no training keep the tests short."""
 
 import os
 import re
@@ -29,19 +29,19 @@ ROOT = Path(__file__).parents[3]
 
 
 class JoblibLauncher(Launcher):
-    """Of hydra-joblib-launcher: what crackdet looks at."""
+    """The attributes of hydra-joblib-launcher that crackdet reads."""
 
     joblib = {"n_jobs": 1}  # noqa: RUF012
 
     def setup(self, **_: object) -> None: ...
 
     def launch(self, *_: object, **__: object) -> list[object]:  # type: ignore[override]
-        raise AssertionError("its own way with jobs is not used")
+        raise AssertionError("the launcher itself must not run jobs")
 
 
 @pytest.fixture
-def hopeless(tiny: Callable[..., Config], tmp_path: Path) -> Callable[[int], Job]:
-    """A job whose run has failed for good, which is told without training."""
+def failed_job(tiny: Callable[..., Config], tmp_path: Path) -> Callable[[int], Job]:
+    """Makes a job whose run has failed for good, which is reported without training."""
 
     def job(seed: int) -> Job:
         job = job_of(tiny(f"seed={seed}"), f"seed={seed}")
@@ -52,60 +52,62 @@ def hopeless(tiny: Callable[..., Config], tmp_path: Path) -> Callable[[int], Job
     return job
 
 
-def test_every_error_of_a_launched_worker_is_told(
-    hopeless: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_every_error_in_a_launched_worker_is_logged(
+    failed_job: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("joblib")
-    jobs = [hopeless(seed) for seed in range(3)]
-    crew = create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), most=3)
-    with crew:
-        assert run_jobs(jobs, 3, crew) == 1
-    told = re.findall(r"\[1\] \S+ is not tried again after 0 attempts: a NaN in seed (\d)", caplog.text)
-    assert told == ["0", "1", "2"]
-    assert not (tmp_path / "sweep" / ".crew").exists()
+    jobs = [failed_job(seed) for seed in range(3)]
+    with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=3) as executor:
+        assert run_jobs(jobs, 3, executor) == 1
+    logged = re.findall(r"\[1\] \S+ is not tried again after 0 attempts: a NaN in seed (\d)", caplog.text)
+    assert logged == ["0", "1", "2"]
+    assert not (tmp_path / "sweep" / ".workers").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
 def test_a_worker_that_dies_is_replaced(
-    hopeless: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    failed_job: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("joblib")
-    job = hopeless(0)
-    crew = create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), most=1)
-    with crew:
-        crew.start(job)
-        assert [end.failed for end in crew.wait()] == [True]
-        (news,) = (tmp_path / "sweep" / ".crew").glob("*.news")
-        assert news.read_bytes()
-        for process in children():
-            os.kill(process, signal.SIGKILL)
-        crew.start(job)
-        assert [end.failed for end in crew.wait()] == [True]
+    job = failed_job(0)
+    connections = tmp_path / "sweep" / ".workers"
+    with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=1) as executor:
+        executor.start(job)
+        assert [outcome.failed for outcome in executor.wait()] == [True]
+        (outbox,) = connections.glob("*.outbox")
+        assert outbox.read_bytes()
+        (victim,) = loky_workers()
+        os.kill(victim, signal.SIGKILL)
+        executor.start(job)
+        assert [outcome.failed for outcome in executor.wait()] == [True]
+        assert len(list(connections.glob("*.outbox"))) == 2, "the second worker has a connection of its own"
+        assert victim not in loky_workers() and len(loky_workers()) == 1
     assert "workers cannot be started" not in caplog.text
 
 
-def children() -> list[int]:
-    """Workers of joblib that this process has started."""
+def loky_workers() -> list[int]:
+    """Return the workers that joblib has started from this process."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent = int(status.read_text().rpartition(")")[2].split()[1])
-            line = (status.parent / "cmdline").read_bytes()
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if parent == os.getpid() and b"popen_loky" in line:
-            found.append(int(status.parent.name))
+        if parent == os.getpid() and b"popen_loky" in command:
+            found.append(int(stat.parent.name))
     return found
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
-def test_a_launcher_that_is_not_installed_is_named_with_what_brings_it(tmp_path: Path) -> None:
-    line = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
-    done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, check=False)
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: hydra/launcher: ray is not installed; uv pip install -e '.[ray]' brings it\n"
 
 
-def test_a_worker_is_one_process_of_one_node(tmp_path: Path) -> None:
+def test_a_worker_must_be_one_process_on_one_node(tmp_path: Path) -> None:
     class SlurmLauncher(JoblibLauncher):
         params = {"nodes": 2}  # noqa: RUF012
 
@@ -113,77 +115,78 @@ def test_a_worker_is_one_process_of_one_node(tmp_path: Path) -> None:
         create_executor(SlurmLauncher(), Runtime(), SweepContext(tmp_path))
 
 
-class Calm(WorkerHandle):
-    """A worker that is ready at once and does any job in no time."""
+class FakeWorker(WorkerHandle):
+    """A worker that is ready at once and finishes each job at once."""
 
     def __init__(self) -> None:
-        self.news: list[Message] = [Ready("here")]
-        self.is_home = False
+        self.messages: list[Message] = [Ready("here")]
+        self.is_shut_down = False
 
     def send(self, job: Job) -> None:
-        self.news.append(JobDone(failed=False))
+        self.messages.append(JobDone(failed=False))
 
-    def hear(self) -> Message:
-        return self.news.pop(0)
+    def recv(self) -> Message:
+        return self.messages.pop(0)
 
-    def dismiss(self, busy: bool) -> None:
-        self.is_home = True
+    def shutdown(self, busy: bool) -> None:
+        self.is_shut_down = True
 
     def kill(self) -> None: ...
 
-    def end(self) -> str:
+    def exit_reason(self) -> str:
         return "ended"
 
 
-class Small(WorkerBackend[Calm]):
-    """Has so many workers to give."""
+class FakeBackend(WorkerBackend[FakeWorker]):
+    """Starts at most `limit` workers."""
 
-    patience = 0.2
-    is_stopped = False  # while it is listened to
+    idle_timeout = 0.2
+    is_stopped = False  # whether this process is asked to stop when the pool polls
 
-    def __init__(self, number: int) -> None:
-        self.number, self.lines = number, list[Calm]()
+    def __init__(self, limit: int) -> None:
+        self.limit, self.workers = limit, list[FakeWorker]()
 
-    def places(self) -> int | None:
+    def max_workers(self) -> int | None:
         return None
 
-    def describe(self, size: int) -> str:
-        return "a small agency"
+    def prepare(self, num_workers: int) -> str:
+        return "fake workers"
 
-    def hire(self, number: int) -> Calm:
-        if len(self.lines) == self.number:
-            raise UserError("no more than so many jobs of one user")
-        self.lines.append(Calm())
-        return self.lines[-1]
+    def spawn(self, number: int) -> FakeWorker:
+        if len(self.workers) == self.limit:
+            raise UserError("the queue is full")
+        self.workers.append(FakeWorker())
+        return self.workers[-1]
 
-    def with_news(self, lines: Sequence[Calm], seconds: float) -> list[Calm]:
+    def poll(self, handles: Sequence[FakeWorker], timeout: float) -> list[FakeWorker]:
         time.sleep(0.01)
         if self.is_stopped:
             os.kill(os.getpid(), signal.SIGTERM)
-        return [line for line in lines if line.news]
+        return [handle for handle in handles if handle.messages]
 
 
-def test_an_agency_that_has_too_few_workers_ends_no_sweep(
-    hopeless: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_sweep_continues_with_fewer_workers_if_no_more_can_be_started(
+    failed_job: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    jobs = [hopeless(seed) for seed in range(3)]
-    with WorkerPool(Small(1), SweepContext(tmp_path / "sweep"), most=3) as crew:
-        assert run_jobs(jobs, 3, crew) == 0
-    assert caplog.text.count("no more than so many jobs of one user; asking again in a minute") == 1
-    with pytest.raises(UserError, match="no more than"), WorkerPool(Small(0), SweepContext(tmp_path / "sweep")) as crew:
-        run_jobs(jobs, 3, crew)
+    jobs = [failed_job(seed) for seed in range(3)]
+    context = SweepContext(tmp_path / "sweep")
+    with WorkerPool(FakeBackend(1), context, max_workers=3) as executor:
+        assert run_jobs(jobs, 3, executor) == 0
+    assert caplog.text.count("the queue is full; asking again in a minute") == 1
+    with pytest.raises(UserError, match="the queue is full"), WorkerPool(FakeBackend(0), context) as executor:
+        run_jobs(jobs, 3, executor)
 
 
-def test_workers_without_a_job_go_home_while_others_are_waited_for(
-    hopeless: Callable[[int], Job], tmp_path: Path
+def test_idle_workers_are_shut_down_while_the_sweep_waits_for_others(
+    failed_job: Callable[[int], Job], tmp_path: Path
 ) -> None:
-    agency = Small(1)
-    with WorkerPool(agency, SweepContext(tmp_path / "sweep"), most=1) as crew:
-        run_jobs([hopeless(0)], 1, crew)
-        assert not agency.lines[0].is_home
-        crew.idle(4 * agency.patience)
-        assert agency.lines[0].is_home
-        agency.is_stopped = True
+    backend = FakeBackend(1)
+    with WorkerPool(backend, SweepContext(tmp_path / "sweep"), max_workers=1) as executor:
+        run_jobs([failed_job(0)], 1, executor)
+        assert not backend.workers[0].is_shut_down
+        executor.idle(4 * backend.idle_timeout)
+        assert backend.workers[0].is_shut_down
+        backend.is_stopped = True
         with pytest.raises(Interrupted):
-            crew.idle(0.001)
-        agency.is_stopped = False
+            executor.idle(0.001)
+        backend.is_stopped = False

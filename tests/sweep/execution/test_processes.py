@@ -1,61 +1,42 @@
-"""Sweeps by several workers, started as users start them: killed, stopped, and beside another sweep."""
+"""Sweeps with `runtime.parallel_runs`, started as users start them: killed, stopped, and beside another sweep."""
 
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
+from tests.sweep.slow_sweep import (
+    Process,
+    Start,
+    finish,
+    is_alive,
+    printed,
+    processes,
+    start_sweep,
+    statuses,
+    wait_for,
+    write_network,
+)
 
-ROOT = Path(__file__).parents[3]
-NETWORK = """
-import os, time
-from torch import nn
-
-class Slow(nn.Conv2d):
-    '''Says who computes it where, and takes its time.'''
-    def __init__(self, width, seconds):
-        super().__init__(3, width, 3)
-        self.seconds = seconds
-        print("worker", os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-    def forward(self, images):
-        if not images.is_meta:
-            time.sleep(self.seconds)
-        return super().forward(images)
-"""
-YAML = "_target_: slow.Slow\nname: slow\nwidth: 2\nseconds: 0.02\nlinear_features: 4\n"
-DATA = ("data.num_images=24", "data.image_size=24", "trainer.batch_size=16")
 LONG = ("trainer.max_epochs=1000", "trainer.patience=1000")
-
-
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start(tmp_path: Path, cache: Path) -> Iterator[Start]:
-    """Starts sweeps of a slow network, and leaves none of them behind."""
-    (tmp_path / "slow.py").write_text(NETWORK)
-    (tmp_path / "settings" / "model").mkdir(parents=True)
-    (tmp_path / "settings" / "model" / "slow.yaml").write_text(YAML)
-    started = []
+    """Start sweeps, and kill those that are left at the end."""
+    write_network(tmp_path)
+    started: list[Process] = []
 
-    def run(name: str, *overrides: str, **environment: str) -> "subprocess.Popen[str]":
-        line = [sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "model=slow", *DATA]
-        line += [f"runtime.cache={cache}", f"hydra.sweep.dir={name}", "runtime.store=runs", *overrides]
-        process = subprocess.Popen(
-            line, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-        )  # fmt: skip
-        started.append(process)
-        return process
+    def run(name: str, *overrides: str, **environment: str) -> Process:
+        started.append(start_sweep(tmp_path, cache, name, *overrides, env={**os.environ, **environment}))
+        return started[-1]
 
     yield run
     for process in started:
@@ -63,28 +44,7 @@ def start(tmp_path: Path, cache: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    output, _ = process.communicate(timeout=200)
-    return process.returncode, output
-
-
-def wait_for(what: Callable[[], object], process: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 150
-    while not what() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-
-
-def said(folder: Path) -> list[list[str]]:
-    """What the network said in the workers' logs: process and GPU, of each run."""
-    logs = sorted(folder.glob("worker-*.log"))
-    return [words.split()[1:] for log in logs for words in re.findall(r"^worker .*", log.read_text(), re.MULTILINE)]
-
-
-def statuses(store: Path) -> list[Status]:
-    return [run.status() for run in RunStore(store).runs()]
-
-
-def test_a_worker_that_is_killed_costs_nothing_but_time(start: Start, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_nothing_but_time(start: Start, tmp_path: Path) -> None:
     sweep = start("sweep", "seed=0,1,2", "trainer.max_epochs=40", "trainer.patience=40", "runtime.parallel_runs=2",
                   "runtime.checkpoint_minutes=0", CUDA_VISIBLE_DEVICES="3,5")  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("runs/*/resume.pt"))) == 2, sweep)
@@ -98,13 +58,12 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(start: Start, tmp_path: 
         run.id for run in RunStore(tmp_path / "runs").runs()
     )
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 3
-    spoken = said(tmp_path / "sweep")
-    assert {gpu for _, gpu in spoken} == {"3", "5"} and len({process for process, _ in spoken}) == 3
-    for process, _ in spoken:
-        assert not Path(f"/proc/{process}").exists(), "no worker is left behind"
+    workers = printed(tmp_path / "sweep")
+    assert {gpu for _, gpu in workers} == {"3", "5"} and len({process for process, _ in workers}) == 3
+    assert not any(map(is_alive, processes(tmp_path / "sweep"))), "no worker is left behind"
 
 
-def test_a_signal_ends_all_workers_with_their_states_saved_and_so_does_the_death_of_their_sweep(
+def test_all_workers_save_their_runs_and_end_after_a_signal_and_after_the_death_of_the_sweep(
     start: Start, tmp_path: Path
 ) -> None:
     sweep = start("one", "seed=0,1,2", *LONG, "runtime.parallel_runs=2")
@@ -117,17 +76,19 @@ def test_a_signal_ends_all_workers_with_their_states_saved_and_so_does_the_death
     assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2
     summary = json.loads((tmp_path / "one" / "summary.json").read_text())
     assert sorted(row["status"] for row in summary["runs"]) == ["interrupted", "interrupted", "todo"]
-    assert not any(Path(f"/proc/{process}").exists() for process, _ in said(tmp_path / "one")), "no worker is left"
+    assert not any(map(is_alive, processes(tmp_path / "one"))), "no worker is left behind"
 
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/resume.pt")}
+    assert len(before) == 2
     sweep = start("two", "seed=0,1", *LONG, "runtime.parallel_runs=2")
-    saved = [path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/resume.pt")]
     wait_for(lambda: statuses(tmp_path / "runs") == [Status.RUNNING] * 2, sweep)
     sweep.kill()
-    until = time.monotonic() + 60
-    while Status.RUNNING in statuses(tmp_path / "runs") and time.monotonic() < until:
+    end = time.monotonic() + 60
+    while Status.RUNNING in statuses(tmp_path / "runs") and time.monotonic() < end:
         time.sleep(0.05)
-    assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2, "nobody holds them"
-    assert [path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/resume.pt")] > saved
+    assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2, "no process holds them"
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/resume.pt")}
+    assert after.keys() == before.keys() and any(after[path] > before[path] for path in before)
 
 
 def test_two_searches_with_workers_share_the_trials(start: Start, tmp_path: Path) -> None:
@@ -139,6 +100,6 @@ def test_two_searches_with_workers_share_the_trials(start: Start, tmp_path: Path
     assert first == second == 0, one + two
     trained = [re.findall(r"^(?:\[\d\] )?training (\S+):", output, re.MULTILINE) for output in (one, two)]
     assert len(trained[0]) + len(trained[1]) == 9 == len({*trained[0], *trained[1]}), "no run twice, none too many"
-    assert all(trained), "both had a share"
+    assert all(trained), "both trained some of the runs"
     assert set(statuses(tmp_path / "runs")) <= {Status.FINISHED, Status.PRUNED}
     assert "9 trials: " in one and "9 trials: " in two

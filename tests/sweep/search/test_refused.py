@@ -51,7 +51,7 @@ def test_a_search_that_cannot_begin_is_refused(
     ("overrides", "message"),
     [
         (["seed=0,1", "sweep.exclude='seed >= 0'"], "sweep.exclude leaves nothing to train"),
-        (["seed=0,1", "hydra.sweep.dir=/dev/null/sweep"], "hydra.sweep.dir=/dev/null/sweep: cannot be made"),
+        (["seed=0,1", "hydra.sweep.dir=/dev/null/sweep"], "hydra.sweep.dir=/dev/null/sweep: cannot be created"),
         (["hydra/sweeper=crackdet_optuna", *SPACE, "hydra.sweep.dir=/dev/null/sweep"], "/dev/null/sweep: cannot be"),
         (
             ["hydra/sweeper=crackdet_optuna", "model.linear_features=8,16", "seed=0,1", "sweep.exclude='seed == 1'"],
