@@ -21,7 +21,7 @@ EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of cr
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
-def start(hydra_main: Callable[[], Any]) -> None:
+def run_hydra(hydra_main: Callable[[], Any]) -> None:
     """Run a Hydra program; print what the user got wrong without a traceback."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         hydra_main()
