@@ -13,7 +13,7 @@ CONF = Path(__file__).parent / "conf"
 
 
 def train(composed: "DictConfig") -> float | None:
-    from crackdet.running.job import run_job
+    from crackdet.sweep.task import run_job
 
     return run_job(composed)
 
@@ -26,7 +26,7 @@ def main() -> None:
     from crackdet.config.groups import register
 
     register()
-    # The command line and conf/ are trusted: `model._target_` names code of the user's own to run.
+    # The command line and conf/ are trusted: `model._target_` may name any code of the user.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
     run_hydra(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))
 

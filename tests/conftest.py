@@ -1,4 +1,4 @@
-"""Tiny real things: drawn photographs, configurations composed as `train.py` does, runs trained in a second."""
+"""Fixtures for all tests: composed configurations of tiny runs, and folders of synthetic images."""
 
 import signal
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.data import synthetic
 
-# A shell starts what runs in its background with Ctrl-C ignored, and the processes of the tests would inherit that.
+# A shell starts background jobs with SIGINT ignored, and the processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -25,27 +25,22 @@ TINY = (
     "optimizer.learning_rate=1e-3",
 )
 
-MEASURED = (  # of a result or a history: what is never twice the same
-    "seconds", "images_per_second", "latency_ms", "throughput", "feature_latency_ms", "feature_throughput",
-    "peak_memory_mib", "files",
-)  # fmt: skip
-
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache of decoded images for all tests, as users have one."""
+    """One cache of decoded images for all tests."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def places(tmp_path: Path, cache: Path) -> list[str]:
-    """Overrides that keep a run's files inside the test's folder; with no reports, which have tests of their own."""
+    """Overrides that keep a run's files in the test's folder and write no reports."""
     return [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu", "sweep.report=false"]
 
 
 @pytest.fixture
 def tiny(places: list[str]) -> Callable[..., Config]:
-    """The configuration of a run of a second, with more overrides where a test wants them."""
+    """A function that returns the configuration of a run that takes a second, with additional overrides."""
 
     def configure(*overrides: str) -> Config:
         return compose([*TINY, *places, *overrides])
@@ -55,14 +50,14 @@ def tiny(places: list[str]) -> Callable[..., Config]:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """A folder of sixteen drawn photographs in `Positive` and `Negative`."""
+    """A folder of sixteen synthetic images in `Positive` and `Negative`."""
     root = tmp_path / "photographs"
     for crack, name in ((True, "Positive"), (False, "Negative")):
         (root / name).mkdir(parents=True)
         indices = [index for index in range(64) if synthetic.label(index, seed=1, crack_fraction=0.5) is crack]
         for index in indices[:8]:
-            drawing = synthetic.draw(
+            sample = synthetic.draw(
                 index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.5
             )
-            Image.fromarray(drawing.image).save(root / name / f"{index:03d}.png")
+            Image.fromarray(sample.image).save(root / name / f"{index:03d}.png")
     return root

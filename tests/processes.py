@@ -1,33 +1,33 @@
-"""Other processes, as tests wait for them and look at them."""
+"""Wait for other processes and list them."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 120  # seconds: only a test that fails takes so long
+PATIENCE = 120  # seconds; only a failing test waits so long
 
 
-def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Waits until something holds."""
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass"
+    while not condition():
+        assert time.monotonic() < end, f"the condition did not hold within {seconds} seconds"
         time.sleep(0.05)
 
 
 def running() -> dict[int, int]:
-    """The parent of each process that has not ended, by Linux's account of them."""
-    found = {}
+    """Return the parent of each process that has not ended, as Linux reports them."""
+    parents = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = file.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # it ends just now
+        except OSError:  # it has just ended
             continue
         if state != "Z":
-            found[int(file.parent.name)] = int(parent)
-    return found
+            parents[int(file.parent.name)] = int(parent)
+    return parents
 
 
 def children(process: int) -> set[int]:
-    """The processes that one has started itself and that have not ended."""
+    """Return the processes that this one has started and that have not ended."""
     return {number for number, parent in running().items() if parent == process}

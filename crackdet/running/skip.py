@@ -1,4 +1,4 @@
-"""The shortest way: a single run that is finished is told so before Hydra is imported."""
+"""Skip a single finished run before Hydra is imported."""
 
 import re
 from collections.abc import Sequence
@@ -9,22 +9,24 @@ from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
 
-HYDRAS = re.compile(r"[+~]*hydra[./@=]")
-PLACES = re.compile(r"hydra\.(run|sweep)\.dir=")  # where logs go: a finished run writes none
+HYDRA_OVERRIDE = re.compile(r"[+~]*hydra[./@=]")
+LOG_FOLDER_OVERRIDE = re.compile(r"hydra\.(run|sweep)\.dir=")  # ignored: a skipped run writes no logs
 
 
 def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
-    """Whether a command line means one run that is known to be finished; if so, says it.
+    """Return whether a command line means one run that is known to be finished; if so, print that.
 
-    `arguments` are those of `train.py`, `conf` is the folder of its configuration.
+    Args:
+        arguments: The arguments of `train.py`.
+        conf: The folder of its configuration.
     """
-    parsed = _split(arguments)
+    parsed = _parse_arguments(arguments)
     if parsed is None:
         return False
     overrides, folders = parsed
     try:
         run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
-    except StoreError:  # told by the long way
+    except StoreError:  # reported when the run is executed
         return False
     if run is None:
         return False
@@ -38,18 +40,20 @@ def finished_line(run: Run) -> str:
     return f"already finished {run.id}: accuracy {result['accuracy']:.4f}, {run.directory}"
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[Path]] | None:
-    """Overrides and further configuration folders; None where Hydra is asked for more than a run."""
+def _parse_arguments(arguments: Sequence[str]) -> tuple[list[str], list[Path]] | None:
+    """Return the overrides and the additional configuration folders; None if Hydra has more to do than run a job."""
     overrides: list[str] = []
     folders: list[Path] = []
-    waiting = iter(arguments)
-    for argument in waiting:
+    remaining = iter(arguments)
+    for argument in remaining:
         if argument in ("--config-dir", "-cd"):
-            folders.append(Path(next(waiting, "")))
+            folders.append(Path(next(remaining, "")))
         elif argument.startswith("--config-dir="):
             folders.append(Path(argument.partition("=")[2]))
-        elif argument.startswith("-") or (HYDRAS.match(argument) and not PLACES.match(argument)):
+        elif argument.startswith("-"):
             return None
-        elif not PLACES.match(argument):
+        elif not LOG_FOLDER_OVERRIDE.match(argument):
+            if HYDRA_OVERRIDE.match(argument):
+                return None
             overrides.append(argument)
     return overrides, folders

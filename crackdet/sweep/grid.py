@@ -155,7 +155,7 @@ def make_jobs(
             if exclude(composed):
                 continue
             job = make_job(composed, overrides, fingerprints)
-            entries.append(job.meaning(composed))
+            entries.append(job.cache_entry(composed))
         except UserError as error:
             problems.append(f"{' '.join(overrides)}\n    {error}")
         except (HydraException, OmegaConfBaseException) as error:
@@ -199,7 +199,7 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     Raises:
         UserError: If jobs cannot be trained; the message names all of them.
     """
-    from crackdet.running.train_run import load_data, validate  # imports torch: seconds
+    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
 
     loaded: set[str] = set()
     problems: dict[str, list[str]] = {}
@@ -212,7 +212,7 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
             if (data := repr(config.data)) in loaded:
                 validate(config)
             else:
-                load_data(config, group[0].identity)
+                load_data(group[0])
                 loaded.add(data)
         except UserError as error:
             problems.setdefault(str(error), []).extend(" ".join(job.overrides) for job in group)

@@ -13,7 +13,7 @@ from crackdet.config.composing import compose
 from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.store.run_store import RunStore
 from tests.analysis.runs import drawn, publish
-from tests.running.test_train_run import Configure, train
+from tests.jobs import Configure, train
 
 LABELS = np.arange(200) % 2 == 0
 

@@ -14,11 +14,9 @@ from crackdet.backbone.export import export
 from crackdet.config.composing import compose
 from crackdet.config.schema import Model, to_dict
 from crackdet.core.files import write_json, write_text
-from crackdet.data.dataset import data_fingerprint
 from crackdet.models.factory import build
-from crackdet.store.identity import identify
 from crackdet.store.run import Run
-from crackdet.store.run_store import RunStore
+from tests.jobs import job_of
 
 Publish = Callable[..., Run]
 
@@ -34,25 +32,26 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def publish(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Publish:
     """A function that publishes a finished run of the given overrides, with random weights and statistics."""
-    store = RunStore(tmp_path_factory.mktemp("backbone") / "runs")
+    store = tmp_path_factory.mktemp("backbone") / "runs"
 
     def published(*overrides: str, model: Model | None = None) -> Run:
         config = compose(
             [
                 "data.num_images=16",
                 "model.linear_features=8",
+                f"runtime.store={store}",
                 f"runtime.cache={cache}",
                 "runtime.device=cpu",
                 *overrides,
             ]
         )
         config = replace(config, model=model or config.model)
-        identity = identify(config, data_fingerprint(config.data, config.runtime))
-        run = store.run(identity.run_id)
+        job = job_of(config)
+        run = job.run
         if not run.result_file.exists():
             run.directory.mkdir(parents=True)
             write_text(run.config_file, yaml.safe_dump(to_dict(config)))
-            write_json(run.identity_file, identity.content)
+            write_json(run.identity_file, job.identity.content)
             save_file(
                 {n: t.contiguous() for n, t in randomize_batchnorm(build(config)).state_dict().items()},
                 run.weights_file,

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from crackdet.backbone.export import export
 from crackdet.config.composing import compose
-from crackdet.data.dataset import data_fingerprint
-from crackdet.running.job import Job, execute
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
+from tests.jobs import train
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "detector.py"
 
@@ -23,10 +20,7 @@ def test_a_detector_with_an_exported_backbone_beats_one_with_random_weights(tmp_
             f"runtime.cache={cache}", "runtime.device=cpu",
         ]
     )  # fmt: skip
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
-    job = Job(config, identity, RunStore(tmp_path / "runs").run(identity.run_id), [])
-    assert execute(job) is not None
-    export(job.run, tmp_path / "backbone")
+    export(train(config), tmp_path / "backbone")
     command = [sys.executable, EXAMPLE, tmp_path / "backbone", "--steps", "30", "--seeds", "1", "--test-scenes", "20"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr

@@ -9,11 +9,8 @@ from PIL import Image
 import crackdet
 from crackdet.config.composing import compose
 from crackdet.data import synthetic
-from crackdet.data.dataset import data_fingerprint
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.running.job import Job, execute
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
+from tests import jobs
 from tests.conftest import TINY
 
 
@@ -39,11 +36,8 @@ def train(store: Path, cache: Path, overrides: Sequence[str]) -> LoadedRun:
     tiny = [
         override for override in TINY if not override.startswith("data.num_images") or "data=folder" not in overrides
     ]
-    config = compose([*tiny, *paths, *overrides])
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
-    job = Job(config, identity, RunStore(store).run(identity.run_id), list(overrides))
-    assert execute(job) is not None
-    return crackdet.load_run(job.run.id, store)
+    run = jobs.train(compose([*tiny, *paths, *overrides]), *overrides)
+    return crackdet.load_run(run.id, store)
 
 
 @pytest.fixture(scope="session")

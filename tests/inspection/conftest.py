@@ -7,11 +7,8 @@ import pytest
 import crackdet
 from benchmarks.wrong_reason import write_sets
 from crackdet.config.composing import compose
-from crackdet.data.dataset import data_fingerprint
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.running.job import Job, execute
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
+from tests import jobs
 
 SIZE = 40  # pixels
 
@@ -52,7 +49,4 @@ def train(images: Path, store: Path, cache: Path, *overrides: str) -> LoadedRun:
             "runtime.device=cpu", *overrides,
         ]
     )  # fmt: skip
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
-    job = Job(config, identity, RunStore(store).run(identity.run_id), [])
-    assert execute(job) is not None
-    return crackdet.load_run(job.run.id, store)
+    return crackdet.load_run(jobs.train(config).id, store)

@@ -10,14 +10,12 @@ from PIL import Image
 
 from crackdet.config.composing import compose
 from crackdet.data import synthetic
-from crackdet.data.dataset import data_fingerprint
 from crackdet.report.build import write_report
-from crackdet.running.train_run import load_data, train_run
 from crackdet.store.failures import Failure, record_failure
-from crackdet.store.identity import identify
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
+from tests.jobs import train
 
 MARKUP = "<img src=x onerror=document.title='taken'>"  # in file names and messages
 SETTINGS = ("trainer.batch_size=8", "trainer.max_epochs=2", "model.linear_features=16", "optimizer.learning_rate=1e-3")
@@ -46,7 +44,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
     for seed in range(4):
         for channels in ("[2,4]", "[4,8]"):
             overrides = [*base, *places, f"model.conv_out={channels}", f"seed={seed}"]
-            finished.append(_train(store, record, overrides))
+            run = train(compose(overrides), *overrides)
+            record.add(run, overrides)
+            finished.append(run)
     reasons = ((Failure.ERROR, f"no space for {MARKUP}"), (Failure.PRUNED, "worse than the median"))
     for seed, (kind, reason) in enumerate((*reasons, (Failure.DIED, "killed")), 10):
         run = store.run(f"custom-{seed:012x}")
@@ -65,16 +65,6 @@ def _write_images(root: Path) -> Path:
         sample = synthetic.draw(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
         Image.fromarray(sample.image).save(folder / f"{MARKUP}{index}.png")
     return root
-
-
-def _train(store: RunStore, record: SweepRecord, overrides: list[str]) -> Run:
-    config = compose(overrides)
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
-    run = store.run(identity.run_id)
-    with run.claim():
-        train_run(run, config, identity, load_data(config, identity), overrides)
-    record.add(run, overrides)
-    return run
 
 
 class Reader(HTMLParser):

@@ -1,3 +1,5 @@
+"""A cached command is skipped until something that was read for it changes."""
+
 import os
 import shutil
 import time
@@ -9,9 +11,11 @@ import pytest
 from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
-from crackdet.running.command_cache import SINGLE, CommandCache, is_cacheable, stamp
-from crackdet.running.job import Job, execute, make_job
+from crackdet.running.command_cache import MAX_VERSIONS, ROOT, SINGLE, CommandCache, is_cacheable
+from crackdet.running.execute import execute
+from crackdet.running.job import Job, make_job
 from crackdet.running.skip import skip_finished
+from crackdet.running.stamps import stamp
 from crackdet.store.run import Run
 
 NETWORK = """
@@ -24,32 +28,32 @@ class Net(torch.nn.Sequential):
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 def age(folder: Path) -> None:
-    """Makes files look as if they had been there for a while: what has just been changed is not remembered."""
+    """Set all modification times to a minute ago: a command that reads a file written just now is not cached."""
     for path in [folder, *folder.rglob("*")]:
         os.utime(path, (time.time() - 60,) * 2, follow_symlinks=False)
 
 
-class Remembered:
-    """A finished run over photographs, from weights in a file, of a network of the user's own, remembered."""
+class CachedRun:
+    """A finished run of a user's network, with weights from a file and images from a folder, and its cache entry."""
 
-    def __init__(self, folder: Path, photographs: Path, places: list[str]) -> None:
-        self.conf, self.photographs = folder / "conf", photographs
+    def __init__(self, folder: Path, images: Path, overrides: list[str]) -> None:
+        self.conf, self.images = folder / "conf", images
         self.source, self.weights = folder / f"{folder.name}.py", folder / "initial.pth"
         self.manifest = folder / "walls.csv"
         self.conf.mkdir()
         (self.conf / "config.yaml").write_text("seed: 0\n")
         self.source.write_text(NETWORK)
-        names = [path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png")]
+        names = [path.relative_to(images).as_posix() for path in images.rglob("*.png")]
         self.manifest.write_text("path,wall\n" + "".join(f"{name},{i}\n" for i, name in enumerate(names)))
         base = to_dict(
             compose(
-                ["data=folder", f"data.root={photographs}", "data.image_size=32", "data.groups=wall",
-                 f"data.manifest={self.manifest}", "trainer.max_epochs=1", "trainer.batch_size=4", *places]
+                ["data=folder", f"data.root={images}", "data.image_size=32", "data.groups=wall",
+                 f"data.manifest={self.manifest}", "trainer.max_epochs=1", "trainer.batch_size=4", *overrides]
             )
         )  # fmt: skip
         model = {"_target_": f"{folder.name}.Net", "name": "net", "width": 4, "linear_features": 8, "weights": None}
@@ -57,13 +61,10 @@ class Remembered:
         self.tree = {**base, "model": {**model, "weights": str(self.weights)}}
         age(folder)
         self.overrides = ["model=net"]
-        memo = self.memo()
-        assert memo.get(self.overrides) is None
-        job = self.plan()
-        memo.put([job.meaning(self.tree)])
-        assert self.get() is None  # remembered, but not trained
-        execute(job)
-        self.run = job.run
+        self.put()
+        assert self.get() is None, "not trained yet"
+        execute(self.job())
+        self.run = self.job().run
 
     def save_weights(self, config: Config) -> None:
         import torch
@@ -72,141 +73,133 @@ class Remembered:
 
         torch.save(build(config).feature_extractor.state_dict(), self.weights)
 
-    def memo(self) -> CommandCache:
+    def cache(self) -> CommandCache:
         return CommandCache([self.conf], f"{SINGLE} config")
 
-    def plan(self) -> Job:
+    def job(self) -> Job:
         return make_job(self.tree, self.overrides)
 
+    def put(self) -> CommandCache:
+        """Write the cache entry as a command does, and return the command's cache."""
+        cache = self.cache()
+        cache.get(self.overrides)
+        cache.put([self.job().cache_entry(self.tree)])
+        return cache
+
     def get(self) -> Run | None:
-        return self.memo().get(self.overrides)
+        return self.cache().get(self.overrides)
 
 
 @pytest.fixture
-def remembered(tmp_path: Path, photographs: Path, places: list[str]) -> Remembered:
-    return Remembered(tmp_path, photographs, places)
+def cached(tmp_path: Path, photographs: Path, places: list[str]) -> CachedRun:
+    return CachedRun(tmp_path, photographs, places)
 
 
 def edit(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
 
 
-CHANGES: dict[str, Callable[[Remembered], None]] = {
-    "a configuration file": lambda known: edit(known.conf / "config.yaml"),
-    "another configuration file": lambda known: (known.conf / "more.yaml").write_text("a: 1\n") and None,
-    "an image": lambda known: edit(next(known.photographs.rglob("*.png"))),
-    "a further image": lambda known: (
-        shutil.copy(next(known.photographs.glob("Positive/*")), known.photographs / "Negative" / "more.png") and None
+CHANGES: dict[str, Callable[[CachedRun], object]] = {
+    "a configuration file": lambda cached: edit(cached.conf / "config.yaml"),
+    "another configuration file": lambda cached: (cached.conf / "more.yaml").write_text("a: 1\n"),
+    "an image": lambda cached: edit(next(cached.images.rglob("*.png"))),
+    "another image": lambda cached: shutil.copy(
+        next(cached.images.glob("Positive/*")), cached.images / "Negative" / "more.png"
     ),
-    "the name of an image": lambda known: (
-        next(known.photographs.rglob("*.png")).rename(known.photographs / "Positive" / "other.png") and None
+    "the name of an image": lambda cached: next(cached.images.rglob("*.png")).rename(
+        cached.images / "Positive" / "other.png"
     ),
-    "the manifest": lambda known: edit(known.manifest),
-    "the initial weights": lambda known: edit(known.weights),
-    "the network's source": lambda known: edit(known.source),
-    "the result": lambda known: known.run.result_file.unlink(),
-    "the history": lambda known: edit(known.run.history_file),
-    "no weights there": lambda known: known.weights.unlink(),
+    "the manifest": lambda cached: edit(cached.manifest),
+    "the initial weights": lambda cached: edit(cached.weights),
+    "the network's source": lambda cached: edit(cached.source),
+    "the result": lambda cached: cached.run.result_file.unlink(),
+    "the history": lambda cached: edit(cached.run.history_file),
+    "missing weights": lambda cached: cached.weights.unlink(),
 }
 
 
-def test_a_finished_run_is_recalled_until_something_that_was_read_for_it_changes(remembered: Remembered) -> None:
-    assert remembered.get() == remembered.run
-    assert remembered.memo().get(["model=other"]) is None
-    assert CommandCache([remembered.conf], "job config").get(remembered.overrides) is None
+def test_a_finished_run_is_found_by_its_overrides_and_the_kind_of_command(cached: CachedRun) -> None:
+    assert cached.get() == cached.run
+    assert cached.cache().get(["model=other"]) is None
+    assert CommandCache([cached.conf], "job config").get(cached.overrides) is None
 
 
 @pytest.mark.parametrize("what", list(CHANGES))
-def test_it_is_not_recalled_after_a_change_of(remembered: Remembered, what: str) -> None:
-    CHANGES[what](remembered)
-    assert remembered.get() is None
+def test_an_entry_is_invalid_after_a_change_of(cached: CachedRun, what: str) -> None:
+    CHANGES[what](cached)
+    assert cached.get() is None
 
 
 @pytest.mark.parametrize("link", [".#config.yaml", "more.yaml"])
-def test_a_link_that_leads_nowhere_hides_no_change(remembered: Remembered, link: str) -> None:
-    (remembered.conf / link).symlink_to("somebody@somewhere:1")  # as editors leave them beside an unsaved file
-    age(remembered.conf.parent)
-    remembered.memo().put([remembered.plan().meaning(remembered.tree)])
-    assert remembered.get() == remembered.run
-    edit(remembered.conf / "config.yaml")
-    assert remembered.get() is None
+def test_a_dangling_link_hides_no_change(cached: CachedRun, link: str) -> None:
+    (cached.conf / link).symlink_to("somebody@somewhere:1")  # as editors leave beside an unsaved file
+    age(cached.conf.parent)
+    cached.put()
+    assert cached.get() == cached.run
+    edit(cached.conf / "config.yaml")
+    assert cached.get() is None
 
 
-def test_in_another_folder_the_same_words_may_mean_another_run(
-    remembered: Remembered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_entry_is_valid_only_in_the_folder_of_its_command(
+    cached: CachedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memos = tmp_path / "outputs"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    shutil.copytree(memos, "outputs")
-    assert remembered.get() is None
+    shutil.copytree(tmp_path / "outputs", "outputs")
+    assert cached.get() is None
 
 
-def test_damaged_memories_are_forgotten(remembered: Remembered, tmp_path: Path) -> None:
-    (file,) = (tmp_path / "outputs" / "memo").glob("*/*")
-    whole = file.read_text()
-    for content in (
-        whole[:-20],
-        whole[:34] + "[]\n",
-        whole[:33] + "{}\n",
-        "\n \n",
-        "\udc80".encode(errors="replace").decode(),
-    ):
+def test_a_corrupt_entry_is_ignored_until_it_is_written_again(cached: CachedRun, tmp_path: Path) -> None:
+    (file,) = (tmp_path / ROOT).glob("*/*")
+    text = file.read_text()
+    for content in (text[:-20], "", "\n \n", "[]", "{}", "null", text + text):
         file.write_text(content)
-        assert remembered.get() is None
-    file.write_bytes(b"\xff" + whole.encode())
-    assert remembered.get() is None
-    file.write_text("torn li" + "\n" + whole)
-    assert remembered.get() == remembered.run
+        assert cached.get() is None
+    file.write_bytes(b"\xff" + text.encode())
+    assert cached.get() is None
+    cached.put()
+    assert cached.get() == cached.run
 
 
-def test_what_has_just_been_written_may_be_written_again_and_is_not_remembered(
-    remembered: Remembered, tmp_path: Path
-) -> None:
+def test_a_command_that_reads_a_file_written_just_now_is_not_cached(cached: CachedRun, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "outputs")
-    edit(remembered.weights)
-    memo = remembered.memo()
-    memo.get(remembered.overrides)
-    memo.put([remembered.plan().meaning(remembered.tree)])
+    edit(cached.weights)
+    cached.put()
     assert not (tmp_path / "outputs").exists()
 
 
-def test_without_a_place_to_write_nothing_is_remembered_and_nothing_fails(
-    remembered: Remembered, tmp_path: Path
-) -> None:
+def test_a_cache_that_cannot_be_written_stays_empty(cached: CachedRun, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "outputs")
     (tmp_path / "outputs").write_text("a file")
-    memo = remembered.memo()
-    memo.put([remembered.plan().meaning(remembered.tree)])
-    assert memo.get(remembered.overrides) is None
+    assert cached.put().get(cached.overrides) is None
 
 
-def test_a_defaults_list_that_asks_the_environment_is_not_remembered(remembered: Remembered, tmp_path: Path) -> None:
-    (remembered.conf / "config.yaml").write_text("defaults:\n  - model: ${oc.env:MODEL}\n")
+def test_a_defaults_list_that_reads_the_environment_is_not_cached(cached: CachedRun, tmp_path: Path) -> None:
+    (cached.conf / "config.yaml").write_text("defaults:\n  - model: ${oc.env:MODEL}\n")
     age(tmp_path)
-    remembered.memo().put([remembered.plan().meaning(remembered.tree)])
-    assert remembered.get() is None
+    cached.put()
+    assert cached.get() is None
 
 
-def test_a_rerun_is_never_skipped(remembered: Remembered, tmp_path: Path) -> None:
+def test_a_command_that_retrains_is_not_cached(cached: CachedRun, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "outputs")
-    tree = {**remembered.tree, "runtime": {**remembered.tree["runtime"], "retrain": True}}
-    remembered.memo().put([make_job(tree, remembered.overrides).meaning(tree)])
-    assert remembered.get() is None
+    cached.tree = {**cached.tree, "runtime": {**cached.tree["runtime"], "retrain": True}}
+    cached.put()
+    assert cached.get() is None
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "a ${now:%Y} b", "${ my.own : 1}"])
-def test_a_value_from_a_resolver_does_not_last(value: str) -> None:
+def test_a_configuration_with_a_resolver_is_not_cacheable(value: str) -> None:
     assert is_cacheable({"a": {"b": ["${seed}", 1]}}) and not is_cacheable({"a": {"b": [value]}})
 
 
-def test_old_memories_are_cleared_away(remembered: Remembered, tmp_path: Path) -> None:
+def test_entries_of_old_configuration_files_are_deleted(cached: CachedRun, tmp_path: Path) -> None:
     for number in range(20):
-        (remembered.conf / "config.yaml").write_text(f"seed: {number}\n")
+        (cached.conf / "config.yaml").write_text(f"seed: {number}\n")
         age(tmp_path)
-        remembered.memo().put([remembered.plan().meaning(remembered.tree)])
-        assert remembered.get() == remembered.run
-    assert len(list((tmp_path / "outputs" / "memo").iterdir())) == 8
+        cached.put()
+        assert cached.get() == cached.run
+    assert len(list((tmp_path / ROOT).iterdir())) == MAX_VERSIONS == 8
 
 
 @pytest.mark.parametrize(
@@ -220,18 +213,17 @@ def test_old_memories_are_cleared_away(remembered: Remembered, tmp_path: Path) -
         ["--config-dir"],
     ],
 )
-def test_only_a_single_run_takes_the_shortest_way(
-    remembered: Remembered, arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_only_a_single_run_is_skipped_before_hydra_is_imported(
+    cached: CachedRun, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = remembered.overrides
-    assert skip_finished([*known, "hydra.run.dir=logs"], remembered.conf)
-    assert capsys.readouterr().out.startswith(f"already finished {remembered.run.id}: accuracy ")
-    assert not skip_finished([*known, *arguments], remembered.conf)
-    assert not skip_finished([*arguments, *known], remembered.conf)
+    assert skip_finished([*cached.overrides, "hydra.run.dir=logs"], cached.conf)
+    assert capsys.readouterr().out.startswith(f"already finished {cached.run.id}: accuracy ")
+    assert not skip_finished([*cached.overrides, *arguments], cached.conf)
+    assert not skip_finished([*arguments, *cached.overrides], cached.conf)
     assert not capsys.readouterr().out
 
 
-def test_the_stamp_of_a_folder_knows_names_sizes_and_times_but_not_compiled_modules(tmp_path: Path) -> None:
+def test_the_stamp_of_a_folder_covers_names_sizes_and_times_but_not_compiled_modules(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     (folder / "inner" / "__pycache__").mkdir(parents=True)
     (folder / "inner" / "a").write_text("1")
@@ -241,7 +233,7 @@ def test_the_stamp_of_a_folder_knows_names_sizes_and_times_but_not_compiled_modu
     (folder / "inner" / "a").rename(folder / "a")
     assert stamp(str(folder)).text not in ("", before)
     (folder / "loop").symlink_to(folder)
-    looped = stamp(str(folder)).text
+    with_link = stamp(str(folder)).text
     (folder / "a").write_text("other")
-    assert looped and stamp(str(folder)).text not in ("", looped)
+    assert with_link and stamp(str(folder)).text not in ("", with_link)
     assert stamp(str(tmp_path / "nothing")).text == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from crackdet.running.train_run import load_data, train_run
 from safetensors.torch import load_file
 
 from crackdet.analysis.rows import RunRow
@@ -23,7 +24,6 @@ from crackdet.inference.evaluation import evaluate
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.models import factory
 from crackdet.report.reproduction import recipe
-from crackdet.running.train_run import load_data, train_run
 from crackdet.store.identity import identify
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run

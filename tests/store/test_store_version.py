@@ -11,7 +11,7 @@ from crackdet.analysis.ranking import summarize
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json
-from crackdet.running.train_run import validate
+from crackdet.running.preparation import validate
 from crackdet.store.identity import SCHEMA
 from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord

@@ -10,11 +10,10 @@ import pytest
 
 from crackdet.config.schema import Config
 from crackdet.running.job import Job
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
 from crackdet.sweep.disk_usage import estimate_disk_usage, warn_if_disk_is_short
 from crackdet.sweep.finalize import finalize
 from tests.analysis.runs import drawn, publish
+from tests.jobs import job_of
 
 Configure = Callable[..., Config]
 
@@ -40,9 +39,7 @@ def test_a_sweep_that_needs_more_than_the_free_disk_space_is_warned_of(
     tiny: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     def job(*overrides: str) -> Job:
-        config = tiny(*overrides)
-        identity = identify(config, "0" * 64)
-        return Job(config, identity, RunStore(Path(config.runtime.store)).run(identity.run_id), list(overrides))
+        return job_of(tiny(*overrides), *overrides)
 
     warn_if_disk_is_short([job("seed=1"), job("seed=2")])
     assert not caplog.text

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdet.config.schema import Config, MLflow, TensorBoard, to_dict
+from crackdet.config.schema import Config, MLflow, TensorBoard
 from crackdet.config.schema import Tracker as Settings
 from crackdet.core.errors import UserError
-from crackdet.running.job import Job, execute, make_job
+from crackdet.running.execute import execute
+from crackdet.running.job import Job
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
 from crackdet.store.snapshot import Status
 from crackdet.tracking.trackers import RESULT_METRICS, TrackedRun, Trackers
+from tests.jobs import job_of
 
 needs_tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs TensorBoard")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs MLflow")
@@ -81,7 +83,7 @@ def event_files(tracker_settings: Settings) -> list[tuple[str, int]]:
 def job(tiny: Callable[..., Config], tracker_settings: Settings) -> Job:
     config = tiny("seed=7")
     config.tracker = tracker_settings
-    return make_job(to_dict(config), ["seed=7"])
+    return job_of(config, "seed=7")
 
 
 @needs_tensorboard
@@ -169,7 +171,7 @@ def test_failing_trackers_warn_once_and_the_run_finishes(
     unusable = {"tensorboard": TensorBoard(str(tmp_path / "file")), "mlflow": MLflow("http://127.0.0.1:9")}
     installed = {name: own for name, own in unusable.items() if importlib.util.find_spec(name)}
     config.tracker = Settings(**installed)  # type: ignore[arg-type]
-    job = make_job(to_dict(config), [])
+    job = job_of(config)
     with caplog.at_level(logging.WARNING):
         execute(job)
     assert job.run.status() is Status.FINISHED
@@ -226,7 +228,7 @@ def start_and_end(tracker_settings: Settings, run_id: str) -> None:
 
 
 def test_trackers_are_not_imported_unless_configured() -> None:
-    code = "import sys, crackdet.running.train_run; sys.exit(bool({'mlflow', 'tensorboard'} & set(sys.modules)))"
+    code = "import sys, crackdet.running.training_run; sys.exit(bool({'mlflow', 'tensorboard'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.store.integrity import read_result
 from crackdet.training.device import compiles, precision_of
-from tests.running.test_train_run import train
+from tests.jobs import train
 
 Configure = Callable[..., Config]
 CPU = torch.device("cpu")

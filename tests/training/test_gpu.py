@@ -15,15 +15,13 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import RunFailed
 from crackdet.data import batches
-from crackdet.data.dataset import data_fingerprint, load_splits
-from crackdet.running.job import Job, execute
-from crackdet.store.identity import identify
+from crackdet.data.dataset import load_splits
+from crackdet.running.execute import execute
 from crackdet.store.integrity import read_result
-from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.training import loop
 from tests.conftest import TINY
-from tests.running.test_train_run import outcome, stopped, train
+from tests.jobs import interrupted_state, job_of, outcome, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -62,7 +60,7 @@ def test_an_interrupted_run_on_a_gpu_ends_like_an_uninterrupted_one(
 ) -> None:
     settings = (network, f"trainer.precision={precision}")
     uninterrupted = train(on_gpu(*settings, f"runtime.store={tmp_path / 'uninterrupted'}"))
-    stopped(on_gpu(*settings), monkeypatch, 11)
+    interrupted_state(on_gpu(*settings), monkeypatch, 11)
     assert outcome(train(on_gpu(*settings))) == outcome(uninterrupted)
 
 
@@ -111,16 +109,14 @@ def test_a_users_network_is_captured_only_on_request(on_gpu: Configure, tmp_path
 
 
 def test_out_of_gpu_memory_is_a_recorded_failure(tiny: Configure) -> None:
-    config = tiny("runtime.device=cuda", "model.linear_features=4096")  # 80 MB of weights
-    identity = identify(config, data_fingerprint(config.data, config.runtime))
-    run = RunStore(Path(config.runtime.store)).run(identity.run_id)
+    job = job_of(tiny("runtime.device=cuda", "model.linear_features=4096"))  # 80 MB of weights
     torch.cuda.set_per_process_memory_fraction(0.001)
     try:
         with pytest.raises(RunFailed, match="out of GPU memory"):
-            execute(Job(config, identity, run, []))
+            execute(job)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert run.status() is Status.FAILED
+    assert job.run.status() is Status.FAILED
 
 
 def test_no_batch_waits_for_the_gpu(tiny: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from crackdet.config.schema import Config
 from crackdet.models import factory
 from crackdet.store.integrity import read_result
 from crackdet.training.latency import measure_latency
-from tests.conftest import MEASURED
-from tests.running.test_train_run import train
+from tests.jobs import MEASURED, train
 
 Configure = Callable[..., Config]
 

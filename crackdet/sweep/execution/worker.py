@@ -107,7 +107,7 @@ def worker_loop(
         send(Ready(f"{platform.node()}, process {os.getpid()}"))
         threading.Thread(target=_receive_jobs, args=(connection, jobs), daemon=True).start()
         if prestart:
-            import crackdet.running.train_run  # noqa: F401  # imports torch: seconds, while the sweep checks its networks
+            import crackdet.running.training_run  # noqa: F401  # imports torch: seconds, while the sweep checks its networks
 
         while (job := jobs.get()) is not None:
             send(JobDone(failed=not _succeeds(job, context)))
@@ -125,7 +125,7 @@ def detach_from_terminal() -> None:
 def _succeeds(job: "Job", context: SweepContext) -> bool:
     """Train a job; log the error if it fails."""
     from crackdet.core.errors import DeviceLost, RunFailed, UserError
-    from crackdet.running.job import execute
+    from crackdet.running.execute import execute
 
     prune_check = None
     try:

@@ -133,14 +133,14 @@ class Proposer:
     def _check(self, job: Job) -> None:
         """Raise UserError if the job's data or its network cannot be used; each is checked once."""
         from crackdet.models.factory import check_weights  # imports torch: seconds
-        from crackdet.running.train_run import load_data
+        from crackdet.running.preparation import load_data
 
         data, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
         if (data, network) in self._problems:
             raise UserError(self._problems[data, network])
         try:
             if data not in self._checked:
-                load_data(job.config, job.identity)
+                load_data(job)
             elif network not in self._checked:
                 check_weights(job.config)
         except UserError as error:

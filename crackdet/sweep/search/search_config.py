@@ -10,9 +10,9 @@ from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, instantiate
 from optuna.exceptions import ExperimentalWarning
 
 from crackdet.core.errors import UserError
-from crackdet.running.job import NO_PRUNER
 from crackdet.sweep.search.objectives import Objective
 
+NO_PRUNER = "optuna.pruners.NopPruner"
 PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
 
 

@@ -18,13 +18,12 @@ from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.failures import Failure, record_failure
-from crackdet.store.identity import identify
-from crackdet.store.run_store import RunStore
 from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
 from crackdet.sweep.execution.executor import run_jobs
 from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.pool import WorkerPool
 from crackdet.sweep.execution.worker import JobDone, Message, Ready, SweepContext
+from tests.jobs import job_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,12 +44,10 @@ def failed_job(tiny: Callable[..., Config], tmp_path: Path) -> Callable[[int], J
     """Makes a job whose run has failed for good, which is reported without training."""
 
     def job(seed: int) -> Job:
-        config = tiny(f"seed={seed}")
-        identity = identify(config, "no images")
-        run = RunStore(tmp_path / "runs").run(identity.run_id)
-        run.directory.mkdir(parents=True)
-        record_failure(run, Failure.FATAL, f"a NaN in seed {seed}")
-        return Job(config, identity, run, [f"seed={seed}"])
+        job = job_of(tiny(f"seed={seed}"), f"seed={seed}")
+        job.run.directory.mkdir(parents=True)
+        record_failure(job.run, Failure.FATAL, f"a NaN in seed {seed}")
+        return job
 
     return job
 

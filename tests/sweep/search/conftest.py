@@ -17,12 +17,12 @@ from crackdet.analysis.ranking import Summary, summarize
 from crackdet.config.composing import CONF
 from crackdet.config.groups import register
 from crackdet.config.schema import flatten
-from crackdet.running.job import run_job
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.space import Space
 from crackdet.sweep.search.space_builder import build_space
 from crackdet.sweep.selection import ExcludeFilter
+from crackdet.sweep.task import run_job
 from tests.conftest import TINY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

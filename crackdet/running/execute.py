@@ -1,0 +1,169 @@
+"""Execute a job: skip a finished run, or claim it, train it, and record how it ended."""
+
+import logging
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crackdet.config.schema import flatten
+from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
+from crackdet.core.signals import Interrupted
+from crackdet.running.job import Job, PruneCheck
+from crackdet.running.skip import finished_line
+from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure
+from crackdet.store.integrity import find_corruption, read_result
+from crackdet.store.run import AlreadyRunning, Run
+from crackdet.store.snapshot import Status
+from crackdet.tracking.trackers import TrackedRun, Trackers
+
+if TYPE_CHECKING:
+    from crackdet.data.dataset import ImageDataset
+
+log = logging.getLogger(__name__)
+
+
+def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
+    """Train the run unless it is finished, and return its validation accuracy.
+
+    Args:
+        job: The job; a finished run is skipped without importing torch.
+        prune_check: Called after each epoch; a reason that it returns stops the run.
+
+    Returns:
+        The accuracy, or None if another process has the run, or the run was pruned.
+
+    Raises:
+        UserError: If the run cannot start.
+        RunFailed: If it failed; `failure.json` has the reason.
+        DeviceLost: If the next run of this process would fail as well.
+        Interrupted: If the process was asked to stop.
+    """
+    run, runtime = job.run, job.config.runtime
+    if job.is_finished():
+        return _skip(run)
+    _refuse_exhausted(job)
+    from crackdet.running.preparation import load_data  # imports torch: seconds
+
+    datasets = load_data(job)
+    try:
+        with run.claim():
+            if job.is_finished():  # another process has finished it meanwhile
+                return _skip(run)
+            if prune_check is not None and read_failure(run).get("kind") == Failure.PRUNED:
+                log.info("%s has been pruned by another process", run.id)
+                return None
+            repair_note = _discard_result(job)
+            accuracy = _train(job, datasets, repair_note, prune_check)
+    except AlreadyRunning:
+        log.info("%s is being trained by another process", run.id)
+        return None
+    if runtime.keep_weights != "all":
+        from crackdet.analysis.retention import clean_after_run
+
+        clean_after_run(run, runtime.keep_weights, Path(job.sweep) if job.sweep else None)
+    return accuracy
+
+
+def _skip(run: Run) -> float:
+    result = read_result(run)
+    assert result is not None
+    log.info("%s", finished_line(run))
+    return float(result["accuracy"])
+
+
+def _refuse_exhausted(job: Job) -> None:
+    """Raise RunFailed if a run has failed fatally, or has no attempts left."""
+    failure = read_failure(job.run)
+    kind, attempts = failure.get("kind"), num_attempts(failure)
+    if job.config.runtime.retrain or not failure or kind in (Failure.REFUSED, Failure.PRUNED):
+        return
+    if kind == Failure.FATAL or attempts >= job.config.runtime.max_attempts:
+        remedy = "runtime.retrain=true retries it"
+        if kind != Failure.FATAL:
+            remedy += ", and so does a larger runtime.max_attempts"
+        raise RunFailed(f"{job.run.id} is not retried after {attempts} attempts: {failure.get('reason')}; {remedy}")
+
+
+def _discard_result(job: Job) -> str | None:
+    """Delete an earlier result that is to be retrained or is corrupt; return how it is corrupt.
+
+    Raises:
+        RunFailed: If the run is to be retrained, and memory or disk are too small; the earlier result stays.
+    """
+    run = job.run
+    corruption = find_corruption(run, read_result(run), thorough=True)
+    is_fatal = read_failure(run).get("kind") == Failure.FATAL
+    if job.config.runtime.retrain and (run.result_file.exists() or is_fatal):
+        from crackdet.running.preparation import check_capacity
+
+        try:
+            check_capacity(job)
+        except (RunFailed, WriteFailed) as error:
+            raise RunFailed(f"{run.id} is not retrained: {error}") from error
+        run.reset()
+    elif corruption is not None:
+        log.warning("%s: %s; training resumes from the intact files", run.directory, corruption)
+        run.result_file.unlink()
+    return corruption
+
+
+def _train(
+    job: Job, datasets: dict[str, "ImageDataset"], repair_note: str | None, prune_check: PruneCheck | None
+) -> float | None:
+    """Train a claimed run, and record in the store and the trackers how it ended."""
+    from crackdet.running.training_run import train_run
+    from crackdet.training.device import gpu_is_unusable
+
+    run = job.run
+    log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
+    trackers = Trackers(job.config.tracker, TrackedRun(run, flatten(job.settings), job.overrides, job.sweep))
+    try:
+        record_attempt(run)
+        result = train_run(job, datasets, repair_note=repair_note, prune_check=prune_check, on_history=trackers.update)
+    except Pruned as pruned:
+        record_failure(run, Failure.PRUNED, str(pruned), attempts=0)
+        log.info("pruned %s %s", run.id, pruned)
+        trackers.end(Status.PRUNED)
+        return None
+    except Interrupted:
+        run.failure_file.unlink(missing_ok=True)
+        log.warning("%s is saved; the same command resumes it", run.id)
+        published = read_result(run)
+        trackers.end(Status.INTERRUPTED if published is None else Status.FINISHED, published)
+        raise
+    except Exception as error:
+        failed = _record_error(run, error)
+        trackers.end(Status.FAILED)
+        if gpu_is_unusable():
+            raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
+        raise failed from error
+    trackers.end(Status.FINISHED, result)
+    log.info(
+        "finished %s: accuracy %.4f in epoch %d, %s", run.id, result["accuracy"], result["epoch"], run.weights_file
+    )
+    return float(result["accuracy"])
+
+
+def _record_error(run: Run, error: Exception) -> RunFailed:
+    """Write `failure.json`, and return the error to raise.
+
+    An error that the user can fix, such as a full disk, does not count as an attempt.
+    """
+    is_expected = isinstance(error, UserError | RunFailed | WriteFailed)
+    reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, on a GPU
+        reason = f"out of GPU memory; reduce trainer.batch_size or data.image_size ({str(error).split('.')[0]})"
+    elif not is_expected:
+        log.error("%s", traceback.format_exc())
+    attempts = num_attempts(read_failure(run))
+    if isinstance(error, UserError | WriteFailed):
+        kind, attempts = Failure.REFUSED, attempts - 1
+    else:
+        kind = Failure.FATAL if isinstance(error, RunFailed) and not error.retryable else Failure.ERROR
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        record_failure(run, kind, reason, attempts, traceback=traceback.format_exc(), time=time)
+    except WriteFailed as disk_full:
+        log.error("%s", disk_full)
+    return RunFailed(f"{run.id} failed: {reason}")

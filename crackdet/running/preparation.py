@@ -1,0 +1,53 @@
+"""Before a run is claimed: check its configuration and the machine, and load its data."""
+
+from pathlib import Path
+
+from crackdet.config.schema import Config
+from crackdet.core.errors import UserError
+from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.models.factory import check_weights
+from crackdet.running.job import Job
+from crackdet.store.run_store import RunStore
+from crackdet.tracking.trackers import check_trackers
+from crackdet.training.device import choose_device, precision_of
+from crackdet.training.resources import check_resources, estimate
+
+
+def validate(config: Config) -> None:
+    """Check the store, the device, the network with its weights, and the trackers.
+
+    Raises:
+        UserError: If one of them cannot be used.
+    """
+    RunStore(Path(config.runtime.store).expanduser()).check_writable()
+    choose_device(config.runtime)
+    check_weights(config)
+    check_trackers(config.tracker)
+
+
+def load_data(job: Job) -> dict[str, ImageDataset]:
+    """Validate the configuration, and return the decoded images of each split.
+
+    Raises:
+        UserError: As `validate`, or if the data cannot be used, or has changed since the job was made.
+    """
+    config = job.config
+    validate(config)
+    splits = load_splits(config.data, config.runtime, str(job.identity.content["fingerprint"]))
+    if config.data.test_fraction and not splits["test"]:
+        raise UserError(
+            f"data.test_fraction={config.data.test_fraction}: no test split can be split off, because the data has "
+            "splits of its own or too few images; remove the setting, or add a folder test"
+        )
+    return splits
+
+
+def check_capacity(job: Job) -> None:
+    """Check that the run fits into memory and on disk.
+
+    Raises:
+        RunFailed: If the memory is too small.
+        WriteFailed: If the disk is too small.
+    """
+    device = choose_device(job.config.runtime)
+    check_resources(estimate(job.config, precision_of(job.config, device)), device, job.run)

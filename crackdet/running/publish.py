@@ -1,0 +1,95 @@
+"""Publish a trained run: weights, history and predictions of the best epoch, and `result.json` last."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from crackdet.core.bitmask import pack
+from crackdet.core.files import atomic_write, write_csv
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.records import ImageRecord, image_digest
+from crackdet.metrics.torch_metrics import measure_scores
+from crackdet.models.classifier import Classifier
+from crackdet.models.factory import feature_flops
+from crackdet.running.job import Job
+from crackdet.running.resume import keep_state
+from crackdet.store.run import Run
+from crackdet.training.state import BestEpoch, TrainingState
+
+RESULT_SCHEMA = 2
+
+
+def publish(
+    job: Job,
+    state: TrainingState,
+    datasets: dict[str, ImageDataset],
+    extra: Mapping[str, str | float | None],
+) -> dict[str, Any]:
+    """Write the files of a finished run, and return the content of `result.json`.
+
+    Args:
+        job: The job.
+        state: Its state after training.
+        datasets: The splits `train` and `valid`.
+        extra: More fields of the result.
+    """
+    progress, best, model = state.progress, state.progress.best, classifier_of(state)
+    records, labels = datasets["valid"].photographs, torch.from_numpy(datasets["valid"].labels)
+    _write_weights(job.run, best)
+    write_csv(job.run.history_file, progress.history)
+    write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
+    result = {
+        "schema": RESULT_SCHEMA,
+        "identity": job.identity.digest,
+        **best.metrics,
+        **asdict(measure_scores(best.logits, labels)),
+        "epoch": best.epoch,
+        "epochs": len(progress.history),
+        "stopped_early": progress.stopped_early(job.config.trainer),
+        "parameters": model.num_parameters,
+        "feature_dimension": model.feature_dimension,
+        "feature_flops": feature_flops(job.config),
+        "seconds": round(progress.seconds, 3),
+        "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
+        "train_images": len(datasets["train"]),
+        "valid_images": len(records),
+        "valid_digest": image_digest(records),
+        "right": pack(((best.logits > 0) == labels).numpy()),
+        **extra,
+        "settings": job.settings,
+    }
+    keep_state(job, state)
+    job.run.publish(result)
+    return result
+
+
+def classifier_of(state: TrainingState) -> Classifier:
+    assert isinstance(state.model, Classifier)
+    return state.model
+
+
+def _write_weights(run: Run, best: BestEpoch) -> None:
+    with atomic_write(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(best.weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": best.epoch})})
+        temporary.chmod(mode)  # save_file makes the file private, but a store may be shared
+
+
+def _prediction_rows(records: Sequence[ImageRecord], logits: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the rows of `predictions.csv`; there is a column `group` if an image has a group."""
+    grouped = any(record.group for record in records)
+    return [
+        {
+            "image": record.name,
+            "digest": record.digest,
+            **({"group": record.group} if grouped else {}),
+            "crack": int(record.crack),
+            "logit": logit,
+        }
+        for record, logit in zip(records, logits, strict=True)
+    ]

@@ -1,0 +1,125 @@
+"""Train one claimed run: start or resume, train, publish."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import yaml
+
+from crackdet.config.schema import to_dict
+from crackdet.core.errors import Pruned
+from crackdet.core.files import write_csv, write_json, write_text
+from crackdet.core.signals import catch_signals
+from crackdet.data.batches import cache_on_gpu
+from crackdet.data.dataset import ImageDataset
+from crackdet.models.torch_internals import is_compiled
+from crackdet.running.job import Job, PruneCheck
+from crackdet.running.publish import classifier_of, publish
+from crackdet.running.resume import start_or_resume
+from crackdet.store import provenance
+from crackdet.store.failures import record_progress
+from crackdet.tracking.trackers import History
+from crackdet.training.cuda_graphs import use_cuda_graphs
+from crackdet.training.device import choose_device, gpu_name, make_deterministic, precision_of, preserve_num_threads
+from crackdet.training.latency import measure_latency
+from crackdet.training.loop import TrainContext, train
+from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
+from crackdet.training.resources import check_resources, estimate
+from crackdet.training.state import Checkpointer, Progress, TrainingState
+
+
+def train_run(
+    job: Job,
+    datasets: dict[str, ImageDataset],
+    *,
+    repair_note: str | None = None,
+    prune_check: PruneCheck | None = None,
+    on_history: Callable[[History], None] | None = None,
+) -> dict[str, Any]:
+    """Train a claimed run to its end, publish it, and return the content of its `result.json`.
+
+    Args:
+        job: The job; this process holds the claim on its run.
+        datasets: The splits `train` and `valid`.
+        repair_note: How an earlier result was corrupt; recorded in the new one.
+        prune_check: Called after each epoch but the last; a reason that it returns stops the run.
+        on_history: Called with the history of a resumed run, and after each epoch.
+
+    Raises:
+        UserError: If weights cannot be loaded.
+        RunFailed: If training cannot continue.
+        WriteFailed: If the disk is full.
+        Pruned: If `prune_check` returns a reason; the state is saved.
+        Interrupted: If the process was asked to stop; the state is saved, and the next call resumes.
+    """
+    run, config = job.run, job.config
+    with catch_signals() as request, preserve_num_threads():
+        device = choose_device(config.runtime)
+        make_deterministic()
+        if device.type == "cpu":
+            trim_malloc()
+            tune_malloc()
+        cache_on_gpu(datasets["train"], device)
+        memory = PeakMemory(device)
+        precision = precision_of(config, device)
+        resources = estimate(config, precision)
+        check_resources(resources, device, run)
+        _write_inputs(job, device)
+        state = start_or_resume(job, device)
+        if on_history is not None and state.progress.history:
+            on_history(state.progress.history)
+
+        def save() -> None:
+            state.save(run.state_file, run.id)
+            record_progress(run)
+
+        def on_epoch(progress: Progress) -> None:
+            write_csv(run.history_file, progress.history)
+            if on_history is not None:
+                on_history(progress.history)
+            is_last = progress.epoch > config.trainer.max_epochs or progress.stopped_early(config.trainer)
+            if prune_check is not None and not is_last and (reason := prune_check(progress.history)):
+                save()
+                request.raise_if_asked()  # a request to stop takes precedence over pruning
+                raise Pruned(reason)
+
+        checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
+        graphs = use_cuda_graphs(config, device, resources)
+        train(
+            TrainContext(state, config, datasets["train"], datasets["valid"], precision, graphs, checkpointer, on_epoch)
+        )
+        extra: dict[str, str | float | None] = {
+            **_measure_costs(job, state, precision, memory),
+            "device": device.type,
+            "gpu": gpu_name(device),
+            "number_format": precision,
+            "compiled": is_compiled(state.model),
+            "repaired": repair_note,
+        }
+        result = publish(job, state, datasets, extra)
+        request.raise_if_asked()  # a signal during publishing: the run is finished, but the sweep has to stop
+        return result
+
+
+def _write_inputs(job: Job, device: torch.device) -> None:
+    """Write configuration, identity and provenance."""
+    run = job.run
+    write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
+    write_json(run.identity_file, json.loads(job.identity.canonical))
+    now = provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), job.overrides)
+    before = run.snapshot().provenance if run.state_file.exists() else {}
+    write_json(run.provenance_file, provenance.after(before, now) if before else now)
+
+
+def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:
+    """Measure latency and throughput of the network, the peak memory of training, and the size of the weights."""
+    peak = memory.mib()  # before the measurements below add to it
+    batch_size = job.config.trainer.batch_size
+    costs: dict[str, float | None] = asdict(
+        measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
+    )
+    weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
+    costs |= {"peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

@@ -1,0 +1,63 @@
+"""Hydra's task function: train a single run, or one job of any of Hydra's sweepers."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from crackdet.core.console import exit_with_error
+from crackdet.core.errors import RunFailed, UserError
+from crackdet.running.command_cache import SINGLE, CommandCache, config_folders
+from crackdet.running.execute import execute
+from crackdet.running.job import Job, PruneCheck, make_job
+from crackdet.store.sweep_record import SweepRecord
+
+log = logging.getLogger(__name__)
+
+SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
+
+
+def run_job(composed: DictConfig) -> float | None:
+    """Train the run of a composed configuration, and return its validation accuracy, as `execute`."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.RUN:
+        try:
+            return execute(_make_single_job(composed, hydra))
+        except UserError as error:
+            exit_with_error(str(error))
+        except RunFailed as error:
+            log.error("error: %s", error)
+            raise SystemExit(1) from None
+    job = replace(make_job(composed, list(hydra.overrides.task)), sweep=hydra.sweep.dir)
+    SweepRecord(Path(hydra.sweep.dir)).add(job.run, job.overrides)
+    return execute(job, _prune_check(hydra, job))
+
+
+def _make_single_job(composed: DictConfig, hydra: HydraConf) -> Job:
+    """Return the job of a single run, and add it to the command cache."""
+    overrides = list(hydra.overrides.task)
+    cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
+    cache.get(overrides)  # takes the stamps of the files before they are read
+    job = make_job(composed, overrides)
+    cache.put([job.cache_entry(composed)])
+    return job
+
+
+def _prune_check(hydra: HydraConf, job: Job) -> PruneCheck | None:
+    """Return the pruner's check if the job is a trial of a search with a pruner."""
+    if hydra.sweeper._target_ != SEARCH or job.is_finished():
+        return None
+    from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+    from crackdet.sweep.search.search_config import NO_PRUNER
+
+    pruner = hydra.sweeper.pruner
+    if pruner is None or pruner._target_ == NO_PRUNER:
+        return None
+
+    settings: dict[str, Any] = OmegaConf.to_container(pruner, resolve=True)  # type: ignore[assignment]
+    return judge_of(Path(hydra.sweep.dir), settings, job.run)
