@@ -130,9 +130,9 @@ def _succeeds(job: "Job", context: SweepContext) -> bool:
     prune_check = None
     try:
         if context.pruner is not None and not job.is_finished():
-            from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+            from crackdet.sweep.search.pruning import make_prune_check  # imports optuna: half a second
 
-            prune_check = judge_of(context.directory, context.pruner, job.run)
+            prune_check = make_prune_check(context.directory, context.pruner, job.run)
         execute(replace(job, sweep=str(context.directory)), prune_check)
     except DeviceLost as error:
         log.error("%s", error)

@@ -26,7 +26,7 @@ from crackdet.sweep.execution.executor import Executor, exit_status
 from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
-from crackdet.sweep.grid import POLL
+from crackdet.sweep.grid import POLL_INTERVAL
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import parse_objectives
@@ -147,7 +147,7 @@ class SearchLoop:
                     return 1
 
     def _has_capacity(self) -> bool:
-        return self._executor.size is None or len(self._active) < self._executor.size
+        return self._executor.max_jobs is None or len(self._active) < self._executor.max_jobs
 
     def _ask(self) -> ActiveTrial | None:
         """Return the next trial and reserve its runs; None if there are enough trials or no suggestion is left."""
@@ -191,7 +191,7 @@ class SearchLoop:
         while (job := trial.next_job()) is not None:
             if not job.is_finished():
                 self.has_trained = True
-                self._executor.start(job)
+                self._executor.submit(job)
                 return
             self._history.add(trial.params, trial.seed, job.run)
         del self._active[trial.key]
@@ -214,7 +214,7 @@ class SearchLoop:
         running = [trial for trial, outcome in self._history.outcomes() if outcome is Outcome.RUNNING]
         if not running or not self._runtime.wait_for_others:
             return False
-        self._executor.idle(POLL)
+        self._executor.idle(POLL_INTERVAL)
         self._attempted -= {trial.key for trial in running}  # to be resumed if their process dies
         return True
 

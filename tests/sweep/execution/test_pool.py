@@ -59,7 +59,7 @@ def test_every_error_in_a_launched_worker_is_logged(
     jobs = [failed_job(seed) for seed in range(3)]
     with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=3) as executor:
         assert run_jobs(jobs, 3, executor) == 1
-    logged = re.findall(r"\[1\] \S+ is not tried again after 0 attempts: a NaN in seed (\d)", caplog.text)
+    logged = re.findall(r"\[1\] \S+ is not retried after 0 attempts: a NaN in seed (\d)", caplog.text)
     assert logged == ["0", "1", "2"]
     assert not (tmp_path / "sweep" / ".workers").exists()
 
@@ -72,13 +72,13 @@ def test_a_worker_that_dies_is_replaced(
     job = failed_job(0)
     connections = tmp_path / "sweep" / ".workers"
     with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=1) as executor:
-        executor.start(job)
+        executor.submit(job)
         assert [outcome.failed for outcome in executor.wait()] == [True]
         (outbox,) = connections.glob("*.outbox")
         assert outbox.read_bytes()
         (victim,) = loky_workers()
         os.kill(victim, signal.SIGKILL)
-        executor.start(job)
+        executor.submit(job)
         assert [outcome.failed for outcome in executor.wait()] == [True]
         assert len(list(connections.glob("*.outbox"))) == 2, "the second worker has a connection of its own"
         assert victim not in loky_workers() and len(loky_workers()) == 1
