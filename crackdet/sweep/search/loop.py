@@ -32,7 +32,7 @@ from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import parse_objectives
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruners import build_pruner
-from crackdet.sweep.search.pruning import PruningSpec
+from crackdet.sweep.search.pruning import PruningSpec, make_prune_check
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.results import warn_of_different_images, write_results
 from crackdet.sweep.search.samplers import Sampler
@@ -73,9 +73,8 @@ def search(
     if sampler.is_grid and space.count is None:
         raise UserError("hydra/sweeper/sampler=grid: needs single values, as in 1,2,3 or range(1,4)")
     history = History(store, space, objectives, partial(factory.excludes_any_seed, space))
-    executor = create_executor(
-        launcher, runtime, SweepContext(directory, config.active_pruner), config.n_trials, config.n_jobs
-    )
+    pruning = partial(make_prune_check, directory, config.active_pruner) if config.active_pruner is not None else None
+    executor = create_executor(launcher, runtime, SweepContext(directory, pruning), config.n_trials, config.n_jobs)
     if sweep.dry_run:
         _show_plan(history, factory, config, sampler)
         return
