@@ -1,6 +1,7 @@
 """Fixtures for all tests: composed configurations of tiny runs, and folders of synthetic images."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,11 @@ def photographs(tmp_path: Path) -> Path:
             )
             Image.fromarray(sample.image).save(root / name / f"{index:03d}.png")
     return root
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests were skipped for lack of a browser, a GPU, root, a cluster, ..."""
+    reasons = (str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    counts = Counter(reason.removeprefix("Skipped: ").partition(":")[0] for reason in reasons)
+    for reason, number in sorted(counts.items()):
+        terminalreporter.write_line(f"skipped {number}: {reason}")

@@ -147,7 +147,7 @@ def test_a_cache_folder_that_cannot_be_created_is_rejected(decode: Decode, tmp_p
         decode(cache=str(tmp_path / "file"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user other than root")
 def test_a_read_only_cache_folder_is_rejected(decode: Decode, pixels_dir: Path) -> None:
     pixels_dir.mkdir(parents=True)
     pixels_dir.chmod(0o555)
@@ -184,7 +184,7 @@ def test_a_full_disk_is_reported_before_an_image_is_decoded(source: CountingSour
     assert source.readings() == []
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve disk space")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
 def test_disk_space_is_reserved_before_an_image_is_decoded(
     source: CountingSource, runtime: Runtime, pixels_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 NUM_WORKERS = 5  # more than the threads that would decode
 TIMEOUT = 60  # seconds
-on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processes from /proc")
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
 def test_batches_are_complete_if_a_worker_process_is_killed(

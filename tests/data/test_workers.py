@@ -30,7 +30,7 @@ def test_worker_processes_decode_the_same_pixels(tmp_path: Path) -> None:
     assert len(source.processes()) > 1
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the processes from /proc")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 def test_worker_processes_end_with_a_killed_command(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "crackdet", "check-data", "data.num_images=20000", "data.image_size=64",
             f"runtime.cache={tmp_path}", "runtime.num_workers=2"]  # fmt: skip

@@ -161,7 +161,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here")
+        pytest.skip("needs root: mounts a small file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
@@ -363,7 +363,7 @@ def test_photographs_that_changed_since_the_run_was_planned_are_not_trained_on(
     assert not job.run.directory.exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="names are not bytes there")
+@pytest.mark.skipif(os.name == "nt", reason="needs names that are bytes")
 def test_photographs_of_any_name_are_trained_on(base_overrides: list[str], photographs: Path) -> None:
     first = next(photographs.rglob("*.png"))
     first.rename(first.with_name(os.fsdecode(b"Ri\xdf.png")))

@@ -23,7 +23,7 @@ from crackdet.training import loop
 from tests.conftest import TINY
 from tests.jobs import interrupted_state, job_of, outcome, train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 Configure = Callable[..., Config]
 

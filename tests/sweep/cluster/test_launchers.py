@@ -12,7 +12,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, processes, statuses, wait_for
 
-pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
+pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="needs a cluster: make test-cluster")
 
 ENDLESS = ("trainer.max_epochs=1000", "trainer.patience=1000", "runtime.checkpoint_minutes=0")
 

@@ -10,7 +10,7 @@ import pytest
 from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, statuses, wait_for
 
-pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
+pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="needs a cluster: make test-cluster")
 
 GRID = ("seed=0,1,2", "trainer.max_epochs=100", "trainer.patience=100", "runtime.checkpoint_minutes=60")
 

@@ -64,7 +64,7 @@ def test_every_error_in_a_launched_worker_is_logged(
     assert not (tmp_path / "sweep" / ".workers").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_worker_that_dies_is_replaced(
     failed_job: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,7 +99,7 @@ def loky_workers() -> list[int]:
     return found
 
 
-@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+@pytest.mark.skipif(find_spec("ray") is not None, reason="needs an environment without ray")
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
