@@ -22,13 +22,13 @@ def main() -> None:
     import hydra  # takes half a second, which a finished run does not need
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
-    from crackdet.cli.train import start
+    from crackdet.cli.train import run_hydra
     from crackdet.config.groups import register
 
     register()
     # The command line and conf/ are trusted: `model._target_` may name any code of the user.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
-    start(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))
+    run_hydra(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))
 
 
 if __name__ == "__main__" and not skip_finished(sys.argv[1:], CONF):

@@ -1,6 +1,6 @@
-"""`hydra/sweeper=optuna`: hydra-optuna-sweeper's own sweeper, with whole numbers from the interval of such a setting.
+"""`hydra/sweeper=optuna`: the sweeper of hydra-optuna-sweeper, with integers for settings that are integers.
 
-Hydra makes floats of both ends of `interval(16,64)`, which `model.linear_features` refuses.
+Hydra converts both ends of `interval(16,64)` to floats, which `model.linear_features` refuses.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,6 @@ class PlainOptunaSweeper(OptunaSweeper):
         self._params = [f"{key}={value}" for key, value in (params or {}).items()]
 
     def sweep(self, arguments: list[str]) -> None:
-        from crackdet.sweep.search.parameter import with_whole_interval
+        from crackdet.sweep.search.parameter import with_integer_interval
 
-        super().sweep([with_whole_interval(text) for text in (*self._params, *arguments)])
+        super().sweep([with_integer_interval(text) for text in (*self._params, *arguments)])

@@ -84,7 +84,7 @@ def test_a_lost_gpu_ends_the_sweep_of_its_process(tiny: Configure, monkeypatch: 
             return [outcome]
 
     executor = LauncherExecutor(BasicLauncher())
-    executor.start(first)
+    executor.submit(first)
     with monkeypatch.context() as patched:
         patched.setattr(training_run, "train", fail)
         patched.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -162,7 +162,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
     if mount.returncode:
-        pytest.skip("a small file system cannot be mounted here")
+        pytest.skip("needs root: mounts a small file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
@@ -230,20 +230,20 @@ def test_the_weights_have_the_permissions_of_the_other_files(tiny: Configure) ->
 # --- image folders ------------------------------------------------------------------------------------
 
 
-def test_images_that_changed_after_the_job_was_made_are_refused(places: list[str], photographs: Path) -> None:
-    job = job_of(compose(["data=folder", f"data.root={photographs}", *FOLDER_RUN, *places]))
+def test_images_that_changed_after_the_job_was_made_are_refused(base_overrides: list[str], photographs: Path) -> None:
+    job = job_of(compose(["data=folder", f"data.root={photographs}", *FOLDER_RUN, *base_overrides]))
     next(photographs.rglob("*.png")).unlink()
     with pytest.raises(UserError, match="the images have changed since the command began"):
         execute(job)
     assert not job.run.directory.exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="file names are not bytes on Windows")
-def test_image_names_may_hold_any_bytes(places: list[str], photographs: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="needs names that are bytes")
+def test_image_names_may_hold_any_bytes(base_overrides: list[str], photographs: Path) -> None:
     first = next(photographs.rglob("*.png"))
     first.rename(first.with_name(os.fsdecode(b"Ri\xdf.png")))
     data = ["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9"]
-    job = job_of(compose([*data, *FOLDER_RUN, *places]))
+    job = job_of(compose([*data, *FOLDER_RUN, *base_overrides]))
     assert execute(job) is not None
     predictions = read_predictions(job.run)
     assert predictions is not None and any("Ri" in image for image in predictions.images)

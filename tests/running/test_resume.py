@@ -49,7 +49,7 @@ def test_a_resumed_run_records_the_differences_of_earlier_processes(
     assert first["host"] == "first" and second["host"] == "second" != run.snapshot().provenance["host"]
     assert "versions" in run.snapshot().provenance and "versions" not in first, "only the differences"
     (text,) = (value for name, value in recipe("", RunRow(run.snapshot())).facts if name == "trained")
-    assert "gone on with at" in text and "with other host before" in text
+    assert "resumed at" in text and "with other host before" in text
 
 
 def test_a_second_signal_stops_at_once_and_leaves_the_earlier_state(

@@ -15,14 +15,14 @@ from tests.jobs import Configure, job_of
 class FailingExecutor(Executor):
     """All of its jobs fail at once."""
 
-    size = None
+    max_jobs = None
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.submitted: list[Job] = []
         self._meanwhile = meanwhile
         self._pending: list[Job] = []
 
-    def start(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         self.submitted.append(job)
         self._pending.append(job)
 
@@ -37,9 +37,9 @@ def test_a_sweep_waits_for_all_runs_of_other_processes(tiny: Configure) -> None:
     orphan.run.directory.mkdir(parents=True)
     orphan.run.history_file.touch()  # left by a process that died
     with held.run.claim():
-        waiting = ThreadPoolExecutor().submit(grid.wait, [orphan, held], FailingExecutor())
+        waiting = ThreadPoolExecutor().submit(grid.wait_for_others, [orphan, held], FailingExecutor())
         with pytest.raises(TimeoutError):
-            waiting.result(timeout=2.5 * grid.POLL)
+            waiting.result(timeout=2.5 * grid.POLL_INTERVAL)
     assert waiting.result(timeout=60) == 1
 
 
@@ -51,5 +51,5 @@ def test_a_run_whose_process_dies_while_another_is_taken_over_is_taken_over_too(
     with ExitStack() as claim:
         claim.enter_context(held.run.claim())
         executor = FailingExecutor(claim.close)
-        assert grid.wait([orphan, held], executor) == 1
+        assert grid.wait_for_others([orphan, held], executor) == 1
     assert [job.run.id for job in executor.submitted] == [orphan.run.id, held.run.id]

@@ -1,7 +1,7 @@
 """One parameter of a search: its values as Optuna suggests them, in overrides and in configurations.
 
-The values are those of Hydra's grid: `range(256,1025,256)` ends with 1024, a list is one value, and whole numbers stay
-whole. An interval of a setting that is a whole number includes both ends.
+The values are those of Hydra's grid: `range(256,1025,256)` ends with 1024, a list is one value, and integers stay
+integers. An interval of a setting that is an integer includes both ends.
 """
 
 import math
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from crackdet.config.messages import declared
+from crackdet.config.messages import find_field
 from crackdet.core.errors import UserError
 
 if TYPE_CHECKING:
     import optuna
 
-WHOLE_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
+INTEGER_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,12 @@ class Parameter:
         return _decimal_steps(self.low, self.step or 0.0, index)
 
 
-def parse_parameter(override: Override, whole: bool | None) -> Parameter:
+def parse_parameter(override: Override, integer: bool | None) -> Parameter:
     """Return the parameter that an override with several values describes.
 
     Args:
         override: The override.
-        whole: Whether the setting is a whole number; None if its type is unknown, then the text decides.
+        integer: Whether the setting is an integer; None if its type is unknown, then the text decides.
 
     Raises:
         UserError: If there is no value, or a tag that does not fit.
@@ -141,7 +141,7 @@ def parse_parameter(override: Override, whole: bool | None) -> Parameter:
     tags = getattr(value, "tags", None) or set()
     if override.is_interval_sweep():
         assert isinstance(value, IntervalSweep)
-        return _parse_interval(override, value, whole, "log" in tags)
+        return _parse_interval(override, value, integer, "log" in tags)
     if "log" in tags:
         raise UserError(f"{override.input_line}: log is for an interval, as in tag(log,interval(1e-5,1e-2))")
     if override.is_range_sweep():
@@ -186,19 +186,19 @@ def choice(key: str, texts: Sequence[str]) -> Parameter:
     return Parameter(key, "choice", tuple(parser.parse_override(f"x={text}").value() for text in texts), tuple(texts))
 
 
-def is_whole(name: str) -> bool | None:
-    """Return whether a setting is a whole number; None if the schema does not have the setting."""
-    found = declared(name)
+def is_integer(name: str) -> bool | None:
+    """Return whether a setting is an integer; None if the schema does not have the setting."""
+    found = find_field(name)
     if found is None:
         return None
     types = get_args(found[0]) or (found[0],)
     return int in types and float not in types
 
 
-def with_whole_interval(text: str) -> str:
-    """Return an override, an interval of a setting that is a whole number as an interval of whole numbers."""
+def with_integer_interval(text: str) -> str:
+    """Return an override, an interval of a setting that is an integer as an interval of integers."""
     override = OverridesParser.create().parse_override(text)
-    if not override.is_interval_sweep() or not is_whole(override.key_or_group):
+    if not override.is_interval_sweep() or not is_integer(override.key_or_group):
         return text
     key, _, value = text.partition("=")
     return f"{key}=int({value})"
@@ -213,19 +213,19 @@ def _evenly_spaced(key: str, values: list[Any]) -> Parameter:
     return Parameter(key, "float", tuple(map(float, values)), low=low, high=high, step=step)
 
 
-def _parse_interval(override: Override, value: IntervalSweep, whole: bool | None, log: bool) -> Parameter:
+def _parse_interval(override: Override, value: IntervalSweep, integer: bool | None, log: bool) -> Parameter:
     low, high = value.start, value.end
     if low is None or high is None or not low < high:
         raise UserError(f"{override.input_line}: the first end of an interval must be below the second")
     if log and low <= 0:
         raise UserError(f"{override.input_line}: a logarithmic interval must begin above 0")
-    if whole is None:  # Hydra makes floats of both ends; the text tells what they were
-        whole = isinstance(low, int) or WHOLE_BOUNDS.search(override.input_line or "") is not None
-    if not whole:
+    if integer is None:  # Hydra makes floats of both ends; the text tells what they were
+        integer = isinstance(low, int) or INTEGER_BOUNDS.search(override.input_line or "") is not None
+    if not integer:
         return Parameter(override.get_key_element(), "float", low=float(low), high=float(high), log=log)
     first, last = math.ceil(low), math.floor(high)
     if first > last:
-        raise UserError(f"{override.input_line}: contains no whole number")
+        raise UserError(f"{override.input_line}: contains no integer")
     return Parameter(override.get_key_element(), "int", low=first, high=last, log=log)
 
 

@@ -78,7 +78,7 @@ def _resolve_auto(config: Mapping[str, Any], max_epochs: int) -> dict[str, Any]:
             settings["min_resource"] = max(1, max_epochs // 100)
         for key, low in (("min_resource", 1), ("reduction_factor", 2)):
             if not isinstance(settings[key], int) or settings[key] < low:
-                raise UserError(f"hydra.sweeper.pruner.{key}={settings[key]}: must be a whole number at least {low}")
+                raise UserError(f"hydra.sweeper.pruner.{key}={settings[key]}: must be an integer >= {low}")
     if name == "SuccessiveHalvingPruner":
         settings.setdefault("min_early_stopping_rate", 0)
     if name == "HyperbandPruner":

@@ -41,7 +41,7 @@ class SearchConfig:
         """Raise UserError if a number is out of range or the objectives cannot be pruned by."""
         for name, low in (("n_trials", 0), ("n_jobs", 1)):
             if getattr(self, name) < low:
-                raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be at least {low}")
+                raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be >= {low}")
         if not 0 <= self.max_failure_rate <= 1:
             raise UserError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
         if self.custom_search_space is not None:

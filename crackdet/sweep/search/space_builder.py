@@ -15,7 +15,7 @@ from crackdet.config.groups import PATHS
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.sweep.search.job_factory import JobFactory
-from crackdet.sweep.search.parameter import Parameter, is_whole, parse_described, parse_parameter
+from crackdet.sweep.search.parameter import Parameter, is_integer, parse_described, parse_parameter
 from crackdet.sweep.search.space import SEED, ConditionalSpace, ReferenceRun, Space, setting_at
 from crackdet.sweep.selection import is_sweep_setting
 
@@ -136,7 +136,7 @@ class _SpaceBuilder:
         for name, override in self._overrides.values.items():
             if _exists(tree, override):
                 matched.append(name)
-                parameters.append(parse_parameter(override, _is_whole(name, tree)))
+                parameters.append(parse_parameter(override, _is_integer(name, tree)))
         for name, parameter in self._described.items():
             if parameter.key.startswith("+") or _has(tree, parameter.name):
                 matched.append(name)
@@ -237,9 +237,9 @@ def _has(tree: Mapping[str, Any], name: str) -> bool:
     return True
 
 
-def _is_whole(name: str, tree: Mapping[str, Any]) -> bool | None:
-    """Return whether a setting is a whole number: by the schema, else by its value; None if neither tells."""
-    if (whole := is_whole(name)) is not None:
-        return whole
+def _is_integer(name: str, tree: Mapping[str, Any]) -> bool | None:
+    """Return whether a setting is an integer: by the schema, else by its value; None if neither tells."""
+    if (integer := is_integer(name)) is not None:
+        return integer
     value = setting_at(tree, name)
     return isinstance(value, int) if isinstance(value, int | float) and not isinstance(value, bool) else None

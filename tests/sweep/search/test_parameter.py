@@ -11,14 +11,14 @@ from optuna.trial import TrialState, create_trial
 
 from crackdet.core.errors import UserError
 from crackdet.sweep.grid import expand
-from crackdet.sweep.search.parameter import Parameter, parse_described, parse_parameter, with_whole_interval
+from crackdet.sweep.search.parameter import Parameter, parse_described, parse_parameter, with_integer_interval
 
 PARSER = OverridesParser.create()
 
 numbers = st.integers(-50, 2000)
 words = st.sampled_from(["null", "true", "1", "2.5", "abc", "'a b'", "[64,128]", "[]", "[1,[2,3]]", "1e-4", "x/y.pth"])
 choices = st.lists(words, min_size=2, max_size=5, unique=True).map(",".join)
-whole_ranges = st.tuples(numbers, st.integers(1, 400), st.integers(1, 90)).map(
+int_ranges = st.tuples(numbers, st.integers(1, 400), st.integers(1, 90)).map(
     lambda t: f"range({t[0]},{t[0] + t[1]},{t[2]})"
 )
 floats = st.sampled_from([0.1, 0.05, 0.25, 1e-3, 1e-5, 0.3])
@@ -30,8 +30,8 @@ other_lists = st.sampled_from(
 )
 
 
-def parameter(text: str, whole: bool | None = None) -> Parameter:
-    return parse_parameter(PARSER.parse_override(f"key={text}"), whole)
+def parameter(text: str, integer: bool | None = None) -> Parameter:
+    return parse_parameter(PARSER.parse_override(f"key={text}"), integer)
 
 
 def value(override: str) -> object:
@@ -39,7 +39,7 @@ def value(override: str) -> object:
 
 
 @settings(deadline=None, max_examples=60)
-@given(text=st.one_of(choices, whole_ranges, float_ranges, other_lists), seed=st.integers(0, 99))
+@given(text=st.one_of(choices, int_ranges, float_ranges, other_lists), seed=st.integers(0, 99))
 def test_the_suggestions_are_the_values_of_the_grid(text: str, seed: int) -> None:
     grid = {override for (override,) in expand(PARSER.parse_overrides([f"key={text}"]))}
     values = [value(override) for override in grid]
@@ -56,7 +56,7 @@ def test_the_suggestions_are_the_values_of_the_grid(text: str, seed: int) -> Non
 
 
 @settings(deadline=None, max_examples=40)
-@given(text=st.one_of(choices, whole_ranges, float_ranges, other_lists))
+@given(text=st.one_of(choices, int_ranges, float_ranges, other_lists))
 def test_every_value_fits_the_distribution(text: str) -> None:
     own, study = parameter(text), optuna.create_study()
     for suggested in own.all():
@@ -66,7 +66,7 @@ def test_every_value_fits_the_distribution(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "whole", "expected"),
+    ("text", "integer", "expected"),
     [
         ("range(256,1025,256)", None, [256, 512, 768, 1024]),
         ("range(256,1024,256)", None, [256, 512, 768]),
@@ -77,19 +77,19 @@ def test_every_value_fits_the_distribution(text: str) -> None:
         ("tag(log,interval(3,5))", True, [3, 4, 5]),
     ],
 )
-def test_whole_numbers_stay_whole_and_a_range_excludes_its_end(
-    text: str, whole: bool | None, expected: list[int]
+def test_integers_stay_integers_and_a_range_excludes_its_end(
+    text: str, integer: bool | None, expected: list[int]
 ) -> None:
-    own = parameter(text, whole)
+    own = parameter(text, integer)
     assert own.all() == expected and all(type(value) is int for value in own.all())
     assert own.find(expected[-1] + 1) is None and own.find(expected[0] + 0.5) is None
 
 
-def test_an_interval_of_a_float_setting_is_continuous_even_with_whole_bounds() -> None:
-    own = parameter("interval(0,1)", whole=False)
+def test_an_interval_of_a_float_setting_is_continuous_even_with_integer_bounds() -> None:
+    own = parameter("interval(0,1)", integer=False)
     assert own.kind == "float" and own.count is None
     assert own.find(1) == 1.0 and own.find(0.123) == 0.123 and own.find(1.1) is None
-    log = parameter("tag(log,interval(1e-5,1e-2))", whole=False)
+    log = parameter("tag(log,interval(1e-5,1e-2))", integer=False)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     suggested = [math.log10(log.suggest(study.ask())) for _ in range(200)]
     assert -5 <= min(suggested) < -4.5 and -2.5 < max(suggested) <= -2
@@ -101,13 +101,13 @@ def test_an_interval_of_a_float_setting_is_continuous_even_with_whole_bounds() -
         ("range(3,3)", "is an empty range"),
         ("interval(5,1)", "the first end of an interval must be below the second"),
         ("tag(log,interval(0,1))", "must begin above 0"),
-        ("interval(1.2,1.8)", "contains no whole number"),
+        ("interval(1.2,1.8)", "contains no integer"),
         ("tag(log,range(1,9))", "log is for an interval"),
     ],
 )
 def test_values_that_cannot_be_searched_are_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        parameter(text, whole=True)
+        parameter(text, integer=True)
 
 
 def test_a_described_parameter_equals_one_from_an_override() -> None:
@@ -135,5 +135,5 @@ def test_a_described_parameter_equals_one_from_an_override() -> None:
         ("~model.linear_features", "~model.linear_features"),
     ],
 )
-def test_only_the_interval_of_a_whole_number_setting_becomes_one_of_whole_numbers(text: str, expected: str) -> None:
-    assert with_whole_interval(text) == expected
+def test_only_the_interval_of_a_integer_setting_becomes_one_of_integers(text: str, expected: str) -> None:
+    assert with_integer_interval(text) == expected

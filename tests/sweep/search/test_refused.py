@@ -25,7 +25,7 @@ SPACE = ("model.linear_features=range(8,33,8)", "trainer.max_epochs=1")
             "several objectives cannot prune",
         ),
         (["hydra.sweeper.objectives=[parameters]", "hydra/sweeper/pruner=median"], "known only at the end of a run"),
-        (["hydra.sweeper.n_trials=-1"], "hydra.sweeper.n_trials=-1: must be at least 0"),
+        (["hydra.sweeper.n_trials=-1"], "hydra.sweeper.n_trials=-1: must be >= 0"),
         (["hydra/sweeper/pruner=threshold"], "hydra.sweeper.pruner=ThresholdPruner"),
         (["hydra/sweeper/pruner=hyperband", "hydra.sweeper.pruner.reduction_factor=1"], "reduction_factor=1: must be"),
         (["hydra.sweeper.storage=sqlite:////nowhere/x.db"], "hydra.sweeper.storage=sqlite.*cannot use it"),
