@@ -86,7 +86,9 @@ def simulate_logits(labels: Bools, quality: float, seed: int) -> Floats:
     return np.where(labels, 1, -1) * (quality + ease + np.random.default_rng(seed).normal(size=len(labels)))
 
 
-def with_mistakes(mistakes: int | slice | Sequence[int], first: int = 0, labels: Bools = LABELS) -> Floats:
+def with_mistakes(
+    mistakes: int | slice | Sequence[int] | NDArray[np.integer], first: int = 0, labels: Bools = LABELS
+) -> Floats:
     """Return logits that are wrong on these images, or on so many from `first` on, and right on all others."""
     logits = np.where(labels, 1.0, -1.0)
     indices = slice(first, first + mistakes) if isinstance(mistakes, int) else mistakes

@@ -79,7 +79,8 @@ def test_runs_on_different_images_have_a_decision_of_their_own(tmp_path: Path) -
     publish(tmp_path, others, simulate_logits(others, 9, 1), width=9)
     summary = summarize(tmp_path)
     assert [decision and decision.num_images for decision in summary.decisions] == [300, 200]
-    assert summary.decision is summary.decisions[0] and len(summary.decision.ranked_runs) == 6
+    assert summary.decision is not None and summary.decision is summary.decisions[0]
+    assert len(summary.decision.ranked_runs) == 6
 
 
 @pytest.mark.parametrize("metric", ["f1", "recall", "precision", "roc_auc"])

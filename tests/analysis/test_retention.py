@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crackdet.analysis import retention
-from crackdet.analysis.ranking import summarize
+from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.retention import clean_after_run, clean_after_sweep, spare_weights
 from crackdet.store.garbage import remove
 from crackdet.store.run import Run
@@ -83,7 +83,12 @@ def test_during_a_sweep_the_store_is_ranked_only_when_weights_pile_up_and_the_en
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranked = []
-    monkeypatch.setattr(retention, "summarize", lambda root: ranked.append(root) or summarize(root))
+
+    def recording(root: Path) -> Summary:
+        ranked.append(root)
+        return summarize(root)
+
+    monkeypatch.setattr(retention, "summarize", recording)
     store, record = RunStore(tmp_path / "runs"), SweepRecord(tmp_path / "sweep")
     most = 0
     for number in range(9):

@@ -287,7 +287,8 @@ def test_each_map_is_the_output_of_the_module_that_its_stage_names(
     export(run, tmp_path / "backbone", trust=True)
     backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True)
     assert [(stage.name, stage.channels, stage.stride) for stage in backbone.stages] == expected
-    model, images, found = LoadedRun(run, trust=True).model("cpu"), torch.rand(1, 3, 64, 96), {}
+    model, images = LoadedRun(run, trust=True).model("cpu"), torch.rand(1, 3, 64, 96)
+    found: dict[str, torch.Tensor] = {}
     for stage in backbone.stages:
         model.feature_extractor.get_submodule(stage.name).register_forward_hook(
             lambda _module, _inputs, output, name=stage.name: found.__setitem__(name, output)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
+from crackdet.models.classifier import Stage
 from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT
 
@@ -34,7 +36,8 @@ def random_images(height: int = 96, width: int = 64) -> Tensor:
 
 def maps_of_the_run(run: Run, images: Tensor) -> list[Tensor]:
     """Outputs of the run's stages for images in [0, 1], normalized with the run's own mean and deviation."""
-    model, found = LoadedRun(run).model("cpu"), {}
+    model = LoadedRun(run).model("cpu")
+    found: dict[Stage, Tensor] = {}
     for stage in model.stages():
         module = model.feature_extractor.get_submodule(stage.name)
         module.register_forward_hook(lambda _m, _i, output, stage=stage: found.__setitem__(stage, output))
@@ -253,9 +256,7 @@ def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported
         ({"image_mean": [123.7, 116.3, 103.5]}, "for red, green and blue in [0, 1]"),
     ],
 )
-def test_an_invalid_normalization_is_rejected(
-    exported: Exported, normalization: dict[str, list[float]], message: str
-) -> None:
+def test_an_invalid_normalization_is_rejected(exported: Exported, normalization: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         crackdet.load_backbone(exported(*CUSTOM)[1], **normalization)
     assert message in str(caught.value)

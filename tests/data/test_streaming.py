@@ -17,7 +17,7 @@ from PIL import Image
 from crackdet.config.composing import compose
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.data import streaming
-from crackdet.data.batches import iter_batches, make_batches, shuffled_indices
+from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices
 from crackdet.data.dataset import load_splits
 from tests.conftest import TINY
 from tests.data.image_files import make_folders
@@ -62,7 +62,7 @@ def test_a_closed_stream_does_not_write_into_the_next(tmp_path: Path) -> None:
     closed = iter_batches(dataset, [np.array([index]) for index in [others[0], slow, *others[1:]]], CPU, NUM_WORKERS)
     next(closed)
     closed.close()  # type: ignore[attr-defined]
-    ours = []
+    ours: list[Batch] = []
     for batch in iter_batches(dataset, [np.array([index]) for index in others], CPU, NUM_WORKERS):
         time.sleep(0 if ours else 1)  # until the large image is decoded
         ours.append(batch)
