@@ -135,12 +135,12 @@ def test_ctrl_c_saves_the_run_and_prints_the_summary_and_the_same_command_resume
     os.kill(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "the same command goes on from here" in output and "interrupted custom-" in output
+    assert "the same command resumes it" in output and "interrupted custom-" in output
     assert "Traceback" not in errors
     assert history.with_name("resume.pt").exists()
     resumed = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert resumed.returncode == 0
-    assert f"going on from {history.parent.name}: epoch" in resumed.stdout
+    assert f"resuming from {history.parent.name}: epoch" in resumed.stdout
 
 
 def test_a_search_in_which_every_trial_fails_ends_with_its_summary(command: Command, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(tmp_
     line = [sys.executable, str(ROOT / "train.py"), *pruned.group(2).split(), f"hydra.run.dir={tmp_path / 'single'}"]
     alone = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert alone.returncode == 0, alone.stderr
-    assert f"going on from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
+    assert f"resuming from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
 
 
 def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, places: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, 
     assert f"training {history.parent.name}" in seen[1], "the interrupted trial comes first"
     os.kill(resumed.pid, signal.SIGINT)
     status, output = finish(resumed)
-    assert status == 130 and "the same command goes on from here" in output, output
+    assert status == 130 and "the same command resumes it" in output, output
     assert "1 trial: 1 interrupted" in output and statuses(tmp_path, "resumed") == ["interrupted"]
 
 
