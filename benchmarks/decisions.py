@@ -113,7 +113,7 @@ def _compare_replicates(ranked: Sequence[Floats], groups: NDArray[np.int64] | No
     return _Result(
         [replicates.confidence_interval(sample, groups) for sample in samples],
         [True, *(p_value >= statistics.ALPHA for p_value, _ in compared)],
-        [True, *(statistics.negligible(difference) for _, difference in compared)],
+        [True, *(statistics.is_negligible(difference) for _, difference in compared)],
     )
 
 
@@ -124,8 +124,8 @@ def _compare_single(ranked: Sequence[Floats]) -> _Result:
     lost, won = [int((first > other).sum()) for other in others], [int((first < other).sum()) for other in others]
     return _Result(
         list(map(statistics.Interval, low, high)),
-        [True, *(statistics.holm(statistics.mcnemar(lost, won)) >= statistics.ALPHA)],
-        [True, *map(statistics.negligible, statistics.paired_gaps(lost, won, len(first)))],
+        [True, *(statistics.holm_correction(statistics.mcnemar(lost, won)) >= statistics.ALPHA)],
+        [True, *map(statistics.is_negligible, statistics.paired_differences(lost, won, len(first)))],
     )
 
 
@@ -142,8 +142,8 @@ def _compare_by_bootstrap(ranked: Sequence[Floats], world: World, times: int, ra
     differences = [means[0] - other for other in means[1:]]
     return _Result(
         [statistics.Interval(*np.quantile(one, (0.025, 0.975))) for one in means],
-        [True, *(statistics.holm([min(1.0, 2 * side) for side in sides]) >= statistics.ALPHA)],
-        [True, *(one.mean() <= max(one.std(), statistics.SMALL) for one in differences)],
+        [True, *(statistics.holm_correction([min(1.0, 2 * side) for side in sides]) >= statistics.ALPHA)],
+        [True, *(one.mean() <= max(one.std(), statistics.ACCEPTABLE_LOSS) for one in differences)],
     )
 
 

@@ -31,5 +31,7 @@ def make_images(photographs: Path | None, number: int, folder: Path) -> Path:
 def _write_synthetic(folder: Path, crack: bool, number: int) -> None:
     indices = (index for index in range(8 * number) if synthetic.label(index, seed=0, crack_fraction=0.5) is crack)
     for index, _ in zip(indices, range(number), strict=False):
-        sample = synthetic.draw(index, seed=0, image_size=SIZE, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.4)
+        sample = synthetic.render(
+            index, seed=0, image_size=SIZE, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.4
+        )
         Image.fromarray(sample.image).save(folder / f"{index:05d}.jpg", quality=90)

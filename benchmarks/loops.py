@@ -87,9 +87,9 @@ def bare(
     torchvision.
     """
     from crackdet.models.factory import build
-    from crackdet.training.device import precision_of
+    from crackdet.training.device import resolve_precision
     from crackdet.training.memory import PeakMemory, tune_malloc
-    from crackdet.training.resources import estimate
+    from crackdet.training.resources import estimate_resources
 
     config = _config(network, size, batch, precision, conv_out, linear)
     device = default_device()
@@ -97,7 +97,7 @@ def bare(
     tune_malloc()
     memory = PeakMemory(device)
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    number_format = precision_of(config, device)
+    number_format = resolve_precision(config, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True, capturable=device.type == "cuda")
     images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     labels = (torch.rand(batch, device=device) > 0.5).float()
@@ -123,7 +123,7 @@ def bare(
         step()
     synchronize(device)  # once: waiting after each step would leave a GPU idle
     seconds = (time.perf_counter() - start) / steps
-    required = estimate(config, number_format)
+    required = estimate_resources(config, number_format)
     report(
         images_per_second=batch / seconds, seconds=seconds, peak_mib=memory.mib(), precision=number_format,
         required_mib=(required.memory - required.best_weights) / 2**20,
@@ -136,7 +136,7 @@ def latency(
 ) -> None:
     """Seconds that a run of this length takes to measure the latency of its network, with warm memory."""
     from crackdet.models.factory import build
-    from crackdet.training.device import autocast, make_deterministic, precision_of
+    from crackdet.training.device import autocast, make_deterministic, resolve_precision
     from crackdet.training.latency import measure_latency
     from crackdet.training.memory import tune_malloc
 
@@ -145,7 +145,7 @@ def latency(
     make_deterministic()
     tune_malloc()
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision = precision_of(config, device)
+    precision = resolve_precision(config, device)
     with torch.no_grad(), autocast(precision, device):
         images = torch.zeros(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
         for _ in range(3):

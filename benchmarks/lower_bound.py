@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from benchmarks.environment import Machine
 from crackdet.config.composing import compose
 from crackdet.models.factory import build_on_meta
-from crackdet.training.resources import estimate
+from crackdet.training.resources import estimate_resources
 
 # Bytes per weight in a step with Adam in fp32. Adam reads weight, gradient and two moments (16) and writes all but the
 # gradient (12). In fp32 the weight is read forward and backward (4 + 4) and its gradient written (4). In bf16 the
@@ -46,7 +46,7 @@ def lower_bound(overrides: Sequence[str], machine: Machine, precision: str) -> L
     model = build_on_meta(config)
     with count_flops() as counter:
         model(torch.empty(batch, 3, size, size, device="meta")).sum().backward()
-    moved = TRAFFIC_PER_WEIGHT[precision] * model.num_parameters + 2 * estimate(config, precision).activations
+    moved = TRAFFIC_PER_WEIGHT[precision] * model.num_parameters + 2 * estimate_resources(config, precision).activations
     rate = machine.bf16 if precision == "bf16" else machine.fp32
     return LowerBound(counter.get_total_flops() / rate, moved / machine.traffic)
 

@@ -73,7 +73,7 @@ def synthetic_images(image_size: int) -> ImageSource:
 
     def next_image(crack: bool) -> Image.Image:
         index = next(i for i in indices if synthetic.label(i, seed=977, crack_fraction=0.5) is crack)
-        sample = synthetic.draw(
+        sample = synthetic.render(
             index, seed=977, image_size=image_size, crack_fraction=0.5, hard_negatives=0.3, difficulty=0.4
         )
         return Image.fromarray(sample.image)
@@ -156,10 +156,10 @@ def main() -> None:
 def _known(run: LoadedRun) -> set[str]:
     """Return the names of the images of the run's training and validation splits, and of all images of its groups."""
     splits = load_splits(run.config.data, run.config.runtime)
-    groups = {photograph.group for photograph in splits["train"].photographs} - {None}
-    everything = open_source(run.config.data, Path(run.config.runtime.cache).expanduser()).photographs()
+    groups = {photograph.group for photograph in splits["train"].records} - {None}
+    everything = open_source(run.config.data, Path(run.config.runtime.cache).expanduser()).list_records()
     alike = [photograph for photograph in everything if photograph.group in groups]
-    return {one.name for one in (*splits["train"].photographs, *splits["valid"].photographs, *alike)}
+    return {one.name for one in (*splits["train"].records, *splits["valid"].records, *alike)}
 
 
 if __name__ == "__main__":

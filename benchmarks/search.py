@@ -97,13 +97,13 @@ class Replay:
         return accuracy
 
     def _prune_check(self, run: Run) -> Any:
-        from crackdet.sweep.search.pruning import judge_of
+        from crackdet.sweep.search.pruning import make_prune_check
 
         pruner = self._config.hydra.sweeper.get("pruner")
         if pruner is None or pruner._target_ == "optuna.pruners.NopPruner":
             return None
         settings: Any = OmegaConf.to_container(pruner, resolve=True)
-        return judge_of(Path(self._config.hydra.sweep.dir), settings, run)
+        return make_prune_check(Path(self._config.hydra.sweep.dir), settings, run)
 
     def _record(self, accuracy: float, epochs: int = 1) -> None:
         last, best = self.curve[-1]

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from crackdet.config.schema import to_dict
-from crackdet.core.bitmask import pack
+from crackdet.core.bitmask import encode
 from crackdet.running.job import Job
 
 EPOCHS, VALID_IMAGES = 25, 120
@@ -64,7 +64,7 @@ def result(job: Job, rng: np.random.Generator) -> dict[str, object]:
         "schema": 1,
         "identity": job.identity.digest,
         "accuracy": float(right.mean()),
-        "right": pack(right),
+        "right": encode(right),
         "loss": float(rng.random()),
         **metrics,
         "epoch": 20,

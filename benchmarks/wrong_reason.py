@@ -23,7 +23,7 @@ MARK_COLOUR = (230, 60, 30)
 def write_sets(folder: Path, num_images: int, image_size: int) -> None:
     """Write the three sets."""
     for index in range(num_images):
-        sample = synthetic.draw(
+        sample = synthetic.render(
             index, seed=0, image_size=image_size, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.1
         )
         crack = sample.kind == "crack"

@@ -33,7 +33,7 @@ def draw(
     image = np.empty((tiles * tile_size, tiles * tile_size, 3), np.uint8)
     boxes = []
     for number in range(tiles**2):
-        tile = synthetic.draw(
+        tile = synthetic.render(
             index * tiles**2 + number,
             seed=seed,
             image_size=tile_size,

@@ -1,6 +1,7 @@
 """Fixtures for all tests: composed configurations of tiny runs, and folders of synthetic images."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,17 +34,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path, cache: Path) -> list[str]:
+def base_overrides(tmp_path: Path, cache: Path) -> list[str]:
     """Overrides that keep a run's files in the test's folder and write no reports."""
     return [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu", "sweep.report=false"]
 
 
 @pytest.fixture
-def tiny(places: list[str]) -> Callable[..., Config]:
+def tiny(base_overrides: list[str]) -> Callable[..., Config]:
     """A function that returns the configuration of a run that takes a second, with additional overrides."""
 
     def configure(*overrides: str) -> Config:
-        return compose([*TINY, *places, *overrides])
+        return compose([*TINY, *base_overrides, *overrides])
 
     return configure
 
@@ -56,8 +57,16 @@ def photographs(tmp_path: Path) -> Path:
         (root / name).mkdir(parents=True)
         indices = [index for index in range(64) if synthetic.label(index, seed=1, crack_fraction=0.5) is crack]
         for index in indices[:8]:
-            sample = synthetic.draw(
+            sample = synthetic.render(
                 index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.5
             )
             Image.fromarray(sample.image).save(root / name / f"{index:03d}.png")
     return root
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests were skipped for lack of a browser, a GPU, root, a cluster, ..."""
+    reasons = (str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    counts = Counter(reason.removeprefix("Skipped: ").partition(":")[0] for reason in reasons)
+    for reason, number in sorted(counts.items()):
+        terminalreporter.write_line(f"skipped {number}: {reason}")

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 120  # seconds; only a failing test waits so long
+TIMEOUT = 120  # seconds; only a failing test waits so long
 
 
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -15,7 +15,7 @@ def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         time.sleep(0.05)
 
 
-def running() -> dict[int, int]:
+def running_processes() -> dict[int, int]:
     """Return the parent of each process that has not ended, as Linux reports them."""
     parents = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
@@ -28,6 +28,6 @@ def running() -> dict[int, int]:
     return parents
 
 
-def children(process: int) -> set[int]:
+def child_processes(process: int) -> set[int]:
     """Return the processes that this one has started and that have not ended."""
-    return {number for number, parent in running().items() if parent == process}
+    return {number for number, parent in running_processes().items() if parent == process}

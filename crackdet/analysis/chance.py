@@ -7,7 +7,7 @@ import numpy as np
 from crackdet.analysis import replicates
 from crackdet.analysis.correctness import MAX_PREDICTIONS_READ, CorrectnessMatrix
 from crackdet.metrics import statistics
-from crackdet.metrics.numpy_metrics import roc_scores
+from crackdet.metrics.numpy_metrics import roc_auc_scores
 from crackdet.metrics.statistics import ALPHA
 
 CHANCE = 0.5  # ROC-AUC of scores that are independent of the labels
@@ -34,14 +34,14 @@ def is_above_chance(matrix: CorrectnessMatrix, index: int, metric: str) -> bool:
     own = matrix.sample([index], metric) if metric == "roc_auc" else None
     if own is None and groups is not None and 0 < cracks < number:
         # calls are scores with two values: their ROC-AUC is 0.5 too if they are independent of the labels
-        own = replicates.make_sample(roc_scores(called.astype(float), labels)[None])
+        own = replicates.make_sample(roc_auc_scores(called.astype(float), labels)[None])
     by_images = statistics.fisher_exact(int((labels & called).sum()), int(called.sum()), cracks, number)
     if own is None:
         p_value = by_images
     elif groups is not None:
         p_value = replicates.p_value_above(own, CHANCE, groups, labels, by_images)
     elif own.scores.var() > 0:
-        p_value = statistics.student_above(own.mean - CHANCE, own.scores.var() / number, number - 1)
+        p_value = statistics.t_test_one_sided(own.mean - CHANCE, own.scores.var() / number, number - 1)
     elif own.mean > CHANCE:  # every crack scores above every other image
         p_value = statistics.fisher_exact(cracks, cracks, cracks, number)
     else:

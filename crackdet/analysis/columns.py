@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.filters import value_of
 from crackdet.analysis.rows import RunRow, group_by_settings
-from crackdet.store.pointing import NUMBERS
+from crackdet.store.pointing import COLUMNS
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -42,7 +42,7 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error", *NUMBERS), share),
+    **dict.fromkeys(("average_precision", "calibration_error", *COLUMNS), share),
     **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), count),
     "seconds": lambda value: f"{value:.1f}",
 }

@@ -15,7 +15,7 @@ import numpy as np
 from crackdet.analysis import replicates
 from crackdet.analysis.correctness import CorrectnessMatrix
 from crackdet.analysis.rows import UNKNOWN_FLOPS, RunRow, config_keys, group_by_settings
-from crackdet.core.bitmask import count
+from crackdet.core.bitmask import count_set
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Floats
 from crackdet.metrics.statistics import ALPHA, Difference, Interval
@@ -37,7 +37,7 @@ class RankedRun(NamedTuple):
     @property
     def near_best(self) -> bool:
         """Whether it may be recommended in place of the best: equivalent, and not far behind."""
-        return self.equivalent and statistics.negligible(self.difference)
+        return self.equivalent and statistics.is_negligible(self.difference)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Combination:
     @property
     def near_best(self) -> bool:
         """Whether its runs may be recommended in place of those of the best combination."""
-        return self.equivalent and statistics.negligible(self.difference)
+        return self.equivalent and statistics.is_negligible(self.difference)
 
 
 class _Comparison(NamedTuple):
@@ -80,7 +80,7 @@ def compare_runs(matrix: CorrectnessMatrix, metric: str) -> list[RankedRun]:
     p_values, num_images, differences = compare(matrix, values, metric)
     low, high = statistics.proportion_interval(values, num_images)
     known = ~np.isnan(p_values)
-    p_values[known] = statistics.holm(p_values[known])
+    p_values[known] = statistics.holm_correction(p_values[known])
     equivalent = p_values >= ALPHA
     equivalent[0] = True
     columns = (
@@ -120,7 +120,7 @@ def compare_combinations(
         for place, sample in enumerate(samples)
         if place and sample is not None and samples[0] is not None
     }
-    corrected = statistics.holm([p_value for p_value, _ in compared.values()]).tolist()
+    corrected = statistics.holm_correction([p_value for p_value, _ in compared.values()]).tolist()
     p_values = dict(zip(compared, corrected, strict=True))
     return [
         Combination(
@@ -160,11 +160,13 @@ def _compare_by_mcnemar(matrix: CorrectnessMatrix, values: Floats, metric: str) 
     only_best, only_other = wrong.copy(), np.full(len(values), wrong[0])
     if known[0]:
         discordant = (correct ^ correct[0]) & np.packbits(counted)
-        only_best[known] = count(discordant & correct[0])[known]
-        only_other[known] = count(discordant & correct)[known]
+        only_best[known] = count_set(discordant & correct[0])[known]
+        only_other[known] = count_set(discordant & correct)[known]
     p_values = statistics.mcnemar(only_best.astype(int), only_other.astype(int))
     p_values[0] = np.nan
-    return _Comparison(p_values, np.full(len(values), number), statistics.paired_gaps(only_best, only_other, number))
+    return _Comparison(
+        p_values, np.full(len(values), number), statistics.paired_differences(only_best, only_other, number)
+    )
 
 
 def _compare_by_influence(matrix: CorrectnessMatrix, values: Floats, metric: str) -> _Comparison:

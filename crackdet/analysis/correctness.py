@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from crackdet.analysis import replicates
 from crackdet.analysis.replicates import Sample
 from crackdet.analysis.rows import RunRow
-from crackdet.core.bitmask import Bytes, count, one_by_one, unpack
-from crackdet.metrics.numpy_metrics import Bools, Floats, call_scores, roc_scores
+from crackdet.core.bitmask import Bytes, count_set, decode, unpack
+from crackdet.metrics.numpy_metrics import Bools, Floats, correctness_scores, roc_auc_scores
 from crackdet.store.predictions import Predictions, read_predictions
 
 MAX_PREDICTIONS_READ = 200  # files a ranking
@@ -61,8 +61,8 @@ class CorrectnessMatrix:
     def packed(self) -> tuple[Bytes, Bools]:
         """The correct images of each run, eight a byte (runs, bytes), and for which runs they are known (runs,)."""
         number = self.num_images
-        packed, known = unpack([row.result.get("right") for row in self.ranking], number)
-        known &= count(packed) == np.round([row.accuracy * number for row in self.ranking])
+        packed, known = decode([row.result.get("right") for row in self.ranking], number)
+        known &= count_set(packed) == np.round([row.accuracy * number for row in self.ranking])
         for index in np.flatnonzero(~known)[:MAX_PREDICTIONS_READ]:
             predictions = read_predictions(self.ranking[index].run)
             if predictions is not None and len(predictions.labels) == number:
@@ -89,7 +89,7 @@ class CorrectnessMatrix:
     def correct(self, index: int) -> Bools | None:
         """Return which images (N,) a run of the ranking classifies correctly; None if unknown."""
         packed, known = self.packed
-        return one_by_one(packed[index], self.num_images) if known[index] else None
+        return unpack(packed[index], self.num_images) if known[index] else None
 
     def sample(self, indices: Sequence[int], metric: str) -> Sample | None:
         """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
@@ -97,13 +97,13 @@ class CorrectnessMatrix:
             found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]
             return replicates.make_sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
         packed, known = self.packed
-        correct = one_by_one(packed[indices][known[indices]], self.num_images)
+        correct = unpack(packed[indices][known[indices]], self.num_images)
         if metric == "accuracy":
             return replicates.make_sample(correct.astype(float), correct) if len(correct) else None
         if not len(correct) or self.shared is None or not self.shared.labels.any():
             return None
         labels = self.shared.labels
-        scores = np.stack([call_scores(metric, one, labels) for one in correct])
+        scores = np.stack([correctness_scores(metric, one, labels) for one in correct])
         return replicates.make_sample(scores, correct[:, labels] if metric == "recall" else correct)
 
     @cached_property
@@ -117,4 +117,4 @@ class CorrectnessMatrix:
         predictions = read_predictions(self.ranking[index].run) if index < MAX_PREDICTIONS_READ else None
         if predictions is None or len(predictions.labels) != self.num_images:
             return None
-        return roc_scores(predictions.logits, predictions.labels)
+        return roc_auc_scores(predictions.logits, predictions.labels)

@@ -89,7 +89,7 @@ class Decision:
         """Return by how much a run, or its combination if that may be even worse, is worse than the best."""
         differences = (self.ranked(row).difference, self.combination(row).difference)
         known = [one for one in differences if one is not None]
-        return max(known, key=lambda one: (not statistics.negligible(one), one.high), default=None)
+        return max(known, key=lambda one: (not statistics.is_negligible(one), one.high), default=None)
 
     def is_recommended(self, row: RunRow) -> bool:
         return self.learned and row.id == self.recommended.id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.pointing import NUMBERS
+from crackdet.store.pointing import COLUMNS
 
 if TYPE_CHECKING:
     import pandas
@@ -80,7 +80,7 @@ def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str
         "status": str(row.status),
         "overrides": list(row.overrides),
         **{name: result.get(name) for name in MEASURED},
-        **{name: row.pointing.get(name) for name in NUMBERS},
+        **{name: row.pointing.get(name) for name in COLUMNS},
         **_ranked(row, decision),
         "checkpoint": f"{row.id}/{weights.name}" if weights.exists() else None,
         "reason": row.reason or None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.metrics.statistics import Difference, Interval, behind, negligible
+from crackdet.metrics.statistics import Difference, Interval, is_negligible, is_worse
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -127,10 +127,10 @@ def _not_cheaper(decision: "Decision") -> str:
 def _why_not_cheaper(decision: "Decision") -> str:
     """Return why cheaper runs that are equivalent to the best are not recommended."""
     runs = [run for run in decision.cheaper if decision.combination(run.row).equivalent]
-    worse = [run.difference for run in runs if run.difference and behind(run.difference)]
+    worse = [run.difference for run in runs if run.difference and is_worse(run.difference)]
     rest = [one for run in runs if run.difference not in worse and (one := decision.difference(run.row))]
-    worse_settings = [one for one in rest if behind(one)]
-    unknown = [one for one in rest if not behind(one) and not negligible(one)]
+    worse_settings = [one for one in rest if is_worse(one)]
+    unknown = [one for one in rest if not is_worse(one) and not is_negligible(one)]
     unit = "images" if decision.num_groups is None else "groups"
     found = []
     if number := len(decision.cheaper) - len(runs):

@@ -38,7 +38,7 @@ class Summary(Sequence[RunRow]):
     metric: str = "accuracy"
 
     @cached_property
-    def entries(self) -> list[RunRow]:
+    def all_runs(self) -> list[RunRow]:
         return [*(row for ranking in self.rankings for row in ranking), *self.unranked]
 
     @property
@@ -59,13 +59,13 @@ class Summary(Sequence[RunRow]):
         return self.decisions[0] if self.rankings else None
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.all_runs)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.entries[index]
+        return self.all_runs[index]
 
     def __iter__(self) -> Iterator[RunRow]:
-        return iter(self.entries)
+        return iter(self.all_runs)
 
     def show(self, view: "View | None" = None) -> None:
         """Print the table, the decision, and the runs that did not finish.

@@ -93,7 +93,7 @@ def p_value_above(
     mixed = len(with_cracks) + len(without) - number
     lowest = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
     variance, dof, _ = _image_variance(one.scores, groups, fewer)
-    found = statistics.student_above(one.mean - chance, variance, dof) if variance > 0 else by_images
+    found = statistics.t_test_one_sided(one.mean - chance, variance, dof) if variance > 0 else by_images
     return max(found, lowest)
 
 
@@ -101,7 +101,7 @@ def against_first(samples: Sequence[Sample], groups: Groups) -> list[tuple[float
     """Compare every other combination with the first; the p-values are corrected for their number (Holm)."""
     first, *others = share_spread(samples)
     compared = [compare(other, first, groups) for other in others]
-    corrected = statistics.holm([p_value for p_value, _ in compared]).tolist()
+    corrected = statistics.holm_correction([p_value for p_value, _ in compared]).tolist()
     return [(p_value, difference) for p_value, (_, difference) in zip(corrected, compared, strict=True)]
 
 
@@ -122,7 +122,7 @@ def compare(one: Sample, other: Sample, groups: Groups) -> tuple[float, Differen
     variance, dof, _ = _image_variance(scores, groups, one.num_groups)
     # two more images on which the two may differ, as for single runs: no difference is known exactly
     widened = _variances(variance + 1 / (len(scores) + 2) ** 2, dof, one, other)
-    difference = statistics.gap(mean, sum(part for part, _ in widened), _satterthwaite(widened))
+    difference = statistics.difference_interval(mean, sum(part for part, _ in widened), _satterthwaite(widened))
     difference = difference._replace(low=max(difference.low, other.mean - 1), high=min(difference.high, other.mean))
     discordant = _num_discordant(one, other, groups)
     if discordant < 2:
@@ -131,7 +131,7 @@ def compare(one: Sample, other: Sample, groups: Groups) -> tuple[float, Differen
     parts = _variances(variance, min(dof, float(discordant) - 1), one, other)
     if not parts:  # in every run, one is right on each image on which the other is wrong
         return lowest, difference
-    p_value = statistics.student(mean, sum(part for part, _ in parts), _satterthwaite(parts))
+    p_value = statistics.t_test(mean, sum(part for part, _ in parts), _satterthwaite(parts))
     return max(p_value, lowest), difference
 
 

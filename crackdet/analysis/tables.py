@@ -20,7 +20,7 @@ from crackdet.analysis.columns import (
 )
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
 from crackdet.analysis.rows import RunRow, differing_keys
-from crackdet.config.messages import nearest
+from crackdet.config.messages import suggest
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 from crackdet.store.run import Run
@@ -177,7 +177,7 @@ def _known(name: str, rows: Sequence[RunRow], special: list[str]) -> str:
     except UserError as error:
         if "no run has" not in str(error):
             raise
-        raise UserError(f"--columns {name}: no such column{nearest(name, [*special, *known_keys(rows)])}") from None
+        raise UserError(f"--columns {name}: no such column{suggest(name, [*special, *known_keys(rows)])}") from None
 
 
 def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from crackdet.backbone.description import Export
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
-from crackdet.data.synthetic import draw
+from crackdet.data.synthetic import render
 
 TOLERANCE = 1e-4  # relative to the largest value of a map if that is above 1
 ONNX = "backbone.onnx"
@@ -83,7 +83,7 @@ def _example_images(count: int, height: int, width: int) -> Tensor:
     """Return synthetic images; on noise, large activations would hide rounding errors."""
     side = max(height, width, 24)
     images = [
-        draw(index, seed=0, image_size=side, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.4).image
+        render(index, seed=0, image_size=side, crack_fraction=0.5, hard_negatives=0.5, difficulty=0.4).image
         for index in range(count)
     ]
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[:, :, :height, :width].contiguous() / 255

@@ -30,10 +30,10 @@ def load(folder: Path, options: LoadOptions, trust: bool = False) -> Backbone:
     body = extract_body(factory.feature_extractor(parse_model(description.architecture)), description.stages)
     if not options.untrained:
         file = folder / WEIGHTS
-        state = weight_files.read(file, "weights")
+        state = weight_files.read_state_dict(file, "weights")
         if file_digest(file) != description.weights_sha256:
             raise UserError(f"{file}: does not match {DESCRIPTION}; export the run again")
-        weight_files.load(body, state, str(file))
+        weight_files.load_strict(body, state, str(file))
     if options.freeze_batchnorm:
         freeze_batchnorm(body)
     if trainable is not None:

@@ -64,14 +64,14 @@ def cache(
 ) -> None:
     """List or delete cached sets of decoded images; a run that needs a deleted set decodes it again."""
     from crackdet.analysis.tables import console
-    from crackdet.data.cache_gc import decoded_sets, delete
+    from crackdet.data.cache_gc import delete_decoded_sets, list_decoded_sets
 
     if yes and unused is None:
         raise UserError("--yes: needs the number of days that deleted sets were unused, such as --unused 30")
     folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")
-    sets = [one for one in decoded_sets(folder) if unused is None or one.days_unused >= unused]
+    sets = [one for one in list_decoded_sets(folder) if unused is None or one.days_unused >= unused]
     table = Table("file", "images", "pixels a side", "MiB", "unused for")
     for one in sets:
         images, side = ("cannot be read", "") if one.images is None else (f"{one.images}", f"{one.image_size}")
@@ -82,7 +82,7 @@ def cache(
     which = "of decoded images" if unused is None else f"unused for {unused} days"
     total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"
     if yes:
-        deleted = delete(sets)
+        deleted = delete_decoded_sets(sets)
         print(f"deleted {len(deleted)} of {total}, {sum(one.size for one in deleted) / 2**20:.1f} MiB")
     else:
         hint = "--unused DAYS --yes deletes sets unused for that long" if unused is None else "--yes deletes them"

@@ -61,7 +61,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return app.command()(guarded)
 
 
-def chosen(name: str, store: Path) -> Run:
+def find_run(name: str, store: Path) -> Run:
     """Return the run that a user names, or raise UserError; call it before imports that take seconds."""
     from crackdet.analysis.ranking import resolve_run
 

@@ -20,10 +20,10 @@ def check_data(
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
     from crackdet.data.dataset import data_fingerprint, load_splits
-    from crackdet.inference.files import refuse_existing
+    from crackdet.inference.files import check_output_path
 
     if sheet is not None:
-        refuse_existing(sheet, force, "--sheet")
+        check_output_path(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
     table = Table("split", "cracks", "no cracks")

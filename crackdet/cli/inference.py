@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, chosen, command
+from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
 from crackdet.core.console import progress_on_stderr, sanitize
 from crackdet.core.errors import UserError
 
@@ -37,12 +37,12 @@ def evaluate(
     overrides = [text for text in runs_and_data if text not in names]
     if not names:
         raise UserError("evaluate: give a run: an id, best, or best:FOLDER")
-    runs = list({run.directory: run for run in (chosen(name, store) for name in names)}.values())
+    runs = list({run.directory: run for run in (find_run(name, store) for name in names)}.values())
     from crackdet.analysis.tables import console
     from crackdet.data.splits import SPLITS
     from crackdet.inference import evaluation
     from crackdet.inference.eval_data import check_data_overrides, parse_eval_set
-    from crackdet.inference.files import choose_row_format, refuse_existing, row_writer
+    from crackdet.inference.files import check_output_path, choose_row_format, row_writer
     from crackdet.inference.loaded_run import LoadedRun
 
     if split not in (*SPLITS, evaluation.ALL):
@@ -54,7 +54,7 @@ def evaluate(
     check_data_overrides(overrides)
     row_format = choose_row_format(output, None)
     if output is not None:
-        refuse_existing(output, force)
+        check_output_path(output, force)
     eval_sets = [parse_eval_set(text) for text in on or [shlex.join(overrides) or "own"]]
     set_names = [eval_set.name for eval_set in eval_sets]
     if duplicate := next((name for name in set_names if set_names.count(name) > 1), None):
@@ -95,8 +95,8 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Predict the probability of a crack in each image, as CSV or JSON lines."""
-    found_run = chosen(run, store)
-    from crackdet.inference.files import choose_row_format, find_images, refuse_existing
+    found_run = find_run(run, store)
+    from crackdet.inference.files import check_output_path, choose_row_format, find_images
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inference.predictor import predict_files
 
@@ -104,7 +104,7 @@ def predict(
     files = find_images(paths)
     row_format = choose_row_format(output, requested)
     if output is not None:
-        refuse_existing(output, force)
+        check_output_path(output, force)
     predictor = LoadedRun(found_run, trust).predictor(device, batch_size)
     report = predict_files(predictor, files, output, row_format, threshold)
     print(report, file=sys.stderr)
@@ -128,11 +128,11 @@ def scan(
     trust: Trust = False,
 ) -> None:
     """Find cracks in a large photograph, tile by tile: an overlay of probabilities, and boxes as COCO annotations."""
-    found_run = chosen(run, store)
+    found_run = find_run(run, store)
     from crackdet.core.files import atomic_write, write_json
     from crackdet.data.decode import BadImage, open_rgb
     from crackdet.inference import scanning
-    from crackdet.inference.files import refuse_existing
+    from crackdet.inference.files import check_output_path
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inference.overlay import draw_overlay
     from crackdet.inference.regions import find_regions, to_coco
@@ -142,7 +142,7 @@ def scan(
     if overlay.resolve() == boxes.resolve():
         raise UserError(f"--boxes {boxes}: is also the file of --overlay; give different files")
     for path, option in ((overlay, "--overlay"), (boxes, "--boxes")):
-        refuse_existing(path, force, option)
+        check_output_path(path, force, option)
     loaded = LoadedRun(found_run, trust)
     tile_size = scanning.choose_tile(tile, loaded.config)
     try:
@@ -173,7 +173,7 @@ def export(
     trust: Trust = False,
 ) -> None:
     """Export a run's feature extractor as the backbone of a detector."""
-    found_run = chosen(run, store)
+    found_run = find_run(run, store)
     from crackdet.backbone.export import export as export_run
 
     description = export_run(found_run, to, onnx, torch_export, license, trust)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crackdet.cli.common import STORE, Device, RunName, Store, Trust, chosen, command
+from crackdet.cli.common import STORE, Device, RunName, Store, Trust, command, find_run
 from crackdet.core.errors import UserError
 
 
@@ -27,7 +27,7 @@ def inspect(
     trust: Trust = False,
 ) -> None:
     """Draw a run's feature maps and saliency over images, as PNG files and an HTML page."""
-    found_run = chosen(run, store)
+    found_run = find_run(run, store)
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inspection.loaded_network import load_network
     from crackdet.inspection.render import describe, draw_map, render
@@ -66,7 +66,7 @@ def pointing(
     """Measure how often a run's strongest evidence lies on the mask of the crack (the pointing game)."""
     if split not in ("train", "valid", "test"):
         raise UserError(f"--split {split}: must be train, valid or test")
-    found_run = chosen(run, store)
+    found_run = find_run(run, store)
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inspection.loaded_network import load_network
     from crackdet.inspection.pointing import run_pointing

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from crackdet.cli.common import STORE, RunName, Store, chosen, command, open_store
+from crackdet.cli.common import STORE, RunName, Store, command, find_run, open_store
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
@@ -111,7 +111,7 @@ def show(run: RunName, store: Store = STORE) -> None:
     from crackdet.analysis.tables import console
     from crackdet.config.schema import flatten
 
-    found = chosen(run, store).snapshot()
+    found = find_run(run, store).snapshot()
     out = console()
     out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
     if found.failure and found.result is None:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.groups import GROUPS, TRACKERS, register
-from crackdet.config.messages import GROUP, describe_key, nearest
+from crackdet.config.messages import GROUP, describe_key, suggest
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, Model
 from crackdet.core.errors import UserError
@@ -67,10 +67,10 @@ def _suggest_for_key(key: str) -> str:
     tracker, _, setting = name.partition(".")
     if group == "tracker" and tracker in TRACKERS:
         names = [item.name for item in fields(TRACKERS[tracker])]
-        return f"; it belongs to tracker={tracker}" if setting in names else nearest(setting, names)
+        return f"; it belongs to tracker={tracker}" if setting in names else suggest(setting, names)
     if not name or not options:
-        return nearest(group, [item.name for item in fields(Config)])
+        return suggest(group, [item.name for item in fields(Config)])
     owners = [option for option, schema in options.items() if name in {item.name for item in fields(schema)}]
     if owners:
         return f"; it belongs to {' or '.join(f'{group}={option}' for option in owners)}"
-    return nearest(name, [item.name for schema in options.values() for item in fields(schema)])
+    return suggest(name, [item.name for schema in options.values() for item in fields(schema)])

@@ -16,11 +16,11 @@ SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 def describe_key(key: str) -> str:
     """Return what the schema allows for a dotted key; empty if the schema does not have the key."""
-    found = declared(key)
+    found = find_field(key)
     return describe(*found) if found else ""
 
 
-def declared(key: str) -> tuple[Any, Mapping[str, Any]] | None:
+def find_field(key: str) -> tuple[Any, Mapping[str, Any]] | None:
     """Return the type and the constraints of a dotted key; None if no option of its group has the key."""
     group, *names = key.split(".")
     schemas = GROUPS.get(group, {}).values() if names else [Config]
@@ -39,7 +39,7 @@ def declared(key: str) -> tuple[Any, Mapping[str, Any]] | None:
     return None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the most similar known name, or all of them."""
     names = sorted(set(known))
     similar = difflib.get_close_matches(name, names, n=1)

@@ -15,7 +15,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from crackdet.config.fields import MISSING, satisfies
 from crackdet.config.groups import GROUPS
-from crackdet.config.messages import describe, describe_key, nearest, show_value
+from crackdet.config.messages import describe, describe_key, show_value, suggest
 from crackdet.config.schema import (
     SGD,
     Config,
@@ -41,12 +41,12 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
             the key, the value and what is allowed.
     """
     try:
-        tree = resolved(composed)
+        tree = resolve(composed)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
     known = [item.name for item in fields(Config)]
     for key in sorted(set(tree) - set(known)):
-        raise UserError(f"{key}: unknown key{nearest(key, known)}")
+        raise UserError(f"{key}: unknown key{suggest(key, known)}")
     groups = {group: _parse_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_parse_seed(json.dumps(tree.get("seed", 0)))))
     _check_values(config, "")
@@ -54,7 +54,7 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     return config
 
 
-def resolved(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Return plain values, interpolations resolved, without Hydra's own settings: some exist in a running job only.
 
     Raises:
@@ -172,7 +172,7 @@ def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
             if parents:
                 kind = get_type_hints(schema)[parents[0]]
                 names = [item.name for item in fields(next(filter(is_dataclass, get_args(kind)), kind))]
-            raise UserError(f"{key}: unknown key{nearest(last, names)}") from None
+            raise UserError(f"{key}: unknown key{suggest(last, names)}") from None
         value = OmegaConf.select(OmegaConf.create(tree), str(error.full_key or ""))
         raise UserError(f"{key}={show_value(value)}: must be {describe_key(key) or 'of another type'}") from None
 

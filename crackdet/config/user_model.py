@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crackdet.config.messages import nearest, show_value
+from crackdet.config.messages import show_value, suggest
 from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
 
@@ -46,7 +46,7 @@ def check_arguments(target: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in arguments:
         if key not in parameters and not takes_any:
-            raise UserError(f"model.{key}: {target} has no such argument{nearest(key, list(parameters))}")
+            raise UserError(f"model.{key}: {target} has no such argument{suggest(key, list(parameters))}")
     checked = dict(arguments)
     for key, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind in (

@@ -11,12 +11,12 @@ Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
 
-def pack(bits: Bools) -> str:
+def encode(bits: Bools) -> str:
     """Encode bits as text."""
     return base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
 
 
-def unpack(texts: Sequence[str | None], number: int) -> tuple[Bytes, Bools]:
+def decode(texts: Sequence[str | None], number: int) -> tuple[Bytes, Bools]:
     """Decode texts of this many bits each.
 
     Returns:
@@ -30,12 +30,12 @@ def unpack(texts: Sequence[str | None], number: int) -> tuple[Bytes, Bools]:
     return packed & np.packbits(np.ones(number, bool)), valid  # clears the unused bits of the last byte
 
 
-def one_by_one(packed: Bytes, number: int) -> Bools:
+def unpack(packed: Bytes, number: int) -> Bools:
     """Return the bits (..., number) of bytes (..., bytes)."""
     return np.unpackbits(packed, axis=-1, count=number).astype(bool)
 
 
-def count(packed: Bytes) -> NDArray[np.int64]:
+def count_set(packed: Bytes) -> NDArray[np.int64]:
     """Return the number of set bits in each row of bytes (..., bytes)."""
     counts: NDArray[np.int64] = np.bitwise_count(packed).sum(axis=-1, dtype=np.int64)
     return counts

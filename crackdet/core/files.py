@@ -16,7 +16,7 @@ from crackdet.core.errors import WriteFailed
 
 CHECKSUM_KEY = ',\n  "checksum": "'
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-SETTLED = 2.0  # seconds: a file that is younger may change again without a change of its modification time
+SETTLE_SECONDS = 2.0  # seconds: a file that is younger may change again without a change of its modification time
 
 
 @contextmanager

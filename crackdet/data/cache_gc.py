@@ -35,7 +35,7 @@ def mark_used(sidecar: Path) -> None:
         sidecar.touch()
 
 
-def decoded_sets(cache_dir: Path) -> list[DecodedSet]:
+def list_decoded_sets(cache_dir: Path) -> list[DecodedSet]:
     """Return the arrays in a cache folder, the last used first."""
     folder = cache_dir / "pixels"
     sets = []
@@ -47,7 +47,7 @@ def decoded_sets(cache_dir: Path) -> list[DecodedSet]:
     return sorted(sets, key=lambda decoded: decoded.used, reverse=True)
 
 
-def delete(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
+def delete_decoded_sets(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
     """Delete arrays and their sidecars, except those that a process is building, and return what was deleted.
 
     A process that has an array open can still read it.

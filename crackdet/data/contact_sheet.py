@@ -15,7 +15,7 @@ def contact_sheet(dataset: ImageDataset) -> Image.Image:
     step = size + GAP
     sheet = np.full((2 * ROWS * step + 4 * GAP, COLUMNS * step + GAP, 3), 255, dtype=np.uint8)
     for block, crack in enumerate((True, False)):
-        members = [record for record in dataset.photographs if record.crack is crack]
+        members = [record for record in dataset.records if record.crack is crack]
         order = np.random.default_rng(0).permutation(len(members))[: ROWS * COLUMNS]
         for cell, index in enumerate(order):
             row, column = divmod(cell, COLUMNS)

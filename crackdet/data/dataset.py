@@ -40,21 +40,21 @@ _warn_once = _WarnOnce()
 class ImageDataset:
     """The images of one split, with their pixels."""
 
-    photographs: Sequence[ImageRecord]
+    records: Sequence[ImageRecord]
     pixels: DecodedImages
 
     def __len__(self) -> int:
-        return len(self.photographs)
+        return len(self.records)
 
     @cached_property
     def labels(self) -> NDArray[np.bool_]:
         """(N,): True is a crack."""
-        return np.array([record.crack for record in self.photographs], dtype=np.bool_)
+        return np.array([record.crack for record in self.records], dtype=np.bool_)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """(N,): the row of each image in the cached array."""
-        return np.array([self.pixels.rows[record.digest] for record in self.photographs], dtype=np.int64)
+        return np.array([self.pixels.rows[record.digest] for record in self.records], dtype=np.int64)
 
 
 def data_fingerprint(data: Data, runtime: Runtime) -> str:
@@ -64,7 +64,7 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
         UserError: If the data cannot be listed.
     """
     with gc_disabled():
-        return fingerprint(open_source(data, Path(runtime.cache).expanduser()).photographs())
+        return fingerprint(open_source(data, Path(runtime.cache).expanduser()).list_records())
 
 
 def load_splits(
@@ -81,7 +81,7 @@ def load_splits(
     """
     source = open_source(data, Path(runtime.cache).expanduser())
     with gc_disabled():
-        records = source.photographs()
+        records = source.list_records()
         if expected not in (None, fingerprint(records)):
             raise UserError("data: the images have changed since the command began; run the command again")
         splits, warnings = _split_cache.get(records, data)

@@ -88,7 +88,7 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
     return warnings
 
 
-def no_split(name: str) -> UserError:
+def missing_split_error(name: str) -> UserError:
     """Return the error to raise if the data lacks a split that a command needs."""
     return UserError(
         f"data: has no {name} split; train the run with data.test_fraction, which draws a test split if the data "

@@ -94,7 +94,7 @@ def _stream_by_threads(
     pending: deque[list[Future[Pixels]]] = deque()
     with ThreadPoolExecutor(min(num_threads, MAX_THREADS)) as pool:
         for indices in batches:
-            pending.append([pool.submit(_read, source, size, [dataset.photographs[index]]) for index in indices])
+            pending.append([pool.submit(_read, source, size, [dataset.records[index]]) for index in indices])
             if len(pending) > MIN_PREFETCH:
                 yield np.concatenate([future.result() for future in pending.popleft()])
         while pending:
@@ -123,7 +123,7 @@ def _stream_by_processes(
     try:
         for number, indices in enumerate(batches):
             offset = number % (prefetch + 1) * batch_size * image_bytes
-            records = [dataset.photographs[index] for index in indices]
+            records = [dataset.records[index] for index in indices]
             futures = [
                 pool.submit(
                     _write, *target, offset + start * image_bytes, source, size, records[start : start + CHUNK_SIZE]

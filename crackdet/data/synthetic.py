@@ -38,7 +38,7 @@ def label(index: int, *, seed: int, crack_fraction: float) -> bool:
     return bool(_generator(seed, index).random() < crack_fraction)
 
 
-def draw(
+def render(
     index: int, *, seed: int, image_size: int, crack_fraction: float, hard_negatives: float, difficulty: float
 ) -> SyntheticImage:
     """Render image `index` of the endless series `seed`.

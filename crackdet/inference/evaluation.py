@@ -18,7 +18,7 @@ from crackdet.data.records import ImageRecord, image_digest
 from crackdet.data.sources.factory import open_source
 from crackdet.inference.eval_data import EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.metrics.torch_metrics import Metrics, measure
+from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.store.run import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
@@ -62,7 +62,7 @@ def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: st
         logits = predict(
             predictor.model, images, predictor.batch_size, predictor.number_format, eval_config.runtime.num_workers
         )
-    metrics = measure(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
+    metrics = compute_metrics(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
     trained_with = _count_training_images(config, images)
     return Evaluation(run.id, _data_name(config), eval_set.name, split, len(images), trained_with, metrics)
 
@@ -123,10 +123,10 @@ def _data_name(config: Config) -> str:
 
 def _select_split(by_split: dict[str, ImageDataset], split: str) -> ImageDataset:
     names = splits.SPLITS if split == ALL else (split,)
-    records = [record for name in names for record in by_split[name].photographs]
+    records = [record for name in names for record in by_split[name].records]
     if not records:
-        raise splits.no_split(split)
-    return replace(by_split["train"], photographs=records)
+        raise splits.missing_split_error(split)
+    return replace(by_split["train"], records=records)
 
 
 def _test_split_digest(run: Run) -> str | None:
@@ -141,13 +141,13 @@ def _test_split_digest(run: Run) -> str | None:
 def _count_training_images(config: Config, images: ImageDataset) -> int:
     """Return how many of the images the run was trained with; 0 if its data is gone."""
     training_digests = {record.digest for record in _list_split(config, "train")}
-    return sum(record.digest in training_digests for record in images.photographs)
+    return sum(record.digest in training_digests for record in images.records)
 
 
 def _list_split(config: Config, split: str) -> list[ImageRecord]:
     """Return the images of one split without decoding them; empty if the data is gone."""
     try:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())
-        return splits.split(source.photographs(), config.data)[split]
+        return splits.split(source.list_records(), config.data)[split]
     except (UserError, OSError):
         return []

@@ -13,7 +13,7 @@ from typing import IO, Any
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write
 from crackdet.data.decode import EXTENSIONS
-from crackdet.data.sources.files import images_below, is_image
+from crackdet.data.sources.files import is_image, walk_images
 
 WriteRow = Callable[[Mapping[str, Any]], None]
 
@@ -49,7 +49,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def refuse_existing(path: Path, force: bool, option: str = "--output") -> None:
+def check_output_path(path: Path, force: bool, option: str = "--output") -> None:
     """Raise UserError if the file cannot be created, or exists and `force` is not set."""
     if path.is_dir():
         raise UserError(f"{option} {path}: is a folder; give a file")
@@ -103,4 +103,4 @@ def _images_in(path: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})")
 
-    return sorted(Path(folder, name) for folder, names in images_below(path, refuse) for name in names)
+    return sorted(Path(folder, name) for folder, names in walk_images(path, refuse) for name in names)

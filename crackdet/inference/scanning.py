@@ -79,7 +79,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         return Tile(size, size, "the size of the synthetic training images")
     try:
         source = open_source(config.data, Path(config.runtime.cache).expanduser())
-        records = source.photographs()
+        records = source.list_records()
     except (UserError, OSError) as error:
         reason = f"the size of the training photographs cannot be read ({error})"
         raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None

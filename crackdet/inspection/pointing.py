@@ -89,7 +89,7 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
     """
     check_data_overrides(overrides)
     images = load_split(network, split, config_with_data(network.run, overrides) if overrides else None)
-    cracks = [record for record in images.photographs if record.crack]
+    cracks = [record for record in images.records if record.crack]
     result = score_pointing(network, _samples_with_mask(images, cracks, max_images))
     lines = [
         f"{network.run.id}, {result.cracks} of {len(cracks)} images with a crack, {split} split, "
@@ -97,7 +97,7 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
         *_describe(result),
     ]
     run_result = network.run.snapshot().result or {}
-    if split == "valid" and image_digest(images.photographs) == run_result.get("valid_digest"):
+    if split == "valid" and image_digest(images.records) == run_result.get("valid_digest"):
         lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 

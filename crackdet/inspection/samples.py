@@ -13,7 +13,7 @@ from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
-from crackdet.data.splits import no_split
+from crackdet.data.splits import missing_split_error
 from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.inference.images import to_pixels
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
@@ -34,7 +34,7 @@ def load_split(network: LoadedNetwork, split: str, config: Config | None = None)
     config = config or network.config
     images = load_splits(replace(config.data, image_size=network.config.data.image_size), config.runtime)[split]
     if not len(images):
-        raise no_split(split)
+        raise missing_split_error(split)
     return images
 
 
@@ -77,13 +77,13 @@ def choose_samples(network: LoadedNetwork, arguments: Sequence[str]) -> tuple[li
     samples = [_find_sample(network, name, images) for name in names]
     if images is None:
         return samples, samples
-    by_class = ([r for r in images.photographs if r.crack is crack] for crack in (True, False))
+    by_class = ([r for r in images.records if r.crack is crack] for crack in (True, False))
     measured = to_samples(images, [r for records in by_class for r in evenly_spaced(records, MEASURED_PER_CLASS)])
     return samples or to_samples(images, representative_records(network.run, images)), measured
 
 
 def _find_sample(network: LoadedNetwork, name: str, images: ImageDataset | None) -> Sample:
-    records = {record.name: record for record in images.photographs} if images else {}
+    records = {record.name: record for record in images.records} if images else {}
     if images is not None and name in records:
         return to_samples(images, [records[name]])[0]
     if not Path(name).is_file():
@@ -105,8 +105,8 @@ def representative_records(run: Run, images: ImageDataset) -> list[ImageRecord]:
     """Return, for each class, the validation image of median logit and the one that is most wrong."""
     predictions = read_predictions(run)
     logits = dict(zip(predictions.images, predictions.logits.tolist(), strict=True)) if predictions else {}
-    known = [record for record in images.photographs if record.name in logits]
+    known = [record for record in images.records if record.name in logits]
     cracks = sorted((r for r in known if r.crack), key=lambda r: logits[r.name])
     others = sorted((r for r in known if not r.crack), key=lambda r: -logits[r.name])
     chosen = [records[index] for records in (cracks, others) if records for index in (len(records) // 2, 0)]
-    return list(dict.fromkeys(chosen)) or evenly_spaced(images.photographs, 4)
+    return list(dict.fromkeys(chosen)) or evenly_spaced(images.records, 4)

@@ -29,7 +29,7 @@ def _logistic(logit: float) -> float:
     return (1.0 if logit >= 0 else small) / (1.0 + small)
 
 
-def call_scores(metric: str, correct: Bools, labels: Bools) -> Floats:
+def correctness_scores(metric: str, correct: Bools, labels: Bools) -> Floats:
     """Return the scores whose mean is accuracy, recall, precision or f1, from which images (N,) are correct.
 
     There is one per image, (N,), except for recall: one per image with a crack.
@@ -48,7 +48,7 @@ def call_scores(metric: str, correct: Bools, labels: Bools) -> Floats:
     return scores
 
 
-def roc_scores(logits: Floats, labels: Bools) -> Floats:
+def roc_auc_scores(logits: Floats, labels: Bools) -> Floats:
     """Return the scores (N,) whose mean is the ROC-AUC; ties count half."""
     cracks, others = np.sort(logits[labels]), np.sort(logits[~labels])
     below = (np.searchsorted(others, logits, "left") + np.searchsorted(others, logits, "right")) / (2 * len(others))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-LEVEL = 0.95  # confidence of all intervals
+CONFIDENCE = 0.95  # confidence of all intervals
 ALPHA = 0.05  # significance level of all tests
-SMALL = 0.005  # of a metric: a loss that is always acceptable for a cheaper network
-VAGUE = 0.2  # of a metric: a network that may be this much worse is not known well enough to be recommended
+ACCEPTABLE_LOSS = 0.005  # of a metric: a loss that is always acceptable for a cheaper network
+MAX_POSSIBLE_LOSS = 0.2  # of a metric: a network that may be this much worse is not known well enough to be recommended
 EXACT_SHARE, EXACT_ERRORS = 0.99, 5  # above this share, or with so few errors, Wilson's interval covers too rarely
 
 Floats = NDArray[np.float64]
@@ -34,13 +34,13 @@ def proportion_interval(share: ArrayLike, number: ArrayLike) -> tuple[Floats, Fl
     """
     share, given_number = np.broadcast_arrays(np.asarray(share, float), np.asarray(number, float))
     number = np.where(given_number > 0, given_number, 1.0)
-    z = special.ndtri((1 + LEVEL) / 2)
+    z = special.ndtri((1 + CONFIDENCE) / 2)
     centre = (share + z**2 / (2 * number)) / (1 + z**2 / number)
     half = z * np.sqrt(share * (1 - share) / number + (z / (2 * number)) ** 2) / (1 + z**2 / number)
     hits, errors = share * number, (1 - share) * number
     with np.errstate(invalid="ignore"):  # betaincinv does not accept a parameter of 0
-        exact_low = np.where(hits > 0, special.betaincinv(hits, errors + 1, (1 - LEVEL) / 2), 0.0)
-        exact_high = np.where(errors > 0, special.betaincinv(hits + 1, errors, (1 + LEVEL) / 2), 1.0)
+        exact_low = np.where(hits > 0, special.betaincinv(hits, errors + 1, (1 - CONFIDENCE) / 2), 0.0)
+        exact_high = np.where(errors > 0, special.betaincinv(hits + 1, errors, (1 + CONFIDENCE) / 2), 1.0)
     is_exact = (share > EXACT_SHARE) | (errors < EXACT_ERRORS + 0.5)  # + 0.5: the product is not quite whole
     low = np.where(is_exact, exact_low, np.maximum(centre - half, 0))
     high = np.where(is_exact, exact_high, np.minimum(centre + half, 1))
@@ -61,7 +61,7 @@ def effective_interval(share: float, variance: float, degrees_of_freedom: float,
 
 def effective_number(share: float, variance: float, degrees_of_freedom: float) -> float:
     """Return how many independent images give an interval as wide as that of a mean with this variance above 0."""
-    normal = special.ndtri((1 + LEVEL) / 2)
+    normal = special.ndtri((1 + CONFIDENCE) / 2)
     return float(share * (1 - share) / variance * (normal / _t_quantile(degrees_of_freedom)) ** 2)
 
 
@@ -101,20 +101,20 @@ class Difference(NamedTuple):
     high: float
 
 
-def negligible(difference: Difference | None) -> bool:
+def is_negligible(difference: Difference | None) -> bool:
     """Return whether a cheaper network that is this much worse may be recommended; None: not measured."""
-    return difference is None or not (behind(difference) or difference.high > VAGUE)
+    return difference is None or not (is_worse(difference) or difference.high > MAX_POSSIBLE_LOSS)
 
 
-def behind(difference: Difference) -> bool:
+def is_worse(difference: Difference) -> bool:
     """Return whether a network is worse by more than one standard error.
 
     Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3.
     """
-    return difference.value > max(difference.error, SMALL)
+    return difference.value > max(difference.error, ACCEPTABLE_LOSS)
 
 
-def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Difference]:
+def paired_differences(only_first: ArrayLike, only_second: ArrayLike, number: int) -> list[Difference]:
     """Return how much worse than the first network each second one is, by its share of `number` correct images.
 
     The arguments count the images that only one of the two classifies correctly. Half an image is added to each of the
@@ -124,24 +124,24 @@ def paired_gaps(only_first: ArrayLike, only_second: ArrayLike, number: int) -> l
     discordant = np.add(only_first, only_second, dtype=float)
     centre = lost / (number + 2)
     error = np.sqrt(discordant + 1 - lost * centre) / (number + 2)
-    half = special.ndtri((1 + LEVEL) / 2) * error
+    half = special.ndtri((1 + CONFIDENCE) / 2) * error
     columns = (lost / max(number, 1), error, centre - half, centre + half)
     return list(map(Difference, *(column.tolist() for column in columns)))
 
 
-def gap(difference: float, variance: float, degrees_of_freedom: float) -> Difference:
+def difference_interval(difference: float, variance: float, degrees_of_freedom: float) -> Difference:
     """Return a difference with the interval of Student's t, from an estimate of its variance."""
     error = float(np.sqrt(variance))
     half = _t_quantile(degrees_of_freedom) * error
     return Difference(difference, error, difference - half, difference + half)
 
 
-def student(difference: float, variance: float, degrees_of_freedom: float) -> float:
+def t_test(difference: float, variance: float, degrees_of_freedom: float) -> float:
     """Return the two-sided p-value of a difference by Student's t, from an estimate of its variance."""
-    return min(1.0, 2 * student_above(abs(difference), variance, degrees_of_freedom))
+    return min(1.0, 2 * t_test_one_sided(abs(difference), variance, degrees_of_freedom))
 
 
-def student_above(difference: float, variance: float, degrees_of_freedom: float) -> float:
+def t_test_one_sided(difference: float, variance: float, degrees_of_freedom: float) -> float:
     """Return the one-sided p-value that such a difference is not above 0."""
     if difference <= 0 or degrees_of_freedom < 1 or variance <= 0:
         return 1.0
@@ -150,10 +150,10 @@ def student_above(difference: float, variance: float, degrees_of_freedom: float)
 
 def _t_quantile(degrees_of_freedom: float) -> float:
     """Return the number of standard errors from the centre of a 95 % interval to its ends."""
-    return float(special.stdtrit(max(degrees_of_freedom, 1), (1 + LEVEL) / 2))
+    return float(special.stdtrit(max(degrees_of_freedom, 1), (1 + CONFIDENCE) / 2))
 
 
-def holm(p_values: ArrayLike) -> Floats:
+def holm_correction(p_values: ArrayLike) -> Floats:
     """Return p-values corrected for multiple comparisons (Holm 1979, Scand. J. Stat. 6, 65)."""
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")

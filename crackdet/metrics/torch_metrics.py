@@ -23,7 +23,7 @@ class Metrics:
     roc_auc: float
 
 
-def measure(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> Metrics:
+def compute_metrics(logits: Tensor, labels: Tensor, pos_weight: float | None = None) -> Metrics:
     """Compute the metrics of logits (N,) for labels (N,) in {0, 1}; a probability above 0.5 predicts a crack."""
     weight = None if pos_weight is None else torch.tensor(pos_weight)
     predicted, cracks = logits > 0, labels > 0.5  # a logit above 0 is a probability above 0.5, without rounding
@@ -49,7 +49,7 @@ class ScoreMetrics:
     calibration_error: float  # expected calibration error (Guo et al. 2017, arXiv:1706.04599)
 
 
-def measure_scores(logits: Tensor, labels: Tensor) -> ScoreMetrics:
+def compute_score_metrics(logits: Tensor, labels: Tensor) -> ScoreMetrics:
     """Compute the metrics without a threshold of logits (N,) for labels (N,) in {0, 1}."""
     cracks = labels > 0.5
     return ScoreMetrics(average_precision(logits, cracks), calibration_error(logits.double().sigmoid(), cracks))

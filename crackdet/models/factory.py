@@ -51,7 +51,7 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
     """
     if not isinstance(config, Config):
         config = parse(config)
-    dimension = check(config)
+    dimension = validate_model(config)
     torch.manual_seed(config.seed)
     family = architecture(config.model)
     extractor, normalization = _load_initial_weights(config.model, family, family.full_model())
@@ -61,7 +61,7 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
 def build_on_meta(config: Config) -> Classifier:
     """Return the classifier of a configuration on the meta device, without memory for its weights."""
     with torch.device("meta"):
-        return _classifier(config, _extractor_on_meta(config.model), check(config))
+        return _classifier(config, _extractor_on_meta(config.model), validate_model(config))
 
 
 def load_trained(config: Config, file: Path) -> Classifier:
@@ -71,7 +71,7 @@ def load_trained(config: Config, file: Path) -> Classifier:
         UserError: If the file is missing, damaged, or from another network.
     """
     model = build(replace(config, model=replace(config.model, weights=None)))
-    weight_files.load(model, weight_files.read(file, "weights"), str(file))
+    weight_files.load_strict(model, weight_files.read_state_dict(file, "weights"), str(file))
     return model
 
 
@@ -92,12 +92,12 @@ def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[flo
     return extractor, expected.mean, expected.std
 
 
-def license_of(model: Model, weights: str | None) -> str:
+def weights_license(model: Model, weights: str | None) -> str:
     """Return the licence of initial weights, which are named as in a run's identity: exact name or digest."""
     return "random initial weights" if weights is None else architecture(model).license(weights)
 
 
-def check(config: Config) -> int:
+def validate_model(config: Config) -> int:
     """Return the feature dimension; raise UserError as `build`, but compute nothing and load no weights."""
     model = config.model
     if model.weights is not None and not is_weights_file(model.weights):
@@ -110,9 +110,9 @@ def default_weights(model: Model) -> str:
     return architecture(model).default_weights()
 
 
-def check_weights(config: Config) -> None:
+def validate_initial_weights(config: Config) -> None:
     """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
-    check(config)
+    validate_model(config)
     family = architecture(config.model)
     _load_initial_weights(config.model, family, _full_model_on_meta(family))
 
@@ -182,17 +182,17 @@ def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Mod
     key = f"model.weights={model.weights}"
     if is_weights_file(model.weights):
         path = Path(model.weights).expanduser()
-        state = weight_files.read(path)
+        state = weight_files.read_state_dict(path)
         backbone = {n.removeprefix(PREFIX): tensor for n, tensor in state.items() if n.startswith(PREFIX)}
         if backbone:  # the weights of another run
             extractor = family.feature_extractor(full_model)
-            weight_files.load(extractor, backbone, key)
+            weight_files.load_strict(extractor, backbone, key)
             mean, std = (state[n].flatten().tolist() if n in state else None for n in ("input_mean", "input_std"))
             return extractor, Normalization(mean, std)
         initial = family.identify_weights(path, state)
     else:
         initial = family.download_weights(model.weights)
-    weight_files.load(full_model, initial.state, key)
+    weight_files.load_strict(full_model, initial.state, key)
     is_meta = next(full_model.parameters()).is_meta  # only checked, to be loaded later
     if initial.normalization.mean is None and model.input_mean is None and not is_meta:
         log.warning(

@@ -9,7 +9,7 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
-from crackdet.config.messages import nearest
+from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, InitialWeights
@@ -30,7 +30,7 @@ class TorchvisionArchitecture:
     def __init__(self, name: str, keep_last_layer: bool = False) -> None:
         names = list_models(module=torchvision.models)
         if name not in names:
-            raise UserError(f"model.name={name}: torchvision has no such classification network{nearest(name, names)}")
+            raise UserError(f"model.name={name}: torchvision has no such classification network{suggest(name, names)}")
         self.name = name
         self.keep_last_layer = keep_last_layer
 

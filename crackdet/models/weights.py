@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crackdet.core.errors import UserError
 
 
-def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
+def read_state_dict(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
     """Return the state dict in a `.safetensors` or `.pth` file.
 
     Raises:
@@ -39,7 +39,7 @@ def read(path: Path, key: str = "model.weights") -> dict[str, Tensor]:
     return content
 
 
-def load(module: nn.Module, state: dict[str, Tensor], key: str) -> None:
+def load_strict(module: nn.Module, state: dict[str, Tensor], key: str) -> None:
     """Load a state dict strictly; on the meta device, only check it.
 
     Raises:

@@ -77,7 +77,7 @@ class GalleryBuilder:
             return Gallery(f"The {len(known)} best runs agree on every validation image.", [], [])
         chances, pictures = [probabilities(found.logits) for found in known], []
         for index in indices[:MAX_PICTURES]:
-            votes = sum(bool(found.called[index]) for found in known)
+            votes = sum(bool(found.predicted[index]) for found in known)
             values = [float(one[index]) for one in chances]
             lines = [
                 f"{votes} of {len(known)} runs predict a crack",

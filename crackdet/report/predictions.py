@@ -20,7 +20,7 @@ class Confusion:
 
 
 def confusion(predictions: Predictions) -> Confusion:
-    cracks, called = predictions.labels, predictions.called
+    cracks, called = predictions.labels, predictions.predicted
     return Confusion(
         int((cracks & called).sum()),
         int((cracks & ~called).sum()),
@@ -31,7 +31,7 @@ def confusion(predictions: Predictions) -> Confusion:
 
 def hardest(predictions: Predictions, max_images: int) -> list[int]:
     """Return the indices of the misclassified images, the most confident first."""
-    wrong = np.flatnonzero(predictions.called != predictions.labels)
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     order = np.argsort(-np.abs(predictions.logits[wrong]), kind="stable")
     return [int(index) for index in wrong[order][:max_images]]
 
@@ -41,7 +41,7 @@ def disagreements(several: Sequence[Predictions], max_images: int) -> list[int]:
 
     Ties go to the widest range of probabilities. The runs must have the same images in the same order.
     """
-    called = np.stack([predictions.called for predictions in several])
+    called = np.stack([predictions.predicted for predictions in several])
     ranges = np.ptp(np.stack([probabilities(predictions.logits) for predictions in several]), axis=0)
     share = called.mean(axis=0)
     minority = np.minimum(share, 1 - share)

@@ -74,7 +74,7 @@ def _trained(provenance: dict[str, Any]) -> str | None:
         return started
     others = sorted({key for one in earlier if isinstance(one, dict) for key in one} - {"started", "command"})
     changed = f", with other {', '.join(others)} before (provenance.json)" if others else ""
-    return f"{earlier[0].get('started', started)}, gone on with at {started}{changed}"
+    return f"{earlier[0].get('started', started)}, resumed at {started}{changed}"
 
 
 def _commit(git: Any) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, FilenameLabelsData, FolderData, UserModel
-from crackdet.core.files import SETTLED
+from crackdet.core.files import SETTLE_SECONDS
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
 from crackdet.store.identity import is_weights_file
@@ -122,7 +122,7 @@ class CommandCache:
 
     def _is_settled(self, entry: CacheEntry) -> bool:
         """Return whether all files are older than this command, which may have read the others before a change."""
-        return all(self._stamp(path).newest < self._began - SETTLED for path in entry.dependencies)
+        return all(self._stamp(path).newest < self._began - SETTLE_SECONDS for path in entry.dependencies)
 
     def _defaults_use_resolvers(self) -> bool:
         """Return whether a defaults list reads the environment or the clock: the composed configuration hides it."""

@@ -5,12 +5,12 @@ from pathlib import Path
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
-from crackdet.models.factory import check_weights
+from crackdet.models.factory import validate_initial_weights
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
 from crackdet.tracking.trackers import check_trackers
-from crackdet.training.device import choose_device, precision_of
-from crackdet.training.resources import check_resources, estimate
+from crackdet.training.device import choose_device, resolve_precision
+from crackdet.training.resources import check_resources, estimate_resources
 
 
 def validate(config: Config) -> None:
@@ -21,7 +21,7 @@ def validate(config: Config) -> None:
     """
     RunStore(Path(config.runtime.store).expanduser()).check_writable()
     choose_device(config.runtime)
-    check_weights(config)
+    validate_initial_weights(config)
     check_trackers(config.tracker)
 
 
@@ -50,4 +50,4 @@ def check_capacity(job: Job) -> None:
         WriteFailed: If the disk is too small.
     """
     device = choose_device(job.config.runtime)
-    check_resources(estimate(job.config, precision_of(job.config, device)), device, job.run)
+    check_resources(estimate_resources(job.config, resolve_precision(job.config, device)), device, job.run)

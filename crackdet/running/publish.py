@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from crackdet.core.bitmask import pack
+from crackdet.core.bitmask import encode
 from crackdet.core.files import atomic_write, write_csv
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
-from crackdet.metrics.torch_metrics import measure_scores
+from crackdet.metrics.torch_metrics import compute_score_metrics
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
@@ -38,7 +38,7 @@ def publish(
         extra: More fields of the result.
     """
     progress, best, model = state.progress, state.progress.best, classifier_of(state)
-    records, labels = datasets["valid"].photographs, torch.from_numpy(datasets["valid"].labels)
+    records, labels = datasets["valid"].records, torch.from_numpy(datasets["valid"].labels)
     _write_weights(job.run, best)
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
@@ -46,7 +46,7 @@ def publish(
         "schema": RESULT_SCHEMA,
         "identity": job.identity.digest,
         **best.metrics,
-        **asdict(measure_scores(best.logits, labels)),
+        **asdict(compute_score_metrics(best.logits, labels)),
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(job.config.trainer),
@@ -58,7 +58,7 @@ def publish(
         "train_images": len(datasets["train"]),
         "valid_images": len(records),
         "valid_digest": image_digest(records),
-        "right": pack(((best.logits > 0) == labels).numpy()),
+        "right": encode(((best.logits > 0) == labels).numpy()),
         **extra,
         "settings": job.settings,
     }

@@ -14,7 +14,7 @@ from crackdet.running.job import Job
 from crackdet.store.identity import Identity
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
-from crackdet.training.device import compiles
+from crackdet.training.device import should_compile
 from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
 from crackdet.training.state import Progress, TrainingState
 
@@ -71,7 +71,7 @@ def keep_state(job: Job, state: TrainingState) -> None:
 
 def _initial_state(config: Config, device: torch.device) -> TrainingState:
     model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiles(config, device):
+    if should_compile(config, device):
         torch.compiler.reset()  # torch counts the networks of earlier runs, and stops compiling after a few
         torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler heeds this setting, too
         model.compile()

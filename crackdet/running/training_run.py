@@ -22,11 +22,17 @@ from crackdet.store import provenance
 from crackdet.store.failures import record_progress
 from crackdet.tracking.trackers import History
 from crackdet.training.cuda_graphs import use_cuda_graphs
-from crackdet.training.device import choose_device, gpu_name, make_deterministic, precision_of, preserve_num_threads
+from crackdet.training.device import (
+    choose_device,
+    gpu_name,
+    make_deterministic,
+    preserve_num_threads,
+    resolve_precision,
+)
 from crackdet.training.latency import measure_latency
 from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
-from crackdet.training.resources import check_resources, estimate
+from crackdet.training.resources import check_resources, estimate_resources
 from crackdet.training.state import Checkpointer, Progress, TrainingState
 
 
@@ -63,8 +69,8 @@ def train_run(
             tune_malloc()
         cache_on_gpu(datasets["train"], device)
         memory = PeakMemory(device)
-        precision = precision_of(config, device)
-        resources = estimate(config, precision)
+        precision = resolve_precision(config, device)
+        resources = estimate_resources(config, precision)
         check_resources(resources, device, run)
         _write_inputs(job, device)
         state = start_or_resume(job, device)
@@ -108,9 +114,9 @@ def _write_inputs(job: Job, device: torch.device) -> None:
     run = job.run
     write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
     write_json(run.identity_file, json.loads(job.identity.canonical))
-    now = provenance.describe(str(device), gpu_name(device), torch.get_num_threads(), job.overrides)
+    now = provenance.collect(str(device), gpu_name(device), torch.get_num_threads(), job.overrides)
     before = run.snapshot().provenance if run.state_file.exists() else {}
-    write_json(run.provenance_file, provenance.after(before, now) if before else now)
+    write_json(run.provenance_file, provenance.add_earlier(before, now) if before else now)
 
 
 def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:

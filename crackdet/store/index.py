@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import SETTLED, write_text
+from crackdet.core.files import SETTLE_SECONDS, write_text
 from crackdet.store.run import Run
 from crackdet.store.snapshot import RunSnapshot, Status
 from crackdet.store.watcher import RunStamp
@@ -64,7 +64,7 @@ def read_snapshots(runs: Sequence[Run]) -> list[RunSnapshot]:
             result = {name: value for name, value in snapshot.result.items() if name not in NOT_INDEXED}
             result["settings"] = settings
             snapshot = IndexedRun(run, Status.FINISHED, result)
-            if now - stamp.directory_ns / 1e9 > SETTLED:
+            if now - stamp.directory_ns / 1e9 > SETTLE_SECONDS:
                 settled[run.id] = stamp, result
                 num_unknown += 1
         snapshots.append(snapshot)

@@ -7,7 +7,7 @@ from crackdet.core.files import read_json, write_json
 from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import RunPaths
 
-NUMBERS = {  # column of a summary -> path in the file
+COLUMNS = {  # column of a summary -> path in the file
     "pointing": ("grad_cam", "pointing"),
     "pointing_ig": ("integrated_gradients", "pointing"),
     "pointing_chance": ("chance", "pointing"),
@@ -30,7 +30,7 @@ def read_pointing(run: RunPaths) -> dict[str, float]:
     if not content or content.get("weights") != weights_digest(run):
         return {}
     scores = {}
-    for name, path in NUMBERS.items():
+    for name, path in COLUMNS.items():
         value: Any = content
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None

@@ -25,7 +25,7 @@ class Predictions:
         return len(self.images)
 
     @cached_property
-    def called(self) -> NDArray[np.bool_]:
+    def predicted(self) -> NDArray[np.bool_]:
         """Which images (N,) the run calls a crack."""
         return self.logits > 0
 

@@ -16,7 +16,7 @@ from crackdet.core.machine import cpu_name, num_cores
 PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
 
-def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -> dict[str, Any]:
+def collect(device: str, gpu: str | None, threads: int, overrides: list[str]) -> dict[str, Any]:
     """Return commit, versions, machine and command line of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,7 +34,7 @@ def describe(device: str, gpu: str | None, threads: int, overrides: list[str]) -
     }
 
 
-def after(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def add_earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of a resumed run: `now`, and what was different in each earlier process."""
     earlier = before.get("earlier")
     changed = {key: value for key, value in before.items() if key != "earlier" and now.get(key) != value}

@@ -7,7 +7,7 @@ import os
 import time
 from typing import NamedTuple
 
-from crackdet.core.files import SETTLED
+from crackdet.core.files import SETTLE_SECONDS
 from crackdet.store.paths import RunPaths
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
@@ -39,7 +39,7 @@ class RunStamp(NamedTuple):
 
     def is_settled(self, read_at: float) -> bool:
         """Return whether a change after this time, at which the stamp was read, would have changed the stamp."""
-        return read_at - self.changed > SETTLED
+        return read_at - self.changed > SETTLE_SECONDS
 
 
 class StoreWatcher:
@@ -70,7 +70,7 @@ class StoreWatcher:
             names = set(os.listdir(self._store.root))  # noqa: PTH208
         except OSError:
             return [], set()
-        self._listed = changed if now - changed / 1e9 > SETTLED else None
+        self._listed = changed if now - changed / 1e9 > SETTLE_SECONDS else None
         new, gone = names - self._names, self._names - names
         self._names = names
         for name in gone:

@@ -20,8 +20,8 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
-from crackdet.training.device import choose_device, precision_of
-from crackdet.training.resources import MIB, estimate
+from crackdet.training.device import choose_device, resolve_precision
+from crackdet.training.resources import MIB, estimate_resources
 
 STATUS_TEXT = {
     Status.TODO: "to do",
@@ -96,7 +96,7 @@ class _SizeCells:
     def get(self, config: Config) -> tuple[str, str]:
         key = repr((config.model, config.data.image_size, config.trainer, config.optimizer))
         if key not in self._cells:
-            memory = estimate(config, precision_of(config, self._device)).memory
+            memory = estimate_resources(config, resolve_precision(config, self._device)).memory
             self._cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
         return self._cells[key]
 

@@ -9,7 +9,7 @@ from typing import Any
 from crackdet.config.schema import Config, to_dict
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
-from crackdet.models.factory import check, feature_flops
+from crackdet.models.factory import feature_flops, validate_model
 from crackdet.running.job import Job
 
 # Cost of a training step in forward passes: the backward pass computes two products for each of the forward pass.
@@ -33,7 +33,7 @@ class FlopEstimator:
         if key not in self._per_image:
             model = config.model
             self._per_image[key] = _training_flops(
-                feature_flops(config), check(config), model.linear_features, model.freeze_features
+                feature_flops(config), validate_model(config), model.linear_features, model.freeze_features
             )
         return self._per_image[key]
 
@@ -45,7 +45,7 @@ class FlopEstimator:
         """
         key = repr(config.data)
         if key not in self._num_images:
-            records = open_source(config.data, Path(config.runtime.cache).expanduser()).photographs()
+            records = open_source(config.data, Path(config.runtime.cache).expanduser()).list_records()
             self._num_images[key] = len(split(records, config.data)["train"])
         return self._num_images[key]
 

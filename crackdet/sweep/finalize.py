@@ -34,7 +34,7 @@ def finalize(directory: Path, status: int = 0, report: bool = False, keep_weight
         status = status or 1
     if report and summary.rankings and status < 128:  # after Ctrl-C, leave at once
         _write_report(directory)
-    failed = any(row.status in (Status.FAILED, Status.CORRUPT) for row in summary.entries)
+    failed = any(row.status in (Status.FAILED, Status.CORRUPT) for row in summary.all_runs)
     if status or failed:
         raise SystemExit(status or 1)
 

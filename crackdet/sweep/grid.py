@@ -37,7 +37,7 @@ from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting, order_jobs
 
 log = logging.getLogger(__name__)
 
-POLL = 1.0  # seconds between two checks of the runs of other processes
+POLL_INTERVAL = 1.0  # seconds between two checks of the runs of other processes
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def make_jobs(
     fingerprints: dict[str, str] = {}  # so that each data set is listed once
     for overrides in combinations:
         try:
-            if use_cache and not exclude.asks and (run := cache.get(overrides)):
+            if use_cache and not exclude.has_condition and (run := cache.get(overrides)):
                 jobs.setdefault(run.id, FinishedJob(run, overrides))
                 continue
             composed = composer.compose(overrides)
@@ -163,7 +163,7 @@ def make_jobs(
         else:
             jobs.setdefault(job.run.id, job)
     _raise_for(problems, len(problems), len(combinations))
-    exclude.finish()
+    exclude.raise_for_unknown_settings()
     cache.put(entries)
     return list(jobs.values())
 
@@ -187,7 +187,7 @@ def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, laun
             others = [job for job in todo if job.run.status() is Status.RUNNING]
             if status < 128 and others and runtime.wait_for_others:
                 log.info("waiting for %d runs in other processes", len(others))
-                status = max(status, wait(others, executor))
+                status = max(status, wait_for_others(others, executor))
     except (KeyboardInterrupt, Interrupted) as stop:
         status = exit_status(stop)
     return status
@@ -220,7 +220,7 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     _raise_for(listed, sum(map(len, problems.values())), len(jobs))
 
 
-def wait(jobs: Sequence[Job], executor: Executor) -> int:
+def wait_for_others(jobs: Sequence[Job], executor: Executor) -> int:
     """Wait for runs that other processes train, and train them here if such a process dies.
 
     Returns:
@@ -228,7 +228,7 @@ def wait(jobs: Sequence[Job], executor: Executor) -> int:
     """
     pending, status = list(jobs), 0
     while pending:
-        executor.idle(POLL)
+        executor.idle(POLL_INTERVAL)
         orphaned = [job for job in pending if job.run.status() in (Status.TODO, Status.INTERRUPTED)]
         status = max(status, run_jobs(orphaned, len(orphaned), executor))
         if status >= 128:  # stopped

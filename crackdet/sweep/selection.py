@@ -6,8 +6,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from crackdet.config.messages import nearest
-from crackdet.config.parsing import resolved
+from crackdet.config.messages import suggest
+from crackdet.config.parsing import resolve
 from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
@@ -45,7 +45,7 @@ def zip_axes(overrides: Mapping[str, Sequence[str]], zipped: Sequence[Any]) -> l
     for group in groups:
         for key in group:
             if key not in overrides:
-                raise UserError(f"{setting}: {key} is given no values in this sweep{nearest(key, list(overrides))}")
+                raise UserError(f"{setting}: {key} is given no values in this sweep{suggest(key, list(overrides))}")
             if key in group_of:
                 raise UserError(f"{setting}: {key} is listed twice")
             group_of[key] = group
@@ -71,7 +71,7 @@ class ExcludeFilter:
         self._known: set[str] = set()
 
     @property
-    def asks(self) -> bool:
+    def has_condition(self) -> bool:
         """Whether there is a condition."""
         return self._expression is not None
 
@@ -83,14 +83,14 @@ class ExcludeFilter:
         """
         if self._expression is None:
             return False
-        settings = flatten(resolved(composed))
+        settings = flatten(resolve(composed))
         self._known |= settings.keys()
         return self._expression.evaluate(settings)
 
-    def finish(self) -> None:
+    def raise_for_unknown_settings(self) -> None:
         """Raise UserError if the condition has a setting that none of the configurations had."""
         if self._expression is not None and (unknown := sorted(self._expression.keys - self._expression.found_keys)):
-            raise UserError(f"sweep.exclude: unknown setting {unknown[0]}{nearest(unknown[0], list(self._known))}")
+            raise UserError(f"sweep.exclude: unknown setting {unknown[0]}{suggest(unknown[0], list(self._known))}")
 
 
 def order_jobs(jobs: Sequence[Job], order: str) -> list[Job]:

@@ -52,7 +52,7 @@ def _prune_check(hydra: HydraConf, job: Job) -> PruneCheck | None:
     """Return the pruner's check if the job is a trial of a search with a pruner."""
     if hydra.sweeper._target_ != SEARCH or job.is_finished():
         return None
-    from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
+    from crackdet.sweep.search.pruning import make_prune_check  # imports optuna: half a second
     from crackdet.sweep.search.search_config import NO_PRUNER
 
     pruner = hydra.sweeper.pruner
@@ -60,4 +60,4 @@ def _prune_check(hydra: HydraConf, job: Job) -> PruneCheck | None:
         return None
 
     settings: dict[str, Any] = OmegaConf.to_container(pruner, resolve=True)  # type: ignore[assignment]
-    return judge_of(Path(hydra.sweep.dir), settings, job.run)
+    return make_prune_check(Path(hydra.sweep.dir), settings, job.run)

@@ -120,7 +120,7 @@ def deterministic() -> Iterator[None]:
             enable(was_enabled)
 
 
-def precision_of(config: Config, device: torch.device) -> str:
+def resolve_precision(config: Config, device: torch.device) -> str:
     """Return the number format of a run, fp32 or bf16.
 
     `auto` is bf16 if the device computes in it. On a CPU, networks with many depthwise convolutions use fp32, since
@@ -140,7 +140,7 @@ def precision_of(config: Config, device: torch.device) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def compiles(config: Config, device: torch.device) -> bool:
+def should_compile(config: Config, device: torch.device) -> bool:
     """Return whether to compile the network: if `trainer.compile` is set and a compiler is installed."""
     if not config.trainer.compile:
         return False

@@ -20,7 +20,7 @@ from crackdet.core.errors import NotFinite
 from crackdet.data.augmentation import augment, is_active, sample_params
 from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_device, to_input
 from crackdet.data.dataset import ImageDataset
-from crackdet.metrics.torch_metrics import Metrics, measure
+from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
 from crackdet.training.memory import trim_malloc
@@ -184,7 +184,7 @@ def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics,
         context.state.model, images, trainer.batch_size, context.precision, context.config.runtime.num_workers,
         context.checkpointer, eval_step,
     )  # fmt: skip
-    metrics = measure(logits, torch.from_numpy(images.labels).float(), trainer.pos_weight)
+    metrics = compute_metrics(logits, torch.from_numpy(images.labels).float(), trainer.pos_weight)
     return logits, metrics, time.monotonic() - began
 
 

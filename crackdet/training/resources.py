@@ -43,7 +43,7 @@ class ResourceEstimate:
         return f"{self.memory / MIB:.0f} MiB ({', '.join(parts)})"
 
 
-def estimate(config: Config, precision: str) -> ResourceEstimate:
+def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
     """Estimate the resources of a run on the meta device.
 
     Activations are the tensors that autograd saves for one batch, counted by its saved-tensor hooks.

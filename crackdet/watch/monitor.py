@@ -15,7 +15,7 @@ from pathlib import Path
 from crackdet.analysis.ranking import sort_key
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
-from crackdet.core.files import SETTLED
+from crackdet.core.files import SETTLE_SECONDS
 from crackdet.core.locks import is_held
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
@@ -132,7 +132,7 @@ class StoreMonitor:
             return
         try:
             mtime_ns = self._record.file.stat().st_mtime_ns
-            if self._record_read[0] == mtime_ns and self._record_read[1] - mtime_ns / 1e9 > SETTLED:
+            if self._record_read[0] == mtime_ns and self._record_read[1] - mtime_ns / 1e9 > SETTLE_SECONDS:
                 return
             self._record_read = mtime_ns, time.time()
             self._overrides = self._record.runs()

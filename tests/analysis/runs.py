@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crackdet.analysis.decision import Decision
 from crackdet.analysis.ranking import summarize
-from crackdet.core.bitmask import pack
+from crackdet.core.bitmask import encode
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
@@ -74,13 +74,13 @@ def publish(
             "valid_images": len(labels),
             "valid_digest": hashlib.sha256(labels.tobytes()).hexdigest(),
             "settings": settings,
-            **({} if older else {"right": pack(called == labels)}),
+            **({} if older else {"right": encode(called == labels)}),
         }
     )
     return run
 
 
-def drawn(labels: Bools, quality: float, seed: int) -> Floats:
+def simulate_logits(labels: Bools, quality: float, seed: int) -> Floats:
     """Simulate the logits (N,) of a network of this quality; every image is equally hard for all networks."""
     ease = np.random.default_rng(0).normal(size=len(labels))
     return np.where(labels, 1, -1) * (quality + ease + np.random.default_rng(seed).normal(size=len(labels)))
@@ -97,14 +97,21 @@ def with_mistakes(mistakes: int | slice | Sequence[int], first: int = 0, labels:
 def publish_ladder(store: Path, older: bool = False) -> None:
     """Publish six single networks: the best two are equivalent, and the second is the cheaper of them."""
     for width, (quality, flops) in enumerate([(3.3, 900), (3.2, 100), (2.8, 500), (2.0, 50), (1.5, 20), (0.5, 10)]):
-        publish(store, LABELS, drawn(LABELS, quality, width + 1), flops, older=older and width % 2 == 0, width=width)
+        publish(
+            store,
+            LABELS,
+            simulate_logits(LABELS, quality, width + 1),
+            flops,
+            older=older and width % 2 == 0,
+            width=width,
+        )
 
 
 def publish_replicates(store: Path, groups: Sequence[str] | None = None) -> None:
     """Publish three combinations with three seeds each."""
     for width, (quality, flops) in enumerate([(3.2, 900), (3.0, 100), (1.2, 10)]):
         for seed in range(3):
-            logits = drawn(LABELS, quality, 10 * width + seed + 1)
+            logits = simulate_logits(LABELS, quality, 10 * width + seed + 1)
             publish(store, LABELS, logits, flops, groups, width=width, seed=seed)
 
 

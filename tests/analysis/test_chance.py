@@ -8,7 +8,7 @@ import pytest
 
 from crackdet.analysis.ranking import summarize
 from crackdet.report.build import write_report
-from tests.analysis.runs import LABELS, decision_of, drawn, publish
+from tests.analysis.runs import LABELS, decision_of, publish, simulate_logits
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "recall", "roc_auc"])
@@ -89,7 +89,7 @@ def test_the_selection_bias_is_what_equally_good_networks_show(tmp_path: Path) -
     for time in range(20):
         store = tmp_path / str(time)
         for width in range(5):
-            publish(store, LABELS, drawn(LABELS, 2.0, 100 * time + width + 1), width=width)
+            publish(store, LABELS, simulate_logits(LABELS, 2.0, 100 * time + width + 1), width=width)
         decision = decision_of(store)
         values = [run.value for run in decision.ranked_runs]
         gains.append(max(values) - np.mean(values))

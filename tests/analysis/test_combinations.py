@@ -11,7 +11,7 @@ from scipy import stats
 import crackdet
 from crackdet.analysis.ranking import summarize
 from crackdet.analysis.rows import differing_keys
-from tests.analysis.runs import LABELS, decision_of, drawn, publish, publish_replicates, read_correct
+from tests.analysis.runs import LABELS, decision_of, publish, publish_replicates, read_correct, simulate_logits
 
 
 def test_replicates_are_grouped_into_combinations(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_files_and_data_frame_agree(tmp_path: Path) -> None:
 
 def test_replicates_are_runs_on_the_same_images_whatever_their_folder(tmp_path: Path) -> None:
     for seed in range(2):
-        publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 1), seed=seed, root=f"folder {seed}")
-        publish(tmp_path, LABELS, drawn(LABELS, 2, seed + 9), seed=seed, fingerprint="1" * 64)
+        publish(tmp_path, LABELS, simulate_logits(LABELS, 2, seed + 1), seed=seed, root=f"folder {seed}")
+        publish(tmp_path, LABELS, simulate_logits(LABELS, 2, seed + 9), seed=seed, fingerprint="1" * 64)
     decision = decision_of(tmp_path)
     assert decision.differing_keys == ["seed", "data.root"], "it separates the images as well, and a user typed it"
     assert [len(one.rows) for one in decision.combinations] == [2, 2]
@@ -66,7 +66,7 @@ def test_replicates_are_runs_on_the_same_images_whatever_their_folder(tmp_path: 
 
 def test_a_derived_key_is_left_out_if_other_settings_separate_the_runs(tmp_path: Path) -> None:
     for width in range(3):
-        publish(tmp_path, LABELS, drawn(LABELS, 2, width + 1), width=width)
+        publish(tmp_path, LABELS, simulate_logits(LABELS, 2, width + 1), width=width)
     rows = list(summarize(tmp_path))
     assert differing_keys(rows) == ["model.width"]
     for row in rows:  # as synthetic images do

@@ -10,7 +10,15 @@ from statsmodels.stats.multitest import multipletests
 
 from crackdet.analysis import correctness
 from crackdet.analysis.ranking import summarize
-from tests.analysis.runs import LABELS, decision_of, drawn, publish, publish_ladder, read_correct, with_mistakes
+from tests.analysis.runs import (
+    LABELS,
+    decision_of,
+    publish,
+    publish_ladder,
+    read_correct,
+    simulate_logits,
+    with_mistakes,
+)
 
 
 def test_each_run_is_compared_with_the_best_on_the_same_images(tmp_path: Path) -> None:
@@ -68,7 +76,7 @@ def test_without_predictions_the_p_values_are_only_larger(tmp_path: Path, monkey
 def test_runs_on_different_images_have_a_decision_of_their_own(tmp_path: Path) -> None:
     publish_ladder(tmp_path)
     others = np.arange(200) % 4 == 0
-    publish(tmp_path, others, drawn(others, 9, 1), width=9)
+    publish(tmp_path, others, simulate_logits(others, 9, 1), width=9)
     summary = summarize(tmp_path)
     assert [decision and decision.num_images for decision in summary.decisions] == [300, 200]
     assert summary.decision is summary.decisions[0] and len(summary.decision.ranked_runs) == 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.analysis.runs import LABELS, decision_of, drawn, publish, publish_replicates, with_mistakes
+from tests.analysis.runs import LABELS, decision_of, publish, publish_replicates, simulate_logits, with_mistakes
 
 
 def walls(number: int, size: int) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_single_network_that_leads_on_one_wall_only_is_not_proven_better(tmp_p
 def test_groups_of_equal_images_count_as_one_image_each(tmp_path: Path) -> None:
     labels = np.arange(40) % 2 == 0
     for width in range(3):
-        logits = drawn(labels, 2.0 - 0.4 * width, width + 1)
+        logits = simulate_logits(labels, 2.0 - 0.4 * width, width + 1)
         publish(tmp_path / "few", labels, logits, groups=[f"{n}" for n in range(40)], width=width)
         publish(tmp_path / "many", np.repeat(labels, 5), np.repeat(logits, 5), groups=walls(200, 5), width=width)
     few, many = decision_of(tmp_path / "few"), decision_of(tmp_path / "many")
@@ -101,7 +101,7 @@ def test_images_of_one_group_say_nothing_about_other_groups(tmp_path: Path) -> N
 def test_scores_of_cracks_on_a_single_wall_distinguish_nothing(tmp_path: Path) -> None:
     """By images, ROC-AUCs of 1 and of 0.9 differ; but all cracks are on one wall of forty."""
     labels = np.arange(400) < 10
-    worse = drawn(labels, 1.0, 1)
+    worse = simulate_logits(labels, 1.0, 1)
     for store, groups in (("alone", None), ("walls", walls(400, 10))):
         publish(tmp_path / store, labels, np.where(labels, 9.0, -9.0), 900, groups, width=1)
         publish(tmp_path / store, labels, worse, 100, groups, width=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crackdet.analysis import correctness
-from tests.analysis.runs import LABELS, decision_of, drawn, publish, publish_ladder, with_mistakes
+from tests.analysis.runs import LABELS, decision_of, publish, publish_ladder, simulate_logits, with_mistakes
 
 
 def test_the_sentences_state_the_decision_with_its_figures(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_networks_that_could_not_be_compared_are_not_said_to_be_worse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int, reason: str
 ) -> None:
     for width, quality in enumerate((4.0, 0.5, 0.4)):
-        publish(tmp_path, LABELS, drawn(LABELS, quality, width + 1), width=width)
+        publish(tmp_path, LABELS, simulate_logits(LABELS, quality, width + 1), width=width)
     assert "Every other network scored lower" in decision_of(tmp_path, "roc_auc").sentences[1]
     monkeypatch.setattr(correctness, "MAX_PREDICTIONS_READ", read)
     decision = decision_of(tmp_path, "roc_auc")

@@ -13,7 +13,7 @@ from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
-from tests.analysis.runs import drawn, publish
+from tests.analysis.runs import publish, simulate_logits
 
 RESULT = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0}
 
@@ -68,7 +68,7 @@ def test_runs_without_weights_do_not_count_among_the_best(store: RunStore) -> No
 def test_the_weights_of_the_recommended_run_stay(tmp_path: Path) -> None:
     labels = np.arange(300) % 2 == 0
     for width, (merit, flops) in enumerate([(3.3, 900), (3.2, 500), (3.1, 100), (0.5, 10)]):
-        publish(tmp_path, labels, drawn(labels, merit, width + 1), flops, width=width)
+        publish(tmp_path, labels, simulate_logits(labels, merit, width + 1), flops, width=width)
     decision = summarize(tmp_path).decision
     assert decision is not None and decision.recommended.id != decision.best.id
     assert not any("removed" in note for note in decision.notes)

@@ -12,7 +12,7 @@ from crackdet.cli.main import app
 from crackdet.config.composing import compose
 from crackdet.core.files import read_checksummed_json, write_checksummed_json
 from crackdet.store.run_store import RunStore
-from tests.analysis.runs import drawn, publish
+from tests.analysis.runs import publish, simulate_logits
 from tests.jobs import Configure, train
 
 LABELS = np.arange(200) % 2 == 0
@@ -23,7 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     for width, (quality, flops) in enumerate([(3.0, 4_200_000), (3.1, 41_000), (1.0, 900)]):
         for seed in range(2):
-            logits = drawn(LABELS, quality, 10 * width + seed + 1)
+            logits = simulate_logits(LABELS, quality, 10 * width + seed + 1)
             publish(root, LABELS, logits, flops, width=2**width, seed=seed, weights=f"/a/long/path/to/{width}.pth")
     return root
 
@@ -97,7 +97,7 @@ def test_only_the_best_run_is_tested_and_only_once(tiny: Configure, tmp_path: Pa
     ]
 
 
-def test_the_best_run_is_tested_again_if_the_test_images_change(places: list[str], photographs: Path) -> None:
+def test_the_best_run_is_tested_again_if_the_test_images_change(base_overrides: list[str], photographs: Path) -> None:
     shutil.copytree(photographs, photographs / "test")
     for part in ("train", "valid"):
         (photographs / part).mkdir()
@@ -106,7 +106,7 @@ def test_the_best_run_is_tested_again_if_the_test_images_change(places: list[str
     for name in ("Positive", "Negative"):
         shutil.rmtree(photographs / name)
     tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
-    run = train(compose(["data=folder", f"data.root={photographs}", *tiny, *places]))
+    run = train(compose(["data=folder", f"data.root={photographs}", *tiny, *base_overrides]))
     assert "on 16 images" in summary(run.root, "--test")
     next((photographs / "test").rglob("*.png")).unlink()
     assert "on 15 images" in summary(run.root, "--test")
@@ -138,8 +138,8 @@ def test_testing_does_not_import_untrusted_code(store: Path, tmp_path: Path) -> 
 
 def test_the_table_fits_eighty_columns(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crackdet.analysis.tables.PIPED_WIDTH", 80)
-    publish(tmp_path, LABELS, drawn(LABELS, 3.0, 1), width=4, weights="/a/long/path/to/2.pth")
-    publish(tmp_path, LABELS, drawn(LABELS, 1.0, 1), width=4, weights="/a/long/path/to/2.pth", seed=1)
+    publish(tmp_path, LABELS, simulate_logits(LABELS, 3.0, 1), width=4, weights="/a/long/path/to/2.pth")
+    publish(tmp_path, LABELS, simulate_logits(LABELS, 1.0, 1), width=4, weights="/a/long/path/to/2.pth", seed=1)
     for folder, verdict in ((store, "recommended"), (tmp_path, "best, recommended")):
         lines = [line for line in summary(folder).splitlines() if line[:1] in "│┃┏┡└"]
         assert all(len(line) <= 80 for line in lines)

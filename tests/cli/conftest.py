@@ -15,12 +15,12 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def command(tmp_path: Path, places: list[str]) -> Command:
+def command(tmp_path: Path, base_overrides: list[str]) -> Command:
     """Run `python train.py` with tiny settings; its logs and its store are in the test's folder."""
 
     def run(*arguments: str, tiny: bool = True, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
         folders = [f"hydra.run.dir={tmp_path / 'single'}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-        settings = [*(TINY if tiny else ()), *places, *folders]
+        settings = [*(TINY if tiny else ()), *base_overrides, *folders]
         first = next((i for i, argument in enumerate(arguments) if "=" in argument), len(arguments))
         flags, overrides = arguments[:first], arguments[first:]
         line = [sys.executable, *options, str(ROOT / "train.py"), *flags, *settings, *overrides]

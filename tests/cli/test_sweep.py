@@ -121,9 +121,9 @@ def test_a_users_network_and_settings_can_be_outside_of_the_repository(command: 
 
 
 def test_ctrl_c_saves_the_run_and_prints_the_summary_and_the_same_command_resumes(
-    command: Command, tmp_path: Path, places: list[str]
+    command: Command, tmp_path: Path, base_overrides: list[str]
 ) -> None:
-    settings = [*TINY, *places, "trainer.max_epochs=150", "trainer.patience=150", "seed=0,1"]
+    settings = [*TINY, *base_overrides, "trainer.max_epochs=150", "trainer.patience=150", "seed=0,1"]
     line = [sys.executable, str(ROOT / "train.py"), "-m", *settings, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE)
     history = None

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.core.bitmask import count, one_by_one, pack, unpack
+from crackdet.core.bitmask import count_set, decode, encode, unpack
 
 bit_rows = st.integers(0, 40).flatmap(
     lambda number: st.lists(st.lists(st.booleans(), min_size=number, max_size=number), min_size=1, max_size=5)
@@ -14,21 +14,21 @@ bit_rows = st.integers(0, 40).flatmap(
 @given(bit_rows)
 def test_packing_round_trips(rows: list[list[bool]]) -> None:
     number = len(rows[0])
-    packed, valid = unpack([pack(np.array(row, bool)) for row in rows], number)
+    packed, valid = decode([encode(np.array(row, bool)) for row in rows], number)
     assert valid.all()
-    assert one_by_one(packed, number).tolist() == rows
-    assert count(packed).tolist() == [sum(row) for row in rows]
+    assert unpack(packed, number).tolist() == rows
+    assert count_set(packed).tolist() == [sum(row) for row in rows]
 
 
 @given(bit_rows, st.integers(0, 40))
 def test_a_text_of_another_number_of_bytes_is_invalid(rows: list[list[bool]], number: int) -> None:
-    _, valid = unpack([pack(np.array(row, bool)) for row in rows], number)
+    _, valid = decode([encode(np.array(row, bool)) for row in rows], number)
     fits = -(-number // 8) == -(-len(rows[0]) // 8)
     assert valid.tolist() == [fits] * len(rows)
 
 
 def test_other_texts_are_invalid_and_give_zeros() -> None:
-    text = pack(np.ones(3, bool))
-    packed, valid = unpack([None, "", "!", "4", "4A=", "ü", text, "/w=="], 3)
+    text = encode(np.ones(3, bool))
+    packed, valid = decode([None, "", "!", "4", "4A=", "ü", text, "/w=="], 3)
     assert valid.tolist() == [False] * 6 + [True, True]
-    assert count(packed).tolist() == [0] * 6 + [3, 3]  # bits beyond the third do not count
+    assert count_set(packed).tolist() == [0] * 6 + [3, 3]  # bits beyond the third do not count

@@ -34,7 +34,7 @@ def decode(source: CountingSource, runtime: Runtime) -> Decode:
     """Decodes all images of a source, with changed runtime settings if given."""
 
     def decode(changed: CountingSource = source, **settings: object) -> DecodedImages:
-        return decode_all(changed, changed.photographs(), SIZE, replace(runtime, **settings))  # type: ignore[arg-type]
+        return decode_all(changed, changed.list_records(), SIZE, replace(runtime, **settings))  # type: ignore[arg-type]
 
     return decode
 

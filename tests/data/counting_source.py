@@ -23,7 +23,7 @@ class CountingSource:
     seconds: float = 0  # to read one image
     unreadable: tuple[str, ...] = ()
 
-    def photographs(self) -> list[ImageRecord]:
+    def list_records(self) -> list[ImageRecord]:
         return [ImageRecord(f"{number}.png", number % 2 == 0, f"{number:04d}") for number in range(8)]
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
@@ -47,5 +47,5 @@ def pixels_of(digest: str, image_size: int) -> NDArray[np.uint8]:
 
 
 def assert_pixels_are_correct(decoded: DecodedImages) -> None:
-    for record in decoded.source.photographs():
+    for record in decoded.source.list_records():
         assert np.array_equal(decoded.read(record), pixels_of(record.digest, SIZE))

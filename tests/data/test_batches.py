@@ -101,13 +101,13 @@ def test_batches_hold_the_images_of_their_indices(mode: str, request: pytest.Fix
     seen = []
     for batch in load_batches(dataset, batch_size=3):
         for image, label, index in zip(batch.images, batch.labels, batch.indices, strict=True):
-            name = dataset.photographs[int(index)].name
+            name = dataset.records[int(index)].name
             number = int(Path(name).stem) + (8 if "noncrack" in name else 0)
             reference = functional.to_tensor(Image.fromarray(make_pixels(number)))
             torch.testing.assert_close(image, reference, atol=1e-6, rtol=0)
             assert label == float("noncrack" not in name)
             seen.append(name)
-    assert sorted(seen) == sorted(record.name for record in dataset.photographs)
+    assert sorted(seen) == sorted(record.name for record in dataset.records)
     assert len(seen) == 16
 
 
@@ -152,8 +152,8 @@ def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageDataset) -
 
 
 def test_copies_are_loaded_separately(cached: ImageDataset) -> None:
-    first = cached.photographs[0]
-    doubled = replace(cached, photographs=[*cached.photographs, first._replace(name="copy")])
+    first = cached.records[0]
+    doubled = replace(cached, records=[*cached.records, first._replace(name="copy")])
     (batch,) = iter_batches(doubled, [np.array([0, 16])], CPU, None)
     assert torch.equal(batch.images[0], batch.images[1])
 

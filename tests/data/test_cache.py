@@ -43,7 +43,7 @@ def test_streamed_images_are_checked_once(decode: Decode, source: CountingSource
 
 
 def test_another_size_or_other_images_give_another_array(source: CountingSource, runtime: Runtime) -> None:
-    records = source.photographs()
+    records = source.list_records()
     files = {
         decode_all(source, records, SIZE, runtime).file,
         decode_all(source, records, SIZE + 1, runtime).file,
@@ -55,12 +55,12 @@ def test_another_size_or_other_images_give_another_array(source: CountingSource,
 def test_names_and_order_of_the_images_do_not_change_the_array(
     source: CountingSource, runtime: Runtime, decode: Decode
 ) -> None:
-    moved = [record._replace(name=f"moved/{record.name}") for record in reversed(source.photographs())]
+    moved = [record._replace(name=f"moved/{record.name}") for record in reversed(source.list_records())]
     assert decode_all(source, moved, SIZE, runtime).file == decode().file
 
 
 def test_copies_are_decoded_once(source: CountingSource, runtime: Runtime) -> None:
-    copies = [*source.photographs(), *(r._replace(name=f"copy/{r.name}") for r in source.photographs())]
+    copies = [*source.list_records(), *(r._replace(name=f"copy/{r.name}") for r in source.list_records())]
     assert decode_all(source, copies, SIZE, runtime).array.shape == (8, SIZE, SIZE, 3)
     assert len(source.readings()) == 8
 
@@ -75,7 +75,7 @@ def test_an_open_array_does_not_change_if_it_is_rebuilt(source: CountingSource, 
 
 def build(source: CountingSource, runtime: Runtime, barrier: Barrier) -> None:
     barrier.wait()
-    assert_pixels_are_correct(decode_all(source, source.photographs(), SIZE, runtime))
+    assert_pixels_are_correct(decode_all(source, source.list_records(), SIZE, runtime))
 
 
 def test_two_processes_build_the_array_once(tmp_path: Path, runtime: Runtime) -> None:
@@ -88,7 +88,7 @@ def test_two_processes_build_the_array_once(tmp_path: Path, runtime: Runtime) ->
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    assert sorted(source.readings()) == [record.digest for record in source.photographs()]
+    assert sorted(source.readings()) == [record.digest for record in source.list_records()]
 
 
 SCRIPT = """
@@ -147,7 +147,7 @@ def test_a_cache_folder_that_cannot_be_created_is_rejected(decode: Decode, tmp_p
         decode(cache=str(tmp_path / "file"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user other than root")
 def test_a_read_only_cache_folder_is_rejected(decode: Decode, pixels_dir: Path) -> None:
     pixels_dir.mkdir(parents=True)
     pixels_dir.chmod(0o555)
@@ -180,11 +180,11 @@ def test_streaming_works_without_a_cache_folder(source: CountingSource, decode: 
 
 def test_a_full_disk_is_reported_before_an_image_is_decoded(source: CountingSource, runtime: Runtime) -> None:
     with pytest.raises(UserError, match=r"No space left on device.*MiB are needed"):
-        decode_all(source, source.photographs(), 10**6, replace(runtime, cache_gib=1e9))
+        decode_all(source, source.list_records(), 10**6, replace(runtime, cache_gib=1e9))
     assert source.readings() == []
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve disk space")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
 def test_disk_space_is_reserved_before_an_image_is_decoded(
     source: CountingSource, runtime: Runtime, pixels_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +196,7 @@ def test_disk_space_is_reserved_before_an_image_is_decoded(
         return pixels_of(record.digest, image_size)
 
     monkeypatch.setattr(CountingSource, "read", read)
-    decode_all(source, source.photographs(), 200, runtime)
+    decode_all(source, source.list_records(), 200, runtime)
     assert reserved == [True] * 8
 
 

@@ -57,7 +57,7 @@ def test_an_interrupted_build_with_a_damaged_file_gives_correct_pixels(
 def test_an_interrupted_build_copies_rows_that_another_array_holds_by_now(
     decode: Decode, source: CountingSource, runtime: Runtime
 ) -> None:
-    decode_all(source, source.photographs()[4:7], SIZE, runtime)
+    decode_all(source, source.list_records()[4:7], SIZE, runtime)
     before = len(source.readings())
     assert_pixels_are_correct(decode())
     assert source.readings()[before:] == ["0007"]
@@ -83,9 +83,9 @@ def test_a_build_that_is_interrupted_at_its_end_leaves_no_wrong_index(
     again = decode()
     assert not again.unreadable
     assert_pixels_are_correct(again)
-    decode_all(source, source.photographs()[:5], SIZE, runtime)
-    part = decode_all(source, source.photographs()[2:6], SIZE, runtime)
-    for record in source.photographs()[2:6]:
+    decode_all(source, source.list_records()[:5], SIZE, runtime)
+    part = decode_all(source, source.list_records()[2:6], SIZE, runtime)
+    for record in source.list_records()[2:6]:
         assert np.array_equal(part.read(record), pixels_of(record.digest, SIZE))
 
 
@@ -93,7 +93,7 @@ def test_a_build_that_is_interrupted_at_its_end_leaves_no_wrong_index(
 
 
 def test_rows_of_other_arrays_are_copied(source: CountingSource, decode: Decode, runtime: Runtime) -> None:
-    records = source.photographs()
+    records = source.list_records()
     with_unreadable = replace(source, unreadable=("0002",))
     for part in (records[:3], records[2:5], records[6:7]):
         decode_all(with_unreadable, part, SIZE, runtime)
@@ -114,7 +114,7 @@ def test_a_damaged_array_or_index_is_not_copied_from(
     runtime: Runtime,
     pixels_dir: Path,
 ) -> None:
-    decode_all(source, source.photographs()[:5], SIZE, runtime)
+    decode_all(source, source.list_records()[:5], SIZE, runtime)
     (file,) = pixels_dir.glob(f"*.{suffix}")
     damage(file)
     assert_pixels_are_correct(decode())

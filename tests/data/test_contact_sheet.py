@@ -27,7 +27,7 @@ def contains(sheet: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
 def test_cracks_are_in_the_upper_half_and_others_in_the_lower(tmp_path: Path) -> None:
     dataset = load_train(tmp_path, 3, 2)
     upper, lower = np.split(np.asarray(contact_sheet(dataset)), 2)
-    for record in dataset.photographs:
+    for record in dataset.records:
         assert contains(upper, dataset.pixels.read(record)) is record.crack
         assert contains(lower, dataset.pixels.read(record)) is not record.crack
 

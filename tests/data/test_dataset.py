@@ -44,7 +44,7 @@ def test_unreadable_images_can_be_skipped_with_one_warning(
     (root / "noncrack" / "003.png").write_bytes(b"")
     for _ in range(2):  # built, then cached
         splits = load_splits(folder_data(root, on_bad_image="skip"), replace(runtime, cache_gib=cache_gib))
-        names = {record.name for dataset in splits.values() for record in dataset.photographs}
+        names = {record.name for dataset in splits.values() for record in dataset.records}
         assert len(names) == 14
         assert not names & {"crack/001.png", "noncrack/003.png"}
         assert caplog.text.count(f"2 of 16 images of {root} cannot be read and are skipped") == 1
@@ -89,7 +89,7 @@ def test_skipping_all_images_of_a_class_is_rejected(root: Path, runtime: Runtime
 @pytest.mark.parametrize("cache_gib", [16.0, 0.0], ids=["cached", "streamed"])
 def test_an_image_that_changes_after_the_listing_is_unreadable(cache_gib: float, root: Path, runtime: Runtime) -> None:
     source = open_source(folder_data(root), Path(runtime.cache))
-    records = source.photographs()
+    records = source.list_records()
     save_image(root / "crack" / "001.png", 77)
     decoded = decode_all(source, records, SIZE, replace(runtime, cache_gib=cache_gib))
     (changed,) = [record for record in records if record.name == "crack/001.png"]
@@ -100,6 +100,6 @@ def test_an_image_that_changes_after_the_listing_is_unreadable(cache_gib: float,
 def test_an_image_that_could_not_be_opened_for_its_digest_is_unreadable(root: Path, runtime: Runtime) -> None:
     """It can be opened again between listing and decoding, but its digest does not identify its content."""
     source = open_source(folder_data(root), Path(runtime.cache))
-    first, *others = source.photographs()
+    first, *others = source.list_records()
     listed = first._replace(digest=f"unreadable:{root / first.name}")
     assert "could not be opened" in decode_all(source, [listed, *others], SIZE, runtime).unreadable[listed.digest]

@@ -106,7 +106,7 @@ def test_a_file_name_in_another_encoding_has_a_digest(tmp_path: Path) -> None:
     try:
         path.write_bytes(b"content")
     except OSError:
-        pytest.skip("this file system accepts only UTF-8 names")
+        pytest.skip("needs a file system with any bytes in names")
     for _ in range(2):
         assert digests_of([path], tmp_path) == {path: sha256(b"content")}
 

@@ -41,7 +41,7 @@ def test_jpeg_artefacts_around_a_crack_are_not_crack(tmp_path: Path) -> None:
 
 def test_a_synthetic_image_has_a_mask_of_its_crack(cache: Path) -> None:
     source = open_source(compose(["data.num_images=20"]).data, cache)
-    for record in source.photographs():
+    for record in source.list_records():
         mask = source.mask(record, 48)
         assert mask is not None
         assert mask.any() == record.crack
@@ -82,7 +82,7 @@ def test_missing_or_unreadable_masks_are_rejected(photographs: Path, cache: Path
 
 
 def list_records(config, cache: Path):  # type: ignore[no-untyped-def]
-    return open_source(config.data, cache).photographs()
+    return open_source(config.data, cache).list_records()
 
 
 def save_mask(path: Path) -> None:

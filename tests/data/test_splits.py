@@ -269,10 +269,10 @@ def test_the_split_cache_notices_other_records_and_other_settings() -> None:
 def test_renaming_files_does_not_change_the_split(tmp_path: Path) -> None:
     root = make_folders(tmp_path / "data", {"crack": 10, "noncrack": 10})
     folder, runtime = FolderData(root=str(root), image_size=4), Runtime(cache=str(tmp_path / "cache"))
-    before = [record.digest for record in load_splits(folder, runtime)["train"].photographs]
+    before = [record.digest for record in load_splits(folder, runtime)["train"].records]
     for number, path in enumerate(sorted(root.rglob("*.png"), reverse=True)):
         path.rename(path.with_name(f"renamed{number:03d}.png"))
-    assert [record.digest for record in load_splits(folder, runtime)["train"].photographs] == before
+    assert [record.digest for record in load_splits(folder, runtime)["train"].records] == before
 
 
 def test_large_groups_of_a_manifest_are_split_nearly_by_the_fractions(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_large_groups_of_a_manifest_are_split_nearly_by_the_fractions(tmp_path: 
     rows = [f"{path.as_posix()},{path.parent},{int(path.stem) // 2}" for path in paths]
     (root / "manifest.csv").write_text("\n".join(["path,label,block", *rows, ""]))
     data = data_with(root=str(root), groups="block", test_fraction=0.1)
-    records = open_source(data, tmp_path / "cache").photographs()
+    records = open_source(data, tmp_path / "cache").list_records()
     splits = split(records, data)
     assert_disjoint_and_complete(splits, records)
     blocks = {name: {record.group for record in members} for name, members in splits.items()}
@@ -292,17 +292,17 @@ def test_large_groups_of_a_manifest_are_split_nearly_by_the_fractions(tmp_path: 
             assert count_cells(splits)[name, crack] == pytest.approx(share * 40, abs=2)
 
 
-def test_a_subset_of_jpeg_files_is_decoded(tmp_path: Path, places: list[str]) -> None:
+def test_a_subset_of_jpeg_files_is_decoded(tmp_path: Path, base_overrides: list[str]) -> None:
     for index in range(32):
         folder = tmp_path / "photos" / ("Positive" if index % 2 else "Negative")
         folder.mkdir(parents=True, exist_ok=True)
-        image = synthetic.draw(
+        image = synthetic.render(
             index, seed=0, image_size=227, crack_fraction=index % 2, hard_negatives=0.5, difficulty=0.5
         )
         Image.fromarray(image.image).save(folder / f"{index:05d}.jpg")
-    overrides = [f"data.root={tmp_path / 'photos'}", "data.image_size=32", "data.max_images=20", *places]
+    overrides = [f"data.root={tmp_path / 'photos'}", "data.image_size=32", "data.max_images=20", *base_overrides]
     config = compose(["data=folder", *overrides])
     splits = load_splits(config.data, config.runtime)
-    means = [dataset.pixels.read(record).mean() for dataset in splits.values() for record in dataset.photographs]
+    means = [dataset.pixels.read(record).mean() for dataset in splits.values() for record in dataset.records]
     assert len(means) == 20
     assert all(60 < mean < 240 for mean in means)

@@ -21,13 +21,13 @@ from crackdet.data.batches import iter_batches, make_batches, shuffled_indices
 from crackdet.data.dataset import load_splits
 from tests.conftest import TINY
 from tests.data.image_files import make_folders
-from tests.processes import children, running, until
+from tests.processes import child_processes, running_processes, wait_until
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 NUM_WORKERS = 5  # more than the threads that would decode
 TIMEOUT = 60  # seconds
-on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processes from /proc")
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
 def test_batches_are_complete_if_a_worker_process_is_killed(
@@ -47,7 +47,7 @@ def test_batches_are_complete_if_a_worker_process_is_killed(
     assert "the worker processes that decode images died" in caplog.text
     for ours, theirs in zip(batches, expected, strict=True):
         assert torch.equal(ours.images, theirs.images) and torch.equal(ours.labels, theirs.labels)
-    until(lambda: not any(process.is_alive() for process in workers), TIMEOUT)  # else this process could not end
+    wait_until(lambda: not any(process.is_alive() for process in workers), TIMEOUT)  # else this process could not end
 
 
 def test_a_closed_stream_does_not_write_into_the_next(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_closed_stream_does_not_write_into_the_next(tmp_path: Path) -> None:
     large = Image.new("RGB", (5000, 5000), "red")  # takes much longer to decode than the others
     large.save(tmp_path / "data" / "crack" / "0.png")
     dataset = load_splits(data, Runtime(cache=str(tmp_path), cache_gib=0))["train"]
-    names = [record.name for record in dataset.photographs]
+    names = [record.name for record in dataset.records]
     slow = next(index for index, name in enumerate(names) if name == "crack/0.png")
     others = [index for index in range(len(dataset)) if index != slow][: NUM_WORKERS + 1]
     expected = list(iter_batches(dataset, [np.array([index]) for index in others], CPU, 1))
@@ -101,30 +101,32 @@ def test_worker_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS_SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "endless.py"], cwd=tmp_path, env=environment)
-    until((tmp_path / "started").exists, TIMEOUT)
+    wait_until((tmp_path / "started").exists, TIMEOUT)
     workers = workers_of(process)
     process.kill()
     process.wait()
-    until(lambda: not workers & running().keys(), TIMEOUT)
+    wait_until(lambda: not workers & running_processes().keys(), TIMEOUT)
 
 
 @on_linux
-def test_a_training_saves_its_state_if_its_process_group_is_terminated(tmp_path: Path, places: list[str]) -> None:
+def test_a_training_saves_its_state_if_its_process_group_is_terminated(
+    tmp_path: Path, base_overrides: list[str]
+) -> None:
     endless = ("trainer.max_epochs=100000", "trainer.patience=100000")
     streamed = ("runtime.cache_gib=0", f"runtime.num_workers={NUM_WORKERS}", f"hydra.run.dir={tmp_path / 'hydra'}")
-    line = [sys.executable, str(ROOT / "train.py"), *TINY, *places, *endless, *streamed]
+    line = [sys.executable, str(ROOT / "train.py"), *TINY, *base_overrides, *endless, *streamed]
     training = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    until(lambda: any(tmp_path.glob("runs/*/history.csv")), TIMEOUT)
+    wait_until(lambda: any(tmp_path.glob("runs/*/history.csv")), TIMEOUT)
     workers = workers_of(training)
     os.killpg(training.pid, signal.SIGTERM)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 128 + signal.SIGTERM, errors
     assert "Traceback" not in errors
     assert any(tmp_path.glob("runs/*/resume.pt"))
-    until(lambda: not workers & running().keys(), TIMEOUT)
+    wait_until(lambda: not workers & running_processes().keys(), TIMEOUT)
 
 
 def workers_of(process: "subprocess.Popen[Any]") -> set[int]:
-    found = children(process.pid)
+    found = child_processes(process.pid)
     assert len(found) >= NUM_WORKERS
     return found

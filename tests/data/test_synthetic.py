@@ -16,7 +16,7 @@ shares = st.floats(0.0, 1.0)
 
 def render_one(index: int, **changed: float) -> SyntheticImage:
     defaults = {"seed": 0, "image_size": 64, "crack_fraction": 0.5, "hard_negatives": 0.5, "difficulty": 0.5}
-    return synthetic.draw(index, **(defaults | changed))  # type: ignore[arg-type]
+    return synthetic.render(index, **(defaults | changed))  # type: ignore[arg-type]
 
 
 def thumbnail(image: NDArray[np.uint8], cells: int = 8) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def test_every_index_and_every_seed_give_another_image() -> None:
 def test_the_label_agrees_with_the_mask_and_a_crack_has_a_visible_length(
     index: int, seed: int, crack_fraction: float, hard_negatives: float, difficulty: float, size: int
 ) -> None:
-    rendered = synthetic.draw(
+    rendered = synthetic.render(
         index,
         seed=seed,
         image_size=size,

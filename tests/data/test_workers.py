@@ -12,7 +12,7 @@ from crackdet.data.cache import decode_all
 from crackdet.data.records import ImageRecord
 from crackdet.data.workers import MIN_IMAGES_FOR_WORKERS
 from tests.data.counting_source import CountingSource, pixels_of
-from tests.processes import children, running, until
+from tests.processes import child_processes, running_processes, wait_until
 
 
 def test_worker_processes_decode_the_same_pixels(tmp_path: Path) -> None:
@@ -30,14 +30,16 @@ def test_worker_processes_decode_the_same_pixels(tmp_path: Path) -> None:
     assert len(source.processes()) > 1
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the processes from /proc")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 def test_worker_processes_end_with_a_killed_command(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "crackdet", "check-data", "data.num_images=20000", "data.image_size=64",
             f"runtime.cache={tmp_path}", "runtime.num_workers=2"]  # fmt: skip
     command = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: len(children(command.pid)) >= 3 or command.poll() is not None)  # two workers and a resource tracker
-    workers = children(command.pid)
+    wait_until(
+        lambda: len(child_processes(command.pid)) >= 3 or command.poll() is not None
+    )  # two workers and a resource tracker
+    workers = child_processes(command.pid)
     assert command.poll() is None
     command.kill()
     command.wait()
-    until(lambda: not workers & running().keys())
+    wait_until(lambda: not workers & running_processes().keys())

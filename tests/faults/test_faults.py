@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness kills forked children")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
     ("what", "number"), [("kills", 24), ("corruptions", 24), ("starts", 4)], ids=["kills", "corruptions", "starts"]
 )

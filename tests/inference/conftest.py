@@ -24,7 +24,7 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 image files of 60 x 48 pixels in `crack` and `noncrack`."""
     root = tmp_path_factory.mktemp("photos")
     for index in range(24):
-        sample = synthetic.draw(index, seed=3, image_size=60, crack_fraction=0.5, hard_negatives=0, difficulty=0)
+        sample = synthetic.render(index, seed=3, image_size=60, crack_fraction=0.5, hard_negatives=0, difficulty=0)
         folder = root / ("crack" if sample.mask.any() else "noncrack")
         folder.mkdir(exist_ok=True)
         Image.fromarray(sample.image).resize((60, 48)).save(folder / f"{index:03d}.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crackdet.core.errors import UserError
-from crackdet.inference.files import RowFormat, choose_row_format, find_images, refuse_existing, row_writer
+from crackdet.inference.files import RowFormat, check_output_path, choose_row_format, find_images, row_writer
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def test_a_path_without_images_is_rejected(tree: Path, path: str, message: str) 
 
 def test_a_file_is_overwritten_only_with_force(tree: Path) -> None:
     with pytest.raises(UserError, match="already exists; give another file, or --force"):
-        refuse_existing(tree / "a" / "notes.txt", force=False)
-    refuse_existing(tree / "a" / "notes.txt", force=True)
-    refuse_existing(tree / "a" / "new.csv", force=False)
+        check_output_path(tree / "a" / "notes.txt", force=False)
+    check_output_path(tree / "a" / "notes.txt", force=True)
+    check_output_path(tree / "a" / "new.csv", force=False)
     for path in (tree / "a", tree / "nowhere" / "new.csv"):
         with pytest.raises(UserError, match="folder"):
-            refuse_existing(path, force=True)
+            check_output_path(path, force=True)
 
 
 def test_the_format_is_the_requested_one_or_that_of_the_extension() -> None:

@@ -32,8 +32,8 @@ def test_predictions_of_files_equal_the_recorded_ones_bit_for_bit(photo_run: Loa
 
 def test_predictions_of_synthetic_images_equal_the_recorded_ones_bit_for_bit(synthetic_run: LoadedRun) -> None:
     valid = load_splits(synthetic_run.config.data, synthetic_run.config.runtime)["valid"]
-    assert [record.name for record in valid.photographs] == [row.image for row in synthetic_run.predictions]
-    found = synthetic_run.predict(np.stack([valid.pixels.read(record) for record in valid.photographs]), "cpu")
+    assert [record.name for record in valid.records] == [row.image for row in synthetic_run.predictions]
+    found = synthetic_run.predict(np.stack([valid.pixels.read(record) for record in valid.records]), "cpu")
     assert found.tolist() == probabilities([row.logit for row in synthetic_run.predictions]).tolist()
 
 

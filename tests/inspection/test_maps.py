@@ -37,7 +37,7 @@ def network(clean_run: LoadedRun) -> LoadedNetwork:
 @pytest.fixture(scope="module")
 def samples(network: LoadedNetwork) -> list[Sample]:
     images = load_split(network, "valid")
-    return to_samples(images, images.photographs)
+    return to_samples(images, images.records)
 
 
 def first_layer(network: LoadedNetwork, samples: list[Sample]) -> MapStatistics:

@@ -30,7 +30,7 @@ from crackdet.inspection.pointing import (
     tolerance_pixels,
 )
 from crackdet.inspection.samples import load_split, to_samples
-from crackdet.store.pointing import NUMBERS, read_pointing
+from crackdet.store.pointing import COLUMNS, read_pointing
 from crackdet.store.snapshot import Status
 from tests.inspection.conftest import train
 
@@ -40,7 +40,7 @@ MASKS = arrays.arrays(np.bool_, (9, 9)).filter(lambda mask: mask.any())
 def pointing_of(run: LoadedRun) -> PointingResult:
     network = load_network(run)
     images = load_split(network, "valid")
-    return score_pointing(network, to_samples(images, images.photographs))
+    return score_pointing(network, to_samples(images, images.records))
 
 
 def test_a_network_that_relies_on_the_crack_points_at_it(clean_run: LoadedRun) -> None:
@@ -77,7 +77,7 @@ def test_summaries_contain_recorded_scores(clean_run: LoadedRun, store: Path, se
     run_pointing(load_network(clean_run), [], "valid", max_images=200)
     unscored = train(sets / "clean", store, cache, "data.masks=masks", "trainer.max_epochs=1")
     rows = {row["id"]: row for row in crackdet.load_runs(store).rows()}
-    assert {name: rows[clean_run.id][name] for name in NUMBERS} == read_pointing(clean_run.run)
+    assert {name: rows[clean_run.id][name] for name in COLUMNS} == read_pointing(clean_run.run)
     assert rows[unscored.id]["pointing"] is None
     row = next(row for row in crackdet.load_runs(store) if row.id == clean_run.id)
     assert Condition("pointing", ">", "0.5").holds(row)

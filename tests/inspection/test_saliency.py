@@ -26,7 +26,7 @@ from crackdet.models.factory import build
 def images(clean_run: LoadedRun) -> torch.Tensor:
     network = load_network(clean_run)
     images = load_split(network, "valid")
-    return network.tensor(to_samples(images, images.photographs[:6]))
+    return network.tensor(to_samples(images, images.records[:6]))
 
 
 def test_integrated_gradients_sum_to_the_change_of_the_logit(clean_run: LoadedRun, images: torch.Tensor) -> None:

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.metrics.numpy_metrics import call_scores, probabilities, roc_scores, threshold_for_recall
-from crackdet.metrics.torch_metrics import measure
+from crackdet.metrics.numpy_metrics import correctness_scores, probabilities, roc_auc_scores, threshold_for_recall
+from crackdet.metrics.torch_metrics import compute_metrics
 
 samples = st.lists(
     st.tuples(st.integers(-60, 60).map(lambda tenths: tenths / 10), st.booleans()), min_size=2, max_size=40
@@ -17,11 +17,11 @@ samples = st.lists(
 @given(samples)
 def test_the_mean_score_is_the_metric(sample: list[tuple[float, bool]]) -> None:
     logits, labels = np.array([logit for logit, _ in sample]), np.array([crack for _, crack in sample])
-    expected = measure(torch.tensor(logits), torch.tensor(labels, dtype=torch.float64))
+    expected = compute_metrics(torch.tensor(logits), torch.tensor(labels, dtype=torch.float64))
     correct = (logits > 0) == labels
     for metric in ("accuracy", "recall", "precision", "f1"):
-        assert call_scores(metric, correct, labels).mean() == pytest.approx(getattr(expected, metric), abs=1e-9)
-    assert roc_scores(logits, labels).mean() == pytest.approx(expected.roc_auc, abs=1e-6)
+        assert correctness_scores(metric, correct, labels).mean() == pytest.approx(getattr(expected, metric), abs=1e-9)
+    assert roc_auc_scores(logits, labels).mean() == pytest.approx(expected.roc_auc, abs=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["recall", "precision", "f1", "roc_auc"])
@@ -33,8 +33,8 @@ def test_the_variance_of_the_scores_is_that_of_a_bootstrap(metric: str) -> None:
     def scores(indices: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
         chosen, cracks = logits[indices], labels[indices]
         if metric == "roc_auc":
-            return roc_scores(chosen, cracks)
-        return call_scores(metric, (chosen > 0) == cracks, cracks)
+            return roc_auc_scores(chosen, cracks)
+        return correctness_scores(metric, (chosen > 0) == cracks, cracks)
 
     resampled = [scores(random.integers(0, 400, 400)).mean() for _ in range(1500)]
     original = scores(np.arange(400))

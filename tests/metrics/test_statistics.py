@@ -45,7 +45,7 @@ def test_mcnemar_equals_the_exact_test_of_statsmodels(only_first: int, only_seco
 @pytest.mark.parametrize("number", [1, 2, 5, 20])
 def test_holm_equals_statsmodels(number: int) -> None:
     p_values = (np.random.default_rng(number).random(number) ** 3).round(2)  # with ties
-    assert statistics.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert statistics.holm_correction(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 @pytest.mark.parametrize("number", [1, 2, 5, 30, 10_000])

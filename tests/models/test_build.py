@@ -14,7 +14,7 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
-from crackdet.models.factory import build, check, depthwise_share, feature_flops
+from crackdet.models.factory import build, depthwise_share, feature_flops, validate_model
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")
@@ -117,7 +117,7 @@ def test_there_is_one_logit_per_image(images: Tensor) -> None:
 # --- configurations that cannot be built -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", [check, build])
+@pytest.mark.parametrize("action", [validate_model, build])
 def test_the_error_for_an_unsupported_image_size_lists_supported_sizes(action: Callable[[Config], object]) -> None:
     message = error_message(
         action, "model=torchvision", "model.name=vit_b_16", "model.weights=null", "data.image_size=64"
@@ -127,19 +127,19 @@ def test_the_error_for_an_unsupported_image_size_lists_supported_sizes(action: C
 
 def test_an_image_size_that_is_too_small_is_an_error() -> None:
     message = error_message(
-        check, "model=torchvision", "model.name=inception_v3", "model.weights=null", "data.image_size=64"
+        validate_model, "model=torchvision", "model.name=inception_v3", "model.weights=null", "data.image_size=64"
     )
     assert "it accepts 96, 128, 160" in message
 
 
 def test_the_error_for_an_unknown_network_suggests_a_similar_name() -> None:
-    message = error_message(check, "model=torchvision", "model.name=mobilnet_v2")
+    message = error_message(validate_model, "model=torchvision", "model.name=mobilnet_v2")
     assert message.startswith("model.name=mobilnet_v2: torchvision has no such classification network")
     assert message.endswith("did you mean mobilenet_v2?")
 
 
 def test_a_torchvision_network_for_another_task_is_an_error() -> None:
-    message = error_message(check, "model=torchvision", "model.name=fcn_resnet50")
+    message = error_message(validate_model, "model=torchvision", "model.name=fcn_resnet50")
     assert "no such classification network" in message
 
 
@@ -158,7 +158,7 @@ def test_counting_flops_leaves_the_random_state_unchanged() -> None:
     for overrides in (SMALL, ("model=torchvision", "model.name=regnet_y_400mf", "model.weights=null")):
         state = torch.get_rng_state()
         feature_flops(compose(overrides))
-        check(compose(overrides))
+        validate_model(compose(overrides))
         assert torch.equal(torch.get_rng_state(), state)
 
 

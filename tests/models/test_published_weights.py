@@ -16,7 +16,7 @@ from torchvision.transforms.functional import normalize
 
 from crackdet.config.composing import compose
 from crackdet.core.files import file_digest
-from crackdet.models.factory import check
+from crackdet.models.factory import validate_model
 from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -45,7 +45,7 @@ def test_the_error_for_a_failed_download_says_what_to_do(hub: Path) -> None:
 
 
 def test_the_error_for_an_unknown_weights_name_lists_the_known_ones_before_training() -> None:
-    message = error_message(lambda: check(compose([*MOBILENET, "model.weights=IMAGENET1K_V3"])))
+    message = error_message(lambda: validate_model(compose([*MOBILENET, "model.weights=IMAGENET1K_V3"])))
     assert message.startswith("model.weights=IMAGENET1K_V3: must be one of IMAGENET1K_V1, IMAGENET1K_V2")
     assert message.endswith("for mobilenet_v2, a .pth or .safetensors file, or null")
 

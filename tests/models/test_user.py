@@ -11,7 +11,7 @@ from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import UserError
-from crackdet.models.factory import build, check
+from crackdet.models.factory import build, validate_model
 
 NETWORK = """
 import torch
@@ -75,7 +75,7 @@ def test_the_error_of_a_users_constructor_is_reported(
     user_config: Callable[..., Config], target: str, arguments: dict[str, int], reason: str
 ) -> None:
     with pytest.raises(UserError, match=rf"^model\._target_=\S+{target}: fails with arguments .*{reason}"):
-        check(user_config(target, **arguments))
+        validate_model(user_config(target, **arguments))
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_a_forward_that_returns_no_features_is_an_error(
     user_config: Callable[..., Config], target: str, reason: str
 ) -> None:
     with pytest.raises(UserError, match=rf"^model\.name=mine: {reason}"):
-        check(user_config(target, width=6))
+        validate_model(user_config(target, width=6))
 
 
 def test_published_weights_of_a_users_network_are_an_error(user_config: Callable[..., Config]) -> None:
     message = r"^model\.weights=DEFAULT: must be a \.pth or \.safetensors file, or null; mine has no published weights$"
     with pytest.raises(UserError, match=message):
-        check(user_config("Net", width=6, weights="DEFAULT"))
+        validate_model(user_config("Net", width=6, weights="DEFAULT"))

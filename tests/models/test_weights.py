@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from crackdet.config.composing import compose
 from crackdet.models.factory import load_trained
-from crackdet.models.weights import load, read
+from crackdet.models.weights import load_strict, read_state_dict
 from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
@@ -102,7 +102,7 @@ def test_the_error_for_weights_of_another_network_lists_only_some_tensors(
 def test_a_network_keeps_its_weights_if_loading_others_fails() -> None:
     layer = nn.Linear(2, 2)
     before = layer.weight.clone()
-    error_message(lambda: load(layer, {"weight": torch.zeros(2, 2)}, "weights"))
+    error_message(lambda: load_strict(layer, {"weight": torch.zeros(2, 2)}, "weights"))
     assert torch.equal(layer.weight, before)
 
 
@@ -137,7 +137,7 @@ def test_a_pickle_with_code_is_an_error_and_is_not_executed(tmp_path: Path) -> N
 def test_a_file_without_a_state_dict_is_an_error(content: object, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(content, file)
-    assert error_message(lambda: read(file)) == f"model.weights={file}: not a state dict (tensors by name)"
+    assert error_message(lambda: read_state_dict(file)) == f"model.weights={file}: not a state dict (tensors by name)"
 
 
 KINDS = ("new.pth", "old.pth", "new.safetensors")
@@ -163,8 +163,8 @@ def test_a_truncated_file_is_an_error_wherever_it_ends(intact_files: Path, kind:
     content = (intact_files / kind).read_bytes()
     file = intact_files / f"truncated_{kind}"
     file.write_bytes(content[: int(part * len(content))])
-    assert set(read(intact_files / kind)) == {"weight", "bias"}
-    assert error_message(lambda: read(file)).startswith(f"model.weights={file}: ")
+    assert set(read_state_dict(intact_files / kind)) == {"weight", "bias"}
+    assert error_message(lambda: read_state_dict(file)).startswith(f"model.weights={file}: ")
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -173,7 +173,7 @@ def test_a_truncated_file_is_an_error_wherever_it_ends(intact_files: Path, kind:
 def test_any_invalid_content_is_the_same_kind_of_error(intact_files: Path, content: bytes) -> None:
     file = intact_files / "anything.pth"
     file.write_bytes(content)
-    assert error_message(lambda: read(file)).startswith(f"model.weights={file}: ")
+    assert error_message(lambda: read_state_dict(file)).startswith(f"model.weights={file}: ")
 
 
 # --- the weights of a finished run --------------------------------------------------------------------

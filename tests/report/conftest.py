@@ -39,11 +39,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
     store = RunStore(folder / "runs")
     record = SweepRecord(folder / "sweep")
     base = ["data=folder", f"data.root={images}", "data.image_size=32", "data.valid_fraction=0.5", *SETTINGS]
-    places = [f"runtime.store={store.root}", f"runtime.cache={cache}", "runtime.device=cpu"]
+    base_overrides = [f"runtime.store={store.root}", f"runtime.cache={cache}", "runtime.device=cpu"]
     finished = []
     for seed in range(4):
         for channels in ("[2,4]", "[4,8]"):
-            overrides = [*base, *places, f"model.conv_out={channels}", f"seed={seed}"]
+            overrides = [*base, *base_overrides, f"model.conv_out={channels}", f"seed={seed}"]
             run = train(compose(overrides), *overrides)
             record.add(run, overrides)
             finished.append(run)
@@ -62,7 +62,7 @@ def _write_images(root: Path) -> Path:
         crack = synthetic.label(index, seed=1, crack_fraction=0.5)
         folder = root / ("crack" if crack else "noncrack")
         folder.mkdir(parents=True, exist_ok=True)
-        sample = synthetic.draw(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
+        sample = synthetic.render(index, seed=1, image_size=40, crack_fraction=0.5, hard_negatives=1, difficulty=0.9)
         Image.fromarray(sample.image).save(folder / f"{MARKUP}{index}.png")
     return root
 

@@ -166,13 +166,17 @@ def test_the_pareto_front_holds_the_points_that_no_other_dominates(points: list[
 
 def test_a_sweep_that_trained_something_ends_with_its_report(tmp_path: Path, cache: Path) -> None:
     def start(name: str) -> str:
-        places = [f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", f"hydra.sweep.dir={tmp_path / name}"]
+        base_overrides = [
+            f"runtime.store={tmp_path / 'runs'}",
+            f"runtime.cache={cache}",
+            f"hydra.sweep.dir={tmp_path / name}",
+        ]
         line = [
             sys.executable,
             str(ROOT / "train.py"),
             "-m",
             *TINY,
-            *places,
+            *base_overrides,
             "runtime.device=cpu",
             "trainer.max_epochs=1",
         ]

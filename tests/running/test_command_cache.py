@@ -91,8 +91,8 @@ class CachedRun:
 
 
 @pytest.fixture
-def cached(tmp_path: Path, photographs: Path, places: list[str]) -> CachedRun:
-    return CachedRun(tmp_path, photographs, places)
+def cached(tmp_path: Path, photographs: Path, base_overrides: list[str]) -> CachedRun:
+    return CachedRun(tmp_path, photographs, base_overrides)
 
 
 def edit(path: Path) -> None:

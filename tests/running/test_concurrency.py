@@ -13,8 +13,8 @@ from tests.conftest import TINY
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, places: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, *places, f"hydra.sweep.dir={folder / name}"]
+def start(folder: Path, base_overrides: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
+    line = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, *base_overrides, f"hydra.sweep.dir={folder / name}"]
     return subprocess.Popen(
         [*line, "runtime.num_threads=1", *overrides],
         cwd=folder,
@@ -28,9 +28,9 @@ def summary(folder: Path, name: str) -> dict:  # type: ignore[type-arg]
     return json.loads((folder / name / "summary.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_two_sweeps_divide_the_runs_and_wait_for_each_other(tmp_path: Path, places: list[str]) -> None:
+def test_two_sweeps_divide_the_runs_and_wait_for_each_other(tmp_path: Path, base_overrides: list[str]) -> None:
     grid = ("seed=0,1,2,3", "trainer.max_epochs=8", "runtime.wait_for_others=true")
-    processes = [start(tmp_path, places, name, *grid) for name in ("one", "two")]
+    processes = [start(tmp_path, base_overrides, name, *grid) for name in ("one", "two")]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     trained = [line.split()[1] for output in outputs for line in output.splitlines() if line.startswith("training ")]
@@ -40,15 +40,15 @@ def test_two_sweeps_divide_the_runs_and_wait_for_each_other(tmp_path: Path, plac
     assert summary(tmp_path, "one")["best"] == summary(tmp_path, "two")["best"]
 
 
-def test_a_sweep_that_waits_takes_over_from_one_that_dies(tmp_path: Path, places: list[str]) -> None:
+def test_a_sweep_that_waits_takes_over_from_one_that_dies(tmp_path: Path, base_overrides: list[str]) -> None:
     settings = ("seed=0", "trainer.max_epochs=100", "trainer.patience=100", "optimizer.learning_rate=1e-6")
-    doomed = start(tmp_path, places, "doomed", *settings)
+    doomed = start(tmp_path, base_overrides, "doomed", *settings)
     history = None
     while history is None and doomed.poll() is None:
         time.sleep(0.1)
         history = next((tmp_path / "runs").glob("*/history.csv"), None)
     os.kill(doomed.pid, signal.SIGSTOP)  # it holds its run and does not come further
-    heir = start(tmp_path, places, "heir", *settings, "runtime.wait_for_others=true")
+    heir = start(tmp_path, base_overrides, "heir", *settings, "runtime.wait_for_others=true")
     assert heir.stdout is not None
     for line in heir.stdout:
         if "waiting for 1 runs" in line:

@@ -89,7 +89,7 @@ def test_a_gpu_that_is_lost_ends_the_sweep_of_its_process(tiny: Configure, monke
             return [outcome]
 
     crew = LauncherExecutor(BasicLauncher())
-    crew.start(first)
+    crew.submit(first)
     with monkeypatch.context() as patched:
         patched.setattr(training_run, "train", illegal)
         patched.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -161,7 +161,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here")
+        pytest.skip("needs root: mounts a small file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
@@ -297,20 +297,20 @@ def test_a_run_that_is_trained_again_goes_on_where_it_was_stopped(
     assert again.run.status() is Status.PRUNED and len(again.run.snapshot().history) == 1
     with caplog.at_level("INFO"):
         assert execute(job_of(tiny("runtime.retrain=true"))) is not None
-    assert f"going on from {again.run.id}: epoch 2" in caplog.text
+    assert f"resuming from {again.run.id}: epoch 2" in caplog.text
 
 
 class Passing(Executor):
     """Whose jobs fail at once."""
 
-    size = None
+    max_jobs = None
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.jobs: list[Job] = []
         self.all: list[Job] = []
         self.meanwhile = meanwhile
 
-    def start(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         self.jobs.append(job)
         self.all.append(job)
 
@@ -325,9 +325,9 @@ def test_one_that_waits_for_others_waits_for_all_of_them(tiny: Configure) -> Non
     orphan.run.directory.mkdir(parents=True)
     orphan.run.history_file.touch()  # of a process that died
     with held.run.claim():
-        waiting = ThreadPoolExecutor().submit(grid.wait, [orphan, held], Passing())
+        waiting = ThreadPoolExecutor().submit(grid.wait_for_others, [orphan, held], Passing())
         with pytest.raises(TimeoutError):
-            waiting.result(timeout=2.5 * grid.POLL)
+            waiting.result(timeout=2.5 * grid.POLL_INTERVAL)
     assert waiting.result(timeout=60) == 1
 
 
@@ -339,7 +339,7 @@ def test_one_that_dies_while_another_is_taken_over_is_taken_over_too(tiny: Confi
     with ExitStack() as life:
         life.enter_context(held.run.claim())
         crew = Passing(life.close)
-        assert grid.wait([orphan, held], crew) == 1
+        assert grid.wait_for_others([orphan, held], crew) == 1
     assert [job.run.id for job in crew.all] == [orphan.run.id, held.run.id]
 
 
@@ -349,26 +349,28 @@ def test_a_rerun_that_was_killed_goes_on_however_often(tiny: Configure, caplog: 
     record_failure(job.run, Failure.DIED, "killed", attempts=1)
     with caplog.at_level("INFO"):
         assert execute(job_of(tiny("runtime.retrain=true", "runtime.max_attempts=1"))) is not None
-    assert f"going on from {job.run.id}: epoch 2" in caplog.text
+    assert f"resuming from {job.run.id}: epoch 2" in caplog.text
 
 
 def test_photographs_that_changed_since_the_run_was_planned_are_not_trained_on(
-    places: list[str], photographs: Path
+    base_overrides: list[str], photographs: Path
 ) -> None:
     tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
-    job = job_of(compose(["data=folder", f"data.root={photographs}", *tiny, *places]))
+    job = job_of(compose(["data=folder", f"data.root={photographs}", *tiny, *base_overrides]))
     next(photographs.rglob("*.png")).unlink()
-    with pytest.raises(UserError, match="the photographs have changed since the command began"):
+    with pytest.raises(UserError, match="the images have changed since the command began"):
         execute(job)
     assert not job.run.directory.exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="names are not bytes there")
-def test_photographs_of_any_name_are_trained_on(places: list[str], photographs: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="needs names that are bytes")
+def test_photographs_of_any_name_are_trained_on(base_overrides: list[str], photographs: Path) -> None:
     first = next(photographs.rglob("*.png"))
     first.rename(first.with_name(os.fsdecode(b"Ri\xdf.png")))
     tiny = ["model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32"]
-    job = job_of(compose(["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9", *tiny, *places]))
+    job = job_of(
+        compose(["data=folder", f"data.root={photographs}", "data.valid_fraction=0.9", *tiny, *base_overrides])
+    )
     assert execute(job) is not None
     predictions = read_predictions(job.run)
     assert predictions is not None and any("Ri" in image for image in predictions.images)

@@ -177,7 +177,7 @@ def test_a_run_that_went_on_says_what_was_otherwise_before(tiny: Configure, monk
     assert first["host"] == "first" and second["host"] == "second" != run.snapshot().provenance["host"]
     assert "versions" in run.snapshot().provenance and "versions" not in first, "only what was otherwise"
     (said,) = (value for name, value in recipe("", RunRow(run.snapshot())).facts if name == "trained")
-    assert "gone on with at" in said and "with other host before" in said
+    assert "resumed at" in said and "with other host before" in said
 
 
 def test_a_second_signal_leaves_at_once_with_what_was_saved_before(
@@ -242,7 +242,7 @@ def test_more_epochs_go_on_from_the_shorter_run(
     shorter = train(tiny("trainer.max_epochs=2"))
     with caplog.at_level("INFO"):
         longer = train(tiny("trainer.max_epochs=4"))
-    assert f"going on from {shorter.id}: epoch 3" in caplog.text
+    assert f"resuming from {shorter.id}: epoch 3" in caplog.text
     assert outcome(longer) == outcome(straight)
 
 

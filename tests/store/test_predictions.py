@@ -31,7 +31,7 @@ def test_each_column_has_its_type_and_keeps_the_order(run: Run) -> None:
     assert predictions.digests == ["aa", "bb", "cc", "dd"]
     assert predictions.labels.tolist() == [True, False, True, False]
     assert predictions.logits.tolist() == [0.1 + 0.2, 1e-9, -3.0, 0.0]
-    assert predictions.called.tolist() == [True, True, False, False], "a crack above probability 0.5 only"
+    assert predictions.predicted.tolist() == [True, True, False, False], "a crack above probability 0.5 only"
     assert predictions.groups is None
 
 

@@ -13,7 +13,7 @@ def recorded_commit(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) 
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
-    return provenance.describe("cpu", None, 1, [])["git"]
+    return provenance.collect("cpu", None, 1, [])["git"]
 
 
 def test_file_names_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_a_claim_deletes_temporary_files_of_dead_processes(run: Run) -> None:
         assert not orphan.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root has all permissions")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user other than root")
 def test_a_run_that_may_not_be_written_cannot_be_claimed(finished: Run) -> None:
     finished.directory.chmod(0o500)
     with pytest.raises(StoreError, match="may not be written"), finished.claim():

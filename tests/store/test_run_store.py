@@ -39,7 +39,7 @@ def test_a_linked_directory_is_not_a_run(tmp_path: Path) -> None:
     assert list(RunStore(tmp_path / "runs").runs()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root has all permissions")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user other than root")
 def test_unreadable_runs_are_left_out_with_a_warning(finished: Run, caplog: pytest.LogCaptureFixture) -> None:
     store = RunStore(finished.root)
     store.run("custom-999999999999").directory.mkdir(mode=0)

@@ -12,7 +12,7 @@ from crackdet.config.schema import Config
 from crackdet.running.job import Job
 from crackdet.sweep.disk_usage import estimate_disk_usage, warn_if_disk_is_short
 from crackdet.sweep.finalize import finalize
-from tests.analysis.runs import drawn, publish
+from tests.analysis.runs import publish, simulate_logits
 from tests.jobs import job_of
 
 Configure = Callable[..., Config]
@@ -51,7 +51,7 @@ def test_a_sweep_that_needs_more_than_the_free_disk_space_is_warned_of(
 def test_large_resume_states_are_reported_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = np.arange(20) % 2 == 0
     for width in (1, 2):
-        run = publish(tmp_path, labels, drawn(labels, 3.0, width), 10, width=width)
+        run = publish(tmp_path, labels, simulate_logits(labels, 3.0, width), 10, width=width)
         with caplog.at_level(logging.INFO):
             finalize(tmp_path)
         assert "crackdet clean" not in caplog.text

@@ -46,4 +46,4 @@ def test_an_unknown_setting_in_a_condition_is_named_with_the_one_that_was_meant(
     exclude = ExcludeFilter("model.depht > 3")
     assert not exclude({"model": {"name": "resnet", "depth": 50}})
     with pytest.raises(UserError, match=r"unknown setting model\.depht; did you mean model\.depth\?"):
-        exclude.finish()
+        exclude.raise_for_unknown_settings()

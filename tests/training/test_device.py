@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.store.integrity import read_result
-from crackdet.training.device import compiles, precision_of
+from crackdet.training.device import resolve_precision, should_compile
 from tests.jobs import train
 
 Configure = Callable[..., Config]
@@ -34,7 +34,7 @@ RESNET = ("model=torchvision", "model.name=resnet18", "model.weights=null")
     ],
 )
 def test_auto_precision_depends_on_processor_and_network(
-    places: list[str],
+    base_overrides: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capabilities: dict[str, bool],
     setting: str,
@@ -42,8 +42,8 @@ def test_auto_precision_depends_on_processor_and_network(
     expected: str,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    config = compose([*places, "data.image_size=64", *overrides, f"trainer.precision={setting}"])
-    assert precision_of(config, CPU) == expected
+    config = compose([*base_overrides, "data.image_size=64", *overrides, f"trainer.precision={setting}"])
+    assert resolve_precision(config, CPU) == expected
 
 
 def test_without_a_compiler_a_network_is_not_compiled(
@@ -68,4 +68,4 @@ def test_every_run_of_a_process_is_compiled(tiny: Configure, monkeypatch: pytest
 
 
 def test_by_default_a_network_is_not_compiled(tiny: Configure) -> None:
-    assert not compiles(tiny(), CPU)
+    assert not should_compile(tiny(), CPU)

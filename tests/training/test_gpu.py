@@ -23,7 +23,7 @@ from crackdet.training import loop
 from tests.conftest import TINY
 from tests.jobs import interrupted_state, job_of, outcome, train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 Configure = Callable[..., Config]
 
@@ -41,14 +41,14 @@ NETWORKS = {
 
 
 @pytest.fixture
-def on_gpu(places: list[str]) -> Configure:
+def on_gpu(base_overrides: list[str]) -> Configure:
     """Return configurations of short runs of `NETWORKS` in which the last batch is smaller than the others."""
     tiny = [setting for setting in TINY if not setting.startswith("model.")]
 
     def configure(network: str, *overrides: str) -> Config:
         images = ("data.num_images=54", "data/augmentation=full")
         steps = ("trainer.pos_weight=2", "trainer.gradient_clip_norm=1", "scheduler=step", "scheduler.step_size=1")
-        return compose([*tiny, *places, *NETWORKS[network], *images, *steps, "runtime.device=cuda", *overrides])
+        return compose([*tiny, *base_overrides, *NETWORKS[network], *images, *steps, "runtime.device=cuda", *overrides])
 
     return configure
 
@@ -78,8 +78,8 @@ def test_cuda_graphs_do_not_change_a_single_bit(
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count_and_replay)
     outcomes = {}
     for store in ("true", "false"):
-        places = (f"runtime.store={tmp_path / store}", f"runtime.cuda_graphs={store}")
-        outcomes[store] = outcome(train(on_gpu(network, f"trainer.precision={precision}", *places)))
+        base_overrides = (f"runtime.store={tmp_path / store}", f"runtime.cuda_graphs={store}")
+        outcomes[store] = outcome(train(on_gpu(network, f"trainer.precision={precision}", *base_overrides)))
     assert outcomes["true"] == outcomes["false"]
     # 5 full batches of training and 1 of validation in each of 2 epochs, except the very first ones
     assert replays == {"true": 10 - 1 + 2 - 1}

@@ -30,9 +30,9 @@ def test_a_run_records_the_cost_of_its_network(tiny: Configure) -> None:
     assert result["weights_mib"] * 2**20 == pytest.approx(run.weights_file.stat().st_size, rel=0.25)  # a tiny file
 
 
-def test_measuring_changes_neither_the_network_nor_the_random_state(places: list[str]) -> None:
+def test_measuring_changes_neither_the_network_nor_the_random_state(base_overrides: list[str]) -> None:
     network = ("model=torchvision", "model.name=mobilenet_v2", "model.weights=null")  # has dropout and BatchNorm
-    model = factory.build(compose([*places, "data.image_size=64", *network]))
+    model = factory.build(compose([*base_overrides, "data.image_size=64", *network]))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
     cost = measure_latency(model, 2, "fp32", seconds=0)

@@ -22,7 +22,7 @@ print(peak(3), peak(1), peak(0))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_the_peak_is_the_most_memory_at_once_without_earlier_allocations() -> None:
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, timeout=120, check=True)
     three, one, none = map(float, done.stdout.split())

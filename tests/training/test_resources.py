@@ -11,7 +11,13 @@ from crackdet.models import factory
 from crackdet.store.run import Run
 from crackdet.training import resources
 from crackdet.training.optimizers import build_optimizer, build_scheduler
-from crackdet.training.resources import ResourceEstimate, check_resources, estimate, resume_state_bytes, weight_sizes
+from crackdet.training.resources import (
+    ResourceEstimate,
+    check_resources,
+    estimate_resources,
+    resume_state_bytes,
+    weight_sizes,
+)
 from crackdet.training.state import BestEpoch, Progress, TrainingState
 
 Configure = Callable[..., Config]
@@ -21,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_the_estimate_matches_the_real_run(tiny: Configure, tmp_path: Path, optimizer: str) -> None:
     config = tiny(f"optimizer={optimizer}", "model.linear_features=256")
-    needs = estimate(config, "fp32")
+    needs = estimate_resources(config, "fp32")
     model = factory.build(config)
     trained = build_optimizer(config.optimizer, model.parameters())
     model(torch.rand(8, 3, 32, 32)).sum().backward()
@@ -48,7 +54,7 @@ def test_a_resume_state_that_no_longer_training_could_use_is_not_kept(tiny: Conf
 
 def test_activations_grow_with_the_batch_and_exclude_the_weights(tiny: Configure) -> None:
     wide = "model.linear_features=2048"  # weights of 5 MB, much smaller activations
-    small, large = (estimate(tiny(wide, f"trainer.batch_size={n}"), "fp32").activations for n in (4, 8))
+    small, large = (estimate_resources(tiny(wide, f"trainer.batch_size={n}"), "fp32").activations for n in (4, 8))
     assert large == pytest.approx(2 * small, rel=0.01)
     # convolution inputs and outputs, pooling with its 8-byte indices, for 3, 4 and 8 channels of 32, 16 and 8 pixels
     maps = 3 * 32**2 * 4 + 4 * 32**2 * 4 + 4 * 16**2 * 12 + 8 * 16**2 * 4 + 8 * 8**2 * 12

@@ -15,20 +15,23 @@ import pytest
 from crackdet.store.snapshot import Status
 from crackdet.watch.monitor import StoreMonitor
 from tests.conftest import TINY
-from tests.processes import PATIENCE, until
+from tests.processes import TIMEOUT, wait_until
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = ("trainer.max_epochs=100000", "trainer.patience=100000", "optimizer.learning_rate=1e-6")
 
 
 @pytest.fixture
-def training(tmp_path: Path, places: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+def training(tmp_path: Path, base_overrides: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """A running process that does not finish by itself."""
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *TINY, *places, *ENDLESS], cwd=tmp_path, stdout=log, stderr=log
+            [sys.executable, str(ROOT / "train.py"), *TINY, *base_overrides, *ENDLESS],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
         )
-    until(lambda: any((tmp_path / "runs").glob("*/history.csv")))
+    wait_until(lambda: any((tmp_path / "runs").glob("*/history.csv")))
     yield process
     process.kill()
     process.wait()
@@ -59,7 +62,7 @@ class Terminal:
     def leave(self) -> int:
         """Press Ctrl-C and return the exit status."""
         os.write(self.file, b"\x03")
-        until(
+        wait_until(
             lambda: self.shows("$^") or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         )
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -74,8 +77,8 @@ def test_a_run_is_watched_until_it_is_killed(training: "subprocess.Popen[bytes]"
     )  # fmt: skip
     assert piped.stdout is not None and piped.stderr is not None
     lines = iter(piped.stdout.readline, "")
-    until(lambda: terminal.shows(r"1 running\s"))
-    until(lambda: terminal.shows(r"custom-[0-9a-f]{12}\s+\d+/100000\s+0\.\d{4}"))
+    wait_until(lambda: terminal.shows(r"1 running\s"))
+    wait_until(lambda: terminal.shows(r"custom-[0-9a-f]{12}\s+\d+/100000\s+0\.\d{4}"))
     next(line for line in lines if re.search(r"running custom-[0-9a-f]{12}: epoch \d+/100000, accuracy 0\.\d+", line))
     (watched,) = StoreMonitor(store).update()
     assert watched.status is Status.RUNNING
@@ -83,19 +86,19 @@ def test_a_run_is_watched_until_it_is_killed(training: "subprocess.Popen[bytes]"
     training.send_signal(signal.SIGKILL)
     training.wait()
     terminal.clear()
-    until(lambda: terminal.shows(r"1 interrupted"))
-    until(lambda: terminal.shows(r"its process died"))
+    wait_until(lambda: terminal.shows(r"1 interrupted"))
+    wait_until(lambda: terminal.shows(r"its process died"))
     next(line for line in lines if re.search(r"interrupted custom-[0-9a-f]{12}: its process died", line))
 
     assert terminal.leave() == 0
     piped.send_signal(signal.SIGINT)
-    assert piped.wait(PATIENCE) == 0
+    assert piped.wait(TIMEOUT) == 0
     assert piped.stderr.read() == ""
 
 
 def crackdet(*arguments: str) -> "subprocess.CompletedProcess[str]":
     line = [sys.executable, "-m", "crackdet", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT)
+    return subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, cwd=ROOT)
 
 
 def test_once_prints_the_present_state_and_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ class Source(Protocol):
 
     @property
     def ignored_folders(self) -> Sequence[str]:
-        """Folders with images that the last `photographs()` did not list."""
+        """Folders with images that the last `list_records()` did not list."""
 
-    def photographs(self) -> list[ImageRecord]:
+    def list_records(self) -> list[ImageRecord]:
         """Return the records of all images in canonical order.
 
         Raises:

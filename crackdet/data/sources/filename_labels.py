@@ -21,7 +21,7 @@ class FilenameLabelsSource(FileSource):
         super().__init__(data.root, cache_dir)
         self.data = data
 
-    def photographs(self) -> list[ImageRecord]:
+    def list_records(self) -> list[ImageRecord]:
         records: list[ImageRecord] = []
         for split in ("train", "valid", "test"):
             folder = self.root / split / "images"

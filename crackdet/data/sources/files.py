@@ -34,7 +34,7 @@ class FileSource:
                 raise UserError(f"data.root={self.root}: {error.filename} cannot be read ({error.strerror})")
 
         found: list[str] = []
-        for path, names in images_below(folder, on_error):
+        for path, names in walk_images(folder, on_error):
             relative = Path(path).relative_to(self.root).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
             found += [prefix + name for name in names]
@@ -72,7 +72,7 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def images_below(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+def walk_images(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
     """Yield the path of a folder and of each subfolder, with the names of the images in it.
 
     Links are followed, but each real folder is visited once. Hidden files and folders are skipped: programs make them.

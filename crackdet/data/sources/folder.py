@@ -14,7 +14,7 @@ from crackdet.core.errors import UserError
 from crackdet.data.decode import EXTENSIONS
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
-from crackdet.data.sources.files import FileSource, images_below, is_image, subfolders
+from crackdet.data.sources.files import FileSource, is_image, subfolders, walk_images
 
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "test": "test"} | {
     "training": "train", "val": "valid", "validation": "valid", "testing": "test"
@@ -37,7 +37,7 @@ class FolderSource(FileSource):
                 )
             self.labels[_normalized(name)] = True
 
-    def photographs(self) -> list[ImageRecord]:
+    def list_records(self) -> list[ImageRecord]:
         folders = subfolders(self.root)
         splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
         self.class_folders, self.other_folders = [], [path for path in folders if path not in splits] if splits else []
@@ -109,7 +109,7 @@ class FolderSource(FileSource):
         masks = (self.root / Path(self.data.masks).expanduser()).resolve() if self.data.masks is not None else None
         return any(
             names and (masks is None or not Path(path).resolve().is_relative_to(masks))
-            for path, names in images_below(folder, lambda error: None)
+            for path, names in walk_images(folder, lambda error: None)
         )
 
     def _add_groups(self, records: list[ImageRecord], column: str) -> list[ImageRecord]:

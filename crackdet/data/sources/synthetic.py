@@ -18,7 +18,7 @@ class SyntheticSource:
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
 
-    def photographs(self) -> list[ImageRecord]:
+    def list_records(self) -> list[ImageRecord]:
         data = self.data
         params = (
             f"{synthetic.GENERATOR_VERSION},{data.seed},{data.crack_fraction},{data.hard_negatives},{data.difficulty}"
@@ -40,7 +40,7 @@ class SyntheticSource:
         return self._render(record, image_size).mask
 
     def _render(self, record: ImageRecord, image_size: int) -> synthetic.SyntheticImage:
-        return synthetic.draw(
+        return synthetic.render(
             int(record.name.rpartition("-")[2]),
             seed=self.data.seed,
             image_size=image_size,

@@ -27,10 +27,10 @@ class JobOutcome:
 class Executor(ABC):
     """Trains jobs. Used as a context manager: on exit, all runs are saved and all worker processes have ended."""
 
-    size: int | None  # maximum number of submitted jobs that have not ended; None: no limit
+    max_jobs: int | None  # maximum number of submitted jobs that have not ended; None: no limit
 
     @abstractmethod
-    def start(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         """Submit a job."""
 
     @abstractmethod
@@ -71,12 +71,12 @@ def run_jobs(jobs: Sequence[Job], total: int, executor: Executor) -> int:
     with bar("runs", total, done=total - len(jobs)) as progress:
         try:
             while waiting or running:
-                while waiting and (executor.size is None or running < executor.size):
+                while waiting and (executor.max_jobs is None or running < executor.max_jobs):
                     job = waiting.popleft()
                     if _is_taken(job):
                         progress.advance()
                     else:
-                        executor.start(job)
+                        executor.submit(job)
                         running += 1
                 if running:
                     outcomes = executor.wait()

@@ -24,12 +24,12 @@ class LauncherExecutor(Executor):
     """
 
     def __init__(self, launcher: Launcher, max_jobs: int | None = None) -> None:
-        self.size = 1 if is_basic(launcher) else max_jobs
+        self.max_jobs = 1 if is_basic(launcher) else max_jobs
         self._launcher = launcher
         self._jobs: list[Job] = []
         self._next_index = 0  # names the folder of Hydra's logs of a job
 
-    def start(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         self._jobs.append(job)
 
     def wait(self) -> list[JobOutcome]:

@@ -78,10 +78,10 @@ class WorkerPool(Executor):
             for number in STOP_SIGNALS:  # after the backend, since Ray installs handlers of its own
                 signal.signal(number, self._on_signal)
             limits = [limit for limit in (self._max_workers, self._backend.max_workers()) if limit is not None]
-            self.size = max(1, min(limits)) if limits else 1
-            log.info("%s", self._backend.prepare(self.size))
+            self.max_jobs = max(1, min(limits)) if limits else 1
+            log.info("%s", self._backend.prepare(self.max_jobs))
             if self._backend.prestart:
-                self._spawn(self.size)
+                self._spawn(self.max_jobs)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -101,7 +101,7 @@ class WorkerPool(Executor):
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
 
-    def start(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         self._queue.append(job)
         self._schedule()
 
@@ -158,7 +158,7 @@ class WorkerPool(Executor):
             self._dispatch(free.pop(0), self._queue.popleft())
         starting = sum(not worker.is_ready and worker.job is None for worker in self._workers)
         active = sum(not worker.is_stopping for worker in self._workers)
-        self._spawn(min(len(self._queue) - starting, (self.size or 1) - active))
+        self._spawn(min(len(self._queue) - starting, (self.max_jobs or 1) - active))
         for worker in free:
             if worker.is_ready and time.monotonic() - worker.idle_since > self._backend.idle_timeout:
                 worker.is_stopping = True
@@ -250,7 +250,7 @@ class WorkerPool(Executor):
         if job is not None:
             return self._requeue(job)
         self._failed_starts += 1
-        if self._failed_starts > (self.size or 1):
+        if self._failed_starts > (self.max_jobs or 1):
             log.error("error: workers cannot be started")
             raise RunFailed("workers cannot be started")
         return []

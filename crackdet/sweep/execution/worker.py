@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,8 @@ from crackdet.core.signals import Interrupted
 from crackdet.sweep.execution.resources import WorkerResources
 
 if TYPE_CHECKING:
-    from crackdet.running.job import Job
+    from crackdet.running.job import Job, PruneCheck
+    from crackdet.store.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class SweepContext:
     """What all jobs of a sweep share."""
 
     directory: Path
-    pruner: Mapping[str, Any] | None = None  # settings of the pruner of a search
+    make_prune_check: Callable[["Run"], "PruneCheck"] | None = None  # of a search that prunes; pickled to the workers
 
 
 class Connection(Protocol):
@@ -129,10 +130,8 @@ def _succeeds(job: "Job", context: SweepContext) -> bool:
 
     prune_check = None
     try:
-        if context.pruner is not None and not job.is_finished():
-            from crackdet.sweep.search.pruning import judge_of  # imports optuna: half a second
-
-            prune_check = judge_of(context.directory, context.pruner, job.run)
+        if context.make_prune_check is not None and not job.is_finished():
+            prune_check = context.make_prune_check(job.run)
         execute(replace(job, sweep=str(context.directory)), prune_check)
     except DeviceLost as error:
         log.error("%s", error)

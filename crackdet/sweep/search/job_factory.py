@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
-from crackdet.config.parsing import resolved
+from crackdet.config.parsing import resolve
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job
 from crackdet.sweep.composition import CachedComposer
@@ -41,7 +41,7 @@ class JobFactory:
             UserError: If Hydra cannot compose it.
         """
         try:
-            return resolved(self._composer.compose(list(overrides)))
+            return resolve(self._composer.compose(list(overrides)))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explain_hydra_error(error)) from None
 
@@ -64,7 +64,7 @@ class JobFactory:
     @property
     def can_exclude(self) -> bool:
         """Whether there is a `sweep.exclude`."""
-        return self._exclude.asks
+        return self._exclude.has_condition
 
     def excludes(self, overrides: Sequence[str]) -> bool:
         """Return whether `sweep.exclude` leaves these overrides out.
@@ -72,7 +72,7 @@ class JobFactory:
         Raises:
             UserError: If the expression cannot be evaluated.
         """
-        return self._exclude.asks and self._exclude(self.compose(overrides))
+        return self._exclude.has_condition and self._exclude(self.compose(overrides))
 
     def excludes_any_seed(self, space: Space, params: Params) -> bool:
         """Return whether one of a suggestion's runs is excluded; its mean would not be comparable with others.
@@ -88,4 +88,4 @@ class JobFactory:
             params = {parameter.name: parameter.first for parameter in branch.parameters}
             with suppress(UserError):  # it may not be evaluable for these values
                 self.excludes_any_seed(space, {**branch.options, **params})
-        self._exclude.finish()
+        self._exclude.raise_for_unknown_settings()

@@ -26,13 +26,13 @@ from crackdet.sweep.execution.executor import Executor, exit_status
 from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
-from crackdet.sweep.grid import POLL
+from crackdet.sweep.grid import POLL_INTERVAL
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import parse_objectives
 from crackdet.sweep.search.proposer import Proposer
 from crackdet.sweep.search.pruners import build_pruner
-from crackdet.sweep.search.pruning import PruningSpec
+from crackdet.sweep.search.pruning import PruningSpec, make_prune_check
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.results import warn_of_different_images, write_results
 from crackdet.sweep.search.samplers import Sampler
@@ -73,9 +73,8 @@ def search(
     if sampler.is_grid and space.count is None:
         raise UserError("hydra/sweeper/sampler=grid: needs single values, as in 1,2,3 or range(1,4)")
     history = History(store, space, objectives, partial(factory.excludes_any_seed, space))
-    executor = create_executor(
-        launcher, runtime, SweepContext(directory, config.active_pruner), config.n_trials, config.n_jobs
-    )
+    pruning = partial(make_prune_check, directory, config.active_pruner) if config.active_pruner is not None else None
+    executor = create_executor(launcher, runtime, SweepContext(directory, pruning), config.n_trials, config.n_jobs)
     if sweep.dry_run:
         _show_plan(history, factory, config, sampler)
         return
@@ -147,7 +146,7 @@ class SearchLoop:
                     return 1
 
     def _has_capacity(self) -> bool:
-        return self._executor.size is None or len(self._active) < self._executor.size
+        return self._executor.max_jobs is None or len(self._active) < self._executor.max_jobs
 
     def _ask(self) -> ActiveTrial | None:
         """Return the next trial and reserve its runs; None if there are enough trials or no suggestion is left."""
@@ -191,7 +190,7 @@ class SearchLoop:
         while (job := trial.next_job()) is not None:
             if not job.is_finished():
                 self.has_trained = True
-                self._executor.start(job)
+                self._executor.submit(job)
                 return
             self._history.add(trial.params, trial.seed, job.run)
         del self._active[trial.key]
@@ -214,7 +213,7 @@ class SearchLoop:
         running = [trial for trial, outcome in self._history.outcomes() if outcome is Outcome.RUNNING]
         if not running or not self._runtime.wait_for_others:
             return False
-        self._executor.idle(POLL)
+        self._executor.idle(POLL_INTERVAL)
         self._attempted -= {trial.key for trial in running}  # to be resumed if their process dies
         return True
 

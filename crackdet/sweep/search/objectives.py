@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crackdet.config.messages import nearest
+from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
 
 Direction = Literal["maximize", "minimize"]
@@ -48,7 +48,7 @@ def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
         raise UserError("hydra.sweeper.objectives=[]: must name at least one value, such as accuracy")
     for name in names:
         if name not in DIRECTIONS:
-            raise UserError(f"hydra.sweeper.objectives={name}: no such value of a run{nearest(name, list(DIRECTIONS))}")
+            raise UserError(f"hydra.sweeper.objectives={name}: no such value of a run{suggest(name, list(DIRECTIONS))}")
     if len(set(names)) < len(names):
         raise UserError(f"hydra.sweeper.objectives=[{','.join(names)}]: names a value twice")
     if direction is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from crackdet.config.messages import declared
+from crackdet.config.messages import find_field
 from crackdet.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def choice(key: str, texts: Sequence[str]) -> Parameter:
 
 def is_integer(name: str) -> bool | None:
     """Return whether a setting is an integer; None if the schema does not have the setting."""
-    found = declared(name)
+    found = find_field(name)
     if found is None:
         return None
     types = get_args(found[0]) or (found[0],)

@@ -132,7 +132,7 @@ class Proposer:
 
     def _check(self, job: Job) -> None:
         """Raise UserError if the job's data or its network cannot be used; each is checked once."""
-        from crackdet.models.factory import check_weights  # imports torch: seconds
+        from crackdet.models.factory import validate_initial_weights  # imports torch: seconds
         from crackdet.running.preparation import load_data
 
         data, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
@@ -142,7 +142,7 @@ class Proposer:
             if data not in self._checked:
                 load_data(job)
             elif network not in self._checked:
-                check_weights(job.config)
+                validate_initial_weights(job.config)
         except UserError as error:
             self._problems[data, network] = str(error)
             raise

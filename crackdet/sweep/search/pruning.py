@@ -48,7 +48,7 @@ class PruningSpec:
         return cls(Space.from_json(content["space"]), Objective(**content["objective"]), content["max_epochs"])
 
 
-def judge_of(
+def make_prune_check(
     directory: Path, pruner: Mapping[str, Any], run: Run
 ) -> Callable[[Sequence[Mapping[str, Any]]], str | None]:
     """Return the prune check of a run that belongs to the search in this folder.

@@ -18,7 +18,7 @@ ListRecords = Callable[[Data], list[ImageRecord]]
 @pytest.fixture
 def list_records(tmp_path: Path) -> ListRecords:
     """Lists the images of a data configuration."""
-    return lambda data: open_source(data, tmp_path / "cache").photographs()
+    return lambda data: open_source(data, tmp_path / "cache").list_records()
 
 
 @pytest.fixture

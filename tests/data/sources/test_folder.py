@@ -107,7 +107,7 @@ def test_file_names_do_not_change_the_order(root: Path, list_records: ListRecord
 
 def test_a_source_reads_the_images_that_it_lists(root: Path, tmp_path: Path) -> None:
     source = open_source(folder_data(root), tmp_path / "cache")
-    pixels = {record.name: source.read(record, 12) for record in source.photographs()}
+    pixels = {record.name: source.read(record, 12) for record in source.list_records()}
     for number, name in enumerate(names_in(root)):
         assert (pixels[name] == make_pixels(number)).all()
 

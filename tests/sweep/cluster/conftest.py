@@ -16,7 +16,7 @@ from tests.sweep.slow_sweep import Process, Start, start_sweep, write_network
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Run Slurm on this machine; the overrides that use it."""
     if shutil.which("slurmctld") is None or os.geteuid() != 0:
-        pytest.skip("slurm-wlm is not installed, or this is not root")
+        pytest.skip("needs a cluster: slurm-wlm and root")
     folder = tmp_path_factory.mktemp("slurm")
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     script = Path(__file__).parent / "slurm.sh"

@@ -12,7 +12,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, processes, statuses, wait_for
 
-pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
+pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="needs a cluster: make test-cluster")
 
 ENDLESS = ("trainer.max_epochs=1000", "trainer.patience=1000", "runtime.checkpoint_minutes=0")
 
@@ -54,7 +54,7 @@ def test_a_killed_worker_costs_some_epochs_of_its_own_run_only(
     status, output = finish(sweep)
     assert status == 0, output
     (run,) = re.findall(r"worker 1 .* while it trained (slow-[0-9a-f]{12})", output)
-    assert re.search(rf"\[\d\] going on from {run}", output), output
+    assert re.search(rf"\[\d\] resuming from {run}", output), output
     assert "Traceback" not in output
     assert output.count("] training slow-") == 4, "the other runs are not restarted"
     assert statuses(tmp_path / "runs") == [Status.FINISHED] * 3
@@ -69,7 +69,7 @@ def test_a_stopped_or_killed_sweep_leaves_no_worker_and_can_be_resumed(
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
     status, output = finish(sweep)
     assert status == 130, output
-    assert output.count("is saved; the same command goes on from here") == 2, output
+    assert output.count("is saved; the same command resumes it") == 2, output
     assert "Traceback" not in output
     assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2
     assert all_workers_end(tmp_path / "one")

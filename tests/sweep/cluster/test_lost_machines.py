@@ -10,7 +10,7 @@ import pytest
 from crackdet.store.snapshot import Status
 from tests.sweep.slow_sweep import Start, finish, statuses, wait_for
 
-pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="make test-cluster runs it")
+pytestmark = pytest.mark.skipif("CRACKDET_CLUSTER" not in os.environ, reason="needs a cluster: make test-cluster")
 
 GRID = ("seed=0,1,2", "trainer.max_epochs=100", "trainer.patience=100", "runtime.checkpoint_minutes=60")
 
@@ -24,9 +24,9 @@ def test_a_job_that_slurm_preempts_saves_its_run_and_resumes_it(slurm: list[str]
     status, output = finish(sweep)
     assert status == 0, output
     assert "worker 1 was preempted or has reached its time limit (SIGTERM)" in output, output
-    assert "] slow-" in output and "is saved; the same command goes on" in output
+    assert "] slow-" in output and "is saved; the same command resumes" in output
     assert "worker 1 is back" in output, "Slurm restarts the same job"
-    assert re.search(r"\[1\] going on from slow-\S+", output), output
+    assert re.search(r"\[1\] resuming from slow-\S+", output), output
     assert statuses(tmp_path / "runs") == [Status.FINISHED]
 
 
@@ -38,7 +38,7 @@ def test_a_job_at_its_time_limit_saves_its_run_and_another_job_resumes_it(
     status, output = finish(sweep)
     assert status == 0, output
     assert re.search(r"worker \d was preempted or has reached its time limit \(SIGTERM\)", output), output
-    assert "going on from slow-" in output
+    assert "resuming from slow-" in output
     assert statuses(tmp_path / "runs") == [Status.FINISHED]
 
 
@@ -56,7 +56,7 @@ def test_a_lost_ray_node_costs_some_epochs_of_its_runs_only(start: Start, tmp_pa
         assert status == 0, output
         assert "Ray: 2 workers on 2 nodes" in output
         (run,) = re.findall(r"worker \d .* while it trained (slow-\S+);", output)
-        assert re.search(rf"\[\d\] going on from {run}", output), output
+        assert re.search(rf"\[\d\] resuming from {run}", output), output
         assert output.count("] training slow-") == 4, "the other runs are not restarted"
         assert statuses(tmp_path / "runs") == [Status.FINISHED] * 3
     finally:

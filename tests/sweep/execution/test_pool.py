@@ -59,12 +59,12 @@ def test_every_error_in_a_launched_worker_is_logged(
     jobs = [failed_job(seed) for seed in range(3)]
     with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=3) as executor:
         assert run_jobs(jobs, 3, executor) == 1
-    logged = re.findall(r"\[1\] \S+ is not tried again after 0 attempts: a NaN in seed (\d)", caplog.text)
+    logged = re.findall(r"\[1\] \S+ is not retried after 0 attempts: a NaN in seed (\d)", caplog.text)
     assert logged == ["0", "1", "2"]
     assert not (tmp_path / "sweep" / ".workers").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_worker_that_dies_is_replaced(
     failed_job: Callable[[int], Job], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -72,13 +72,13 @@ def test_a_worker_that_dies_is_replaced(
     job = failed_job(0)
     connections = tmp_path / "sweep" / ".workers"
     with create_executor(JoblibLauncher(), Runtime(), SweepContext(tmp_path / "sweep"), max_jobs=1) as executor:
-        executor.start(job)
+        executor.submit(job)
         assert [outcome.failed for outcome in executor.wait()] == [True]
         (outbox,) = connections.glob("*.outbox")
         assert outbox.read_bytes()
         (victim,) = loky_workers()
         os.kill(victim, signal.SIGKILL)
-        executor.start(job)
+        executor.submit(job)
         assert [outcome.failed for outcome in executor.wait()] == [True]
         assert len(list(connections.glob("*.outbox"))) == 2, "the second worker has a connection of its own"
         assert victim not in loky_workers() and len(loky_workers()) == 1
@@ -99,7 +99,7 @@ def loky_workers() -> list[int]:
     return found
 
 
-@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+@pytest.mark.skipif(find_spec("ray") is not None, reason="needs an environment without ray")
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)

@@ -53,7 +53,7 @@ def test_a_killed_worker_costs_nothing_but_time(start: Start, tmp_path: Path) ->
     status, output = finish(sweep)
     assert status == 0, output
     (run,) = re.findall(r"worker 1 was killed by SIGKILL while it trained (slow-[0-9a-f]{12})", output)
-    assert f"[1] going on from {run}" in output
+    assert f"[1] resuming from {run}" in output
     assert sorted(re.findall(r"finished (slow-\S+):", output)) == sorted(
         run.id for run in RunStore(tmp_path / "runs").runs()
     )
@@ -72,7 +72,7 @@ def test_all_workers_save_their_runs_and_end_after_a_signal_and_after_the_death_
     status, output = finish(sweep)
     assert status == 130, output
     assert "stopping: 2 runs are being saved" in output and "Traceback" not in output
-    assert output.count("is saved; the same command goes on from here") == 2
+    assert output.count("is saved; the same command resumes it") == 2
     assert statuses(tmp_path / "runs") == [Status.INTERRUPTED] * 2
     summary = json.loads((tmp_path / "one" / "summary.json").read_text())
     assert sorted(row["status"] for row in summary["runs"]) == ["interrupted", "interrupted", "todo"]

@@ -65,7 +65,7 @@ def hydra(tmp_path: Path) -> Iterator[HydraContext]:
 
 
 @pytest.fixture
-def sweep(hydra: HydraContext, tmp_path: Path, places: list[str]) -> Sweep:
+def sweep(hydra: HydraContext, tmp_path: Path, base_overrides: list[str]) -> Sweep:
     """Sweep as `python train.py -m` does; each call has a folder of its own, all share one store."""
     calls = 0
 
@@ -73,7 +73,7 @@ def sweep(hydra: HydraContext, tmp_path: Path, places: list[str]) -> Sweep:
         nonlocal calls
         calls += 1
         folder = tmp_path / f"sweep{calls}"
-        line = [*tiny, *places, f"hydra.sweep.dir={folder}", "hydra.mode=MULTIRUN", *overrides]
+        line = [*tiny, *base_overrides, f"hydra.sweep.dir={folder}", "hydra.mode=MULTIRUN", *overrides]
         config = hydra.config_loader.load_configuration("config", line, run_mode=RunMode.MULTIRUN)
         sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=hydra, task_function=run_job)
         status = 0
@@ -99,12 +99,12 @@ def search(sweep: Sweep) -> Sweep:
 
 
 @pytest.fixture
-def space(hydra: HydraContext, places: list[str]) -> MakeSpace:
+def space(hydra: HydraContext, base_overrides: list[str]) -> MakeSpace:
     """Return the search space of some overrides, and the factory of its jobs."""
 
     def make(*overrides: str, exclude: str | None = None) -> tuple[Space, JobFactory]:
-        config = hydra.config_loader.load_configuration("config", [*places], run_mode=RunMode.MULTIRUN)
+        config = hydra.config_loader.load_configuration("config", [*base_overrides], run_mode=RunMode.MULTIRUN)
         factory = JobFactory(hydra, config, ExcludeFilter(exclude))
-        return build_space([*places, *overrides], {}, hydra, factory), factory
+        return build_space([*base_overrides, *overrides], {}, hydra, factory), factory
 
     return make

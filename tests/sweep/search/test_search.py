@@ -20,8 +20,8 @@ TINY_SPACE = [
 ]
 
 
-def start(folder: Path, places: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=crackdet_optuna", *TINY_SPACE, *places]
+def start(folder: Path, base_overrides: list[str], name: str, *overrides: str) -> "subprocess.Popen[str]":
+    line = [sys.executable, str(ROOT / "train.py"), "-m", "hydra/sweeper=crackdet_optuna", *TINY_SPACE, *base_overrides]
     return subprocess.Popen(
         [*line, *SPACE, f"hydra.sweep.dir={folder / name}", "runtime.num_threads=1", *overrides],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -37,9 +37,11 @@ def statuses(folder: Path, name: str) -> list[str]:
     return [row["status"] for row in json.loads((folder / name / "summary.json").read_text())["runs"]]
 
 
-def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(tmp_path: Path, places: list[str]) -> None:
+def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(
+    tmp_path: Path, base_overrides: list[str]
+) -> None:
     pruner = ("hydra/sweeper/pruner=successive_halving", "trainer.max_epochs=6", "hydra.sweeper.n_trials=8")
-    status, output = finish(start(tmp_path, places, "one", "hydra.sweeper.sampler.seed=1", *pruner))
+    status, output = finish(start(tmp_path, base_overrides, "one", "hydra.sweeper.sampler.seed=1", *pruner))
     assert status == 0, output
     assert "0 of 8 trials are in the store; the space is infinite; TPESampler, SuccessiveHalvingPruner" in output
     assert "8 trials: " in output and "max accuracy" in output and "Traceback" not in output
@@ -57,9 +59,9 @@ def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(tmp_
     assert f"resuming from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
 
 
-def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, places: list[str]) -> None:
+def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, base_overrides: list[str]) -> None:
     settings = ("hydra.sweeper.n_trials=2", "trainer.patience=400", "runtime.checkpoint_minutes=0")
-    killed = start(tmp_path, places, "killed", *settings, "trainer.max_epochs=400")
+    killed = start(tmp_path, base_overrides, "killed", *settings, "trainer.max_epochs=400")
     history = None
     while history is None and killed.poll() is None:
         time.sleep(0.05)
@@ -67,7 +69,7 @@ def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, 
     assert history is not None
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    resumed = start(tmp_path, places, "resumed", *settings, "trainer.max_epochs=400")
+    resumed = start(tmp_path, base_overrides, "resumed", *settings, "trainer.max_epochs=400")
     assert resumed.stdout is not None
     seen = []
     for line in resumed.stdout:
@@ -82,7 +84,7 @@ def test_a_killed_search_leaves_no_running_trial_and_is_resumed(tmp_path: Path, 
     assert "1 trial: 1 interrupted" in output and statuses(tmp_path, "resumed") == ["interrupted"]
 
 
-def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path, places: list[str]) -> None:
+def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path, base_overrides: list[str]) -> None:
     (tmp_path / "settings" / "experiment").mkdir(parents=True)
     (tmp_path / "settings" / "experiment" / "mine.yaml").write_text(
         "# @package _global_\n"
@@ -105,7 +107,7 @@ def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path
     tiny = [override for override in TINY if not override.startswith("model.")]
     for sweeper in ("crackdet_optuna", "optuna"):
         line = [sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "experiment=mine",
-                f"hydra/sweeper={sweeper}", *tiny, *places, "trainer.max_epochs=1",
+                f"hydra/sweeper={sweeper}", *tiny, *base_overrides, "trainer.max_epochs=1",
                 f"hydra.sweep.dir={tmp_path / sweeper}"]  # fmt: skip
         result = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert result.returncode == 0, result.stderr
