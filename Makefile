@@ -31,7 +31,7 @@ test-cluster: install
 faults: install
 	$(RUN)/python -m tests.faults.harness --kills 200 --corruptions 100 --starts 8
 
-# `make bench PHOTOGRAPHS=folder` measures with photographs in folder/Positive and folder/Negative; without, with drawn ones
+# `make bench PHOTOGRAPHS=folder` measures with photographs in folder/Positive and folder/Negative; without it, with synthetic images
 bench: install
 	$(UV) pip install --quiet --python $(RUN)/python --constraint constraints.txt --group bench
 	$(RUN)/python -m benchmarks $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS))

@@ -146,7 +146,7 @@ def time_skip(store: RunStore, identities: Sequence[Identity]) -> float:
         CacheEntry([f"seed={i}"], store.run(identity.run_id), identity.digest) for i, identity in enumerate(identities)
     ]
     cache = command_cache()
-    cache._began += 60  # as if no file had been changed lately
+    cache._started += 60  # as if no file had been changed lately
     cache.put(entries)
     positions = iter(range(0, len(identities), max(1, len(identities) // 20)))
 

@@ -60,7 +60,7 @@ class CommandCache:
     config_folders: Sequence[Path]
     kind: str
     root: Path = ROOT
-    _began: float = field(default_factory=time.time)
+    _started: float = field(default_factory=time.time)
     _stamps: dict[str, Stamp] = field(default_factory=dict)
 
     def get(self, overrides: Sequence[str]) -> Run | None:
@@ -122,7 +122,7 @@ class CommandCache:
 
     def _is_settled(self, entry: CacheEntry) -> bool:
         """Return whether all files are older than this command, which may have read the others before a change."""
-        return all(self._stamp(path).newest < self._began - SETTLE_SECONDS for path in entry.dependencies)
+        return all(self._stamp(path).newest < self._started - SETTLE_SECONDS for path in entry.dependencies)
 
     def _defaults_use_resolvers(self) -> bool:
         """Return whether a defaults list reads the environment or the clock: the composed configuration hides it."""
