@@ -40,8 +40,7 @@ def spare_weights(
     spare = [row.run for ranking in rankings for row in ranking[kept:] if among is None or row.id in among]
     if len(spare) <= tolerated:
         return []
-    decisions = summarize(store.root).decisions if kept else []
-    recommended = {decision.recommended.id for decision in decisions if decision is not None}
+    recommended = {decision.recommended.id for decision in (summarize(store.root).decisions if kept else ())}
     why = f"weights beyond {keep_weights}"
     return [Removable(run, run.weights_file, why) for run in spare if run.id not in recommended]
 
