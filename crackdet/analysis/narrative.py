@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crackdet.analysis.columns import scaled
 from crackdet.metrics.statistics import Difference, Interval, is_negligible, is_worse
 
 if TYPE_CHECKING:
@@ -51,10 +52,7 @@ def span(interval: Interval, num_images: int) -> str:
 
 def operations(number: float) -> str:
     """Return `4.2 billion`."""
-    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
-        if number >= size:
-            return f"{number / size:.3g}{word}"
-    return f"{number:.3g}"
+    return scaled(number, (" trillion", " billion", " million", " thousand"))
 
 
 def _best(decision: "Decision") -> str:

@@ -12,8 +12,6 @@ from crackdet.analysis.tables import console
 from crackdet.watch.monitor import StoreMonitor
 from crackdet.watch.screen import Screen, change_line
 
-__all__ = ["watch"]
-
 FIRST_UPDATE = 0.3  # seconds, so that the screen appears at once
 READ_SHARE = 0.3  # of the interval may be spent reading while there are unread runs
 
