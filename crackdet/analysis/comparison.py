@@ -87,7 +87,7 @@ def compare_runs(matrix: CorrectnessMatrix, metric: str) -> list[RankedRun]:
         matrix.ranking,
         values.tolist(),
         map(Interval, low.tolist(), high.tolist()),
-        [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)],
+        [None if np.isnan(p_value) else p_value for p_value in p_values.tolist()],
         equivalent.tolist(),
         differences,
     )

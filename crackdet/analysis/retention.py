@@ -27,8 +27,8 @@ def spare_weights(
         store: The store, all runs of which are ranked.
         keep_weights: `all`, `none` or `best:k`.
         among: Ids of the runs whose weights may be deleted; None means all.
-        tolerated: Return nothing if at most this many runs are beyond the best k. Only if there are more, the
-            recommended runs are looked up, for which the whole store has to be ranked.
+        tolerated: Return nothing if at most this many runs are beyond the best k. Otherwise the whole store is ranked
+            to find the recommended runs.
     """
     if keep_weights == "all":
         return []

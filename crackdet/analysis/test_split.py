@@ -1,6 +1,6 @@
 """The best run on the test split: evaluated on request, and kept in the run's directory.
 
-Nothing is chosen by the test split, so its accuracy has no selection bias. Testing several runs would bring it in.
+No run is chosen by its accuracy on the test split, so that accuracy has no selection bias.
 """
 
 from dataclasses import asdict, dataclass

@@ -76,7 +76,7 @@ class MLflowTracker:
         self._client.set_terminated(self._id, STATES.get(status, "KILLED"))
 
     def _unfinished(self) -> Run | None:
-        """Return the recorded MLflow run unless it has finished: a retrained run is reported beside its old self."""
+        """Return the recorded MLflow run unless it has finished; a retrained run starts a new one."""
         recorded = read_json(self._tracked.run.mlflow_file).get("run")
         if not isinstance(recorded, str):
             return None

@@ -1,8 +1,8 @@
 """The runs of a store or a sweep, kept up to date without writing to the store.
 
-Each update looks at all unfinished runs, at some of the finished ones in turn, and at new ones until its time is up: a
-store may have very many. Finding out whether a run has a process takes no lock that could hinder one, and runs that had
-no process are asked again only when their files have changed.
+An update checks all unfinished runs, then new runs and a part of the finished ones until its time is up: a store may
+hold very many. Checking whether a run has a process takes no lock that could block one. A run without a process is
+checked again only after its files have changed.
 """
 
 import time
@@ -76,7 +76,7 @@ class StoreMonitor:
 
     @property
     def num_unread(self) -> int:
-        """The number of runs that there has been no time for."""
+        """The number of runs that have not been read yet."""
         return len(self._new) + len(self._new_results)
 
     @property
