@@ -47,8 +47,6 @@ def summary(
         found = summarize(folder, by)
         found.show(View(top, sort, names, filters or []))
         for decision in found.decisions:
-            if decision is None:
-                continue
             if recall is not None:
                 show_threshold(decision, recall)
             best = decision.best.run

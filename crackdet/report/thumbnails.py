@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image
 
 from crackdet.config.parsing import parse_data
-from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
@@ -44,15 +43,9 @@ class Thumbnails:
 
     @cached_property
     def _source(self) -> Source:
+        cache = Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser()
         try:
-            return open_source(self._data, Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser())
-        except UserError as error:
-            raise NoThumbnail(str(error)) from None
-
-    @cached_property
-    def _data(self) -> Data:
-        try:
-            return parse_data(self._config.get("data"))
+            return open_source(parse_data(self._config.get("data")), cache)
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 
