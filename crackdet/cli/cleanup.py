@@ -14,9 +14,7 @@ from crackdet.core.errors import UserError
 
 @command
 def rm(
-    run: RunName,
-    store: Store = STORE,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    run: RunName, store: Store = STORE, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete a run with its weights and result."""
     from crackdet.analysis.ranking import resolve_run

@@ -24,10 +24,7 @@ RESULT_SCHEMA = 2
 
 
 def publish(
-    job: Job,
-    state: TrainingState,
-    datasets: dict[str, ImageDataset],
-    extra: Mapping[str, str | float | None],
+    job: Job, state: TrainingState, datasets: dict[str, ImageDataset], extra: Mapping[str, str | float | None]
 ) -> dict[str, Any]:
     """Write the files of a finished run, and return the content of `result.json`.
 
