@@ -10,9 +10,8 @@ from typing import Any
 from filelock import Timeout
 
 from crackdet.core.errors import StoreError
-from crackdet.core.files import read_json, write_checksummed_json
+from crackdet.core.files import write_checksummed_json
 from crackdet.core.locks import lock
-from crackdet.store.identity import Identity
 from crackdet.store.integrity import file_record, find_corruption, read_result
 from crackdet.store.paths import RunPaths
 from crackdet.store.snapshot import RunSnapshot, Status
@@ -40,7 +39,7 @@ class Run(RunPaths):
         result = read_result(self)
         if result is None or find_corruption(self, result, thorough=True) is not None:
             return False
-        if (result.get("identity") or Identity(read_json(self.identity_file)).digest) != identity:
+        if result.get("identity") != identity:
             raise StoreError(
                 f"{self.identity_file}: is another configuration than the one that hashes to {self.id}; "
                 f"remove the run: crackdet rm {self.id}"

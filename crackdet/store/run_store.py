@@ -56,13 +56,11 @@ class RunStore:
         """Raise UserError if run directories cannot be created, or the store is of another version."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            writable = os.access(self.root, os.W_OK | os.X_OK)
+            problem = None if os.access(self.root, os.W_OK | os.X_OK) else "is not writable"
         except OSError as error:
-            raise UserError(
-                f"runtime.store={self.root}: cannot be created ({error.strerror}); give another folder"
-            ) from None
-        if not writable:
-            raise UserError(f"runtime.store={self.root}: is not writable; give another folder")
+            problem = f"cannot be created ({error.strerror})"
+        if problem is not None:
+            raise UserError(f"runtime.store={self.root}: {problem}; give another folder")
         self.check_version()
 
     def runs(self) -> Iterator[Run]:
