@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from crackdet.config.parsing import parse_data
+from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
@@ -52,7 +52,8 @@ class Thumbnails:
     @cached_property
     def _data(self) -> Data:
         try:
-            return parse_data(self._config.get("data"))
+            data: Data = parse_group("data", self._config.get("data"))
+            return data
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 
