@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: into a temporary file beside them, flushed, renamed."""
+"""Atomic writes: each file is written under a temporary name, flushed to disk and renamed."""
 
 import csv
 import errno
@@ -15,7 +15,6 @@ from typing import Any
 from crackdet.core.errors import WriteFailed
 
 CHECKSUM_KEY = ',\n  "checksum": "'
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 SETTLE_SECONDS = 2.0  # a file that is younger may change again without a change of its modification time
 
 
@@ -121,7 +120,7 @@ def file_digest(path: Path) -> str:
 
 def _write_error(path: Path, temporary: Path, size: int, error: OSError) -> WriteFailed:
     reason = error.strerror or str(error)
-    if error.errno not in NO_SPACE:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return WriteFailed(f"{path}: cannot be written ({reason}); make {path.parent} a writable folder")
     written = temporary.stat().st_size if temporary.exists() else 0
     return WriteFailed(

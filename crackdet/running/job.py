@@ -54,8 +54,7 @@ def make_job(
     """Return the job of a composed configuration.
 
     Args:
-        composed: The configuration, as Hydra composes it.
-        overrides: The overrides that it was composed from.
+        overrides: The overrides that the configuration was composed from.
         fingerprints: A cache of data fingerprints, shared by the jobs of a sweep.
 
     Raises:

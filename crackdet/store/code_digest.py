@@ -18,7 +18,6 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 
 PACKAGE = "__init__.py"
-INSTALLED = ("site-packages", "dist-packages")
 NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 
@@ -134,4 +133,4 @@ def _find_module(name: str) -> Path | None:
 
 
 def _is_followed(file: Path) -> bool:
-    return not set(INSTALLED) & set(file.parts) and not any(map(file.is_relative_to, NOT_FOLLOWED))
+    return not {"site-packages", "dist-packages"} & set(file.parts) and not any(map(file.is_relative_to, NOT_FOLLOWED))

@@ -27,8 +27,7 @@ class Removable:
 def leftovers(store: RunStore) -> Iterator[Removable]:
     """Yield the resume states of finished runs, and the temporary files of processes that died."""
     for run in store.runs():
-        status = run.status()
-        if status is Status.RUNNING:
+        if (status := run.status()) is Status.RUNNING:
             continue
         if status is Status.FINISHED and run.state_file.exists():
             yield Removable(run, run.state_file, "resume state of a finished run")

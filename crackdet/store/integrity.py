@@ -31,8 +31,7 @@ def find_corruption(run: RunPaths, result: Mapping[str, Any] | None, thorough: b
     except that of the weights: they may be large, and are verified when they are loaded.
 
     Args:
-        run: The run.
-        result: Its `read_result`.
+        result: The `read_result` of the run.
         thorough: Also compare the digest of the weights.
 
     Raises:

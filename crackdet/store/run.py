@@ -79,12 +79,7 @@ class Run(RunPaths):
         self.failure_file.unlink(missing_ok=True)
 
     def reset(self) -> None:
-        """Delete everything that was computed, the result first.
-
-        The lock file stays, because a process may be waiting for it, and so do files that are not crackdet's.
-        """
-        for path in (
-            self.result_file, self.failure_file, self.state_file, *reversed(self.published_files), self.pointing_file,
-            self.mlflow_file,
-        ):  # fmt: skip
+        """Delete crackdet's files, the result first, but not the lock: another process may be waiting for it."""
+        others = (self.failure_file, self.state_file, self.pointing_file, self.mlflow_file)
+        for path in (self.result_file, *others, *reversed(self.published_files)):
             path.unlink(missing_ok=True)

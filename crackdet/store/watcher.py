@@ -1,4 +1,4 @@
-"""What has changed in a run store since the last look, found without opening files.
+"""Find the runs of a store that have changed since the last call, without opening files.
 
 Every file of a run is replaced by renaming, which changes the modification time of the run directory.
 """
@@ -43,10 +43,9 @@ class RunStamp(NamedTuple):
 
 
 class StoreWatcher:
-    """Tells which runs of a store are new, gone or changed since the last call.
+    """Finds the runs of a store that are new, gone or changed since the last call.
 
     Args:
-        store: The store.
         file: A change of this file counts too if it is written in place.
 
     Raises:
