@@ -12,17 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+import rich.progress
 from rich import get_console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 log = logging.getLogger("crackdet")
 
@@ -74,7 +66,7 @@ class _Terminal:
     """Where the bars of this process are drawn: on its own terminal, by another process, or nowhere."""
 
     def __init__(self) -> None:
-        self.progress: Progress | None = None  # while there is a bar on the terminal
+        self.progress: rich.progress.Progress | None = None  # while there is a bar on the terminal
         self.sink: Callable[[BarState], None] | None = None
         self.numbers = itertools.count()
 
@@ -84,12 +76,12 @@ class _Terminal:
         if self.progress is not None or self.sink is not None or not get_console().is_terminal:
             yield
             return
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        with rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TimeRemainingColumn(),
             console=get_console(),
             transient=True,
             speed_estimate_period=7 * 24 * 3600,  # a week: the time left is estimated from all steps so far
@@ -107,7 +99,7 @@ class BarDisplay:
     """Draws the bars of one process, this one or another, on the terminal if there is one."""
 
     def __init__(self) -> None:
-        self._tasks: dict[int, TaskID] = {}
+        self._tasks: dict[int, rich.progress.TaskID] = {}
 
     def draw(self, state: BarState) -> None:
         progress, task = _terminal.progress, self._tasks.get(state.number)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # importing OmegaConf takes longer than skipping a run
 ROOT = Path("outputs/command_cache")
 SINGLE, JOB = "run", "job"  # a single run, or a job of a sweep: the same overrides may compose differently
 MAX_VERSIONS = 8  # folders to keep, one for each state of the code and the configuration files
-PACKAGE = Path(__file__).parent.parent
 RESOLVER = re.compile(r"\$\{\s*[A-Za-z_][\w.]*\s*:")  # ${oc.env:HOME}, ${now:%Y}
 RESOLVER_IN_DEFAULTS = re.compile(rb"^\s*-.*\$\{\s*[A-Za-z_][\w.]*\s*:", re.MULTILINE)
 
@@ -104,7 +103,7 @@ class CommandCache:
     @cached_property
     def _folder(self) -> Path | None:
         """The folder named by the stamps that all entries share; None if one of them cannot be taken."""
-        paths = [str(PACKAGE), *(str(path.absolute()) for path in self.config_folders)]
+        paths = [str(Path(__file__).parents[1]), *(str(path.absolute()) for path in self.config_folders)]
         specs = map(importlib.util.find_spec, ("hydra", "omegaconf"))
         paths += [spec.origin for spec in specs if spec is not None and spec.origin is not None]
         if not all(self._stamp(path).text for path in paths):

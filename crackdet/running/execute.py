@@ -134,10 +134,9 @@ def _train(
             raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
         raise failed from error
     trackers.end(Status.FINISHED, result)
-    log.info(
-        "finished %s: accuracy %.4f in epoch %d, %s", run.id, result["accuracy"], result["epoch"], run.weights_file
-    )
-    return float(result["accuracy"])
+    accuracy, epoch = float(result["accuracy"]), result["epoch"]
+    log.info("finished %s: accuracy %.4f in epoch %d, %s", run.id, accuracy, epoch, run.weights_file)
+    return accuracy
 
 
 def _record_error(run: Run, error: Exception) -> RunFailed:

@@ -42,17 +42,6 @@ class Identity:
         name = re.sub(r"[^A-Za-z0-9_]+", "_", str(self.content["model"]["name"])).lower()
         return f"{name}-{self.digest[:12]}"
 
-    def without(self, *keys: str) -> "Identity":
-        """Return this identity without some dotted keys: `without("seed")` is that of the combination."""
-        content = json.loads(self.canonical)
-        for key in keys:
-            *parents, last = key.split(".")
-            node = content
-            for parent in parents:
-                node = node[parent]
-            node.pop(last, None)
-        return Identity(content)
-
 
 def identify(config: Config, fingerprint: str) -> Identity:
     """Return the identity of a configuration on data with this fingerprint.

@@ -91,10 +91,8 @@ class Index:
         shape, numbers, places = row[3:]
         names, others, groups = self.shapes[shape]
         values = [self.shared[place] for place in places]
-        result = dict(zip(names, numbers, strict=True))
-        result.update(zip(others, values, strict=False))
-        result["settings"] = dict(zip(groups, values[len(others) :], strict=True))
-        return result
+        result = dict(zip([*names, *others], [*numbers, *values[: len(others)]], strict=True))
+        return {**result, "settings": dict(zip(groups, values[len(others) :], strict=True))}
 
     @classmethod
     def of(cls, results: Mapping[str, tuple[RunStamp, Result]]) -> "Index":

@@ -1,7 +1,7 @@
-"""Whether the files of a finished run are the ones that were published.
+"""Check that the files of a finished run are the published ones.
 
 `result.json` records size, modification time and SHA-256 of each of them, and ends with a checksum of its own text.
-A truncated, overwritten or exchanged file is noticed and not trusted.
+A truncated, overwritten or replaced file is detected and not trusted.
 """
 
 import os

@@ -64,11 +64,7 @@ class RunStore:
         self.check_version()
 
     def runs(self) -> Iterator[Run]:
-        """Yield all readable runs, by name.
-
-        Raises:
-            UserError: As `check_version`.
-        """
+        """Yield all readable runs, by name; raise UserError as `check_version`."""
         if self.root.is_dir():
             self.check_version()
             with os.scandir(self.root) as entries:

@@ -37,10 +37,6 @@ class RunStamp(NamedTuple):
         """When the run last changed, in seconds since the epoch."""
         return max(self.directory_ns, self.file_ns) / 1e9
 
-    def is_settled(self, read_at: float) -> bool:
-        """Return whether a change after this time, at which the stamp was read, would have changed the stamp."""
-        return read_at - self.changed > SETTLE_SECONDS
-
 
 class StoreWatcher:
     """Finds the runs of a store that are new, gone or changed since the last call.
@@ -81,7 +77,7 @@ class StoreWatcher:
         stamp, now = RunStamp.read(str(run.directory), self._file), time.time()
         last, read_at = self._stamps.get(run.id, (None, 0.0))
         self._stamps[run.id] = stamp, now
-        return stamp != last or not stamp.is_settled(read_at)
+        return stamp != last or read_at - stamp.changed <= SETTLE_SECONDS  # a later change may have the same stamp
 
     def forget(self, run: RunPaths) -> None:
         """Report a run as new in the next update if it is there."""
