@@ -6,7 +6,7 @@ from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
 from crackdet.backbone.extraction import extract_body, freeze_stages
 from crackdet.backbone.network import Backbone, freeze_batchnorm
 from crackdet.backbone.options import LoadOptions
-from crackdet.config.parsing import parse_model
+from crackdet.config.parsing import parse_group
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.models import factory
@@ -27,7 +27,7 @@ def load(folder: Path, options: LoadOptions, trust: bool = False) -> Backbone:
                 "give trust=True if you trust it"
             )
         check_source(target, description.source_sha256, str(folder / WEIGHTS))
-    body = extract_body(factory.feature_extractor(parse_model(description.architecture)), description.stages)
+    body = extract_body(factory.feature_extractor(parse_group("model", description.architecture)), description.stages)
     if not options.untrained:
         file = folder / WEIGHTS
         state = weight_files.read_state_dict(file, "weights")

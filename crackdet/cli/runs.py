@@ -133,9 +133,7 @@ def show(run: RunName, store: Store = STORE) -> None:
 
 
 def _short(text: str | None) -> str:
-    if text is None:  # an incomplete row
-        return ""
     try:
-        return f"{float(text):.4g}"
+        return f"{float(text or ''):.4g}"
     except ValueError:
-        return escape_markup(text)
+        return escape_markup(text or "")  # None in an incomplete row

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from crackdet.config.parsing import parse_data
+from crackdet.config.parsing import parse_group
+from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 from crackdet.data.decode import BadImage
@@ -45,7 +46,8 @@ class Thumbnails:
     def _source(self) -> Source:
         cache = Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser()
         try:
-            return open_source(parse_data(self._config.get("data")), cache)
+            data: Data = parse_group("data", self._config.get("data"))
+            return open_source(data, cache)
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 

@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
-from crackdet.config.parsing import parse_runtime, parse_sweep
+from crackdet.config.parsing import parse_group
+from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
@@ -94,7 +95,7 @@ def sweep(
         UserError: If combinations are invalid. The message names all of them, and nothing is trained.
         SystemExit: If a run failed or the sweep was stopped.
     """
-    settings = parse_sweep(config)
+    settings: Sweep = parse_group("sweep", config.get("sweep"))
     parser = OverridesParser.create(config_loader=context.config_loader)
     combinations = expand(
         parser.parse_overrides(list(arguments)),
@@ -177,7 +178,7 @@ def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, laun
     Raises:
         UserError: If a job cannot be trained; then none is.
     """
-    runtime = parse_runtime(config)
+    runtime: Runtime = parse_group("runtime", config.get("runtime"))
     executor = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), max_jobs=len(todo))
     try:
         with executor:

@@ -13,8 +13,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config.parsing import parse_runtime, parse_sweep
-from crackdet.config.schema import Runtime
+from crackdet.config.parsing import parse_group
+from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
@@ -58,7 +58,8 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objectives = parse_objectives(list(config.objectives), config.direction)
     config.validate(objectives)
-    sweep, runtime = parse_sweep(composed), parse_runtime(composed)
+    sweep: Sweep = parse_group("sweep", composed.get("sweep"))
+    runtime: Runtime = parse_group("runtime", composed.get("runtime"))
     if sweep.zip:
         raise UserError("sweep.zip: is for a grid; a search chooses each parameter by itself")
     if runtime.retrain:
