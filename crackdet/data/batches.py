@@ -23,11 +23,6 @@ class Batch:
     labels: Tensor  # (N,), float32: 1 is a crack
     indices: Tensor  # (N,), positions in the dataset
 
-    @property
-    def images(self) -> Tensor:
-        """(N, 3, S, S), float32 in [0, 1], channels last in memory."""
-        return to_input(self.pixels)
-
 
 def shuffled_indices(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of the training images in one epoch."""
@@ -54,9 +49,10 @@ def iter_batches(
     # labels and indices of the whole epoch at once: three small transfers per batch would keep a GPU waiting
     indices = torch.split(to_device(order, device), sizes)
     labels = torch.split(to_device(torch.from_numpy(dataset.labels).float()[order], device), sizes)
-    pixels: Iterator[Tensor]
     if dataset.pixels.file is None:
-        pixels = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
+        pixels: Iterator[Tensor] = (
+            to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers)
+        )
     else:
         pixels = _from_cache(dataset, order, sizes, device)
     for fields in zip(pixels, labels, indices, strict=True):
@@ -64,7 +60,10 @@ def iter_batches(
 
 
 def to_input(pixels: Tensor) -> Tensor:
-    """Convert (N, S, S, 3) bytes to (N, 3, S, S) floats in [0, 1]; on the device, since bytes transfer faster."""
+    """Convert (N, S, S, 3) bytes to (N, 3, S, S) float32 in [0, 1], channels last in memory.
+
+    To be called on the device, since bytes transfer faster.
+    """
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 

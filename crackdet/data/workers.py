@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -38,12 +38,6 @@ class DecodeTask:
     array_file: Path | None = None  # None: only check that the images can be read
     rows: Sequence[int] = ()
 
-    def chunks(self, size: int) -> Iterator["DecodeTask"]:
-        """Split the task into tasks of at most `size` images."""
-        for start in range(0, len(self.records), size):
-            part = slice(start, start + size)
-            yield replace(self, records=self.records[part], rows=self.rows[part])
-
     def run(self) -> dict[str, str]:
         """Decode the images in this process, and return the reason for each unreadable one, by digest."""
         array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
@@ -73,7 +67,8 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         gib = total * task.image_size**2 * 3 / 2**30
         into = f", {gib:.1f} GiB, into {task.array_file.parent}" if task.array_file is not None else ""
         log.info("decoding %d images of %d pixels a side%s", total, task.image_size, into, extra=ON_BAR)
-    pending = deque(task.chunks(CHUNK_SIZE))
+    parts = (slice(start, start + CHUNK_SIZE) for start in range(0, total, CHUNK_SIZE))
+    pending = deque(replace(task, records=task.records[part], rows=task.rows[part]) for part in parts)
     unreadable: dict[str, str] = {}
     with bar("decoding images", total, log_progress=True) as progress:
 

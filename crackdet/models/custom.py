@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from crackdet.config.schema import CustomModel
-from crackdet.models.architecture import PlainArchitecture
 from crackdet.models.classifier import Stage
 
 
@@ -24,12 +22,3 @@ class CustomFeatures(nn.Sequential):
 
     def stages(self) -> list[Stage]:
         return [Stage(str(3 * i + 2), channels, 2 ** (i + 1)) for i, channels in enumerate(self.conv_out)]
-
-
-class CustomArchitecture(PlainArchitecture):
-    def __init__(self, model: CustomModel) -> None:
-        self.name = model.name
-        self.conv_out = model.conv_out
-
-    def full_model(self) -> nn.Module:
-        return CustomFeatures(self.conv_out)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -123,9 +122,7 @@ def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakM
     """Measure latency and throughput of the network, the peak memory of training, and the size of the weights."""
     peak = memory.mib()  # before the measurements below add to it
     batch_size = job.config.trainer.batch_size
-    costs: dict[str, float | None] = asdict(
-        measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
-    )
+    latency = measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
-    costs |= {"peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

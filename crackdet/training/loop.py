@@ -157,8 +157,7 @@ def training_step(
         images = augment(images, aug_params, context.config.data.augmentation)
     with autocast(context.precision, images.device):
         logits = model(images)
-    weight = trainer.pos_weight
-    pos_weight = None if weight is None else torch.full((), weight, device=images.device)
+    pos_weight = None if trainer.pos_weight is None else torch.full((), trainer.pos_weight, device=images.device)
     loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
     (loss / step_images).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step
     totals.loss.add_(loss.detach())
@@ -231,15 +230,14 @@ def finish_epoch(context: TrainContext, logits: Tensor, metrics: Metrics, valid_
     )
     if progress.best.improved_by(monitored, config.trainer):
         weights = progress.best.weights  # overwritten in place: two copies of a large network may not fit
-        is_first = not weights
         for name, tensor in state.model.state_dict().items():
             if name in weights:
                 weights[name].copy_(tensor)
             else:
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        progress.best = BestEpoch(progress.epoch, monitored, weights, logits, asdict(metrics))
-        if is_first:
+        if progress.best.epoch == 0:
             trim_malloc()
+        progress.best = BestEpoch(progress.epoch, monitored, weights, logits, asdict(metrics))
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(monitored)
     else:

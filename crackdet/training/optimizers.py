@@ -22,9 +22,7 @@ def build_optimizer(settings: Optimizer, parameters: Iterable[nn.Parameter]) -> 
     return without_compiler(adam)(trained, **common, betas=betas, eps=settings.eps)
 
 
-def build_scheduler(
-    config: Config, optimizer: optim.Optimizer
-) -> lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau:
+def build_scheduler(config: Config, optimizer: optim.Optimizer) -> lr_scheduler.LRScheduler:
     """Return the scheduler, to be stepped after each epoch (`plateau` with the monitored value)."""
     match config.scheduler:
         case Cosine() as cosine:
