@@ -73,11 +73,8 @@ def _adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     value, minimum = images.amax(1), images.amin(1)
     chroma = value - minimum
     scale = torch.where(chroma > 0, chroma, 1)
-    sextant = torch.where(
-        value == red,
-        (green - blue) / scale,
-        torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4),
-    )
+    sextant = torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4)
+    sextant = torch.where(value == red, (green - blue) / scale, sextant)
     hue = sextant + 6 * shifts[:, None, None]  # in sixths of the colour circle, from red
     # https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative
     distances = [(hue + corner).remainder(6) for corner in (5, 3, 1)]

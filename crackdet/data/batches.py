@@ -49,10 +49,9 @@ def iter_batches(
     # labels and indices of the whole epoch at once: three small transfers per batch would keep a GPU waiting
     indices = torch.split(to_device(order, device), sizes)
     labels = torch.split(to_device(torch.from_numpy(dataset.labels).float()[order], device), sizes)
+    pixels: Iterator[Tensor]
     if dataset.pixels.file is None:
-        pixels: Iterator[Tensor] = (
-            to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers)
-        )
+        pixels = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
     else:
         pixels = _from_cache(dataset, order, sizes, device)
     for fields in zip(pixels, labels, indices, strict=True):
@@ -107,10 +106,7 @@ _gpu_cache = GpuCache()
 
 
 def cache_on_gpu(dataset: ImageDataset, device: torch.device) -> None:
-    """Keep the pixels of a dataset in the memory of its GPU, if there is one and they fit.
-
-    GPU memory that earlier runs of the process have left is freed first.
-    """
+    """Keep the pixels of a dataset on a GPU if they fit; first free the memory that earlier runs have left there."""
     if device.type == "cuda":
         _gpu_cache.load(dataset, device)
 

@@ -62,8 +62,7 @@ class DecodedImages:
     def read(self, record: ImageRecord) -> NDArray[np.uint8]:
         """Return one image, (size, size, 3); the cache and the image file give the same pixels."""
         if self.file is not None:
-            pixels: NDArray[np.uint8] = self.array[self.rows[record.digest]]
-            return pixels
+            return np.asarray(self.array[self.rows[record.digest]])
         return self.source.read(record, self.image_size)
 
 
@@ -119,9 +118,8 @@ class _CachedSet:
 
     def task(self, digests: Sequence[str], array_file: Path | None = None) -> DecodeTask:
         """Return the task to decode some of the images, into their rows of an array if one is given."""
-        records = [self.records[digest] for digest in digests]
-        rows = [] if array_file is None else [self.rows[digest] for digest in digests]
-        return DecodeTask(self.source, records, self.shape[1], array_file, rows)
+        records, rows = [self.records[digest] for digest in digests], [self.rows[digest] for digest in digests]
+        return DecodeTask(self.source, records, rows, self.shape[1], array_file)
 
     def open(self) -> Content | None:
         """Return the content that an earlier call has built; None if a file is missing or damaged."""

@@ -9,12 +9,11 @@ from typing import BinaryIO
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
 VERSIONS = (2, PIL.__version__)
-EXIF_ORIENTATION = 0x0112
 TO_UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -111,7 +110,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
     """Return the transpose that undoes the EXIF orientation; other EXIF data is ignored, since it is often damaged."""
     try:
-        orientation = image.getexif().get(EXIF_ORIENTATION)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # a damaged header can raise anything in Pillow
         return None
     return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None

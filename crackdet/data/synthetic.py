@@ -74,8 +74,7 @@ def _apply_camera(canvas: Canvas, rng: Rng) -> NDArray[np.uint8]:
     focus = float(rng.choice([0.001, 0.001, 0.006, 0.009, 0.016]))
     blurred = np.stack([_low_pass(channel, focus) for channel in canvas])
     grain = rng.uniform(0.5, 3.5) * rng.standard_normal((size, size))
-    levels: NDArray[np.uint8] = np.clip(blurred + grain + 0.5, 0.0, 255.0).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
+    return np.ascontiguousarray(np.clip(blurred + grain + 0.5, 0.0, 255.0).astype(np.uint8).transpose(1, 2, 0))
 
 
 def _render_surface(rng: Rng, size: int, light: float, *, coarse: bool, difficulty: float) -> Canvas:
@@ -259,8 +258,7 @@ def _low_pass(field: Field, reach: float) -> Field:
 
 
 def _resize(field: Field, size: int, method: Image.Resampling) -> Field:
-    image = Image.fromarray(field.astype(np.float32)).resize((size, size), method)
-    return np.asarray(image, dtype=np.float64)
+    return np.asarray(Image.fromarray(field.astype(np.float32)).resize((size, size), method), dtype=np.float64)
 
 
 def _smooth_step(value: Field, softness: float) -> Field:

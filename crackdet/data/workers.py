@@ -34,22 +34,22 @@ class DecodeTask:
 
     source: Source
     records: Sequence[ImageRecord]
+    rows: Sequence[int]  # of the images in the array
     image_size: int
     array_file: Path | None = None  # None: only check that the images can be read
-    rows: Sequence[int] = ()
 
     def run(self) -> dict[str, str]:
         """Decode the images in this process, and return the reason for each unreadable one, by digest."""
         array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
         unreadable: dict[str, str] = {}
-        for i, record in enumerate(self.records):
+        for row, record in zip(self.rows, self.records, strict=True):
             try:
                 pixels = self.source.read(record, self.image_size)
             except BadImage as error:
                 unreadable[record.digest] = str(error)
             else:
                 if array is not None:
-                    array[self.rows[i]] = pixels
+                    array[row] = pixels
         if array is not None:
             array.flush()
         return unreadable

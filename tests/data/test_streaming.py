@@ -46,7 +46,7 @@ def test_batches_are_complete_if_a_worker_process_is_killed(
     batches += batches_left
     assert "the worker processes that decode images died" in caplog.text
     for ours, theirs in zip(batches, expected, strict=True):
-        assert torch.equal(ours.images, to_input(theirs.pixels)) and torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(to_input(ours.pixels), to_input(theirs.pixels)) and torch.equal(ours.labels, theirs.labels)
     wait_until(lambda: not any(process.is_alive() for process in workers), TIMEOUT)  # else this process could not end
 
 
