@@ -156,9 +156,7 @@ def holm_correction(p_values: ArrayLike) -> Floats:
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")
     adjusted = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    corrected = np.empty_like(p_values)
-    corrected[order] = np.minimum(adjusted, 1.0)
-    return corrected
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 def expected_maximum(number: int) -> float:

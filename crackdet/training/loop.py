@@ -56,11 +56,6 @@ class EpochTotals:
     loss: Tensor  # (), in the highest precision of the device
     correct: Tensor  # ()
 
-    @classmethod
-    def zeros(cls, device: torch.device) -> "EpochTotals":
-        precise = torch.float32 if device.type == "mps" else torch.float64
-        return cls(torch.zeros((), dtype=precise, device=device), torch.zeros((), dtype=torch.int64, device=device))
-
 
 def train(context: TrainContext) -> None:
     """Train from the current state to the last epoch; the best epoch ends up in `state.progress.best`.
@@ -71,7 +66,8 @@ def train(context: TrainContext) -> None:
     """
     state, config, device = context.state, context.config, context.device
     trainer, progress = config.trainer, state.progress
-    totals = EpochTotals.zeros(device)
+    zero = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    totals = EpochTotals(zero, torch.zeros_like(zero, dtype=torch.int64))
     train_step: StepFn = partial(training_step, context, totals)
     eval_step: StepFn = partial(evaluation_step, state.model, context.precision)
     if context.use_cuda_graphs:
