@@ -63,13 +63,9 @@ def read_done(unfinished: Path, header: Sequence[Any], shape: tuple[int, ...]) -
 
 
 def copy_cached(folder: Path, header: Sequence[Any], wanted: Mapping[str, int], to: Path) -> set[str]:
-    """Copy rows from the finished arrays in a folder that have the same header.
+    """Copy rows from the finished arrays in a folder that have the same header, and return the copied digests.
 
-    Args:
-        wanted: The row in the array `to` of each wanted digest.
-
-    Returns:
-        The digests that have been copied.
+    `wanted` maps each wanted digest to its row in the array `to`.
     """
     target = np.load(to, mmap_mode="r+")
     copied: set[str] = set()

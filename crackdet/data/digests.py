@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable:"
 
-Stamp = list[int]  # size and modification time of a file
-
 
 def file_digests(paths: Sequence[str], cache_dir: Path) -> dict[str, str]:
     """Return the digest of each file, given by its absolute path; only new and modified files are read.
@@ -47,12 +45,12 @@ def is_unreadable(digest: str) -> bool:
     return digest.startswith(UNREADABLE)
 
 
-def _cached_digests(cache_file: Path, stamps: Mapping[str, Stamp]) -> dict[str, str]:
+def _cached_digests(cache_file: Path, stamps: Mapping[str, list[int]]) -> dict[str, str]:
     rows = _read_cache(cache_file)
     return {path: rows[path][2] for path, stamp in stamps.items() if path in rows and rows[path][:2] == stamp}
 
 
-def _add_missing(digests: dict[str, str], stamps: Mapping[str, Stamp], cache_file: Path, cache_dir: Path) -> None:
+def _add_missing(digests: dict[str, str], stamps: Mapping[str, list[int]], cache_file: Path, cache_dir: Path) -> None:
     """Read the missing files under a lock, and cache their digests even if the reading is interrupted."""
     with ExitStack() as stack:
         with suppress(OSError):  # the cache is not writable: _update_cache warns
@@ -95,10 +93,11 @@ def _digest(path: str) -> str:
         return f"{UNREADABLE}{path}"
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(path: str) -> list[int]:
+    """Return the size and modification time of a file; nothing for a broken link."""
     try:
         status = os.stat(path)  # noqa: PTH116  # creating a Path takes longer than this call
-    except OSError:  # a broken link
+    except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]
 

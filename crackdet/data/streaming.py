@@ -110,7 +110,7 @@ def _stream_by_processes(
     image_bytes, batch_size = size * size * 3, max(map(len, batches))
     prefetch = MIN_PREFETCH + 2 * num_processes * CHUNK_SIZE // batch_size  # two chunks per process
     pool, (file, path) = _pools.get(num_processes), _memory_file()
-    submit = partial(pool.submit, _write, path, os.fstat(file.fileno()), source, size)
+    write = partial(_write, path, os.fstat(file.fileno()), source, size)
     pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # offset in the file, number of images, tasks
 
     def pop_oldest() -> Pixels:
@@ -126,7 +126,7 @@ def _stream_by_processes(
             offset = number % (prefetch + 1) * batch_size * image_bytes
             records = [dataset.records[index] for index in indices]
             starts = range(0, len(records), CHUNK_SIZE)
-            futures = [submit(offset + start * image_bytes, records[start : start + CHUNK_SIZE]) for start in starts]
+            futures = [pool.submit(write, offset + i * image_bytes, records[i : i + CHUNK_SIZE]) for i in starts]
             pending.append((offset, len(records), futures))
             if len(pending) > prefetch:
                 yield pop_oldest()

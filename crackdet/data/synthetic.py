@@ -222,8 +222,7 @@ def _outline(line: Points, half_widths: Points, size: int) -> Points:
 
 def _carve(canvas: Canvas, cover: Field, light: float, darkness: float, lip: float) -> Canvas:
     """Darken the covered pixels, most in the middle, with a bright lip on edges that face the light."""
-    size = canvas.shape[-1]
-    soft = _low_pass(cover, max(0.018, 1.5 / size))
+    soft = _low_pass(cover, max(0.018, 1.5 / canvas.shape[-1]))
     facing = np.clip(1.2 * _slope_to_light(soft, light), 0.0, 1.0)
     dark = darkness * cover * (0.7 + 0.3 * np.minimum(1.0, 1.5 * soft)) * (1.0 - 0.35 * facing)
     bright = 0.25 * lip * facing * (1.0 - cover)

@@ -56,10 +56,9 @@ class DecodeTask:
 
 
 def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
-    """Run a task with a progress bar; after each chunk, append its images to the index of the array.
+    """Run a task with a progress bar, and return the reason for each unreadable image, by digest.
 
-    Returns:
-        The reason for each unreadable image, by digest.
+    After each chunk, its images are appended to the index of the array.
     """
     total = len(task.records)
     workers = num_decoders(num_workers)

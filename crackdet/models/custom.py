@@ -1,6 +1,7 @@
 """The article's network, for any number of convolutions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -12,11 +13,9 @@ class CustomFeatures(nn.Sequential):
 
     def __init__(self, conv_out: Sequence[int]) -> None:
         layers: list[nn.Module] = []
-        in_channels = 3
-        for out_channels in conv_out:
+        for in_channels, out_channels in pairwise([3, *conv_out]):
             # Pooling first equals the article's ReLU first, and leaves the ReLU a quarter of the values.
             layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
-            in_channels = out_channels
         super().__init__(*layers)
         self.conv_out = list(conv_out)
 

@@ -33,7 +33,7 @@ StepFn = Callable[..., Sequence[Tensor]]  # training_step or evaluation_step, wi
 
 @dataclass(frozen=True)
 class TrainContext:
-    """All that `train` works with."""
+    """The arguments of `train`."""
 
     state: TrainingState
     config: Config
