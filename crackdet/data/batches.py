@@ -91,10 +91,9 @@ class GpuCache:
             self._key = self._pixels = None
         gc.collect()  # a failed run can leave reference cycles that hold GPU memory
         torch.cuda.empty_cache()
-        if dataset.pixels.file is not None and self._pixels is None:
-            free, _ = torch.cuda.mem_get_info(device)
-            if dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
-                self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
+        free, _ = torch.cuda.mem_get_info(device)
+        if dataset.pixels.file and self._pixels is None and dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
+            self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
 
     @staticmethod
     def _key_of(dataset: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:

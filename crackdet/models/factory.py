@@ -130,7 +130,8 @@ def depthwise_share(config: Config) -> float:
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_hook(count)
-    return depthwise / max(_flops(extractor, config.data.image_size), 1)
+    total = _flops(extractor, config.data.image_size)  # calls the hooks
+    return depthwise / max(total, 1)
 
 
 def _flops(extractor: nn.Module, size: int) -> int:

@@ -61,9 +61,9 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
 
     with MetaFlopCounter(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         model(torch.empty(batch, 3, size, size, device="meta"))
-    float_share = 2 if precision == "bf16" else 1  # the indices of max-pooling stay as large
+    divisor = 2 if precision == "bf16" else 1  # the indices of max-pooling stay as large
     sizes = ((t.untyped_storage().nbytes(), t.is_floating_point()) for t in saved.values())
-    activations = sum(size // float_share if is_float else size for size, is_float in sizes)
+    activations = sum(size // divisor if is_float else size for size, is_float in sizes)
     weights, gradients = weight_sizes(model)
     return ResourceEstimate(weights, gradients, _optimizer_slots(config) * gradients, activations, weights)
 

@@ -119,7 +119,7 @@ def test_cached_and_streamed_batches_are_equal(
     for one, other in zip(
         load_batches(cached, batch_size), load_batches(streamed, batch_size, num_workers), strict=True
     ):
-        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.pixels, other.pixels)
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.indices, other.indices)
 
@@ -146,9 +146,9 @@ def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: Imag
 
 
 def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageDataset) -> None:
-    before = load_batches(cached, 16)[0].images.clone()
-    load_batches(cached, 16)[0].images.zero_()
-    assert torch.equal(load_batches(cached, 16)[0].images, before)
+    before = load_batches(cached, 16)[0].pixels.clone()
+    load_batches(cached, 16)[0].pixels.zero_()
+    assert torch.equal(load_batches(cached, 16)[0].pixels, before)
 
 
 def test_copies_are_loaded_separately(cached: ImageDataset) -> None:
