@@ -107,7 +107,7 @@ def _describe(run: Run, config: Config, extractor: nn.Module, license: str | Non
         accuracy=float(result["accuracy"]),
         valid_images=int(result["valid_images"]),
         initial_weights=initial,
-        license=license or factory.weights_license(model, initial),
+        license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
         weights_sha256="",
         source_sha256=identity.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},

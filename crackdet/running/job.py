@@ -72,7 +72,7 @@ def make_job(
 def _pin_weights(config: Config) -> Config:
     """Replace the weights DEFAULT by their name, because newer versions of torchvision may change the default."""
     if config.model.weights == "DEFAULT":
-        from crackdet.models.factory import default_weights  # imports torch: seconds
+        from crackdet.models.factory import architecture  # imports torch: seconds
 
-        return replace(config, model=replace(config.model, weights=default_weights(config.model)))
+        return replace(config, model=replace(config.model, weights=architecture(config.model).default_weights()))
     return config

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ def publish(
         "schema": 2,
         "identity": job.identity.digest,
         **best.metrics,
-        **asdict(compute_score_metrics(best.logits, labels)),
+        **compute_score_metrics(best.logits, labels),
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(job.config.trainer),

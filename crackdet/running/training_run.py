@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -124,5 +123,5 @@ def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakM
     batch_size = job.config.trainer.batch_size
     latency = measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
-    costs = {**asdict(latency), "peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}
