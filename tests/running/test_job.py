@@ -31,8 +31,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep import grid
-from crackdet.sweep.execution.executor import Executor, JobOutcome
-from crackdet.sweep.execution.launcher_executor import LauncherExecutor
+from crackdet.sweep.execution.executor import Executor, JobOutcome, LauncherExecutor
 
 Configure = Callable[..., Config]
 

@@ -104,7 +104,7 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path
     command = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: hydra/launcher: ray is not installed; uv pip install -e '.[ray]' brings it\n"
+    assert done.stderr == "error: hydra/launcher: ray is not installed; uv pip install -e '.[ray]' installs it\n"
 
 
 def test_a_worker_must_be_one_process_on_one_node(tmp_path: Path) -> None:
