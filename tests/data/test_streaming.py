@@ -17,8 +17,7 @@ from PIL import Image
 from crackdet.config.composing import compose
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.data import streaming
-from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_input
-from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices
+from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices, to_input
 from crackdet.data.dataset import load_splits
 from tests.conftest import TINY
 from tests.data.image_files import make_folders
