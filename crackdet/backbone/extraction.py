@@ -97,7 +97,8 @@ def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: 
 
 def freeze_stages(body: fx.GraphModule, trainable_stages: int) -> None:
     """Freeze the parameters of all but the last `trainable_stages` stages."""
-    ends = list(body.graph.output_node().args[0].values())
+    maps: Any = body.graph.output_node().args[0]
+    ends = list(maps.values())
     frozen = len(ends) - trainable_stages
     for node in body.graph.nodes:
         if frozen <= 0:

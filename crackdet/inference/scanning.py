@@ -84,7 +84,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         reason = f"the size of the training photographs cannot be read ({error})"
         raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
     subset = records[:: max(1, len(records) // MAX_MEASURED)]
-    sizes = [found for record in subset if (found := _image_size(Path(source.name) / record.name))]
+    sizes = list(filter(None, (_image_size(Path(source.name) / record.name) for record in subset)))
     if not sizes:
         raise UserError(f"{source.name}: no training photograph can be read; give the tile size with --tile")
     width, height = (round(median(side)) for side in zip(*sizes, strict=True))
@@ -137,9 +137,8 @@ def _cell_edges(length: int, starts: list[int]) -> NDArray[np.int64]:
 
 def _covers_centre(edges: NDArray[np.int64], starts: list[int], tile: int) -> NDArray[np.float64]:
     """Return 1 where a tile covers the centre of a cell, else 0: (cells, tiles)."""
-    centres = (edges[:-1, None] + edges[1:, None]) / 2
-    begin = np.array(starts)
-    return ((begin <= centres) & (centres < begin + tile)).astype(np.float64)
+    offsets = (edges[:-1, None] + edges[1:, None]) / 2 - np.array(starts)
+    return ((offsets >= 0) & (offsets < tile)).astype(np.float64)
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:

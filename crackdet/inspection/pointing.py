@@ -13,7 +13,6 @@ classified as a crack, nothing in the image is the reason.
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +49,9 @@ class PointingScores:
     pointing: float  # images whose strongest point is a hit
     overlap: float  # relevance rank accuracy
 
+    def __str__(self) -> str:
+        return f"pointing {self.pointing:.3f}, overlap {self.overlap:.3f}"
+
 
 @dataclass(frozen=True)
 class PointingResult:
@@ -67,16 +69,6 @@ class PointingResult:
         if self.chance_tail[-1] > SIGNIFICANCE:
             return None
         return self.chance_tail[round(self.by_method[method].pointing * self.cracks)] <= SIGNIFICANCE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of `pointing.json`."""
-        return {
-            "cracks": self.cracks,
-            "blank": self.blank,
-            "tolerance": self.tolerance,
-            **{method: asdict(scores) for method, scores in self.by_method.items()},
-            "chance": asdict(self.chance),
-        }
 
 
 def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, max_images: int) -> list[str]:
@@ -97,15 +89,15 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
         *_describe(result),
     ]
     run_result = network.run.snapshot().result or {}
-    if split == "valid" and image_digest(images.records) == run_result.get("valid_digest"):
+    if split == "valid" and image_digest(images.records) == run_result["valid_digest"]:
         lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 
 
 def _describe(result: PointingResult) -> list[str]:
     lines = [
-        *(f"{TITLES[name]}: {_format(scores)}" for name, scores in result.by_method.items()),
-        f"by chance: {_format(result.chance)}",
+        *(f"{TITLES[name]}: {scores}" for name, scores in result.by_method.items()),
+        f"by chance: {result.chance}",
         f"blank: {result.blank:.3f} of the images are classified as cracks from their mean colour alone",
     ]
     above = {TITLES[name]: result.above_chance(name) for name in result.by_method}
@@ -117,14 +109,8 @@ def _describe(result: PointingResult) -> list[str]:
     elif at_chance:
         lines.append(f"{' and '.join(at_chance)}: no better than chance; the network may not rely on the crack")
     if result.blank > MAX_BLANK:
-        lines.append(
-            "blank images are classified as cracks; the network may rely on what only the other images contain"
-        )
+        lines.append("blank images are classified as cracks; the network may rely on a mark of the other images")
     return lines
-
-
-def _format(scores: PointingScores) -> str:
-    return f"pointing {scores.pointing:.3f}, overlap {scores.overlap:.3f}"
 
 
 def _samples_with_mask(images: ImageDataset, cracks: Sequence[ImageRecord], max_images: int) -> list[Sample]:
@@ -145,8 +131,10 @@ def _record(network: LoadedNetwork, result: PointingResult, is_subset: bool) -> 
     recorded = read_pointing(network.run).get("pointing_images", 0)
     if is_subset and recorded > result.cracks:
         return [f"not recorded: the run keeps its result on {recorded:.0f} images"]
+    scores = {**result.by_method, "chance": result.chance}
+    content = {"cracks": result.cracks, "blank": result.blank, "tolerance": result.tolerance}
     try:
-        write_pointing(network.run, result.to_dict())
+        write_pointing(network.run, content | {name: asdict(means) for name, means in scores.items()})
     except WriteFailed as error:
         log.warning("%s", error)
     return []
@@ -174,7 +162,8 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
     with bar("computing saliency", len(samples), log_progress=True) as progress:
         for start in range(0, len(samples), BATCH):
             images = network.tensor(samples[start : start + BATCH])
-            blank += _count_blank_cracks(network, images)
+            with torch.no_grad():
+                blank += int((network.model(mean_colour(images)) > 0).sum())
             for name, method in METHODS.items():
                 for index, saliency in enumerate(method(network.model, images).cpu(), start):
                     hits[name].append(is_hit(saliency, targets[index]))
@@ -196,13 +185,7 @@ def poisson_binomial_tail(probabilities: Sequence[float]) -> list[float]:
     exactly = np.ones(1)
     for probability in probabilities:
         exactly = np.convolve(exactly, [1 - probability, probability])
-    return [float(value) for value in exactly[::-1].cumsum()[::-1]]
-
-
-@torch.no_grad()
-def _count_blank_cracks(network: LoadedNetwork, images: Tensor) -> int:
-    """Return how many images (N, 3, S, S) are classified as cracks from their mean colour alone."""
-    return int((network.model(mean_colour(images)) > 0).sum())
+    return exactly[::-1].cumsum()[::-1].tolist()
 
 
 def tolerance_pixels(image_size: int) -> int:
