@@ -133,7 +133,7 @@ def _write_onnx(program: ExportedProgram, images: Tensor, names: list[str], file
 
 @torch.no_grad()
 def _max_difference(maps: Maps, exported: Maps, examples: Sequence[Tensor], option: str) -> float:
-    """Return the largest difference of any value of any map; raise UserError if maps are incompatible."""
+    """Return the largest difference of any value of any map; raise UserError if it or a shape is wrong."""
     largest = 0.0
     for images in examples:
         for expected, actual in zip(maps(images), exported(images), strict=True):

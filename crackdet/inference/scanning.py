@@ -130,15 +130,16 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
 
 
 def _cell_edges(length: int, starts: list[int]) -> NDArray[np.int64]:
-    """Return even cell edges about one tile step apart: the tiles' own edges would cut slivers."""
+    """Return evenly spaced cell edges about one tile step apart."""
     step = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else length
     return np.rint(np.linspace(0, length, 1 + max(1, round(length / step)))).astype(np.int64)
 
 
 def _covers_centre(edges: NDArray[np.int64], starts: list[int], tile: int) -> NDArray[np.float64]:
     """Return 1 where a tile covers the centre of a cell, else 0: (cells, tiles)."""
-    offsets = (edges[:-1, None] + edges[1:, None]) / 2 - np.array(starts)
-    return ((offsets >= 0) & (offsets < tile)).astype(np.float64)
+    centres = (edges[:-1, None] + edges[1:, None]) / 2
+    begin = np.array(starts)
+    return ((begin <= centres) & (centres < begin + tile)).astype(np.float64)
 
 
 def _image_size(path: Path) -> tuple[int, int] | None:

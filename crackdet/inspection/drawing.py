@@ -52,7 +52,7 @@ def overlay(pixels: Pixels, intensity: Intensity, tile: int = TILE) -> Image.Ima
     resized = Image.fromarray(np.asarray(intensity, dtype=np.float32)).resize(grey.size, Image.Resampling.BILINEAR)
     values = np.clip(np.asarray(resized, dtype=np.float64), 0.0, 1.0)
     positions = np.linspace(0.0, 1.0, len(COLOUR_STOPS))
-    colour = np.stack([np.interp(values, positions, COLOUR_STOPS[:, channel]) for channel in range(3)], axis=2)
+    colour = np.stack([np.interp(values, positions, channel) for channel in COLOUR_STOPS.T], axis=2)
     opacity = np.clip(1.6 * values, 0.0, 0.9)[:, :, None]
     background = np.asarray(grey, dtype=np.float64)[:, :, None]
     return Image.fromarray((background * (1 - opacity) + colour * opacity).astype(np.uint8))

@@ -24,7 +24,6 @@ from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
-from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
 from crackdet.inspection.samples import evenly_spaced, load_split, read_mask
@@ -55,8 +54,6 @@ class PointingScores:
 
 @dataclass(frozen=True)
 class PointingResult:
-    """The result of the pointing game."""
-
     cracks: int  # images that have a crack and a mask
     tolerance: int  # pixels
     by_method: dict[str, PointingScores]
@@ -79,8 +76,7 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
     Raises:
         UserError: If the data is not available; and as for `score_pointing`.
     """
-    check_data_overrides(overrides)
-    images = load_split(network, split, config_with_data(network.run, overrides) if overrides else None)
+    images = load_split(network, split, overrides)
     cracks = [record for record in images.records if record.crack]
     result = score_pointing(network, _samples_with_mask(images, cracks, max_images))
     lines = [
@@ -109,7 +105,7 @@ def _describe(result: PointingResult) -> list[str]:
     elif at_chance:
         lines.append(f"{' and '.join(at_chance)}: no better than chance; the network may not rely on the crack")
     if result.blank > MAX_BLANK:
-        lines.append("blank images are classified as cracks; the network may rely on a mark of the other images")
+        lines.append("blank images are classified as cracks; the network may rely on features only other images have")
     return lines
 
 
@@ -147,17 +143,16 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
     Raises:
         UserError: If no sample has a mask, or the images are too small for the network.
     """
-    pairs = [(s, s.crack_mask) for s in samples if s.crack and s.crack_mask is not None]
-    if not pairs:
+    masked = [(s, s.crack_mask) for s in samples if s.crack and s.crack_mask is not None]
+    if not masked:
         raise UserError(
             "the pointing game needs masks of the cracks, and these images have none; name a folder of masks: "
             "crackdet pointing RUN data.masks=FOLDER (synthetic images have masks)"
         )
-    samples, masks = zip(*pairs, strict=True)
+    samples, masks = zip(*masked, strict=True)
     tolerance = tolerance_pixels(masks[0].shape[0])
     targets = [dilate(mask, tolerance) for mask in masks]
-    hits: dict[str, list[bool]] = {name: [] for name in METHODS}
-    overlaps: dict[str, list[float]] = {name: [] for name in METHODS}
+    scores: dict[str, list[tuple[bool, float]]] = {name: [] for name in METHODS}
     blank = 0
     with bar("computing saliency", len(samples), log_progress=True) as progress:
         for start in range(0, len(samples), BATCH):
@@ -166,14 +161,13 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
                 blank += int((network.model(mean_colour(images)) > 0).sum())
             for name, method in METHODS.items():
                 for index, saliency in enumerate(method(network.model, images).cpu(), start):
-                    hits[name].append(is_hit(saliency, targets[index]))
-                    overlaps[name].append(overlap(saliency, masks[index]))
+                    scores[name].append((is_hit(saliency, targets[index]), overlap(saliency, masks[index])))
             progress.advance(len(images))
     chances = np.array([target.mean() for target in targets])
     return PointingResult(
         len(samples),
         tolerance,
-        {name: PointingScores(float(np.mean(hits[name])), float(np.mean(overlaps[name]))) for name in METHODS},
+        {name: PointingScores(*np.mean(pairs, axis=0).tolist()) for name, pairs in scores.items()},
         PointingScores(float(chances.mean()), float(np.mean([mask.mean() for mask in masks]))),
         blank / len(samples),
         poisson_binomial_tail(chances.tolist()),
@@ -182,10 +176,10 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
 
 def poisson_binomial_tail(probabilities: Sequence[float]) -> list[float]:
     """Return the probabilities that at least 0, 1, 2 ... of the independent events occur."""
-    exactly = np.ones(1)
+    exactly: NDArray[np.float64] = np.ones(1)
     for probability in probabilities:
         exactly = np.convolve(exactly, [1 - probability, probability])
-    return exactly[::-1].cumsum()[::-1].tolist()
+    return list(map(float, exactly[::-1].cumsum()[::-1]))
 
 
 def tolerance_pixels(image_size: int) -> int:

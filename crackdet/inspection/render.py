@@ -116,14 +116,9 @@ def render(
                 _save(tile_sheet(tiles, COLUMNS, title), output / f"{stem}-{layer.name}.png")
         prediction = _prediction(sample, probability)
         images.append({"name": sample.name, "prediction": prediction, "saliency": saliency, "maps": tiles_by_stage})
-    environment = Environment(
-        loader=PackageLoader("crackdet.inspection", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html").render(
+    loader = PackageLoader("crackdet.inspection", ".")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = jinja.get_template("page.html").render(
         run=network.run.id,
         settings=_settings(network),
         basis=BASIS_TEXTS[statistics[0].basis],
