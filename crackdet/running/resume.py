@@ -54,17 +54,19 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
 def keep_state(job: Job, state: TrainingState) -> None:
     """Save the final state, unless it is too large or useless, so that the run can be trained for more epochs."""
     mib, max_mib = state.size() / 2**20, job.config.runtime.keep_resume_mib
-    discarded = "resume state discarded, raising trainer.max_epochs will retrain from epoch 1"
     if depends_on_max_epochs(job.config):
         job.run.state_file.unlink(missing_ok=True)
     elif mib > max_mib:
         job.run.state_file.unlink(missing_ok=True)
-        log.info("%s: %d MiB is more than runtime.keep_resume_mib=%g", discarded, mib, max_mib)
+        log.info(
+            "resume state discarded (%d MiB is more than runtime.keep_resume_mib=%g): raising trainer.max_epochs will "
+            "retrain from epoch 1", mib, max_mib,
+        )  # fmt: skip
     else:
         try:
             state.save(job.run.state_file, job.run.id)
         except WriteFailed as error:
-            log.warning("%s: %s", discarded, error)
+            log.warning("resume state discarded, raising trainer.max_epochs will retrain from epoch 1: %s", error)
 
 
 def _initial_state(config: Config, device: torch.device) -> TrainingState:
