@@ -10,12 +10,12 @@ import pytest
 
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.signals import Interrupted
+from crackdet.data import batches
 from crackdet.running.job import Job, make_job
 from crackdet.running.preparation import load_data
 from crackdet.running.training_run import train_run
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
-from crackdet.training import loop
 
 Configure = Callable[..., Config]  # the fixture `tiny`
 
@@ -58,7 +58,7 @@ def outcome(run: Run) -> dict[str, Any]:
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_batches: int) -> None:
     """Let this process send itself SIGTERM once so many batches, of training or validation, have been loaded."""
     remaining = num_batches
-    original = loop.iter_batches
+    original = batches.iter_batches
 
     def iter_batches(*arguments: Any) -> Iterator[Any]:
         nonlocal remaining
@@ -68,7 +68,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_batches: int) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
 
-    monkeypatch.setattr(loop, "iter_batches", iter_batches)
+    monkeypatch.setattr("crackdet.training.loop.iter_batches", iter_batches)
 
 
 def interrupted_state(config: Config, monkeypatch: pytest.MonkeyPatch, num_batches: int) -> Path:

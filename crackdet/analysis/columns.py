@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 Format = Callable[[Any], str]
 
 
-def count(value: float) -> str:
-    """Return `4.13M`."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
+    """Return `4.13M`; the units are those of 10^12, 10^9, 10^6 and 10^3."""
+    for size, unit in zip((1e12, 1e9, 1e6, 1e3), units, strict=True):
         if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def value_text(value: Any) -> str:
@@ -43,7 +43,7 @@ def share(value: float) -> str:
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
     **dict.fromkeys(("average_precision", "calibration_error", *COLUMNS), share),
-    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), count),
+    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err"}

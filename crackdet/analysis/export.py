@@ -40,7 +40,7 @@ def write(summary: "Summary", directory: Path) -> None:
         "store": os.path.relpath(summary.store, directory),
         "metric": summary.metric,
         "best": summary.best.id if summary.best else None,
-        "decisions": [_decision(decision) for decision in summary.decisions if decision is not None],
+        "decisions": [_decision(decision) for decision in summary.decisions],
         "runs": plain,
     }
     write_json(directory / "summary.json", content)
@@ -105,7 +105,7 @@ def _decision(decision: "Decision") -> dict[str, Any]:
     return {
         "metric": decision.metric,
         "valid_images": decision.num_images,
-        "valid_digest": decision.best.result.get("valid_digest"),
+        "valid_digest": decision.best.result["valid_digest"],
         "groups": decision.num_groups,
         "best": decision.best.id,
         "recommended": decision.recommended.id if decision.learned else None,

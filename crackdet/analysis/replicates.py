@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Difference, Interval
 
-MAX_FEW_GROUPS = 10  # with mistakes in at most so many groups, the variance between groups is not well known
+MAX_FEW_GROUPS = 10  # if at most this many groups have mistakes, the variance between groups is not well known
 ROUNDING = 1e-9  # sums of scores that differ by less are equal
 Floats = NDArray[np.float64]
 Groups = NDArray[np.int64] | None  # (images,): the group of each image; None if every image stands alone
@@ -95,14 +95,6 @@ def p_value_above(
     variance, dof, _ = _image_variance(one.scores, groups, fewer)
     found = statistics.t_test_one_sided(one.mean - chance, variance, dof) if variance > 0 else by_images
     return max(found, lowest)
-
-
-def against_first(samples: Sequence[Sample], groups: Groups) -> list[tuple[float, Difference]]:
-    """Compare every other combination with the first; the p-values are corrected for their number (Holm)."""
-    first, *others = share_spread(samples)
-    compared = [compare(other, first, groups) for other in others]
-    corrected = statistics.holm_correction([p_value for p_value, _ in compared]).tolist()
-    return [(p_value, difference) for p_value, (_, difference) in zip(corrected, compared, strict=True)]
 
 
 def compare(one: Sample, other: Sample, groups: Groups) -> tuple[float, Difference]:

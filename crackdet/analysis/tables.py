@@ -73,8 +73,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             _line(out, f"and {len(matching) - len(rows)} more: --top 0 shows all")
         if conditions:
             _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
-        if decision is not None:
-            _show_decision(out, decision)
+        _show_decision(out, decision)
         best = ranking[0]
         weights = "" if best.run.weights_file.exists() else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
@@ -126,7 +125,7 @@ def _line(out: Console, text: str) -> None:
 
 def _title(ranking: Sequence[RunRow]) -> str:
     result = ranking[0].result
-    return f"on {result.get('valid_images')} validation images {str(result.get('valid_digest'))[:8]}"
+    return f"on {result['valid_images']} validation images {result['valid_digest'][:8]}"
 
 
 def _show_decision(out: Console, decision: "Decision") -> None:
@@ -139,11 +138,11 @@ def _show_decision(out: Console, decision: "Decision") -> None:
 
 
 def _columns(
-    summary: "Summary", decision: "Decision | None", ranking: Sequence[RunRow], view: View, width: int
+    summary: "Summary", decision: "Decision", ranking: Sequence[RunRow], view: View, width: int
 ) -> Mapping[str, Column]:
     """Return the requested columns, or as many of the usual ones as fit, the most important first."""
-    own = decision_columns(decision) if decision else {}
-    keys = distinguishing_keys(ranking, decision.differing_keys if decision else differing_keys(ranking))
+    own = decision_columns(decision)
+    keys = distinguishing_keys(ranking, decision.differing_keys)
     cut = CUT_DIGITS if width < NARROW else 0
     start = {
         "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
@@ -158,9 +157,7 @@ def _columns(
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
     for name in USUAL:
-        column = own.get(name) or (value_column(name) if name not in ("interval", "p_value", "verdict") else None)
-        if column is None:
-            continue
+        column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:
             continue

@@ -29,18 +29,13 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
         hydra_main()
-    except UserError as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         finalize_pending(1)
-        exit_with_error(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        finalize_pending(1)
-        exit_with_error(explain_hydra_error(error))
+        exit_with_error(str(error) if isinstance(error, UserError) else explain_hydra_error(error))
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
-            name = missing.group(1)
-            exit_with_error(
-                f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' installs it"
-            )
+            name, extra = missing[1], EXTRAS[missing[1]]
+            exit_with_error(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{extra}]' installs it")
         raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's, of trainer=5

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ def train_run(
     """Train a claimed run to its end, publish it, and return the content of its `result.json`.
 
     Args:
-        job: The job; this process holds the claim on its run.
+        job: This process holds the claim on its run.
         datasets: The splits `train` and `valid`.
         repair_note: How an earlier result was corrupt; recorded in the new one.
         prune_check: Called after each epoch but the last; a reason that it returns stops the run.
@@ -110,7 +109,6 @@ def train_run(
 
 
 def _write_inputs(job: Job, device: torch.device) -> None:
-    """Write configuration, identity and provenance."""
     run = job.run
     write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
     write_json(run.identity_file, json.loads(job.identity.canonical))
@@ -120,12 +118,10 @@ def _write_inputs(job: Job, device: torch.device) -> None:
 
 
 def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:
-    """Measure latency and throughput of the network, the peak memory of training, and the size of the weights."""
+    """Measure latency and throughput, the peak memory of training, and the size of the weights."""
     peak = memory.mib()  # before the measurements below add to it
     batch_size = job.config.trainer.batch_size
-    costs: dict[str, float | None] = asdict(
-        measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
-    )
+    latency = measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
-    costs |= {"peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

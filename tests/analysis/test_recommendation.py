@@ -85,8 +85,8 @@ def test_cheaper_networks_that_are_not_recommended_are_mentioned(tmp_path: Path)
     assert decision.recommended.setting("model.width") == 1 and len(decision.cheaper) >= 2
     assert not decision.combinations[1].equivalent
     _, reason = decision.sentences
-    number = ("Two", "Three", "Four")[len(decision.cheaper) - 2]
-    assert f"{number} cheaper networks scored lower by an amount that chance can explain" in reason
+    count = ("Two", "Three", "Four")[len(decision.cheaper) - 2]
+    assert f"{count} cheaper networks scored lower by an amount that chance can explain" in reason
     assert "on average over seeds their settings score lower" in reason
     assert decision.num_contenders == sum(run.row.setting("model.width") == 1 for run in decision.equivalent)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crackdet.analysis import retention
-from crackdet.analysis.ranking import summarize
+from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.retention import clean_after_run, clean_after_sweep, spare_weights
 from crackdet.store.garbage import remove
 from crackdet.store.run import Run
@@ -15,7 +15,7 @@ from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from tests.analysis.runs import publish, simulate_logits
 
-RESULT = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0}
+RESULT = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0, "valid_images": 8, "right": "/w=="}
 
 
 def add_run(store: RunStore, number: int, finished: bool = True, images: str = "same") -> Run:
@@ -83,7 +83,12 @@ def test_during_a_sweep_the_store_is_ranked_only_when_weights_pile_up_and_the_en
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranked = []
-    monkeypatch.setattr(retention, "summarize", lambda root: ranked.append(root) or summarize(root))
+
+    def recording(root: Path) -> Summary:
+        ranked.append(root)
+        return summarize(root)
+
+    monkeypatch.setattr(retention, "summarize", recording)
     store, record = RunStore(tmp_path / "runs"), SweepRecord(tmp_path / "sweep")
     most = 0
     for number in range(9):

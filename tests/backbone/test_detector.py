@@ -21,7 +21,17 @@ def test_a_detector_with_an_exported_backbone_beats_one_with_random_weights(tmp_
         ]
     )  # fmt: skip
     export(train(config), tmp_path / "backbone")
-    command = [sys.executable, EXAMPLE, tmp_path / "backbone", "--steps", "30", "--seeds", "1", "--test-scenes", "20"]
+    command = [
+        sys.executable,
+        str(EXAMPLE),
+        str(tmp_path / "backbone"),
+        "--steps",
+        "30",
+        "--seeds",
+        "1",
+        "--test-scenes",
+        "20",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     precisions = {

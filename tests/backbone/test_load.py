@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
+from crackdet.models.classifier import Stage
 from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT
 
@@ -34,7 +36,8 @@ def random_images(height: int = 96, width: int = 64) -> Tensor:
 
 def maps_of_the_run(run: Run, images: Tensor) -> list[Tensor]:
     """Outputs of the run's stages for images in [0, 1], normalized with the run's own mean and deviation."""
-    model, found = LoadedRun(run).model("cpu"), {}
+    model = LoadedRun(run).model("cpu")
+    found: dict[Stage, Tensor] = {}
     for stage in model.stages():
         module = model.feature_extractor.get_submodule(stage.name)
         module.register_forward_hook(lambda _m, _i, output, stage=stage: found.__setitem__(stage, output))
@@ -202,7 +205,10 @@ def test_a_changed_description_is_rejected_or_keeps_its_types(exported_once: Pat
         ({"image_size": "64"}, "is corrupt (image_size is '64')"),
         ({"stages": [{"name": "2", "channels": 4}]}, "is corrupt (missing 1 required positional argument: 'stride')"),
         ({"surprise": 1}, "is corrupt (surprise is unknown)"),
-        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, of a later crackdet; this one reads up to {FORMAT}"),
+        ({"stages": [2]}, "is corrupt (stages.0 is 2)"),
+        ({"mean": 0.5}, "is corrupt (mean is 0.5)"),
+        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, but this crackdet reads {FORMAT}"),
+        ({"format": FORMAT - 1}, f"has format {FORMAT - 1}, but this crackdet reads {FORMAT}"),
         ({"architecture": {"name": "custom", "conv_out": [0]}}, "model.conv_out"),
         ({"architecture": {"name": "custom", "conv_out": [4, 8, 17]}}, "the weights do not fit the network"),
         ({"architecture": {"name": "nothing_known"}}, "torchvision has no such classification network"),
@@ -226,15 +232,6 @@ def test_an_inconsistent_folder_is_rejected(
     assert reason in str(caught.value)
 
 
-def test_a_folder_of_format_2_is_still_loaded(exported: Exported, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(exported(*CUSTOM)[1], folder)
-    content = json.loads((folder / "backbone.json").read_text())
-    old = {"licence": content.pop("license"), "copies": content.pop("exports"), **content, "format": 2}
-    (folder / "backbone.json").write_text(json.dumps(old))
-    assert crackdet.load_backbone(folder).description.license == old["licence"]
-
-
 def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"contains no backbone.json; crackdet export RUN --to FOLDER writes it"):
         crackdet.load_backbone(tmp_path)
@@ -242,6 +239,9 @@ def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported
     shutil.copytree(exported(*CUSTOM)[1], folder)
     (folder / "backbone.safetensors").write_bytes((folder / "backbone.safetensors").read_bytes()[:100])
     with pytest.raises(UserError, match=r"backbone.safetensors: cannot be read as weights"):
+        crackdet.load_backbone(folder)
+    (folder / "backbone.json").write_text("{")
+    with pytest.raises(UserError, match=r"backbone.json: is corrupt \(missing .*; export the run again"):
         crackdet.load_backbone(folder)
 
 
@@ -253,9 +253,7 @@ def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported
         ({"image_mean": [123.7, 116.3, 103.5]}, "for red, green and blue in [0, 1]"),
     ],
 )
-def test_an_invalid_normalization_is_rejected(
-    exported: Exported, normalization: dict[str, list[float]], message: str
-) -> None:
+def test_an_invalid_normalization_is_rejected(exported: Exported, normalization: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         crackdet.load_backbone(exported(*CUSTOM)[1], **normalization)
     assert message in str(caught.value)

@@ -35,4 +35,4 @@ def crackdet(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 
 
 def summary(tmp_path: Path) -> dict:  # type: ignore[type-arg]
-    return json.loads((tmp_path / "sweep" / "summary.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((tmp_path / "sweep" / "summary.json").read_text())

@@ -17,7 +17,10 @@ COMMANDS = {
 
 
 def test_the_commands_have_the_documented_names() -> None:
-    names = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    names = {
+        command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+        for command in app.registered_commands
+    }
     assert names == COMMANDS
 
 

@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tests.cli.conftest import ROOT, Command, crackdet, summary
 from tests.conftest import TINY
@@ -95,9 +95,10 @@ def test_the_sweeper_of_hydra_optuna_sweeper_maximises_accuracy(command: Command
 
 def test_the_optuna_sweeper_has_the_settings_of_the_plugin() -> None:
     ours = OmegaConf.load(ROOT / "conf" / "hydra" / "sweeper" / "optuna.yaml")
+    assert isinstance(ours, DictConfig)
     theirs = {item.name: getattr(OptunaSweeperConf(), item.name) for item in fields(OptunaSweeperConf)}
     assert ours.defaults == [*theirs.pop("defaults"), "_self_"] and set(ours) == {*theirs, "defaults"} - {"sampler"}
-    same = [key for key in ours if key not in ("defaults", "_target_", "direction")]
+    same = [str(key) for key in ours if key not in ("defaults", "_target_", "direction")]
     assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
 
 

@@ -34,6 +34,17 @@ class CountingSource:
             raise BadImage("truncated")
         return pixels_of(record.digest, image_size)
 
+    @property
+    def name(self) -> str:
+        return "images"
+
+    @property
+    def ignored_folders(self) -> list[str]:
+        return []
+
+    def mask(self, record: ImageRecord, image_size: int) -> None:
+        return None
+
     def readings(self) -> list[str]:
         """The digests that have been read, in order."""
         return [line.split()[0] for line in self.log.read_text().splitlines()] if self.log.exists() else []

@@ -28,12 +28,12 @@ import torch
 from safetensors.torch import load_file
 
 from crackdet.config.composing import compose
+from crackdet.data.batches import iter_batches
 from crackdet.running import training_run
 from crackdet.running.execute import execute
 from crackdet.running.job import Job
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import Run
-from crackdet.training import loop
 from tests.jobs import MEASURED, job_of
 
 TINY = [
@@ -85,7 +85,7 @@ class FaultPoints:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Put fault points into fsync, rename and the loading of batches."""
-        fsync, replace, iter_batches = os.fsync, Path.replace, loop.iter_batches
+        fsync, replace = os.fsync, Path.replace
 
         def faulty_fsync(file: int) -> None:
             self.passing(lambda: os.ftruncate(file, os.fstat(file).st_size // 2))  # half of the file was written
@@ -106,7 +106,7 @@ class FaultPoints:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(os, "fsync", faulty_fsync)
             patched.setattr(Path, "replace", faulty_replace)
-            patched.setattr(loop, "iter_batches", faulty_iter_batches)
+            patched.setattr("crackdet.training.loop.iter_batches", faulty_iter_batches)
             yield
 
 

@@ -96,7 +96,9 @@ def test_the_model_is_in_evaluation_mode_and_a_copy_of_the_users_own(synthetic_r
     with torch.no_grad():
         assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)).squeeze(1))
     before = synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
-    torch.nn.init.zeros_(model.classifier[-1].weight)
+    last = model.classifier[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)
     assert synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu") == before
 
 

@@ -26,6 +26,7 @@ def network(clean_run: LoadedRun) -> LoadedNetwork:
     """The clean run's network, with three maps whose meaning is known."""
     loaded = load_network(clean_run)
     convolution = loaded.model.feature_extractor.get_submodule("0")
+    assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
     with torch.no_grad():
         for number, (weight, bias) in enumerate([(-1 / 3, 1.0), (1 / 3, 0.0), (0.0, -1.0)]):
             convolution.weight[number] = 0
@@ -97,6 +98,7 @@ def test_a_map_that_a_crack_lowers_scores_as_well(network: LoadedNetwork, sample
     maps = capture(network.model, [found.layer], network.tensor([crack]))[found.layer.name][0].numpy()
     for number in (DARK, BRIGHT):
         intensity = found.intensity(maps[number], number)
+        assert crack.mask is not None
         assert intensity[crack.mask].mean() > 2 * intensity[~crack.mask].mean()
 
 

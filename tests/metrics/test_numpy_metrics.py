@@ -30,7 +30,7 @@ def test_the_variance_of_the_scores_is_that_of_a_bootstrap(metric: str) -> None:
     labels = random.random(400) < 0.4
     logits = random.normal(size=400) + np.where(labels, 1.5, -1.5)
 
-    def scores(indices: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def scores(indices: np.ndarray) -> np.ndarray:
         chosen, cracks = logits[indices], labels[indices]
         if metric == "roc_auc":
             return roc_auc_scores(chosen, cracks)

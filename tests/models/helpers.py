@@ -37,4 +37,4 @@ def mobilenet_features(state: dict[str, Tensor], images: Tensor) -> Tensor:
     network.load_state_dict(state)
     network.classifier = nn.Identity()
     with torch.no_grad():
-        return network.eval()(images)  # type: ignore[no-any-return]
+        return network.eval()(images)

@@ -8,7 +8,9 @@ from crackdet.models.linear import ChunkedLinear
 
 @pytest.mark.parametrize("width", [1, 7, 64, 100])
 @pytest.mark.parametrize("requires_grad", [True, False])
-def test_chunked_outputs_and_gradients_equal_those_of_a_linear_layer(monkeypatch, width, requires_grad):
+def test_chunked_outputs_and_gradients_equal_those_of_a_linear_layer(
+    monkeypatch: pytest.MonkeyPatch, width: int, requires_grad: bool
+) -> None:
     monkeypatch.setattr(linear, "MIN_CHUNKED", 0)
     monkeypatch.setattr(linear, "CHUNK", 12 * width)
     torch.manual_seed(0)
@@ -33,12 +35,13 @@ def test_chunked_outputs_and_gradients_equal_those_of_a_linear_layer(monkeypatch
     assert error <= 2 * expected_error
 
 
-def test_in_fp32_a_chunked_layer_is_a_linear_layer():
+def test_in_fp32_a_chunked_layer_is_a_linear_layer() -> None:
     chunked = ChunkedLinear(linear.MIN_CHUNKED // 4, 4)
     plain = nn.Linear(linear.MIN_CHUNKED // 4, 4)
     plain.load_state_dict(chunked.state_dict())
     images = torch.rand(2, linear.MIN_CHUNKED // 4)
     for layer in (chunked, plain):
         layer(images).sum().backward()
+    assert chunked.weight.grad is not None and plain.weight.grad is not None
     assert torch.equal(chunked.weight.grad, plain.weight.grad)
     assert torch.equal(chunked(images), plain(images))

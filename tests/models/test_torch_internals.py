@@ -40,9 +40,9 @@ def test_a_training_step_and_a_forward_pass_on_the_meta_device_do_not_import_the
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
-def test_an_optimizer_without_wrappers_makes_the_same_steps(kind: type[torch.optim.Optimizer]) -> None:
+def test_an_optimizer_without_wrappers_makes_the_same_steps(kind: type[torch.optim.Adam]) -> None:
     trained = []
-    for create in (kind, without_compiler(kind)):
+    for create in (kind, without_compiler(kind)):  # type: ignore[arg-type]  # mypy: a class is not Hashable
         torch.manual_seed(0)
         layer = nn.Linear(3, 2)
         optimizer = create(layer.parameters(), lr=0.1, weight_decay=0.01)
@@ -88,5 +88,5 @@ def test_tensors_have_the_same_storage_id_if_and_only_if_they_share_memory(devic
 def test_batch_normalisation_is_recognised_in_all_its_forms() -> None:
     for module in (nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.SyncBatchNorm(2), nn.LazyBatchNorm2d()):
         assert is_batchnorm(module), f"{TORCH} has another base class than `_BatchNorm`"
-    for module in (nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.Conv2d(1, 1, 1)):
-        assert not is_batchnorm(module)
+    for other in (nn.LayerNorm(2), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2), nn.Conv2d(1, 1, 1)):
+        assert not is_batchnorm(other)

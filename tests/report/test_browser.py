@@ -47,7 +47,7 @@ def opened(browser: Any, sweep: Sweep) -> Any:
 
 def column(page: Any, name: str) -> list[str]:
     script = f"rows => rows.filter(r => !r.hidden).map(r => r.querySelector('[data-name={name}]').dataset.value)"
-    return page.eval_on_selector_all("table.runs tbody tr", script)  # type: ignore[no-any-return]
+    return page.eval_on_selector_all("table.runs tbody tr", script)
 
 
 def test_every_figure_is_drawn(opened: Any) -> None:
@@ -81,10 +81,10 @@ def test_the_theme_follows_the_system_and_the_button(browser: Any, sweep: Sweep)
     page, _ = open_page(browser, sweep, color_scheme="dark")
 
     def brightness() -> int:
-        return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)[0]")  # type: ignore[no-any-return]
+        return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)[0]")
 
     def ink() -> str:
-        return page.evaluate("document.querySelector('.plot text').style.fill")  # type: ignore[no-any-return]
+        return page.evaluate("document.querySelector('.plot text').style.fill")
 
     assert brightness() < 60
     dark = ink()

@@ -17,7 +17,7 @@ from tests.report.conftest import Reader, Sweep
 
 
 def result(run: Run) -> dict[str, Any]:
-    return json.loads(run.result_file.read_text())  # type: ignore[no-any-return]
+    return json.loads(run.result_file.read_text())
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -27,7 +27,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def figures(page: Reader) -> dict[str, Any]:
-    return json.loads(next(page.find("script", _id="figures"))[1])  # type: ignore[no-any-return]
+    return json.loads(next(page.find("script", _id="figures"))[1])
 
 
 @pytest.fixture(scope="module")

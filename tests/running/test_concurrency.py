@@ -25,7 +25,7 @@ def start(folder: Path, base_overrides: list[str], name: str, *overrides: str) -
 
 
 def summary(folder: Path, name: str) -> dict:  # type: ignore[type-arg]
-    return json.loads((folder / name / "summary.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((folder / name / "summary.json").read_text())
 
 
 def test_two_sweeps_divide_the_runs_and_wait_for_each_other(tmp_path: Path, base_overrides: list[str]) -> None:

@@ -109,7 +109,8 @@ def test_both_trackers_agree_with_the_run_directory_and_a_skipped_run_writes_not
     }
 
     accumulator = read_events(tracker_settings, run.id)
-    assert curve(accumulator, "loss/valid") == [(epoch, pytest.approx(loss)) for epoch, loss in losses]
+    expected: list[Any] = [(epoch, pytest.approx(loss)) for epoch, loss in losses]
+    assert curve(accumulator, "loss/valid") == expected
     assert accumulator.Scalars("result/accuracy")[0].value == pytest.approx(result["accuracy"])
     assert str(run.weights_file) in str(accumulator.Tensors("run/text_summary")[-1].tensor_proto)
 
@@ -145,7 +146,7 @@ def test_a_killed_and_resumed_run_has_each_epoch_once(
             if not file.name.endswith(".old"):  # TensorBoard reads them in name order, which has one-second resolution
                 file.rename(file.with_name(f"events.out.tfevents.{attempt:010d}.old"))
     (record,) = mlflow_runs(tracker_settings, run_id)
-    expected = [(row["epoch"], pytest.approx(row["valid_loss"])) for row in history]
+    expected: list[Any] = [(row["epoch"], pytest.approx(row["valid_loss"])) for row in history]
     reported = mlflow_metric(tracker_settings, record, "valid_loss")
     assert reported[: len(history)] == expected  # lost epochs that were never retrained stay
     assert len(reported) == len(dict(reported))

@@ -24,15 +24,15 @@ Configure = Callable[..., Config]
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_the_estimate_matches_the_real_run(tiny: Configure, tmp_path: Path, optimizer: str) -> None:
-    config = tiny(f"optimizer={optimizer}", "model.linear_features=256")
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_estimate_matches_the_real_run(tiny: Configure, tmp_path: Path, name: str) -> None:
+    config = tiny(f"optimizer={name}", "model.linear_features=256")
     needs = estimate_resources(config, "fp32")
     model = factory.build(config)
-    trained = build_optimizer(config.optimizer, model.parameters())
+    optimizer = build_optimizer(config.optimizer, model.parameters())
     model(torch.rand(8, 3, 32, 32)).sum().backward()
-    trained.step()
-    state = TrainingState(model, trained, build_scheduler(config, trained), Progress())
+    optimizer.step()
+    state = TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
     state.progress.best = BestEpoch(1, 0.5, {name: tensor.clone() for name, tensor in model.state_dict().items()})
     assert needs.weights == sum(tensor.nbytes for tensor in model.state_dict().values())
     assert needs.gradients == sum(

@@ -10,26 +10,16 @@ from crackdet.core.errors import UserError
 
 Direction = Literal["maximize", "minimize"]
 
-DIRECTIONS: dict[str, Direction] = {
-    "accuracy": "maximize",
-    "precision": "maximize",
-    "recall": "maximize",
-    "f1": "maximize",
-    "roc_auc": "maximize",
-    "average_precision": "maximize",
-    "calibration_error": "minimize",
-    "loss": "minimize",
-    "parameters": "minimize",
-    "feature_flops": "minimize",
-    "seconds": "minimize",
-    "images_per_second": "maximize",
-    "latency_ms": "minimize",
-    "throughput": "maximize",
-    "feature_latency_ms": "minimize",
-    "feature_throughput": "maximize",
-    "peak_memory_mib": "minimize",
-    "weights_mib": "minimize",
-}
+MAXIMIZED = (
+    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "images_per_second", "throughput",
+    "feature_throughput",
+)  # fmt: skip
+MINIMIZED = (
+    "calibration_error", "loss", "parameters", "feature_flops", "seconds", "latency_ms", "feature_latency_ms",
+    "peak_memory_mib", "weights_mib",
+)  # fmt: skip
+DIRECTIONS: dict[str, Direction] = dict.fromkeys(MAXIMIZED, "maximize")
+DIRECTIONS |= dict.fromkeys(MINIMIZED, "minimize")
 BY_EPOCH = ("accuracy", "precision", "recall", "f1", "roc_auc", "loss")  # history.csv has them as valid_NAME
 
 
@@ -63,8 +53,8 @@ def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
         raise UserError(f"hydra.sweeper.objectives=[{','.join(names)}]: names a value twice")
     if direction is None:
         return [Objective(name, DIRECTIONS[name]) for name in names]
-    given = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
-    directions = [str(item).rpartition(".")[2].lower() for item in given]  # Direction.maximize is maximize
+    words = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
+    directions = [str(item).rpartition(".")[2].lower() for item in words]  # Direction.maximize is maximize
     if len(directions) != len(names):
         raise UserError(
             f"hydra.sweeper.direction={','.join(directions)}: must be one direction for each objective "

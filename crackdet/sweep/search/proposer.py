@@ -102,11 +102,7 @@ class Proposer:
         return True
 
     def _trainable_jobs(self, params: Params) -> dict[str, Job] | None:
-        """Return the jobs of a suggestion, checked as a grid checks its own; None if they cannot be trained.
-
-        Raises:
-            UserError: If too many of the first suggestions cannot be trained.
-        """
+        """Return the jobs of a suggestion, checked as a grid checks its own; None if they cannot be trained."""
         try:
             if self.factory.excludes_any_seed(self._space, params):
                 return None

@@ -101,7 +101,14 @@ def loky_workers() -> list[int]:
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="needs an environment without ray")
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "train.py", "-m", "hydra/launcher=ray", "seed=0", f"hydra.sweep.dir={tmp_path}"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "-m",
+        "hydra/launcher=ray",
+        "seed=0",
+        f"hydra.sweep.dir={tmp_path}",
+    ]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: hydra/launcher: ray is not installed; uv pip install -e '.[ray]' installs it\n"

@@ -25,7 +25,7 @@ KEYS = ("model.conv_out", "model.linear_features", "optimizer.learning_rate")
 
 
 def search_json(outcome: SweepResult) -> dict:  # type: ignore[type-arg]
-    return json.loads((outcome.folder / FILE).read_text())  # type: ignore[no-any-return]
+    return json.loads((outcome.folder / FILE).read_text())
 
 
 def states(outcome: SweepResult) -> list[tuple[str, int]]:

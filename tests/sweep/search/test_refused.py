@@ -85,12 +85,12 @@ def test_settings_that_would_be_ignored_are_refused_before_hydra_begins(
 
 
 def test_a_search_ends_if_its_jobs_cannot_begin(search: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crackdet.running import job
+    from crackdet.sweep import task
 
     def refused(*_: object) -> None:
         raise UserError("this machine has no such device")
 
-    monkeypatch.setattr(job, "execute", refused)
+    monkeypatch.setattr(task, "execute", refused)
     outcome = search(*SPACE, "hydra.sweeper.n_trials=2")
     assert outcome.status == 1 and not list(outcome.store.runs())
 
