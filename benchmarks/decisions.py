@@ -109,7 +109,7 @@ def _points_lost(world: World, candidates: NDArray[np.int64]) -> float:
 
 def _compare_replicates(ranked: Sequence[Floats], groups: NDArray[np.int64] | None) -> _Result:
     samples = [replicates.make_sample(scores, scores > 0) for scores in ranked]
-    first, *others = replicates.share_spread(samples)
+    first, *others = replicates.pool_run_variance(samples)
     compared = [replicates.compare(other, first, groups) for other in others]
     p_values = statistics.holm_correction([p_value for p_value, _ in compared])
     return _Result(

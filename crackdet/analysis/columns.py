@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.filters import value_of
 from crackdet.analysis.rows import RunRow, group_by_settings
-from crackdet.store.pointing import COLUMNS
+from crackdet.store.pointing import POINTING_COLUMNS
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
 
 Format = Callable[[Any], str]
+
+DEFAULT_COLUMNS = (  # after accuracy, as many as fit
+    "verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch",
+)  # fmt: skip
+HIGHER_IS_BETTER = (
+    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second",
+)  # fmt: skip
 
 
 def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
@@ -42,7 +49,7 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error", *COLUMNS), share),
+    **dict.fromkeys(("average_precision", "calibration_error", *POINTING_COLUMNS), share),
     **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
     "seconds": lambda value: f"{value:.1f}",
 }

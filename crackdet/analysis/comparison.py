@@ -63,7 +63,7 @@ class _Comparison(NamedTuple):
     """The runs of a ranking against the first, in the same order."""
 
     p_values: Floats  # not corrected; NaN for the first and for unknown ones
-    num_images: Floats  # as many independent images measure the metric equally well
+    num_images: Floats  # effective number of independent images
     differences: Sequence[Difference | None]
 
 
@@ -139,10 +139,10 @@ def compare_combinations(
 
 def _samples(
     matrix: CorrectnessMatrix, metric: str, members: Sequence[Sequence[int]]
-) -> list[replicates.Sample | None]:
+) -> list[replicates.ScoreSample | None]:
     """Return the scores of each combination; None if they are unknown, or beyond `MAX_COMBINATIONS`."""
     samples = [matrix.sample(indices, metric) for indices in members[:MAX_COMBINATIONS]]
-    spread = iter(replicates.share_spread([sample for sample in samples if sample is not None]))
+    spread = iter(replicates.pool_run_variance([sample for sample in samples if sample is not None]))
     known = [None if sample is None else next(spread) for sample in samples]
     return known + [None] * (len(members) - len(known))
 

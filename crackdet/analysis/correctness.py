@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.analysis import replicates
-from crackdet.analysis.replicates import Sample
+from crackdet.analysis.replicates import ScoreSample
 from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, decode, unpack
 from crackdet.metrics.numpy_metrics import Bools, Floats, correctness_scores, roc_auc_scores
@@ -63,25 +63,25 @@ class CorrectnessMatrix:
         return decode([row.result["right"] for row in self.ranking], self.num_images)[0]
 
     def num_relevant(self, index: int, metric: str) -> int:
-        """Return how many images, or groups, a metric of a run depends on when it is 0 or 1."""
+        """Return how many images, or groups, enter a metric of a run: its sample size if the metric is 0 or 1."""
         if self.shared is None:
             return self.num_independent
-        cracks, called = self.shared.labels, self.shared.labels == self.correct(index)
+        cracks, predicted = self.shared.labels, self.shared.labels == self.correct(index)
         relevant: Mapping[str, Sequence[Bools]] = {
-            "recall": [cracks], "precision": [called], "f1": [cracks | called], "roc_auc": [cracks, ~cracks],
+            "recall": [cracks], "precision": [predicted], "f1": [cracks | predicted], "roc_auc": [cracks, ~cracks],
         }  # fmt: skip
         if self.groups is not None:
             every = np.ones(self.num_images, bool)
             return min(len(np.unique(self.groups[images])) for images in relevant.get(metric, [every]))
         if metric == "f1":
-            return int(cracks.sum() + called.sum()) // 2
+            return int(cracks.sum() + predicted.sum()) // 2
         return min((int(images.sum()) for images in relevant.get(metric, [])), default=self.num_images)
 
     def correct(self, indices: int | Sequence[int]) -> Bools:
         """Return which images (..., N) a run of the ranking, or several runs, classify correctly."""
         return unpack(self.packed[indices], self.num_images)
 
-    def sample(self, indices: Sequence[int], metric: str) -> Sample | None:
+    def sample(self, indices: Sequence[int], metric: str) -> ScoreSample | None:
         """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
         if metric == "roc_auc":
             found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]

@@ -21,8 +21,8 @@ class Verdict(StrEnum):
 
     BEST = "best"  # it leads the ranking
     RECOMMENDED = "recommended"
-    UNDECIDED = "undecided"  # chance can explain the difference from the best
-    CHANCE = "chance"  # its predictions cannot be distinguished from random ones
+    UNDECIDED = "undecided"  # the difference from the best is not significant
+    CHANCE = "chance"  # no better than guessing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Decision:
     selection_bias: float  # by how much the best of so many equally good networks looks better than it is
     differing_keys: Sequence[str]  # settings in which the runs differ, the seed included
     baseline: float | None  # the metric of one answer for every image; None if there is no such value
-    learned: bool  # the predictions of the best run are above chance
+    best_is_above_chance: bool  # the predictions of the best run are above chance
 
     @property
     def best(self) -> RunRow:
@@ -93,7 +93,7 @@ class Decision:
         return max(known, key=lambda one: (not statistics.is_negligible(one), one.high), default=None)
 
     def is_recommended(self, row: RunRow) -> bool:
-        return self.learned and row.id == self.recommended.id
+        return self.best_is_above_chance and row.id == self.recommended.id
 
     def verdicts(self, row: RunRow) -> list[Verdict]:
         """Return what the table and the files say about a run; empty if it is worse than the best."""
@@ -140,7 +140,7 @@ class Decision:
 
     @cached_property
     def _above_chance(self) -> dict[str, bool]:
-        return {self.best.id: self.learned}
+        return {self.best.id: self.best_is_above_chance}
 
     @cached_property
     def _ranks(self) -> dict[str, int]:
@@ -150,9 +150,9 @@ class Decision:
 def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
     """Decide between runs that are ranked by a metric, the best first.
 
-    A run may stand for the best if it and its combination are equivalent to the best ones, and worse by at most about
-    one standard error of the difference. The best run itself is recommended unless a clearly cheaper run may stand for
-    it, or its own combination is worse than another.
+    A run may be recommended instead of the best if it and its combination are equivalent to the best ones, and worse by
+    at most about one standard error of the difference. The best run itself is recommended unless a clearly cheaper run
+    may replace it, or its own combination is worse than another.
     """
     matrix = CorrectnessMatrix(ranking)
     keys = differing_keys(ranking)
@@ -182,5 +182,5 @@ def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
         selection_bias=selection_bias(matrix, metric, indices),
         differing_keys=keys,
         baseline=constant_answer(matrix, metric),
-        learned=learned,
+        best_is_above_chance=learned,
     )

@@ -66,7 +66,7 @@ def _best(decision: "Decision") -> str:
 
 
 def _recommendation(decision: "Decision") -> str:
-    if not decision.learned:
+    if not decision.best_is_above_chance:
         return _none_recommended(decision)
     if len(decision.ranked_runs) == 1:
         return "There is no other network to compare it with yet."
@@ -224,7 +224,11 @@ def _combinations(decision: "Decision") -> str:
 
 
 def _constant_answer(decision: "Decision") -> str:
-    if not decision.learned or decision.baseline is None or decision.baseline < decision.ranked_runs[0].value:
+    if (
+        not decision.best_is_above_chance
+        or decision.baseline is None
+        or decision.baseline < decision.ranked_runs[0].value
+    ):
         return ""
     rare = ", because one class is rare. Rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
     return (

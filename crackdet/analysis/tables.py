@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from crackdet.analysis.columns import (
+    DEFAULT_COLUMNS,
+    HIGHER_IS_BETTER,
     TITLES,
     Column,
     decision_columns,
@@ -35,8 +37,6 @@ __all__ = ["View", "console", "describe", "show", "value_text"]
 PIPED_WIDTH = 140  # columns, if the output is no terminal
 NARROW = 105  # columns; a narrower table of combinations leaves something out
 MAX_ROWS = 30
-USUAL = ("verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch")
-FALLING = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second")
 RUN_WIDTH, SETTINGS_WIDTH = 25, 19  # reserved before other columns are added
 CUT_DIGITS = 6  # of a run id in a narrow table; every command accepts the beginning of an id
 
@@ -156,7 +156,7 @@ def _columns(
         return {name: special.get(name) or value_column(name) for name in names}
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
-    for name in USUAL:
+    for name in DEFAULT_COLUMNS:
         column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:
@@ -190,7 +190,7 @@ def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:
     numbers = all(isinstance(value_of(row, key), (int, float)) for row in having)
     having.sort(
         key=lambda row: value_of(row, key) if numbers else str(value_of(row, key)),
-        reverse=(key in FALLING) is not reverse,
+        reverse=(key in HIGHER_IS_BETTER) is not reverse,
     )
     return having + [row for row in rows if value_of(row, key) is None]
 

@@ -207,7 +207,7 @@ class Runtime:
     keep_resume_mib: float = field(512.0, ge=0)  # largest resume state that a finished run keeps
     keep_weights: str = field("all", pattern="all|none|best:[1-9][0-9]*")  # of finished runs
     wait_for_others: bool = False  # end a sweep only after its runs in other processes
-    max_attempts: int = field(3, ge=0)  # at a run that fails without training any further
+    max_attempts: int = field(3, ge=0)  # failures in a row without progress, after which a run is not retried
     retrain: bool = False  # train finished runs again
 
 

@@ -1,7 +1,7 @@
 """The interface of a model family, which by itself serves families without published weights.
 
-To add a family, write an `Architecture` in a file of this package and its test, a schema class in
-`crackdet/config/schema.py` with an entry in `GROUPS`, a file in `conf/model/`, and a case in `factory.architecture`.
+To add a family, write an `Architecture` in a file of this package and its test, a schema class in `config/schema.py`
+with an entry in `config/groups.py`, a file in `conf/model/`, and a case in `factory.architecture`.
 """
 
 from collections.abc import Callable

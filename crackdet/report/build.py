@@ -148,7 +148,7 @@ def _recipes(summary: Summary) -> list[Recipe]:
     decision = summary.decision
     if decision is None:
         return []
-    found = [recipe("The recommended run", decision.recommended)] if decision.learned else []
+    found = [recipe("The recommended run", decision.recommended)] if decision.best_is_above_chance else []
     if not decision.is_recommended(decision.best):
         found.append(recipe(f"The run with the highest {measure_of(summary.metric).title}", decision.best))
     return found

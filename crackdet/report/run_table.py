@@ -29,7 +29,7 @@ VERDICTS = (  # explained above the table
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     title: str
     meaning: str
     css: str = ""  # "falling": sorted with the largest value first
@@ -118,12 +118,12 @@ def run_table(
     shown = {row.id for row in [*subsample(ranking, MAX_ROWS), *always]}
     others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]
     columns = [
-        Column("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
-        Column("run", "run id and verdict"),
-        Column(by.title, by.meaning, "number falling"),
-        Column("95 % interval", f"of the {by.title} on other images of the same kind", "number"),
-        *(Column(names[key], key) for key in keys),
-        *(Column(measure.title, measure.meaning, measure.css) for measure in others),
+        ReportColumn("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
+        ReportColumn("run", "run id and verdict"),
+        ReportColumn(by.title, by.meaning, "number falling"),
+        ReportColumn("95 % interval", f"of the {by.title} on other images of the same kind", "number"),
+        *(ReportColumn(names[key], key) for key in keys),
+        *(ReportColumn(measure.title, measure.meaning, measure.css) for measure in others),
     ]
     rows = [_row(rank, row, names, [by, *others], decision) for rank, row in enumerate(ranking, 1) if row.id in shown]
     notes = []

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import Config, FilenameLabelsData, FolderData, UserModel
+from crackdet.config.schema import Config, FolderData, UserModel
 from crackdet.core.files import SETTLE_SECONDS
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
@@ -145,8 +145,8 @@ def config_folders(sources: Iterable[Any]) -> list[Path]:
 def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
     paths: list[Path] = []
-    if isinstance(config.data, FolderData | FilenameLabelsData):
-        root = Path(config.data.root).expanduser()
+    if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
+        root = Path(folder).expanduser()
         paths.append(root)
         if isinstance(config.data, FolderData) and config.data.groups is not None:
             paths.append(root / config.data.manifest)

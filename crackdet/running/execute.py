@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from crackdet.config.schema import flatten
 from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
 from crackdet.core.signals import Interrupted
+from crackdet.running.fast_path import finished_line
 from crackdet.running.job import Job, PruneCheck
-from crackdet.running.skip import finished_line
 from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import AlreadyRunning, Run
@@ -28,7 +28,7 @@ def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
 
     Args:
         job: A finished run is skipped without importing torch.
-        prune_check: Called after each epoch; a reason that it returns stops the run.
+        prune_check: Called after each epoch but the last; a reason that it returns stops the run.
 
     Returns:
         The accuracy, or None if another process has the run, or the run was pruned.
@@ -81,7 +81,8 @@ def _refuse_exhausted(job: Job) -> None:
     if kind == Failure.FATAL or attempts >= job.config.runtime.max_attempts:
         larger = "" if kind == Failure.FATAL else ", and so does a larger runtime.max_attempts"
         remedy = f"runtime.retrain=true retries it{larger}"
-        raise RunFailed(f"{job.run.id} is not retried after {attempts} attempts: {failure.get('reason')}; {remedy}")
+        noun = "attempt" if attempts == 1 else "attempts"
+        raise RunFailed(f"{job.run.id} is not retried after {attempts} {noun}: {failure.get('reason')}; {remedy}")
 
 
 def _discard_result(job: Job) -> str | None:

@@ -14,9 +14,9 @@ from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheabl
 from crackdet.store.identity import NON_IDENTITY, Identity, identify
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.tracking.trackers import History
+from crackdet.tracking.trackers import EpochHistory
 
-PruneCheck = Callable[[History], str | None]  # returns the reason to stop the run, or None
+PruneCheck = Callable[[EpochHistory], str | None]  # returns the reason to stop the run, or None
 
 
 @dataclass(frozen=True)

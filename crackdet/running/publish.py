@@ -17,7 +17,7 @@ from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
 from crackdet.store.run import Run
-from crackdet.training.state import BestEpoch, TrainingState
+from crackdet.training.resume_state import BestEpoch, TrainingState
 
 
 def publish(

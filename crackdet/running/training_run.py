@@ -19,7 +19,7 @@ from crackdet.running.publish import classifier_of, publish
 from crackdet.running.resume import start_or_resume
 from crackdet.store import provenance
 from crackdet.store.failures import record_progress
-from crackdet.tracking.trackers import History
+from crackdet.tracking.trackers import EpochHistory
 from crackdet.training.cuda_graphs import use_cuda_graphs
 from crackdet.training.device import (
     choose_device,
@@ -32,7 +32,7 @@ from crackdet.training.latency import measure_latency
 from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
 from crackdet.training.resources import check_resources, estimate_resources
-from crackdet.training.state import Checkpointer, Progress, TrainingState
+from crackdet.training.resume_state import Checkpointer, Progress, TrainingState
 
 
 def train_run(
@@ -41,7 +41,7 @@ def train_run(
     *,
     repair_note: str | None = None,
     prune_check: PruneCheck | None = None,
-    on_history: Callable[[History], None] | None = None,
+    on_history: Callable[[EpochHistory], None] | None = None,
 ) -> dict[str, Any]:
     """Train a claimed run to its end, publish it, and return the content of its `result.json`.
 

@@ -8,7 +8,7 @@ from crackdet.core.files import read_json, write_json
 from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import RunPaths
 
-COLUMNS = {  # column of a summary -> dotted key in the file
+POINTING_COLUMNS = {  # column of a summary -> dotted key in the file
     "pointing": "grad_cam.pointing",
     "pointing_ig": "integrated_gradients.pointing",
     "pointing_chance": "chance.pointing",
@@ -31,7 +31,9 @@ def read_pointing(run: RunPaths) -> dict[str, float]:
     if not content or content.get("weights") != weights_digest(run):
         return {}
     values = flatten(content)
-    return {name: float(values[key]) for name, key in COLUMNS.items() if isinstance(values.get(key), (int, float))}
+    return {
+        name: float(values[key]) for name, key in POINTING_COLUMNS.items() if isinstance(values.get(key), (int, float))
+    }
 
 
 def write_pointing(run: RunPaths, content: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from crackdet.config.schema import MLflow  # noqa: E402
 from crackdet.core.files import read_json, write_json  # noqa: E402
 from crackdet.core.locks import lock  # noqa: E402
 from crackdet.store.snapshot import Status  # noqa: E402
-from crackdet.tracking.trackers import History, TrackedRun  # noqa: E402
+from crackdet.tracking.trackers import EpochHistory, TrackedRun  # noqa: E402
 
 SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"
@@ -52,7 +52,7 @@ class MLflowTracker:
         unfinished = self._unfinished()
         self._id = self._start() if unfinished is None else self._resume(unfinished)
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         losses = {int(row["epoch"]): float(row["valid_loss"]) for row in history}
         if any(self._losses.get(epoch, loss) != loss for epoch, loss in losses.items()):
             # epochs after the last checkpoint were retrained on another machine, with another result

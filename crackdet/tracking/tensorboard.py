@@ -9,7 +9,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
 from crackdet.store.snapshot import Status
-from crackdet.tracking.trackers import RESULT_METRICS, History, TrackedRun
+from crackdet.tracking.trackers import RESULT_METRICS, EpochHistory, TrackedRun
 
 
 class TensorBoardTracker:
@@ -26,7 +26,7 @@ class TensorBoardTracker:
             self._writer.file_writer.add_summary(summary, 0)
         self._write_description("running")
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         for row in history[self._epochs_written :]:
             for name, value in row.items():
                 if name != "epoch":

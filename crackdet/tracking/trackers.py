@@ -19,7 +19,7 @@ from crackdet.store.snapshot import Status
 
 log = logging.getLogger(__name__)
 
-History = Sequence[Mapping[str, Any]]  # one row per epoch, as in history.csv
+EpochHistory = Sequence[Mapping[str, Any]]  # one row per epoch, as in history.csv
 
 CLASSES = {"tensorboard": "TensorBoardTracker", "mlflow": "MLflowTracker"}  # by setting, which names the package too
 RESULT_METRICS = (  # fields of result.json that are reported at the end
@@ -41,7 +41,7 @@ class TrackedRun:
 class Tracker(Protocol):
     """One tracker of one run; any exception it raises is handled by `Trackers`."""
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         """Write the epochs that the tracker does not have yet."""
 
     def end(self, status: Status, result: Mapping[str, float]) -> None:
@@ -70,11 +70,11 @@ class Trackers:
         self._settings = {name: own for name in CLASSES if (own := getattr(settings, name)) is not None}
         self._trackers: dict[str, Tracker] = {}
         self._failed: set[str] = set()
-        self._history: History = []
+        self._history: EpochHistory = []
         for name in self._settings:
             self._guard(name, partial(self._open, name))
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         """Report all epochs so far; call after each epoch."""
         self._history = history
         for name, tracker in self._trackers.items():

@@ -24,7 +24,7 @@ from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
 from crackdet.training.memory import trim_malloc
-from crackdet.training.state import BestEpoch, Checkpointer, Progress, TrainingState
+from crackdet.training.resume_state import BestEpoch, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ class Screen:
         self._rows: dict[WatchedRun, RunRow] = {}
 
     def render(self, height: int | None = None) -> Group:
-        """Render everything within this many lines; None: as many as there are running runs."""
+        """Render everything within this many lines; None: as many as needed for all running runs."""
         monitor = self._monitor
         runs = list(monitor.runs.values())
         running = [run for run in runs if run.status is Status.RUNNING]

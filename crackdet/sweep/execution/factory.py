@@ -28,8 +28,8 @@ def create_executor(
     """Return a pool of workers if there are several or a known launcher starts them; else run jobs by the launcher.
 
     Args:
-        max_jobs: At most this many jobs run at once; None: no limit.
-        launcher_jobs: Another such limit, which `runtime.parallel_runs` overrides if it is more than 1.
+        max_jobs: Number of jobs there are, so that no more workers are started; None: unknown.
+        launcher_jobs: Number of jobs that a launcher runs at once, unless `runtime.parallel_runs` is more than 1.
 
     Raises:
         UserError: If `runtime.parallel_runs` is more than 1 and the launcher is unknown.

@@ -59,7 +59,7 @@ class StudySync:
         for key in (self._optuna_trials.keys() | self._placeholders.keys()) - running:  # stopped, or never begun
             self._fail(key)
 
-    def tell_repeat(self, asked: optuna.trial.Trial, values: Sequence[float] | None) -> None:
+    def close_untrained(self, asked: optuna.trial.Trial, values: Sequence[float] | None) -> None:
         """End a suggestion that is not trained: with known values, or as failed."""
         if values is None:
             self.study.tell(asked, state=TrialState.FAIL)
