@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.running.skip import skip_finished
+from crackdet.running.fast_path import skip_finished
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

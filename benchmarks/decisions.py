@@ -109,10 +109,12 @@ def _points_lost(world: World, candidates: NDArray[np.int64]) -> float:
 
 def _compare_replicates(ranked: Sequence[Floats], groups: NDArray[np.int64] | None) -> _Result:
     samples = [replicates.make_sample(scores, scores > 0) for scores in ranked]
-    compared = replicates.against_first(samples, groups)
+    first, *others = replicates.pool_run_variance(samples)
+    compared = [replicates.compare(other, first, groups) for other in others]
+    p_values = statistics.holm_correction([p_value for p_value, _ in compared])
     return _Result(
         [replicates.confidence_interval(sample, groups) for sample in samples],
-        [True, *(p_value >= statistics.ALPHA for p_value, _ in compared)],
+        [True, *(p_values >= statistics.ALPHA)],
         [True, *(statistics.is_negligible(difference) for _, difference in compared)],
     )
 

@@ -39,7 +39,7 @@ def load_backbone(
     Raises:
         UserError: If the folder contains no export, or a corrupt one.
     """
-    from crackdet.backbone.load import load
+    from crackdet.backbone.network import load
 
     options = LoadOptions(pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained)
     return load(Path(folder), options, trust)

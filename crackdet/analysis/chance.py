@@ -25,10 +25,10 @@ def is_above_chance(matrix: CorrectnessMatrix, index: int, metric: str) -> bool:
 
     Tests the calls, or for the ROC-AUC the scores, and allows for picking the run from the whole ranking (Bonferroni).
     """
-    shared, correct = matrix.shared, matrix.correct(index)
-    if shared is None or correct is None:
+    if matrix.shared is None:
         return True
-    labels, called = shared.labels, shared.labels == correct
+    labels = matrix.shared.labels
+    called = labels == matrix.correct(index)
     number, cracks = len(labels), int(labels.sum())
     groups = matrix.groups if matrix.num_independent > 1 else None
     own = matrix.sample([index], metric) if metric == "roc_auc" else None

@@ -6,20 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.filters import value_of
 from crackdet.analysis.rows import RunRow, group_by_settings
-from crackdet.store.pointing import COLUMNS
+from crackdet.store.pointing import POINTING_COLUMNS
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
 
 Format = Callable[[Any], str]
 
+DEFAULT_COLUMNS = (  # after accuracy, as many as fit
+    "verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch",
+)  # fmt: skip
+HIGHER_IS_BETTER = (
+    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second",
+)  # fmt: skip
 
-def count(value: float) -> str:
-    """Return `4.13M`."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+
+def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
+    """Return `4.13M`; the units are those of 10^12, 10^9, 10^6 and 10^3."""
+    for size, unit in zip((1e12, 1e9, 1e6, 1e3), units, strict=True):
         if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def value_text(value: Any) -> str:
@@ -42,8 +49,8 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error", *COLUMNS), share),
-    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), count),
+    **dict.fromkeys(("average_precision", "calibration_error", *POINTING_COLUMNS), share),
+    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err"}

@@ -63,7 +63,7 @@ class _Comparison(NamedTuple):
     """The runs of a ranking against the first, in the same order."""
 
     p_values: Floats  # not corrected; NaN for the first and for unknown ones
-    num_images: Floats  # as many independent images measure the metric equally well
+    num_images: Floats  # effective number of independent images
     differences: Sequence[Difference | None]
 
 
@@ -87,7 +87,7 @@ def compare_runs(matrix: CorrectnessMatrix, metric: str) -> list[RankedRun]:
         matrix.ranking,
         values.tolist(),
         map(Interval, low.tolist(), high.tolist()),
-        [p_value if there else None for p_value, there in zip(p_values.tolist(), known.tolist(), strict=True)],
+        [None if np.isnan(p_value) else p_value for p_value in p_values.tolist()],
         equivalent.tolist(),
         differences,
     )
@@ -139,10 +139,10 @@ def compare_combinations(
 
 def _samples(
     matrix: CorrectnessMatrix, metric: str, members: Sequence[Sequence[int]]
-) -> list[replicates.Sample | None]:
+) -> list[replicates.ScoreSample | None]:
     """Return the scores of each combination; None if they are unknown, or beyond `MAX_COMBINATIONS`."""
     samples = [matrix.sample(indices, metric) for indices in members[:MAX_COMBINATIONS]]
-    spread = iter(replicates.share_spread([sample for sample in samples if sample is not None]))
+    spread = iter(replicates.pool_run_variance([sample for sample in samples if sample is not None]))
     known = [None if sample is None else next(spread) for sample in samples]
     return known + [None] * (len(members) - len(known))
 
@@ -153,16 +153,10 @@ def _compare_by_mcnemar(matrix: CorrectnessMatrix, values: Floats, metric: str) 
     if metric == "recall" and matrix.shared is not None:
         counted = matrix.shared.labels
     number = int(counted.sum())
-    correct, known = matrix.packed
-    wrong = np.round((1 - values) * number)
-    # If the correct images of a run are unknown, assume that it shares no mistake with the best: this gives the largest
-    # p-value that fits the two values.
-    only_best, only_other = wrong.copy(), np.full(len(values), wrong[0])
-    if known[0]:
-        discordant = (correct ^ correct[0]) & np.packbits(counted)
-        only_best[known] = count_set(discordant & correct[0])[known]
-        only_other[known] = count_set(discordant & correct)[known]
-    p_values = statistics.mcnemar(only_best.astype(int), only_other.astype(int))
+    correct = matrix.packed
+    discordant = (correct ^ correct[0]) & np.packbits(counted)
+    only_best, only_other = count_set(discordant & correct[0]), count_set(discordant & correct)
+    p_values = statistics.mcnemar(only_best, only_other)
     p_values[0] = np.nan
     return _Comparison(
         p_values, np.full(len(values), number), statistics.paired_differences(only_best, only_other, number)

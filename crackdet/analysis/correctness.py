@@ -1,8 +1,8 @@
 """Which validation images each run of a ranking classifies correctly.
 
 `result.json` holds this in a few hundred characters (`right`), so comparing ten thousand runs opens none of their other
-files. Labels and groups are the same for all runs and are read from the predictions of one. Older results without
-`right`, and metrics of the logits, need the predictions of every run: the first `MAX_PREDICTIONS_READ` are read.
+files. Labels and groups are the same for all runs and are read from the predictions of one. The ROC-AUC needs the
+predictions of every run: the first `MAX_PREDICTIONS_READ` are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.analysis import replicates
-from crackdet.analysis.replicates import Sample
+from crackdet.analysis.replicates import ScoreSample
 from crackdet.analysis.rows import RunRow
-from crackdet.core.bitmask import Bytes, count_set, decode, unpack
+from crackdet.core.bitmask import Bytes, decode, unpack
 from crackdet.metrics.numpy_metrics import Bools, Floats, correctness_scores, roc_auc_scores
 from crackdet.store.predictions import Predictions, read_predictions
 
@@ -30,7 +30,7 @@ class CorrectnessMatrix:
 
     @cached_property
     def num_images(self) -> int:
-        return int(self.ranking[0].result.get("valid_images") or 0)
+        return int(self.ranking[0].result["valid_images"])
 
     @cached_property
     def shared(self) -> Predictions | None:
@@ -58,49 +58,38 @@ class CorrectnessMatrix:
         return self.num_images if self.groups is None else int(self.groups.max()) + 1
 
     @cached_property
-    def packed(self) -> tuple[Bytes, Bools]:
-        """The correct images of each run, eight a byte (runs, bytes), and for which runs they are known (runs,)."""
-        number = self.num_images
-        packed, known = decode([row.result.get("right") for row in self.ranking], number)
-        known &= count_set(packed) == np.round([row.accuracy * number for row in self.ranking])
-        for index in np.flatnonzero(~known)[:MAX_PREDICTIONS_READ]:
-            predictions = read_predictions(self.ranking[index].run)
-            if predictions is not None and len(predictions.labels) == number:
-                packed[index] = np.packbits((predictions.logits > 0) == predictions.labels)
-                known[index] = True
-        return packed, known
+    def packed(self) -> Bytes:
+        """The correct images of each run, eight a byte (runs, bytes)."""
+        return decode([row.result["right"] for row in self.ranking], self.num_images)[0]
 
     def num_relevant(self, index: int, metric: str) -> int:
-        """Return how many images, or groups, a metric of a run depends on when it is 0 or 1."""
-        correct = self.correct(index)
-        if self.shared is None or correct is None:
+        """Return how many images, or groups, enter a metric of a run: its sample size if the metric is 0 or 1."""
+        if self.shared is None:
             return self.num_independent
-        cracks, called = self.shared.labels, self.shared.labels == correct
+        cracks, predicted = self.shared.labels, self.shared.labels == self.correct(index)
         relevant: Mapping[str, Sequence[Bools]] = {
-            "recall": [cracks], "precision": [called], "f1": [cracks | called], "roc_auc": [cracks, ~cracks],
+            "recall": [cracks], "precision": [predicted], "f1": [cracks | predicted], "roc_auc": [cracks, ~cracks],
         }  # fmt: skip
         if self.groups is not None:
             every = np.ones(self.num_images, bool)
             return min(len(np.unique(self.groups[images])) for images in relevant.get(metric, [every]))
         if metric == "f1":
-            return int(cracks.sum() + called.sum()) // 2
+            return int(cracks.sum() + predicted.sum()) // 2
         return min((int(images.sum()) for images in relevant.get(metric, [])), default=self.num_images)
 
-    def correct(self, index: int) -> Bools | None:
-        """Return which images (N,) a run of the ranking classifies correctly; None if unknown."""
-        packed, known = self.packed
-        return unpack(packed[index], self.num_images) if known[index] else None
+    def correct(self, indices: int | Sequence[int]) -> Bools:
+        """Return which images (..., N) a run of the ranking, or several runs, classify correctly."""
+        return unpack(self.packed[indices], self.num_images)
 
-    def sample(self, indices: Sequence[int], metric: str) -> Sample | None:
+    def sample(self, indices: Sequence[int], metric: str) -> ScoreSample | None:
         """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
         if metric == "roc_auc":
             found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]
             return replicates.make_sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
-        packed, known = self.packed
-        correct = unpack(packed[indices][known[indices]], self.num_images)
+        correct = self.correct(indices)
         if metric == "accuracy":
-            return replicates.make_sample(correct.astype(float), correct) if len(correct) else None
-        if not len(correct) or self.shared is None or not self.shared.labels.any():
+            return replicates.make_sample(correct.astype(float), correct)
+        if self.shared is None or not self.shared.labels.any():
             return None
         labels = self.shared.labels
         scores = np.stack([correctness_scores(metric, one, labels) for one in correct])

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from crackdet.analysis.chance import is_above_chance
-from crackdet.analysis.comparison import Combination, RankedRun, is_cheaper
+from crackdet.analysis import narrative
+from crackdet.analysis.chance import constant_answer, is_above_chance, selection_bias
+from crackdet.analysis.comparison import Combination, RankedRun, compare_combinations, compare_runs, is_cheaper
 from crackdet.analysis.correctness import CorrectnessMatrix
-from crackdet.analysis.rows import RunRow
+from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Threshold, threshold_for_recall
 from crackdet.metrics.statistics import Difference
@@ -20,8 +21,8 @@ class Verdict(StrEnum):
 
     BEST = "best"  # it leads the ranking
     RECOMMENDED = "recommended"
-    UNDECIDED = "undecided"  # chance can explain the difference from the best
-    CHANCE = "chance"  # its predictions cannot be distinguished from random ones
+    UNDECIDED = "undecided"  # the difference from the best is not significant
+    CHANCE = "chance"  # no better than guessing
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Decision:
     selection_bias: float  # by how much the best of so many equally good networks looks better than it is
     differing_keys: Sequence[str]  # settings in which the runs differ, the seed included
     baseline: float | None  # the metric of one answer for every image; None if there is no such value
-    learned: bool  # the predictions of the best run are above chance
+    best_is_above_chance: bool  # the predictions of the best run are above chance
 
     @property
     def best(self) -> RunRow:
@@ -79,7 +80,7 @@ class Decision:
         return 1 + sum(combination.p_value is not None for combination in self.combinations)
 
     def ranked(self, row: RunRow) -> RankedRun:
-        return self._by_id[row.id]
+        return self.ranked_runs[self._ranks[row.id]]
 
     def combination(self, row: RunRow) -> Combination:
         """Return the combination that a run belongs to."""
@@ -92,7 +93,7 @@ class Decision:
         return max(known, key=lambda one: (not statistics.is_negligible(one), one.high), default=None)
 
     def is_recommended(self, row: RunRow) -> bool:
-        return self.learned and row.id == self.recommended.id
+        return self.best_is_above_chance and row.id == self.recommended.id
 
     def verdicts(self, row: RunRow) -> list[Verdict]:
         """Return what the table and the files say about a run; empty if it is worse than the best."""
@@ -115,16 +116,12 @@ class Decision:
     @property
     def sentences(self) -> tuple[str, str]:
         """The decision in plain words: which run is best, and which one is recommended."""
-        from crackdet.analysis.narrative import sentences
-
-        return sentences(self)
+        return narrative.sentences(self)
 
     @property
     def notes(self) -> list[str]:
         """The limits of the decision, a sentence each."""
-        from crackdet.analysis.narrative import notes
-
-        return notes(self)
+        return narrative.notes(self)
 
     def threshold(self, recall: float, row: RunRow | None = None) -> Threshold | None:
         """Return the threshold at which a run, by default the recommended one, finds this share of the cracks.
@@ -143,12 +140,47 @@ class Decision:
 
     @cached_property
     def _above_chance(self) -> dict[str, bool]:
-        return {self.best.id: self.learned}
-
-    @cached_property
-    def _by_id(self) -> dict[str, RankedRun]:
-        return {run.row.id: run for run in self.ranked_runs}
+        return {self.best.id: self.best_is_above_chance}
 
     @cached_property
     def _ranks(self) -> dict[str, int]:
         return {run.row.id: rank for rank, run in enumerate(self.ranked_runs)}
+
+
+def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
+    """Decide between runs that are ranked by a metric, the best first.
+
+    A run may be recommended instead of the best if it and its combination are equivalent to the best ones, and worse by
+    at most about one standard error of the difference. The best run itself is recommended unless a clearly cheaper run
+    may replace it, or its own combination is worse than another.
+    """
+    matrix = CorrectnessMatrix(ranking)
+    keys = differing_keys(ranking)
+    runs = compare_runs(matrix, metric)
+    combinations = compare_combinations(matrix, metric, runs, keys)
+    best, learned = ranking[0], is_above_chance(matrix, 0, metric)
+
+    equivalent = {run.row.id for run in runs if run.equivalent}
+    contenders = {row.id for one in combinations if one.equivalent for row in one.rows if row.id in equivalent}
+    near_best = {run.row.id for run in runs if run.near_best}
+    candidates = [row for one in combinations if one.near_best for row in one.rows if row.id in near_best]
+    if not learned:
+        candidates = [best]
+    elif best.id in contenders:  # otherwise its combination is worse than another
+        candidates = [best, *(row for row in candidates if is_cheaper(row, best))]
+    recommended = min(candidates or combinations[0].rows, key=lambda row: (row.flops, -row.value(metric)))
+
+    indices = [index for index, row in enumerate(ranking) if index == 0 or row.id in contenders]
+    return Decision(
+        metric=metric,
+        matrix=matrix,
+        ranked_runs=runs,
+        combinations=combinations,
+        replicated=any(len(one.rows) > 1 for one in combinations),
+        recommended=recommended,
+        num_contenders=len(indices),
+        selection_bias=selection_bias(matrix, metric, indices),
+        differing_keys=keys,
+        baseline=constant_answer(matrix, metric),
+        best_is_above_chance=learned,
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.core.files import write_csv, write_json
-from crackdet.store.pointing import COLUMNS
+from crackdet.store.pointing import POINTING_COLUMNS
 
 if TYPE_CHECKING:
     import pandas
@@ -40,7 +40,7 @@ def write(summary: "Summary", directory: Path) -> None:
         "store": os.path.relpath(summary.store, directory),
         "metric": summary.metric,
         "best": summary.best.id if summary.best else None,
-        "decisions": [_decision(decision) for decision in summary.decisions if decision is not None],
+        "decisions": [_decision(decision) for decision in summary.decisions],
         "runs": plain,
     }
     write_json(directory / "summary.json", content)
@@ -80,7 +80,7 @@ def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str
         "status": str(row.status),
         "overrides": list(row.overrides),
         **{name: result.get(name) for name in MEASURED},
-        **{name: row.pointing.get(name) for name in COLUMNS},
+        **{name: row.pointing.get(name) for name in POINTING_COLUMNS},
         **_ranked(row, decision),
         "checkpoint": f"{row.id}/{weights.name}" if weights.exists() else None,
         "reason": row.reason or None,
@@ -101,17 +101,17 @@ def _ranked(row: RunRow, decision: "Decision | None") -> dict[str, Any]:
 
 
 def _decision(decision: "Decision") -> dict[str, Any]:
-    difference = decision.difference(decision.recommended) if decision.learned else None
+    difference = decision.difference(decision.recommended) if decision.best_is_above_chance else None
     return {
         "metric": decision.metric,
         "valid_images": decision.num_images,
-        "valid_digest": decision.best.result.get("valid_digest"),
+        "valid_digest": decision.best.result["valid_digest"],
         "groups": decision.num_groups,
         "best": decision.best.id,
-        "recommended": decision.recommended.id if decision.learned else None,
+        "recommended": decision.recommended.id if decision.best_is_above_chance else None,
         "equivalent": [run.row.id for run in decision.equivalent],
         "gap": None if difference is None else difference._asdict(),
-        "learned": decision.learned,
+        "learned": decision.best_is_above_chance,
         "baseline": decision.baseline,
         "selection_bias": decision.selection_bias,
         "sentences": list(decision.sentences),

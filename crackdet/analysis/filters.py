@@ -9,7 +9,7 @@ from typing import Any
 from crackdet.analysis.rows import RunRow
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
-from crackdet.store.pointing import COLUMNS
+from crackdet.store.pointing import POINTING_COLUMNS
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq, ">": operator.gt, "<": operator.lt,
@@ -60,7 +60,7 @@ def value_of(row: RunRow, key: str) -> Any:
     """Return a run's id, status, metric or setting by its key; None if it has none."""
     if key in ROW_KEYS:
         return row.id if key == "id" else str(row.status)
-    if key in COLUMNS:
+    if key in POINTING_COLUMNS:
         return row.pointing.get(key)
     found = row.result.get(key)
     return row.setting(key) if found is None else found
@@ -93,7 +93,7 @@ def known_keys(rows: Sequence[RunRow]) -> list[str]:
             shapes.add(shape)
             keys |= dict.fromkeys([*shape[:-1], *row.settings])
     if any(row.pointing for row in rows):
-        keys |= dict.fromkeys(COLUMNS)
+        keys |= dict.fromkeys(POINTING_COLUMNS)
     return list(keys)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.metrics.statistics import Difference, Interval, is_negligible, is_worse
+from crackdet.analysis.columns import scaled
+from crackdet.metrics.statistics import Difference, is_negligible, is_worse
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -39,40 +40,33 @@ def notes(decision: "Decision") -> list[str]:
     return [note for note in found if note]
 
 
-def percent(value: float, num_images: int) -> str:
+def _percent(value: float, num_images: int) -> str:
     """Return `96.4 %`, with another digit if there are enough images for it."""
-    return f"{100 * value:.{_digits(num_images)}f} %"
+    return f"{100 * value:.{1 if num_images < 1000 else 2}f} %"
 
 
-def span(interval: Interval, num_images: int) -> str:
-    """Return `95.4 and 97.2 %`."""
-    return f"{100 * interval.low:.{_digits(num_images)}f} and {percent(interval.high, num_images)}"
-
-
-def operations(number: float) -> str:
+def _operations(number: float) -> str:
     """Return `4.2 billion`."""
-    for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
-        if number >= size:
-            return f"{number / size:.3g}{word}"
-    return f"{number:.3g}"
+    return scaled(number, (" trillion", " billion", " million", " thousand"))
 
 
 def _best(decision: "Decision") -> str:
     best, images = decision.ranked_runs[0], decision.num_images
     number = len(decision.ranked_runs)
     name = METRIC_NAMES[decision.metric]
-    value = percent(best.value, images)
+    value = _percent(best.value, images)
     if decision.metric == "accuracy":
         value += f", or {round(best.value * images)} images"
     where = f"on the {images} validation images"
-    expected = f"Expect between {span(best.interval, images)} on other images of the same kind."
+    low, high = (_percent(value, images) for value in best.interval)
+    expected = f"Expect between {low.removesuffix(' %')} and {high} on other images of the same kind."
     if number == 1:
         return f"{best.row.id} is the only finished network. Its {name} {where} is {value}. {expected}"
     return f"Of {number} trained networks, {best.row.id} has the highest {name} {where}: {value}. {expected}"
 
 
 def _recommendation(decision: "Decision") -> str:
-    if not decision.learned:
+    if not decision.best_is_above_chance:
         return _none_recommended(decision)
     if len(decision.ranked_runs) == 1:
         return "There is no other network to compare it with yet."
@@ -165,19 +159,19 @@ def _why_cheaper(decision: "Decision") -> str:
     """Return why another run than the best is recommended."""
     best, recommended, images = decision.best, decision.recommended, decision.num_images
     own, other = decision.combination(recommended), decision.combination(best)
-    scored = f"It scored {percent(decision.ranked(recommended).value, images)}"
+    scored = f"It scored {_percent(decision.ranked(recommended).value, images)}"
     if decision.ranked(recommended).equivalent and other.equivalent:
         return f"{scored}; chance can explain the difference from the best{_range(decision)}."
     if own.mean > other.mean:
         return (
             f"{scored}, but on average over seeds its settings score higher than those of {best.id} "
-            f"({percent(own.mean, images)} against {percent(other.mean, images)})."
+            f"({_percent(own.mean, images)} against {_percent(other.mean, images)})."
         )
-    leading = percent(decision.combinations[0].mean, images)
+    leading = _percent(decision.combinations[0].mean, images)
     return (
         f"{scored}. On average over seeds, the settings of {best.id} score lower than the best settings by more than "
         f"chance can explain, and the settings of {recommended.id} are close to the best ones "
-        f"({percent(own.mean, images)} against {leading})."
+        f"({_percent(own.mean, images)} against {leading})."
     )
 
 
@@ -186,11 +180,11 @@ def _cost(decision: "Decision") -> str:
     if not before or not after:
         return "How much computation it needs is unknown."
     ratio = before / after
-    saving = f"({operations(after)} instead of {operations(before)} operations per image)"
+    saving = f"({_operations(after)} instead of {_operations(before)} operations per image)"
     if ratio < 1:
         return f"It needs {_short(1 / ratio)} times the computation {saving}."
     if ratio == 1:
-        return f"It needs as much computation ({operations(before)} operations per image)."
+        return f"It needs as much computation ({_operations(before)} operations per image)."
     return f"It needs only {_short(100 / ratio)} % of the computation {saving}."
 
 
@@ -230,11 +224,15 @@ def _combinations(decision: "Decision") -> str:
 
 
 def _constant_answer(decision: "Decision") -> str:
-    if not decision.learned or decision.baseline is None or decision.baseline < decision.ranked_runs[0].value:
+    if (
+        not decision.best_is_above_chance
+        or decision.baseline is None
+        or decision.baseline < decision.ranked_runs[0].value
+    ):
         return ""
     rare = ", because one class is rare. Rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
     return (
-        f"Giving the same answer for every image scores {percent(decision.baseline, decision.num_images)}, no less "
+        f"Giving the same answer for every image scores {_percent(decision.baseline, decision.num_images)}, no less "
         f"than the best network{rare}."
     )
 
@@ -271,7 +269,3 @@ def _points(share: float) -> str:
 
 def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 9.95 else f"{number:.2g}"
-
-
-def _digits(num_images: int) -> int:
-    return 1 if num_images < 1000 else 2

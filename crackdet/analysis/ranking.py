@@ -1,7 +1,7 @@
 """The runs of a store or of a sweep, ranked."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,15 +47,15 @@ class Summary(Sequence[RunRow]):
         return self.rankings[0][0] if self.rankings else None
 
     @cached_property
-    def decisions(self) -> list["Decision | None"]:
-        """The decision of each ranking; None if its results are too old to say which images they are of."""
-        from crackdet.analysis.recommendation import decide
+    def decisions(self) -> list["Decision"]:
+        """The decision of each ranking."""
+        from crackdet.analysis.decision import decide
 
         return [decide(ranking, self.metric) for ranking in self.rankings]
 
     @property
     def decision(self) -> "Decision | None":
-        """The decision of the first ranking."""
+        """The decision of the first ranking; None if there is none."""
         return self.decisions[0] if self.rankings else None
 
     def __len__(self) -> int:
@@ -63,9 +63,6 @@ class Summary(Sequence[RunRow]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.all_runs[index]
-
-    def __iter__(self) -> Iterator[RunRow]:
-        return iter(self.all_runs)
 
     def show(self, view: "View | None" = None) -> None:
         """Print the table, the decision, and the runs that did not finish.
@@ -113,7 +110,7 @@ def resolve_run(text: str, store: RunStore) -> Run:
     if not rankings:
         raise UserError(f"{text}: no run in {folder or store.root} is finished")
     if len(rankings) > 1:
-        bests = ", ".join(f"{ranking[0].id} ({ranking[0].result.get('valid_images')} images)" for ranking in rankings)
+        bests = ", ".join(f"{ranking[0].id} ({ranking[0].result['valid_images']} images)" for ranking in rankings)
         other = "" if folder else ", or best:FOLDER of a sweep on one set of images"
         raise UserError(f"{text}: runs on different validation images cannot be compared; name one of {bests}{other}")
     return rankings[0][0].run
@@ -149,9 +146,9 @@ def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]
     finished: dict[str, list[RunRow]] = defaultdict(list)
     for row in rows:
         if row.status is Status.FINISHED:
-            finished[str(row.result.get("valid_digest"))].append(row)
+            finished[row.result["valid_digest"]].append(row)
     rankings = sorted(
-        finished.values(), key=lambda ranking: (ranking[0].result.get("valid_images", 0), len(ranking)), reverse=True
+        finished.values(), key=lambda ranking: (ranking[0].result["valid_images"], len(ranking)), reverse=True
     )
     for ranking in rankings:
         ranking.sort(key=lambda row: sort_key(row, metric))

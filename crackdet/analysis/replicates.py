@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Difference, Interval
 
-MAX_FEW_GROUPS = 10  # with mistakes in at most so many groups, the variance between groups is not well known
+MAX_FEW_GROUPS = 10  # if at most this many groups have mistakes, the variance between groups is not well known
 ROUNDING = 1e-9  # sums of scores that differ by less are equal
 Floats = NDArray[np.float64]
 Groups = NDArray[np.int64] | None  # (images,): the group of each image; None if every image stands alone
 
 
 @dataclass(frozen=True)
-class Sample:
+class ScoreSample:
     """The scores of a combination's runs on the validation images."""
 
     scores: Floats  # (images,): mean over the runs; the mean of the scores is the metric
@@ -39,15 +39,15 @@ class Sample:
         return float(self.scores.mean())
 
 
-def make_sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups: int | None = None) -> Sample:
+def make_sample(scores: Floats, correct: NDArray[np.bool_] | None = None, num_groups: int | None = None) -> ScoreSample:
     """Return the sample of a combination from the scores and correct answers of its runs, (runs, images) each."""
     runs = len(scores)
     between = float(scores.mean(axis=1).var(ddof=1)) / runs if runs > 1 else None
     share = None if correct is None else correct.mean(axis=0)
-    return Sample(scores.mean(axis=0), runs, between, runs - 1, share, num_groups)
+    return ScoreSample(scores.mean(axis=0), runs, between, runs - 1, share, num_groups)
 
 
-def share_spread(samples: Sequence[Sample]) -> list[Sample]:
+def pool_run_variance(samples: Sequence[ScoreSample]) -> list[ScoreSample]:
     """Give single runs the average variance between the runs of the replicated combinations."""
     known = [(one.run_variance * one.runs, one.dof) for one in samples if one.run_variance is not None]
     dof = sum(weight for _, weight in known)
@@ -55,7 +55,7 @@ def share_spread(samples: Sequence[Sample]) -> list[Sample]:
     return [one if one.run_variance is not None else replace(one, run_variance=pooled, dof=dof) for one in samples]
 
 
-def confidence_interval(one: Sample, groups: Groups) -> Interval:
+def confidence_interval(one: ScoreSample, groups: Groups) -> Interval:
     """Return the 95 % interval of a combination's metric, for any seed and for images of the same kind.
 
     The degrees of freedom weight the parts of the variance by their shares, not by their squares as Satterthwaite does:
@@ -70,7 +70,7 @@ def confidence_interval(one: Sample, groups: Groups) -> Interval:
     return statistics.effective_interval(min(max(one.mean, 0.0), 1.0), total, dof, limit)
 
 
-def effective_images(one: Sample, groups: Groups, default: float) -> float:
+def effective_images(one: ScoreSample, groups: Groups, default: float) -> float:
     """Return how many independent images measure a single run's metric equally well; `default` if images agree."""
     variance, dof, _ = _image_variance(one.scores, groups, one.num_groups)
     if variance > 0 and 0 < one.mean < 1:
@@ -79,7 +79,7 @@ def effective_images(one: Sample, groups: Groups, default: float) -> float:
 
 
 def p_value_above(
-    one: Sample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float
+    one: ScoreSample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float
 ) -> float:
     """Return the one-sided p-value that a network separates cracks from other images (N,) no better than chance.
 
@@ -97,19 +97,11 @@ def p_value_above(
     return max(found, lowest)
 
 
-def against_first(samples: Sequence[Sample], groups: Groups) -> list[tuple[float, Difference]]:
-    """Compare every other combination with the first; the p-values are corrected for their number (Holm)."""
-    first, *others = share_spread(samples)
-    compared = [compare(other, first, groups) for other in others]
-    corrected = statistics.holm_correction([p_value for p_value, _ in compared]).tolist()
-    return [(p_value, difference) for p_value, (_, difference) in zip(corrected, compared, strict=True)]
-
-
-def compare(one: Sample, other: Sample, groups: Groups) -> tuple[float, Difference]:
-    """Compare two combinations by Welch's test.
+def compare(one: ScoreSample, other: ScoreSample, groups: Groups) -> tuple[float, Difference]:
+    """Compare two combinations, or single runs, by a t-test that is paired over images and unpaired over runs.
 
     Images (or groups) on which the two agree add no degrees of freedom: with few others, the errors are not normal.
-    The p-value is at least that of the sign test in which all the others favour one side.
+    The p-value is at least that of a sign test on the discordant images, if all of them favoured the same side.
 
     Returns:
         The two-sided p-value that both are equally good, and by how much `one` is worse.
@@ -144,8 +136,8 @@ def sum_by_group(scores: Floats, groups: Groups) -> Floats:
     return sums
 
 
-def _max_independent(one: Sample, groups: Groups) -> int:
-    """Return the largest number of independent images that a sample can be worth.
+def _max_independent(one: ScoreSample, groups: Groups) -> int:
+    """Return an upper bound of the effective sample size.
 
     If few groups hold all mistakes, the variance between groups is not well known. Mistakes are then assumed to come
     in clusters larger by one than the largest observed.
@@ -171,7 +163,7 @@ def _image_variance(scores: Floats, groups: Groups, num_groups: int | None = Non
     return float((sums**2).sum()) * number / max(number - 1, 1) / len(scores) ** 2, number - 1, len(sums)
 
 
-def _num_discordant(one: Sample, other: Sample, groups: Groups) -> int:
+def _num_discordant(one: ScoreSample, other: ScoreSample, groups: Groups) -> int:
     """Return on how many images, or groups, two combinations differ."""
     scores = other.scores - one.scores
     if one.correct is None or other.correct is None:
@@ -183,7 +175,7 @@ def _num_discordant(one: Sample, other: Sample, groups: Groups) -> int:
     return int(np.count_nonzero(differ[np.unique(groups[discordant])]))
 
 
-def _variances(image_variance: float, dof: float, *samples: Sample) -> list[tuple[float, float]]:
+def _variances(image_variance: float, dof: float, *samples: ScoreSample) -> list[tuple[float, float]]:
     """Return the variances above 0 that add up, each with its degrees of freedom."""
     parts = [(image_variance, dof), *((one.run_variance or 0.0, one.dof) for one in samples)]
     return [(variance, max(free, 1)) for variance, free in parts if variance > 0]

@@ -27,8 +27,8 @@ def spare_weights(
         store: The store, all runs of which are ranked.
         keep_weights: `all`, `none` or `best:k`.
         among: Ids of the runs whose weights may be deleted; None means all.
-        tolerated: Return nothing if at most this many runs are beyond the best k. Only if there are more, the
-            recommended runs are looked up, for which the whole store has to be ranked.
+        tolerated: Return nothing if at most this many runs are beyond the best k. Otherwise the whole store is ranked
+            to find the recommended runs.
     """
     if keep_weights == "all":
         return []
@@ -40,8 +40,7 @@ def spare_weights(
     spare = [row.run for ranking in rankings for row in ranking[kept:] if among is None or row.id in among]
     if len(spare) <= tolerated:
         return []
-    decisions = summarize(store.root).decisions if kept else []
-    recommended = {decision.recommended.id for decision in decisions if decision is not None}
+    recommended = {decision.recommended.id for decision in (summarize(store.root).decisions if kept else ())}
     why = f"weights beyond {keep_weights}"
     return [Removable(run, run.weights_file, why) for run in spare if run.id not in recommended]
 

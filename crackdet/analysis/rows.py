@@ -55,8 +55,8 @@ class RunRow:
         return UNKNOWN_FLOPS if flops is None else float(flops)
 
     def value(self, metric: str) -> float:
-        """Return a metric of the result; 0 if an older result lacks it."""
-        return float(self.result.get(metric) or 0.0)
+        """Return a metric of the result."""
+        return float(self.result[metric])
 
     @property
     def result(self) -> Mapping[str, Any]:

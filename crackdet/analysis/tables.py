@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from crackdet.analysis.columns import (
+    DEFAULT_COLUMNS,
+    HIGHER_IS_BETTER,
     TITLES,
     Column,
     decision_columns,
@@ -35,8 +37,6 @@ __all__ = ["View", "console", "describe", "show", "value_text"]
 PIPED_WIDTH = 140  # columns, if the output is no terminal
 NARROW = 105  # columns; a narrower table of combinations leaves something out
 MAX_ROWS = 30
-USUAL = ("verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch")
-FALLING = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second")
 RUN_WIDTH, SETTINGS_WIDTH = 25, 19  # reserved before other columns are added
 CUT_DIGITS = 6  # of a run id in a narrow table; every command accepts the beginning of an id
 
@@ -73,8 +73,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             _line(out, f"and {len(matching) - len(rows)} more: --top 0 shows all")
         if conditions:
             _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
-        if decision is not None:
-            _show_decision(out, decision)
+        _show_decision(out, decision)
         best = ranking[0]
         weights = "" if best.run.weights_file.exists() else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
@@ -126,7 +125,7 @@ def _line(out: Console, text: str) -> None:
 
 def _title(ranking: Sequence[RunRow]) -> str:
     result = ranking[0].result
-    return f"on {result.get('valid_images')} validation images {str(result.get('valid_digest'))[:8]}"
+    return f"on {result['valid_images']} validation images {result['valid_digest'][:8]}"
 
 
 def _show_decision(out: Console, decision: "Decision") -> None:
@@ -139,11 +138,11 @@ def _show_decision(out: Console, decision: "Decision") -> None:
 
 
 def _columns(
-    summary: "Summary", decision: "Decision | None", ranking: Sequence[RunRow], view: View, width: int
+    summary: "Summary", decision: "Decision", ranking: Sequence[RunRow], view: View, width: int
 ) -> Mapping[str, Column]:
     """Return the requested columns, or as many of the usual ones as fit, the most important first."""
-    own = decision_columns(decision) if decision else {}
-    keys = distinguishing_keys(ranking, decision.differing_keys if decision else differing_keys(ranking))
+    own = decision_columns(decision)
+    keys = distinguishing_keys(ranking, decision.differing_keys)
     cut = CUT_DIGITS if width < NARROW else 0
     start = {
         "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
@@ -157,10 +156,8 @@ def _columns(
         return {name: special.get(name) or value_column(name) for name in names}
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
-    for name in USUAL:
-        column = own.get(name) or (value_column(name) if name not in ("interval", "p_value", "verdict") else None)
-        if column is None:
-            continue
+    for name in DEFAULT_COLUMNS:
+        column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:
             continue
@@ -193,7 +190,7 @@ def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:
     numbers = all(isinstance(value_of(row, key), (int, float)) for row in having)
     having.sort(
         key=lambda row: value_of(row, key) if numbers else str(value_of(row, key)),
-        reverse=(key in FALLING) is not reverse,
+        reverse=(key in HIGHER_IS_BETTER) is not reverse,
     )
     return having + [row for row in rows if value_of(row, key) is None]
 

@@ -1,6 +1,6 @@
 """The best run on the test split: evaluated on request, and kept in the run's directory.
 
-Nothing is chosen by the test split, so its accuracy has no selection bias. Testing several runs would bring it in.
+No run is chosen by its accuracy on the test split, so that accuracy has no selection bias.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,9 +35,7 @@ def read_test_result(run: Run) -> TestResult | None:
     content = read_checksummed_json(run.directory / FILE)
     if not content or content.get("digest") != _weights_digest(run):
         return None
-    return TestResult(
-        float(content["accuracy"]), int(content["images"]), str(content["digest"]), content.get("photographs")
-    )
+    return TestResult(content["accuracy"], content["images"], content["digest"], content["photographs"])
 
 
 def write_test_result(run: Run, accuracy: float, images: int, photographs: str | None) -> TestResult:

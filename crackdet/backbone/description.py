@@ -1,19 +1,17 @@
 """The description of an exported backbone: everything needed to load its weights, as JSON."""
 
 import types
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json, write_json
+from crackdet.core.files import read_json
 from crackdet.models.classifier import Stage
 
-FORMAT = 3  # raised when an older crackdet could not read the folder
+FORMAT = 3
 DESCRIPTION = "backbone.json"
 WEIGHTS = "backbone.safetensors"
-RENAMED_IN_FORMAT_3 = {"licence": "license", "copies": "exports"}
 
 
 @dataclass(frozen=True)
@@ -54,25 +52,19 @@ class Description:
     exports: list[Export] = field(default_factory=list)
     format: int = FORMAT
 
-    def write(self, folder: Path) -> None:
-        write_json(folder / DESCRIPTION, asdict(self))
-
     @classmethod
     def read(cls, folder: Path) -> "Description":
         """Read the description in a folder.
 
         Raises:
-            UserError: If there is none, or it is corrupt or was written by a later crackdet.
+            UserError: If there is none, or it is corrupt or of another format.
         """
         file = folder / DESCRIPTION
         if not file.is_file():
             raise UserError(f"{folder}: contains no {DESCRIPTION}; crackdet export RUN --to FOLDER writes it")
         content = read_json(file)
-        version = content.get("format")
-        if isinstance(version, int) and version > FORMAT:
-            raise UserError(f"{file}: has format {version}, of a later crackdet; this one reads up to {FORMAT}")
-        if isinstance(version, int) and version < FORMAT:
-            content = {RENAMED_IN_FORMAT_3.get(key, key): value for key, value in content.items()}
+        if (version := content.get("format", FORMAT)) != FORMAT:
+            raise UserError(f"{file}: has format {version}, but this crackdet reads {FORMAT}; export the run again")
         try:
             description: Description = _decode(cls, content, "")
         except ValueError as error:
@@ -82,15 +74,12 @@ class Description:
 
 def _decode(hint: Any, value: Any, key: str) -> Any:
     """Return a JSON value as the annotated type; raise ValueError if it has another type."""
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{key or 'its content'} is not an object")
+    if is_dataclass(hint) and isinstance(value, dict):
         hints = get_type_hints(hint)
-        unknown, known = set(value) - set(hints), [item.name for item in fields(hint) if item.name in value]
-        if unknown:
-            raise ValueError(f"{key}{sorted(unknown)[0]} is unknown")
+        if unknown := sorted(set(value) - set(hints)):
+            raise ValueError(f"{key}{unknown[0]} is unknown")
         try:
-            return hint(**{name: _decode(hints[name], value[name], f"{key}{name}.") for name in known})  # type: ignore[operator]
+            return hint(**{name: _decode(hints[name], item, f"{key}{name}.") for name, item in value.items()})  # type: ignore[operator]
         except TypeError as error:  # the constructor misses a field
             raise ValueError(str(error).partition(") ")[2]) from None
     if get_origin(hint) is list and isinstance(value, list):
@@ -99,7 +88,7 @@ def _decode(hint: Any, value: Any, key: str) -> Any:
         return {name: _decode(get_args(hint)[1], item, f"{key}{name}.") for name, item in value.items()}
     if hint is float and type(value) in (int, float):
         return float(value)
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is Any or type(value) in options:
         return value
     raise ValueError(f"{key.removesuffix('.')} is {value!r:.60}")

@@ -4,54 +4,26 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
-from torch import nn
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
 from crackdet.backbone.extraction import check_flop_share, extract_body, probe_maps
 from crackdet.backbone.formats import check_onnx, write_exports
 from crackdet.backbone.network import Backbone
+from crackdet.backbone.readme import readme
 from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest, read_json, write_text
+from crackdet.core.files import file_digest, read_json, write_json, write_text
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
 
 TRAINING_ONLY = {item.name for item in fields(Model)} - {"name"}  # settings that do not define the network
-
-README = """# The backbone of {run}
-
-The feature extractor of a crack classifier: {name}, validation accuracy {accuracy:.4f} on {valid_images} images of
-{image_size} x {image_size} pixels. Use it in a torchvision detector:
-
-```python
-import crackdet
-from torchvision.models.detection import FasterRCNN
-
-backbone = crackdet.load_backbone("{folder}")
-detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=backbone.anchors())
-```
-
-| stage | channels | stride |
-| --- | --- | --- |
-{stages}
-
-- The detector normalizes images, by default with ImageNet's mean and standard deviation, and the backbone expects
-  images normalized this way. If you give the detector another `image_mean` or `image_std`, give the same to
-  `load_backbone`.
-- `load_backbone(..., pyramid=True)` adds a feature pyramid; `trainable_stages=0` freezes the stages.
-- `backbone.features(regions)` turns regions cropped from images into feature vectors, as in the first R-CNN.
-- {weights} contains the weights, {description} what is needed to load them. Loading executes no code from this
-  folder.
-{exports}- Initial weights: {initial}. License of the initial weights: {license}.
-"""
 
 
 def export(
@@ -69,78 +41,46 @@ def export(
         check_onnx()
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
-        extractor, mean, std = factory.load_trained_features(config.model, verify_weights(run))
-        description, body = _describe(run, config, extractor.eval(), license)
-        description = replace(description, mean=mean or description.mean, std=std or description.std)
-        state = {name: tensor.contiguous() for name, tensor in body.state_dict().items()}
+        backbone = _load_backbone(run, config, license)
+        state = {name: tensor.contiguous() for name, tensor in backbone.body.state_dict().items()}
         (folder / WEIGHTS).write_bytes(save(state))  # save_file would make it readable by its owner only
-        backbone = Backbone(body, description)  # type: ignore[arg-type]
-        description = replace(
-            description,
-            weights_sha256=file_digest(folder / WEIGHTS),
-            exports=write_exports(backbone, folder, onnx, torch_export),
-        )
-        description.write(folder)
-        write_text(folder / "README.md", _readme(description, to.name))
+        exports = write_exports(backbone, folder, onnx, torch_export)
+        digest = file_digest(folder / WEIGHTS)
+        description = replace(backbone.description, weights_sha256=digest, exports=exports)
+        write_json(folder / DESCRIPTION, asdict(description))
+        write_text(folder / "README.md", readme(description, to.name))
     return description
 
 
-def _describe(run: Run, config: Config, extractor: nn.Module, license: str | None) -> tuple[Description, nn.Module]:
-    """Return the description, yet without normalization, digest and exports, and the module that computes the maps."""
-    model, result = config.model, run.snapshot().result or {}
-    stages = classifier.stages(extractor, config.data.image_size)
+def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
+    """Return the trained backbone of a run; its description lacks the digest of the weights and the exports."""
+    extractor, mean, std = factory.load_trained_features(config.model, verify_weights(run))
+    model, image_size, result = config.model, config.data.image_size, run.snapshot().result or {}
+    stages = classifier.stages(extractor.eval(), image_size)
     if not stages:
         raise UserError(f"{run.id}: {model.name} has no feature maps, which a detector needs")
     body = extract_body(extractor, stages)
-    check_flop_share(body, extractor, config.data.image_size, model.name)
+    check_flop_share(body, extractor, image_size, model.name)
     maps, smallest = probe_maps(body, stages, model.name)
     identity = read_json(run.identity_file).get("model", {})
     initial = identity.get("weights")
     description = Description(
         run=run.id,
-        architecture=_architecture(config),
-        image_size=config.data.image_size,
+        architecture={key: value for key, value in to_dict(config)["model"].items() if key not in TRAINING_ONLY},
+        image_size=image_size,
         smallest_image=smallest,
-        mean=[0.0] * 3,
-        std=[1.0] * 3,
+        mean=mean or [0.0] * 3,
+        std=std or [1.0] * 3,
         stages=maps,
         accuracy=float(result["accuracy"]),
         valid_images=int(result["valid_images"]),
         initial_weights=initial,
-        license=license or factory.weights_license(model, initial),
+        license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
         weights_sha256="",
         source_sha256=identity.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},
     )
-    return description, body
-
-
-def _architecture(config: Config) -> dict[str, Any]:
-    model: dict[str, Any] = to_dict(config)["model"]
-    return {key: value for key, value in model.items() if key not in TRAINING_ONLY}
-
-
-def _readme(description: Description, folder: str) -> str:
-    size = description.image_size
-    exports = "".join(
-        f"- {export.file}: images (N, 3, {'H, W' if export.any_size else f'{size}, {size}'}) in [0, 1] -> "
-        f"{', '.join(export.outputs)}.\n  Its maps differ from the network's by at most {export.max_difference:.1g}.\n"
-        for export in description.exports
-    )
-    return README.format(
-        run=description.run,
-        name=description.architecture.get("_target_", description.architecture["name"]),
-        accuracy=description.accuracy,
-        valid_images=description.valid_images,
-        image_size=size,
-        folder=folder,
-        stages="\n".join(f"| {stage.name} | {stage.channels} | {stage.stride} |" for stage in description.stages),
-        weights=WEIGHTS,
-        description=DESCRIPTION,
-        exports=exports,
-        initial=description.initial_weights or "random",
-        license=description.license,
-    )
+    return Backbone(body, description)
 
 
 @contextmanager

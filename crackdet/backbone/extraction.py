@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,12 +29,16 @@ def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.Gr
     try:
         body: fx.GraphModule = create_feature_extractor(feature_extractor, names, suppress_diff_warning=True)
     except Exception as error:  # a user's network may do anything in its forward pass
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
-            f"the network cannot be traced by torch.fx ({reason}); no branch in its forward pass may depend on the "
-            "values or the size of its input"
+            f"the network cannot be traced by torch.fx ({first_line(error)}); "
+            "no branch in its forward pass may depend on the values or the size of its input"
         ) from None
     return body
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if the message is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def ordered_maps(maps: Mapping[str, Tensor]) -> list[Tensor]:
@@ -54,7 +59,7 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
     """
     body = copy.deepcopy(body).eval().to("meta")
     try:
-        outputs = _run_on_meta(body, *PROBE)
+        outputs = ordered_maps(_run_on_meta(body, *PROBE))
     except Exception:  # whatever a network raises for an unsupported size
         raise UserError(
             f"{name}: accepts square images of one size only, but detector images vary in size; "
@@ -78,11 +83,7 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
 
 
 def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: int, name: str) -> None:
-    """Reject a network that computes its features outside its maps, such as a vision transformer.
-
-    Raises:
-        UserError: If most of its operations are outside the body.
-    """
+    """Raise UserError if most operations of a network are outside its body, as in a vision transformer."""
     try:  # small images would overstate the share of linear layers
         share = _count_flops(body, 224) / max(_count_flops(feature_extractor, 224), 1)
     except Exception:  # the network accepts another size only
@@ -96,8 +97,8 @@ def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: 
 
 def freeze_stages(body: fx.GraphModule, trainable_stages: int) -> None:
     """Freeze the parameters of all but the last `trainable_stages` stages."""
-    (output,) = (node for node in body.graph.nodes if node.op == "output")
-    ends = list(output.args[0].values())
+    maps: Any = body.graph.output_node().args[0]
+    ends = list(maps.values())
     frozen = len(ends) - trainable_stages
     for node in body.graph.nodes:
         if frozen <= 0:
@@ -112,14 +113,13 @@ def freeze_stages(body: fx.GraphModule, trainable_stages: int) -> None:
         frozen -= ends.count(node)
 
 
-def _run_on_meta(body: nn.Module, height: int, width: int) -> list[Tensor]:
+def _run_on_meta(module: nn.Module, height: int, width: int) -> Any:
     with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # torch.fx modules print when they raise
-        return ordered_maps(body(torch.empty(1, 3, height, width, device="meta")))
+        return module(torch.empty(1, 3, height, width, device="meta"))
 
 
 def _count_flops(module: nn.Module, side: int) -> int:
     module = copy.deepcopy(module).eval().to("meta")
-    counter = MetaFlopCounter()
-    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), counter:
-        module(torch.empty(1, 3, side, side, device="meta"))
+    with (counter := MetaFlopCounter()):
+        _run_on_meta(module, side, side)
     return counter.flops

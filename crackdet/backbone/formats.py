@@ -1,10 +1,10 @@
 """Export a backbone to ONNX and torch.export, and compare each file with the network."""
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from crackdet.backbone.description import Export
+from crackdet.backbone.extraction import first_line
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.data.synthetic import render
@@ -37,7 +38,7 @@ class MapsModule(nn.Module):
 
 def check_onnx() -> None:
     """Raise UserError if a package that writes or checks ONNX is not installed."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise UserError(f"--onnx: needs {', '.join(missing)}; uv pip install -e '.[onnx]'")
 
@@ -73,8 +74,15 @@ def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bo
         difference = _max_difference(maps, loaded, examples if accepts_all else examples[:2], "--torch-export")
         exports.append(Export(TORCH_EXPORT, names, accepts_all, difference))
     if onnx:
+        import onnxruntime
+
         _write_onnx(program, examples[0], names, folder / ONNX)
-        difference = _max_difference(maps, _onnx_session(folder / ONNX), examples, "--onnx")
+        session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
+
+        def run_session(images: Tensor) -> list[Tensor]:
+            return [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
+
+        difference = _max_difference(maps, run_session, examples, "--onnx")
         exports.append(Export(ONNX, names, any_size, difference))
     return exports
 
@@ -95,8 +103,9 @@ def _torch_export(maps: nn.Module, images: Tensor, any_size: bool) -> ExportedPr
         with _silenced_exporters(), torch.no_grad():
             return torch.export.export(maps, (images,), dynamic_shapes=(sizes,))
     except Exception as error:  # torch.export has no exception type of its own
-        reason = _first_line(error)
-        raise UserError(f"--onnx, --torch-export: torch.export cannot trace this network ({reason})") from None
+        raise UserError(
+            f"--onnx, --torch-export: torch.export cannot trace this network ({first_line(error)})"
+        ) from None
 
 
 def _accepts_all(program: ExportedProgram, examples: Sequence[Tensor]) -> bool:
@@ -119,47 +128,36 @@ def _write_onnx(program: ExportedProgram, images: Tensor, names: list[str], file
                 external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as error:  # from torch, onnxscript or onnx
-        raise UserError(f"--onnx: torch cannot convert this network to ONNX ({_first_line(error)})") from None
+        raise UserError(f"--onnx: torch cannot convert this network to ONNX ({first_line(error)})") from None
 
 
-def _onnx_session(file: Path) -> Maps:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda images: [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
-
-
-def _max_difference(maps: nn.Module, exported: Maps, examples: Sequence[Tensor], option: str) -> float:
-    """Return the largest difference of any value of any map; raise UserError if it exceeds the tolerance."""
+@torch.no_grad()
+def _max_difference(maps: Maps, exported: Maps, examples: Sequence[Tensor], option: str) -> float:
+    """Return the largest difference of any value of any map; raise UserError if it or a shape is wrong."""
     largest = 0.0
-    with torch.no_grad():
-        for images in examples:
-            for expected, actual in zip(maps(images), exported(images), strict=True):
-                difference = float((expected - actual).abs().max())
-                limit = TOLERANCE * max(1.0, float(expected.abs().max()))
-                if expected.shape != actual.shape or not difference <= limit:
-                    raise UserError(
-                        f"{option}: its maps differ from the network's by {difference:.2g}, more than {limit:.2g}; "
-                        "nothing was exported"
-                    )
-                largest = max(largest, difference)
+    for images in examples:
+        for expected, actual in zip(maps(images), exported(images), strict=True):
+            if actual.shape != expected.shape:
+                shapes = f"shape {tuple(actual.shape)} instead of {tuple(expected.shape)}"
+                raise UserError(f"{option}: a map has {shapes}; nothing was exported")
+            difference = float((expected - actual).abs().max())
+            limit = TOLERANCE * max(1.0, float(expected.abs().max()))
+            if not difference <= limit:
+                raise UserError(
+                    f"{option}: its maps differ from the network's by {difference:.2g}, more than {limit:.2g}; "
+                    "nothing was exported"
+                )
+            largest = max(largest, difference)
     return largest
 
 
 @contextmanager
 def _silenced_exporters() -> Iterator[None]:
     """Suppress warnings that torch's exporters address to their developers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+        logging.disable(disabled)

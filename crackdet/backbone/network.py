@@ -1,7 +1,8 @@
-"""An exported feature extractor as a backbone of torchvision's detectors."""
+"""An exported feature extractor as a backbone of torchvision's detectors; loaded without the run store."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,10 +11,15 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.transforms.v2.functional import resize
 
-from crackdet.backbone.description import Description
-from crackdet.backbone.extraction import ordered_maps, to_nchw
-from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD
+from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
+from crackdet.backbone.extraction import extract_body, freeze_stages, ordered_maps, to_nchw
+from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
+from crackdet.config.parsing import parse_group
 from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest
+from crackdet.models import factory
+from crackdet.models import weights as weight_files
+from crackdet.store.code_digest import check_source
 
 PYRAMID_STAGES = 4  # the coarsest ones: all but the stem of a ResNet, as in torchvision
 PYRAMID_CHANNELS = 256
@@ -44,13 +50,10 @@ class Backbone(nn.Module):
         self.body = body
         self.description = description
         self.stages = tuple(description.stages)
-        for name, values in (
-            ("image_mean", image_mean),
-            ("image_std", image_std),
-            ("own_mean", description.mean),
-            ("own_std", description.std),
-        ):
-            self.register_buffer(name, _channel_tensor(name, values), persistent=False)
+        normalizations = {"image": (image_mean, image_std), "own": (description.mean, description.std)}
+        for prefix, (mean, std) in normalizations.items():
+            self.register_buffer(f"{prefix}_mean", _channel_tensor(f"{prefix}_mean", mean), persistent=False)
+            self.register_buffer(f"{prefix}_std", _channel_tensor(f"{prefix}_std", std), persistent=False)
         self.pyramid = None
         self.out_channels = self.stages[-1].channels
         if pyramid:
@@ -151,7 +154,32 @@ def freeze_batchnorm(module: nn.Module) -> None:
     for name, child in list(module.named_modules()):
         if isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, child.eps)
-            state = {key: tensor for key, tensor in child.state_dict().items() if key != "num_batches_tracked"}
-            frozen.load_state_dict(state, strict=False)
-            parent, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(parent), attribute, frozen)
+            frozen.load_state_dict(child.state_dict(), strict=False)  # without an affine part, that keeps 1 and 0
+            module.set_submodule(name, frozen)
+
+
+def load(folder: Path, options: LoadOptions, trust: bool = False) -> Backbone:
+    """Load an exported backbone; see `crackdet.load_backbone`. No code from the folder is executed."""
+    description = Description.read(folder)
+    count, trainable = len(description.stages), options.trainable_stages
+    if trainable is not None and not 0 <= trainable <= count:
+        raise UserError(f"trainable_stages={trainable}: must be from 0 to {count}, the number of stages")
+    if (target := description.architecture.get("_target_")) is not None:
+        if not trust:
+            raise UserError(
+                f"{folder / DESCRIPTION}: its network is {target}, code from outside crackdet; "
+                "give trust=True if you trust it"
+            )
+        check_source(target, description.source_sha256, str(folder / WEIGHTS))
+    body = extract_body(factory.feature_extractor(parse_group("model", description.architecture)), description.stages)
+    if not options.untrained:
+        file = folder / WEIGHTS
+        state = weight_files.read_state_dict(file, "weights")
+        if file_digest(file) != description.weights_sha256:
+            raise UserError(f"{file}: does not match {DESCRIPTION}; export the run again")
+        weight_files.load_strict(body, state, str(file))
+    if options.freeze_batchnorm:
+        freeze_batchnorm(body)
+    if trainable is not None:
+        freeze_stages(body, trainable)
+    return Backbone(body, description, options.image_mean, options.image_std, options.pyramid)

@@ -14,9 +14,7 @@ from crackdet.core.errors import UserError
 
 @command
 def rm(
-    run: RunName,
-    store: Store = STORE,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    run: RunName, store: Store = STORE, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete a run with its weights and result."""
     from crackdet.analysis.ranking import resolve_run
@@ -49,9 +47,8 @@ def clean(
     console().print(table)
     sizes = {item.path: item.size for item in items}
     if yes:
-        deleted = [item.path for item in remove(items)]
-        freed = sum(sizes[path] for path in deleted)
-        print(f"deleted {len(deleted)} of {len(items)} files, {freed / 2**20:.1f} MiB")
+        deleted = [sizes[item.path] for item in remove(items)]
+        print(f"deleted {len(deleted)} of {len(items)} files, {sum(deleted) / 2**20:.1f} MiB")
     else:
         print(f"{len(items)} files, {sum(sizes.values()) / 2**20:.1f} MiB; --yes deletes them")
 
@@ -75,9 +72,8 @@ def cache(
     table = Table("file", "images", "pixels a side", "MiB", "unused for")
     for one in sets:
         images, side = ("cannot be read", "") if one.images is None else (f"{one.images}", f"{one.image_size}")
-        table.add_row(
-            escape_markup(one.file.name), images, side, f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days"
-        )
+        size, days = f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days"
+        table.add_row(escape_markup(one.file.name), images, side, size, days)
     console().print(table)
     which = "of decoded images" if unused is None else f"unused for {unused} days"
     total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"

@@ -1,4 +1,4 @@
-"""The `crackdet` application, and what its commands share."""
+"""The `crackdet` application, and the options and functions that its commands share."""
 
 import functools
 import logging
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crackdet.core.console import has_bar, sanitize
+from crackdet.core.console import exit_with_error, has_bar, sanitize
 from crackdet.core.errors import UserError
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
@@ -27,7 +27,7 @@ STORE = Path("outputs/runs")
 
 
 class _StderrHandler(logging.Handler):
-    """Writes log messages to standard error, apart from the command's output."""
+    """Writes log messages to standard error, away from the output of the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not has_bar(record):
@@ -55,8 +55,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise  # typer handles a reader that closed the pipe
         except (UserError, OSError, ValueError) as error:
-            print(f"error: {sanitize(error)}", file=sys.stderr)
-            raise typer.Exit(2) from None
+            exit_with_error(str(error))
 
     return app.command()(guarded)
 

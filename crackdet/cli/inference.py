@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import reconfigure
 
 from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
-from crackdet.core.console import progress_on_stderr, sanitize
+from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Probability above which an image counts as a crack.")]
@@ -100,7 +101,7 @@ def predict(
     from crackdet.inference.loaded_run import LoadedRun
     from crackdet.inference.predictor import predict_files
 
-    progress_on_stderr()
+    reconfigure(stderr=True)  # bars, because standard output carries the predictions
     files = find_images(paths)
     row_format = choose_row_format(output, requested)
     if output is not None:

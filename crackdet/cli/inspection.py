@@ -1,12 +1,41 @@
-"""Commands that inspect what a run has learned."""
+"""Commands that inspect data, and what a run has learned."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
-from crackdet.cli.common import STORE, Device, RunName, Store, Trust, command, find_run
+from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
 from crackdet.core.errors import UserError
+
+
+@command
+def check_data(
+    overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
+    force: Force = False,
+) -> None:
+    """Check a data source: decode every image, count the images of each split, and write a contact sheet."""
+    from crackdet.analysis.tables import console
+    from crackdet.config.composing import compose
+    from crackdet.data.contact_sheet import contact_sheet
+    from crackdet.data.dataset import data_fingerprint, load_splits
+    from crackdet.inference.files import check_output_path
+
+    if sheet is not None:
+        check_output_path(sheet, force, "--sheet")
+    config = compose(overrides or [])
+    splits = load_splits(config.data, config.runtime, max_named=None)
+    table = Table("split", "cracks", "no cracks")
+    for name, dataset in splits.items():
+        num_cracks = int(dataset.labels.sum())
+        table.add_row(name, str(num_cracks), str(len(dataset) - num_cracks))
+    console().print(table)
+    print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
+    if sheet is not None:
+        contact_sheet(splits["train"]).save(sheet)
+        print(f"contact sheet {sheet}")
 
 
 @command

@@ -47,8 +47,6 @@ def summary(
         found = summarize(folder, by)
         found.show(View(top, sort, names, filters or []))
         for decision in found.decisions:
-            if decision is None:
-                continue
             if recall is not None:
                 show_threshold(decision, recall)
             best = decision.best.run
@@ -135,9 +133,7 @@ def show(run: RunName, store: Store = STORE) -> None:
 
 
 def _short(text: str | None) -> str:
-    if text is None:  # an incomplete row
-        return ""
     try:
-        return f"{float(text):.4g}"
+        return f"{float(text or ''):.4g}"
     except ValueError:
-        return escape_markup(text)
+        return escape_markup(text or "")  # None in an incomplete row

@@ -14,7 +14,7 @@ from crackdet.config.composing import explain_hydra_error
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.signals import Interrupted
-from crackdet.sweep.callback import finalize_pending
+from crackdet.sweep.callback import finalize_foreign_sweeps
 
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
@@ -29,26 +29,21 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
         hydra_main()
-    except UserError as error:
-        finalize_pending(1)
-        exit_with_error(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        finalize_pending(1)
-        exit_with_error(explain_hydra_error(error))
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        finalize_foreign_sweeps(1)
+        exit_with_error(str(error) if isinstance(error, UserError) else explain_hydra_error(error))
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
-            name = missing.group(1)
-            exit_with_error(
-                f"hydra/launcher: {name} is not installed; uv pip install -e '.[{EXTRAS[name]}]' installs it"
-            )
+            name, extra = missing[1], EXTRAS[missing[1]]
+            exit_with_error(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{extra}]' installs it")
         raise
     except ValueError as error:
         if "Config group override" in str(error):  # Hydra's, of trainer=5
             exit_with_error(f"the value of a config group must be one of its options, as in model=custom ({error})")
-        finalize_pending(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
+        finalize_foreign_sweeps(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
         raise
     except RunFailed:  # Hydra's basic sweeper stops at the first failure
-        finalize_pending(1)
+        finalize_foreign_sweeps(1)
         raise SystemExit(1) from None
     except BrokenPipeError:  # the reader has closed standard output, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
@@ -56,13 +51,13 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
     except OSError as error:  # of Hydra's own folder: errors in a run directory are handled there
         if error.errno not in UNWRITABLE:
             raise
-        finalize_pending(1)
+        finalize_foreign_sweeps(1)
         path = error.filename or "the folder of Hydra's logs"
         exit_with_error(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
     except Interrupted as stop:
-        finalize_pending(stop.exit_status)
+        finalize_foreign_sweeps(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
     except KeyboardInterrupt:  # before or after training: during training the run reports that it is saved
         print("stopped; the same command resumes", file=sys.stderr)
-        finalize_pending(130)
+        finalize_foreign_sweeps(130)
         raise SystemExit(130) from None

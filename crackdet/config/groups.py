@@ -7,23 +7,14 @@ from crackdet.config import schema
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {
-        "custom": schema.CustomModel,
-        "resnext50": schema.ResNeXt50Model,
-        "torchvision": schema.TorchvisionModel,
-    },
+    "model": {"custom": schema.CustomModel, "resnext50": schema.ResNeXt50Model, "torchvision": schema.TorchvisionModel},
     "data": {
         "synthetic": schema.SyntheticData,
         "folder": schema.FolderData,
         "filename_labels": schema.FilenameLabelsData,
     },
     "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
-    "scheduler": {
-        "constant": schema.Constant,
-        "cosine": schema.Cosine,
-        "step": schema.Step,
-        "plateau": schema.Plateau,
-    },
+    "scheduler": {"constant": schema.Constant, "cosine": schema.Cosine, "step": schema.Step, "plateau": schema.Plateau},
     "trainer": {"default": schema.Trainer},
     "runtime": {"default": schema.Runtime},
     "tracker": {"none": schema.Tracker},

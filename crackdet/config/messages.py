@@ -1,4 +1,4 @@
-"""What the schema allows, in plain English, for error messages."""
+"""Descriptions of the values that the schema allows, for error messages."""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -16,19 +16,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 from crackdet.config.fields import MISSING, satisfies
 from crackdet.config.groups import GROUPS
 from crackdet.config.messages import describe, describe_key, show_value, suggest
-from crackdet.config.schema import (
-    SGD,
-    Config,
-    CustomModel,
-    Data,
-    Model,
-    Runtime,
-    Seeded,
-    Sweep,
-    SyntheticData,
-    TorchvisionModel,
-    UserModel,
-)
+from crackdet.config.schema import SGD, Config, CustomModel, Model, Seeded, SyntheticData, TorchvisionModel, UserModel
 from crackdet.config.user_model import check_arguments
 from crackdet.core.errors import UserError
 
@@ -47,8 +35,8 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     known = [item.name for item in fields(Config)]
     for key in sorted(set(tree) - set(known)):
         raise UserError(f"{key}: unknown key{suggest(key, known)}")
-    groups = {group: _parse_group(group, tree.get(group)) for group in GROUPS}
-    config = Config(**groups, **vars(_parse_seed(json.dumps(tree.get("seed", 0)))))
+    groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
+    config = Config(**groups, **vars(_merge_seed(json.dumps(tree.get("seed", 0)))))
     _check_values(config, "")
     _check_combinations(config)
     return config
@@ -67,82 +55,54 @@ def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
 
 
-def parse_model(tree: Mapping[str, Any]) -> Model:
-    """Return the `model` group alone; imports the user's class if there is a `_target_`.
+def parse_group(group: str, tree: Any) -> Any:
+    """Return one group of settings, such as the `data` of a run whose network needs a user's class.
+
+    Args:
+        group: The group; a `model` with a `_target_` imports the user's class.
+        tree: Its part of a composed or stored configuration; None if it is missing.
 
     Raises:
         UserError: As `parse`.
     """
-    return cast(Model, _parse_alone("model", dict(tree)))
-
-
-def parse_data(tree: Any) -> Data:
-    """Return the `data` group alone, for a stored configuration whose network may need a user's class.
-
-    Raises:
-        UserError: As `parse`.
-    """
-    return cast(Data, _parse_alone("data", tree))
-
-
-def parse_sweep(config: DictConfig) -> Sweep:
-    """Return the `sweep` group of the configuration that a sweep starts from.
-
-    Raises:
-        UserError: As `parse`.
-    """
-    return cast(Sweep, _parse_alone("sweep", _select(config, "sweep")))
-
-
-def parse_runtime(config: DictConfig) -> Runtime:
-    """Return the `runtime` group of the configuration that a sweep starts from.
-
-    Raises:
-        UserError: As `parse`.
-    """
-    return cast(Runtime, _parse_alone("runtime", _select(config, "runtime")))
-
-
-def _select(config: DictConfig, group: str) -> Any:
-    return OmegaConf.to_container(config[group], resolve=True) if group in config else None
-
-
-def _parse_alone(group: str, tree: Any) -> Any:
-    settings = _parse_group(group, tree)
+    if isinstance(tree, DictConfig):
+        tree = OmegaConf.to_container(tree, resolve=True)
+    settings = _merge_group(group, tree)
     _check_values(settings, f"{group}.")
     return settings
 
 
-def _parse_group(group: str, tree: Any) -> Any:
+def _merge_group(group: str, tree: Any) -> Any:
+    """Return an instance of the schema of a group, without the check of its values."""
     if not isinstance(tree, dict):
         raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
     if group == "model" and "_target_" in tree:
-        return _parse_user_model(tree)
-    return _parse_builtin(group, json.dumps(tree))
+        return _merge_user_model(tree)
+    return _merge_option(group, json.dumps(tree))
 
 
 @functools.lru_cache(maxsize=4096)
-def _parse_builtin(group: str, text: str) -> Any:
+def _merge_option(group: str, text: str) -> Any:
     """Return one of crackdet's own options; cached, because the runs of a sweep share most of their groups."""
     tree = json.loads(text)
-    options = GROUPS[group]
+    options, name = GROUPS[group], tree.get("name")
     if len(options) == 1:
         schema = next(iter(options.values()))
     elif group == "model":
-        schema = options.get(str(tree.get("name")), CustomModel if "conv_out" in tree else TorchvisionModel)
-    elif tree.get("name") in options:
-        schema = options[tree["name"]]
+        schema = options.get(str(name), CustomModel if "conv_out" in tree else TorchvisionModel)
+    elif name in options:
+        schema = options[name]
     else:
-        raise UserError(f"{group}.name={tree.get('name')}: must be one of {', '.join(options)}")
+        raise UserError(f"{group}.name={name}: must be one of {', '.join(options)}")
     return _merge(schema, tree, group)
 
 
 @functools.lru_cache(maxsize=4096)
-def _parse_seed(text: str) -> Any:
+def _merge_seed(text: str) -> Any:
     return _merge(Seeded, {"seed": json.loads(text)}, "")
 
 
-def _parse_user_model(tree: dict[str, Any]) -> UserModel:
+def _merge_user_model(tree: dict[str, Any]) -> UserModel:
     """Return a model with a `_target_`: the settings of every network, and the arguments of the user's constructor."""
     target = str(tree["_target_"])
     common = {item.name for item in fields(Model)}
@@ -156,24 +116,21 @@ def _parse_user_model(tree: dict[str, Any]) -> UserModel:
 
 def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     """Return an instance of a schema with the values of a tree."""
-
-    def full(key: str) -> str:
-        return f"{group}.{key}" if group and key else group or key
-
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), tree))
-    except MissingMandatoryValue as error:
-        raise UserError(_missing(full(str(error.full_key or "")))) from None
     except OmegaConfBaseException as error:
-        key = full(str(error.full_key or ""))
+        inner = str(error.full_key or "")
+        key = ".".join(filter(None, (group, inner)))
+        if isinstance(error, MissingMandatoryValue):
+            raise UserError(_missing(key)) from None
         if isinstance(error, ConfigKeyError):
             names = [item.name for item in fields(schema)]
-            *parents, last = str(error.full_key or "").split(".")
+            *parents, last = inner.split(".")
             if parents:
                 kind = get_type_hints(schema)[parents[0]]
                 names = [item.name for item in fields(next(filter(is_dataclass, get_args(kind)), kind))]
             raise UserError(f"{key}: unknown key{suggest(last, names)}") from None
-        value = OmegaConf.select(OmegaConf.create(tree), str(error.full_key or ""))
+        value = OmegaConf.select(OmegaConf.create(tree), inner)
         raise UserError(f"{key}={show_value(value)}: must be {describe_key(key) or 'of another type'}") from None
 
 

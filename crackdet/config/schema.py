@@ -6,7 +6,7 @@ Plain dataclasses without slow imports; `crackdet.config.parsing` fills and chec
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from crackdet.config.fields import MAX_SEED, MISSING, field
 
@@ -207,7 +207,7 @@ class Runtime:
     keep_resume_mib: float = field(512.0, ge=0)  # largest resume state that a finished run keeps
     keep_weights: str = field("all", pattern="all|none|best:[1-9][0-9]*")  # of finished runs
     wait_for_others: bool = False  # end a sweep only after its runs in other processes
-    max_attempts: int = field(3, ge=0)  # at a run that fails without training any further
+    max_attempts: int = field(3, ge=0)  # failures in a row without progress, after which a run is not retried
     retrain: bool = False  # train finished runs again
 
 
@@ -262,7 +262,11 @@ class Config(Seeded):
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Return the configuration as it is stored: plain values; a user's network has its `_target_`."""
-    return cast(dict[str, Any], _to_plain(config))
+    tree = dataclasses.asdict(config)
+    if isinstance(config.model, UserModel):
+        arguments, target = tree["model"].pop("arguments"), tree["model"].pop("target")
+        tree["model"] = {"_target_": target, **tree["model"], **arguments}
+    return tree
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -274,12 +278,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, UserModel):
-        common = {item.name: getattr(value, item.name) for item in dataclasses.fields(Model)}
-        return {"_target_": value.target, **common, **value.arguments}
-    if dataclasses.is_dataclass(value):
-        return {item.name: _to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    return value

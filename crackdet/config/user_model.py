@@ -49,11 +49,8 @@ def check_arguments(target: str, arguments: Mapping[str, Any]) -> dict[str, Any]
             raise UserError(f"model.{key}: {target} has no such argument{suggest(key, list(parameters))}")
     checked = dict(arguments)
     for key, parameter in parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        )
-        if required and key not in arguments:
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if is_named and parameter.default is parameter.empty and key not in arguments:
             raise UserError(f"model.{key}: missing; {target} requires it, as in +model.{key}=VALUE")
         if parameter.annotation in FLOATS and type(checked.get(key)) is int:
             checked[key] = float(checked[key])  # 1 and 1.0 are the same value, hence the same run

@@ -1,4 +1,4 @@
-"""A yes or no for each of many images as a short text: eight images a byte, in base64."""
+"""Bits of many images as a short text: eight images a byte, in base64."""
 
 import base64
 import binascii

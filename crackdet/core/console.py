@@ -12,33 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from rich import get_console, reconfigure
+import rich.progress
+from rich import get_console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 log = logging.getLogger("crackdet")
 
-EXIT_USAGE = 2  # exit status of a command that was refused
 ON_BAR = {"on_bar": True}  # `extra` of log records that repeat what a bar shows
 LOG_INTERVAL = 30.0  # seconds between progress lines if there is no bar
-WEEK = 7 * 24 * 3600  # seconds; the time left is estimated from all steps so far, however slow they are
 
 
 class ConsoleHandler(logging.Handler):
     """Writes log records through the console that also draws the bars; leaves out what a bar already shows."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if has_bar(record):
-            return
-        get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        if not has_bar(record):
+            get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
 
 
 def has_bar(record: logging.LogRecord) -> bool:
@@ -57,14 +46,9 @@ def escape_markup(text: object) -> str:
 
 
 def exit_with_error(message: str) -> NoReturn:
-    """Print why a command is refused, and exit."""
+    """Print why a command is refused, and exit with status 2."""
     print(f"error: {sanitize(message)}", file=sys.stderr)
-    raise SystemExit(EXIT_USAGE)
-
-
-def progress_on_stderr() -> None:
-    """Draw bars and messages on standard error, because standard output carries the result of the command."""
-    reconfigure(stderr=True)
+    raise SystemExit(2)
 
 
 @dataclass(frozen=True)
@@ -82,7 +66,7 @@ class _Terminal:
     """Where the bars of this process are drawn: on its own terminal, by another process, or nowhere."""
 
     def __init__(self) -> None:
-        self.progress: Progress | None = None  # while there is a bar on the terminal
+        self.progress: rich.progress.Progress | None = None  # while there is a bar on the terminal
         self.sink: Callable[[BarState], None] | None = None
         self.numbers = itertools.count()
 
@@ -92,15 +76,15 @@ class _Terminal:
         if self.progress is not None or self.sink is not None or not get_console().is_terminal:
             yield
             return
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        with rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TimeRemainingColumn(),
             console=get_console(),
             transient=True,
-            speed_estimate_period=WEEK,
+            speed_estimate_period=7 * 24 * 3600,  # a week: the time left is estimated from all steps so far
         ) as self.progress:
             try:
                 yield
@@ -115,28 +99,27 @@ class BarDisplay:
     """Draws the bars of one process, this one or another, on the terminal if there is one."""
 
     def __init__(self) -> None:
-        self._tasks: dict[int, TaskID] = {}
+        self._tasks: dict[int, rich.progress.TaskID] = {}
 
     def draw(self, state: BarState) -> None:
-        progress = _terminal.progress
+        progress, task = _terminal.progress, self._tasks.get(state.number)
         if progress is None:
             return
         if state.closed:
             self._remove(state.number)
-        elif state.number in self._tasks:
-            progress.update(self._tasks[state.number], completed=state.done, description=state.description)
+        elif task is not None:
+            progress.update(task, completed=state.done, description=state.description)
         else:
-            task = progress.add_task(state.description, total=state.total, completed=state.done)
-            self._tasks[state.number] = task
+            self._tasks[state.number] = progress.add_task(state.description, total=state.total, completed=state.done)
 
     def clear(self) -> None:
         for number in list(self._tasks):
             self._remove(number)
 
     def _remove(self, number: int) -> None:
-        if _terminal.progress is not None and number in self._tasks:
-            _terminal.progress.remove_task(self._tasks[number])
-        self._tasks.pop(number, None)
+        task = self._tasks.pop(number, None)
+        if _terminal.progress is not None and task is not None:
+            _terminal.progress.remove_task(task)
 
 
 class Bar:
@@ -169,9 +152,7 @@ def bar(description: str, total: int, done: int = 0, log_progress: bool = False)
     """Show a progress bar during a block; the bars of nested blocks are drawn below each other.
 
     Args:
-        description: The text beside the bar.
-        total: The number of steps.
-        done: Steps that are already done.
+        done: Number of the `total` steps that are already done.
         log_progress: Without a terminal, log a line every `LOG_INTERVAL` seconds.
     """
     with _terminal.open():

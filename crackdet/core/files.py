@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: into a temporary file beside them, flushed, renamed."""
+"""Atomic writes: each file is written under a temporary name, flushed to disk and renamed."""
 
 import csv
 import errno
@@ -8,15 +8,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import WriteFailed
 
 CHECKSUM_KEY = ',\n  "checksum": "'
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-SETTLE_SECONDS = 2.0  # seconds: a file that is younger may change again without a change of its modification time
+SETTLE_SECONDS = 2.0  # a file that is younger may change again without a change of its modification time
 
 
 @contextmanager
@@ -37,15 +36,15 @@ def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        failure = _write_error(path, temporary, size, error)
-        _discard(temporary)
-        raise failure from error
     except BaseException as error:
-        full = size > 0 and free_bytes(path.parent) < size  # torch and safetensors hide the error of the system
-        failure = _write_error(path, temporary, size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        _discard(temporary)
-        if full and isinstance(error, Exception):
+        failure = None
+        if isinstance(error, OSError):
+            failure = _write_error(path, temporary, size, error)
+        elif isinstance(error, Exception) and free_bytes(path.parent) < size:  # torch hides the error of the system
+            failure = _write_error(path, temporary, size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        with suppress(OSError):  # the folder has become read-only
+            temporary.unlink(missing_ok=True)
+        if failure is not None:
             raise failure from error
         raise
 
@@ -76,9 +75,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_checksummed_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_checksummed_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
     """Write a JSON object whose last key, `checksum`, is the SHA-256 of the text before it."""
-    text = json.dumps(content, indent=2, allow_nan=False).removesuffix("\n}")
+    text = json.dumps(content, indent=indent, allow_nan=False).removesuffix("}").rstrip()
     write_text(path, f'{text}{CHECKSUM_KEY}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
 
 
@@ -121,17 +120,10 @@ def file_digest(path: Path) -> str:
 
 def _write_error(path: Path, temporary: Path, size: int, error: OSError) -> WriteFailed:
     reason = error.strerror or str(error)
-    if error.errno not in NO_SPACE:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return WriteFailed(f"{path}: cannot be written ({reason}); make {path.parent} a writable folder")
     written = temporary.stat().st_size if temporary.exists() else 0
     return WriteFailed(
         f"{path}: cannot be written ({reason}); {max(size, written) / 2**20:.1f} MiB are needed and "
         f"{free_bytes(path.parent) / 2**20:.1f} MiB are free; free some space and run the same command again"
     )
-
-
-def _discard(temporary: Path) -> None:
-    try:
-        temporary.unlink(missing_ok=True)
-    except OSError:  # the folder has become read-only
-        return

@@ -16,7 +16,7 @@ except ImportError:  # on Windows
 
 log = logging.getLogger(__name__)
 
-NOTICE_AFTER = 2.0  # seconds of waiting before a message says so
+NOTICE_AFTER = 2.0  # seconds of waiting before a message is logged
 
 
 def lock(path: Path) -> FileLock:
@@ -47,16 +47,15 @@ def is_held(path: Path) -> bool:
 
 def _is_held_exclusively(own: FileLock) -> bool:
     try:
-        own.acquire(timeout=0)
+        with own.acquire(timeout=0):
+            return False
     except Timeout:
         return True
-    own.release()
-    return False
 
 
 @contextmanager
 def lock_with_notice(path: Path, why: str) -> Iterator[None]:
-    """Hold the lock of a file during a block; if it takes long to get, log that, and why, the process waits.
+    """Hold the lock of a file during a block; after `NOTICE_AFTER` seconds log why the process waits.
 
     Raises:
         OSError: If the file cannot be created, or its file system does not support locks.

@@ -43,11 +43,10 @@ def catch_signals() -> Iterator[StopRequest]:
         return
 
     def handle(signum: int, _frame: FrameType | None) -> None:
-        if request.signum is not None:
-            if _ignore_repeated:
-                return
+        if request.signum is None:
+            request.signum = signum  # no message: it might interrupt another one
+        elif not _ignore_repeated:
             raise Interrupted(signum)
-        request.signum = signum  # no message: it might interrupt one that is being written
 
     handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -32,9 +32,9 @@ def augment(images: Tensor, params: Tensor, settings: Augmentation) -> Tensor:
     """Return augmented copies of images (N, 3, S, S) in [0, 1], by their rows of `sample_params`, (N, NUM_PARAMS)."""
     flip_h, flip_v, quarter_turn, angle, brightness, contrast, saturation, hue = params.unbind(1)
     if settings.horizontal_flip:
-        images = _where(flip_h < 0.5, images.flip(3), images)
+        images = torch.where(flip_h[:, None, None, None] < 0.5, images.flip(3), images)
     if settings.vertical_flip:
-        images = _where(flip_v < 0.5, images.flip(2), images)
+        images = torch.where(flip_v[:, None, None, None] < 0.5, images.flip(2), images)
     if settings.rotate90:
         turns = (quarter_turn * 4).long()
         rotated = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
@@ -53,10 +53,6 @@ def augment(images: Tensor, params: Tensor, settings: Augmentation) -> Tensor:
     return images
 
 
-def _where(condition: Tensor, augmented: Tensor, images: Tensor) -> Tensor:
-    return torch.where(condition[:, None, None, None], augmented, images)
-
-
 def _factor(params: Tensor, strength: float) -> Tensor:
     return (1 + (params * 2 - 1) * strength)[:, None, None, None]
 
@@ -64,8 +60,7 @@ def _factor(params: Tensor, strength: float) -> Tensor:
 def _to_grey(images: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     # no tensor of weights: creating one would wait for the GPU
-    grey = (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-    return grey[:, None]
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])[:, None]
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -78,11 +73,8 @@ def _adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     value, minimum = images.amax(1), images.amin(1)
     chroma = value - minimum
     scale = torch.where(chroma > 0, chroma, 1)
-    sextant = torch.where(
-        value == red,
-        (green - blue) / scale,
-        torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4),
-    )
+    sextant = torch.where(value == green, (blue - red) / scale + 2, (red - green) / scale + 4)
+    sextant = torch.where(value == red, (green - blue) / scale, sextant)
     hue = sextant + 6 * shifts[:, None, None]  # in sixths of the colour circle, from red
     # https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative
     distances = [(hue + corner).remainder(6) for corner in (5, 3, 1)]

@@ -23,11 +23,6 @@ class Batch:
     labels: Tensor  # (N,), float32: 1 is a crack
     indices: Tensor  # (N,), positions in the dataset
 
-    @property
-    def images(self) -> Tensor:
-        """(N, 3, S, S), float32 in [0, 1], channels last in memory."""
-        return to_input(self.pixels)
-
 
 def shuffled_indices(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of the training images in one epoch."""
@@ -64,7 +59,10 @@ def iter_batches(
 
 
 def to_input(pixels: Tensor) -> Tensor:
-    """Convert (N, S, S, 3) bytes to (N, 3, S, S) floats in [0, 1]; on the device, since bytes transfer faster."""
+    """Convert (N, S, S, 3) bytes to (N, 3, S, S) float32 in [0, 1], channels last in memory.
+
+    To be called on the device, since bytes transfer faster.
+    """
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
@@ -93,10 +91,9 @@ class GpuCache:
             self._key = self._pixels = None
         gc.collect()  # a failed run can leave reference cycles that hold GPU memory
         torch.cuda.empty_cache()
-        if dataset.pixels.file is not None and self._pixels is None:
-            free, _ = torch.cuda.mem_get_info(device)
-            if dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
-                self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
+        free, _ = torch.cuda.mem_get_info(device)
+        if dataset.pixels.file and self._pixels is None and dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
+            self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
 
     @staticmethod
     def _key_of(dataset: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
@@ -108,10 +105,7 @@ _gpu_cache = GpuCache()
 
 
 def cache_on_gpu(dataset: ImageDataset, device: torch.device) -> None:
-    """Keep the pixels of a dataset in the memory of its GPU, if there is one and they fit.
-
-    GPU memory that earlier runs of the process have left is freed first.
-    """
+    """Keep the pixels of a dataset on a GPU if they fit; first free the memory that earlier runs have left there."""
     if device.type == "cuda":
         _gpu_cache.load(dataset, device)
 

@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +33,6 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import write_json
 from crackdet.core.locks import lock_with_notice
 from crackdet.data import cache_index, decode
-from crackdet.data.cache_gc import mark_used
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
 from crackdet.data.workers import DecodeTask, run_in_chunks
@@ -62,8 +62,7 @@ class DecodedImages:
     def read(self, record: ImageRecord) -> NDArray[np.uint8]:
         """Return one image, (size, size, 3); the cache and the image file give the same pixels."""
         if self.file is not None:
-            pixels: NDArray[np.uint8] = self.array[self.rows[record.digest]]
-            return pixels
+            return np.asarray(self.array[self.rows[record.digest]])
         return self.source.read(record, self.image_size)
 
 
@@ -93,7 +92,8 @@ def decode_all(source: Source, records: Sequence[ImageRecord], image_size: int, 
             f"{cached.num_bytes / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to stream "
             "images from their files"
         ) from None
-    mark_used(cached.sidecar)
+    with suppress(OSError):  # a read-only cache
+        cached.sidecar.touch()
     return DecodedImages(source, image_size, cached.array_file, cached.rows, *content)
 
 
@@ -118,9 +118,8 @@ class _CachedSet:
 
     def task(self, digests: Sequence[str], array_file: Path | None = None) -> DecodeTask:
         """Return the task to decode some of the images, into their rows of an array if one is given."""
-        records = [self.records[digest] for digest in digests]
-        rows = [] if array_file is None else [self.rows[digest] for digest in digests]
-        return DecodeTask(self.source, records, self.shape[1], array_file, rows)
+        records, rows = [self.records[digest] for digest in digests], [self.rows[digest] for digest in digests]
+        return DecodeTask(self.source, records, rows, self.shape[1], array_file)
 
     def open(self) -> Content | None:
         """Return the content that an earlier call has built; None if a file is missing or damaged."""
@@ -140,12 +139,13 @@ class _CachedSet:
         """Build the files under the lock, unless another process has built them meanwhile."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock_with_notice(self.lock_file, "another process decodes these images"):
-            return self.open() or (self._check_images() if self.array_file is None else self._build(self.array_file))
-
-    def _check_images(self) -> Content:
-        unreadable = run_in_chunks(self.task(list(self.records)), self.num_workers)
-        write_json(self.sidecar, {"bad": unreadable})
-        return unreadable, None
+            if (content := self.open()) is not None:
+                return content
+            if self.array_file is not None:
+                return self._build(self.array_file)
+            unreadable = run_in_chunks(self.task(list(self.records)), self.num_workers)
+            write_json(self.sidecar, {"bad": unreadable})
+            return unreadable, None
 
     def _build(self, array_file: Path) -> Content:
         """Fill a temporary file and rename it; the file keeps its name, so that an interrupted build is continued."""
@@ -177,11 +177,7 @@ class _CachedSet:
 
 
 def _allocate(file: Path, shape: tuple[int, ...]) -> None:
-    """Create an array and reserve its disk space: a full disk kills a process that writes to a mapped file.
-
-    Raises:
-        OSError: If there is not enough space.
-    """
+    """Create an array and reserve its disk space: a full disk kills a process that writes to a mapped file."""
     file.unlink(missing_ok=True)  # left by a killed process
     if shutil.disk_usage(file.parent).free < math.prod(shape):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -29,12 +29,6 @@ class DecodedSet:
         return max(0.0, time.time() - self.used) / DAY
 
 
-def mark_used(sidecar: Path) -> None:
-    """Set the time of last use of an array, which is the modification time of its sidecar."""
-    with suppress(OSError):  # a read-only cache
-        sidecar.touch()
-
-
 def list_decoded_sets(cache_dir: Path) -> list[DecodedSet]:
     """Return the arrays in a cache folder, the last used first."""
     folder = cache_dir / "pixels"
@@ -43,7 +37,9 @@ def list_decoded_sets(cache_dir: Path) -> list[DecodedSet]:
         with suppress(FileNotFoundError):  # just deleted
             sidecar = file.with_suffix(".json")
             used = max(path.stat().st_mtime for path in (file, sidecar) if path is file or path.exists())
-            sets.append(DecodedSet(file, *_shape(file), file.stat().st_size, used))
+            array = open_array(file)
+            images, image_size = (None, None) if array is None else array.shape[:2]
+            sets.append(DecodedSet(file, images, image_size, file.stat().st_size, used))
     return sorted(sets, key=lambda decoded: decoded.used, reverse=True)
 
 
@@ -61,9 +57,3 @@ def delete_decoded_sets(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
                 path.unlink(missing_ok=True)
             deleted.append(decoded)
     return deleted
-
-
-def _shape(file: Path) -> tuple[int | None, int | None]:
-    """Return the number of images and the image size of an array."""
-    array = open_array(file)
-    return (None, None) if array is None else (len(array), array.shape[1])

@@ -63,33 +63,24 @@ def read_done(unfinished: Path, header: Sequence[Any], shape: tuple[int, ...]) -
 
 
 def copy_cached(folder: Path, header: Sequence[Any], wanted: Mapping[str, int], to: Path) -> set[str]:
-    """Copy rows from the finished arrays in a folder that have the same header.
+    """Copy rows from the finished arrays in a folder that have the same header, and return the copied digests.
 
-    Args:
-        wanted: The row in the array `to` of each wanted digest.
-
-    Returns:
-        The digests that have been copied.
+    `wanted` maps each wanted digest to its row in the array `to`.
     """
-    target: np.memmap[Any, np.dtype[np.uint8]] | None = None
+    target = np.load(to, mmap_mode="r+")
     copied: set[str] = set()
     for index in folder.glob("[!.]*.rows"):
         if len(copied) == len(wanted):
             break
-        indexed = _open_indexed(index, header)
-        if indexed is None:
+        if (indexed := _open_indexed(index, header)) is None:
             continue
         pixels, rows = indexed
         shared = [(digest, row) for digest, row in rows.items() if digest in wanted and digest not in copied]
-        if shared and target is None:
-            target = np.load(to, mmap_mode="r+")
         for first in range(0, len(shared), COPY_CHUNK):
             part = shared[first : first + COPY_CHUNK]
-            assert target is not None
             target[[wanted[digest] for digest, _ in part]] = pixels[[row for _, row in part]]
         copied.update(digest for digest, _ in shared)
-    if target is not None:
-        target.flush()
+    target.flush()
     return copied
 
 

@@ -11,15 +11,13 @@ GAP = 2  # pixels
 
 def contact_sheet(dataset: ImageDataset) -> Image.Image:
     """Return a fixed random sample of a dataset as one image: cracks above, images without a crack below."""
-    size = dataset.pixels.image_size
-    step = size + GAP
-    sheet = np.full((2 * ROWS * step + 4 * GAP, COLUMNS * step + GAP, 3), 255, dtype=np.uint8)
+    step = dataset.pixels.image_size + GAP
+    sheet = Image.new("RGB", (COLUMNS * step + GAP, 2 * ROWS * step + 4 * GAP), "white")
     for block, crack in enumerate((True, False)):
         members = [record for record in dataset.records if record.crack is crack]
         order = np.random.default_rng(0).permutation(len(members))[: ROWS * COLUMNS]
         for cell, index in enumerate(order):
             row, column = divmod(cell, COLUMNS)
             top = GAP + block * (ROWS * step + 2 * GAP) + row * step
-            left = GAP + column * step
-            sheet[top : top + size, left : left + size] = dataset.pixels.read(members[index])
-    return Image.fromarray(sheet)
+            sheet.paste(Image.fromarray(dataset.pixels.read(members[index])), (GAP + column * step, top))
+    return sheet

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,12 @@ from crackdet.data.splits import SplitCache, check_classes
 log = logging.getLogger(__name__)
 
 
-class _WarnOnce:
-    """Logs each warning once per process: every run of a sweep loads the same data."""
-
-    def __init__(self) -> None:
-        self._logged: set[str] = set()
-
-    def __call__(self, message: str) -> None:
-        if message not in self._logged:
-            self._logged.add(message)
-            log.warning("%s", message)
-
-
 _split_cache = SplitCache()
-_warn_once = _WarnOnce()
+
+
+@cache  # each warning once per process: every run of a sweep loads the same data
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from typing import BinaryIO
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
 VERSIONS = (2, PIL.__version__)
-EXIF_ORIENTATION = 0x0112
 TO_UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -111,7 +110,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
     """Return the transpose that undoes the EXIF orientation; other EXIF data is ignored, since it is often damaged."""
     try:
-        orientation = image.getexif().get(EXIF_ORIENTATION)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # a damaged header can raise anything in Pillow
         return None
     return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
@@ -139,7 +138,9 @@ def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
 
 def _to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _from_grey(_to_8_bits(np.asarray(image).astype(np.int32)))
+        levels = np.asarray(image).astype(np.int32)
+        maximum = levels.max(initial=0)  # tells 8, 12 and 16 bits apart, of which the upper 8 are kept
+        return _from_grey(levels.clip(0, 65535) >> (0 if maximum < 2**8 else 4 if maximum < 2**12 else 8))
     if image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         values = np.where(np.isnan(values), 0.0, values)
@@ -149,12 +150,6 @@ def _to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_8_bits(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the upper byte of grey values of 8, 12 or 16 bits."""
-    maximum = values.max(initial=0)
-    return values.clip(0, 65535) >> (0 if maximum < 2**8 else 4 if maximum < 2**12 else 8)
 
 
 def _from_grey(values: NDArray[np.int32] | NDArray[np.float64]) -> Image.Image:

@@ -20,10 +20,7 @@ from crackdet.core.locks import lock_with_notice
 
 log = logging.getLogger(__name__)
 
-FOLDER = "digests"  # in the cache folder
 UNREADABLE = "unreadable:"
-
-Stamp = list[int]  # size and modification time of a file
 
 
 def file_digests(paths: Sequence[str], cache_dir: Path) -> dict[str, str]:
@@ -35,7 +32,7 @@ def file_digests(paths: Sequence[str], cache_dir: Path) -> dict[str, str]:
         return {}
     # one cache file per common folder, so that an added image is the only one to be read
     folder = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120  # strings: many paths
-    cache_file = cache_dir / FOLDER / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
+    cache_file = cache_dir / "digests" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
     stamps = {path: _stamp(path) for path in paths}
     digests = _cached_digests(cache_file, stamps)
     if len(digests) < len(stamps):
@@ -48,12 +45,12 @@ def is_unreadable(digest: str) -> bool:
     return digest.startswith(UNREADABLE)
 
 
-def _cached_digests(cache_file: Path, stamps: Mapping[str, Stamp]) -> dict[str, str]:
-    entries = _read_cache(cache_file)
-    return {path: entries[path][2] for path, stamp in stamps.items() if path in entries and entries[path][:2] == stamp}
+def _cached_digests(cache_file: Path, stamps: Mapping[str, list[int]]) -> dict[str, str]:
+    rows = _read_cache(cache_file)
+    return {path: rows[path][2] for path, stamp in stamps.items() if path in rows and rows[path][:2] == stamp}
 
 
-def _add_missing(digests: dict[str, str], stamps: Mapping[str, Stamp], cache_file: Path, cache_dir: Path) -> None:
+def _add_missing(digests: dict[str, str], stamps: Mapping[str, list[int]], cache_file: Path, cache_dir: Path) -> None:
     """Read the missing files under a lock, and cache their digests even if the reading is interrupted."""
     with ExitStack() as stack:
         with suppress(OSError):  # the cache is not writable: _update_cache warns
@@ -70,8 +67,8 @@ def _add_missing(digests: dict[str, str], stamps: Mapping[str, Stamp], cache_fil
 
 
 def _update_cache(cache_file: Path, added: dict[str, list[Any]], cache_dir: Path) -> None:
-    """Add entries to the cache file, and drop those of deleted files."""
-    kept = {path: entry for path, entry in _read_cache(cache_file).items() if os.path.exists(path)}  # noqa: PTH110
+    """Add rows to the cache file, and drop the rows of deleted files."""
+    kept = {path: row for path, row in _read_cache(cache_file).items() if os.path.exists(path)}  # noqa: PTH110
     try:
         write_text(cache_file, json.dumps(kept | added))
     except OSError as error:
@@ -96,10 +93,11 @@ def _digest(path: str) -> str:
         return f"{UNREADABLE}{path}"
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(path: str) -> list[int]:
+    """Return the size and modification time of a file; nothing for a broken link."""
     try:
         status = os.stat(path)  # noqa: PTH116  # creating a Path takes longer than this call
-    except OSError:  # a broken link
+    except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]
 
@@ -115,9 +113,5 @@ def _read_cache(cache_file: Path) -> Mapping[str, list[Any]]:
 @functools.lru_cache(maxsize=1)  # every run of a sweep lists the same files
 def _parse_cache(cache_file: Path, _size: int, _mtime_ns: int, _inode: int) -> Mapping[str, list[Any]]:
     content = json.loads(cache_file.read_bytes())
-    entries = content.items() if isinstance(content, dict) else ()
-    return {
-        path: entry
-        for path, entry in entries
-        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)
-    }
+    rows = content.items() if isinstance(content, dict) else ()
+    return {path: row for path, row in rows if isinstance(row, list) and list(map(type, row)) == [int, int, str]}

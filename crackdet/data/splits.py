@@ -114,16 +114,12 @@ def check_classes(splits: Mapping[str, Sequence[ImageRecord]]) -> None:
 def _random_split(records: Sequence[ImageRecord], fractions: dict[str, float], data: Data) -> Splits:
     """Assign groups in random order: to a split that still needs at least half of the group's images, else to train."""
     groups = _merge_groups(records)
-    totals = _count_by_class(records)
-    needed = {
-        name: {crack: round(fraction * count) for crack, count in totals.items()}
-        for name, fraction in fractions.items()
-    }
+    totals = Counter(record.crack for record in records)
+    needed = {name: {crack: round(share * n) for crack, n in totals.items()} for name, share in fractions.items()}
     splits: Splits = {name: [] for name in SPLITS}
-    order = np.random.default_rng([data.split_seed, 0]).permutation(len(groups))
-    for index in order:
+    for index in np.random.default_rng([data.split_seed, 0]).permutation(len(groups)):
         group = groups[index]
-        counts = _count_by_class(group)
+        counts = Counter(record.crack for record in group)
         for name, remaining in needed.items():
             if 2 * sum(min(n, max(remaining[crack], 0)) for crack, n in counts.items()) >= len(group):
                 for crack, n in counts.items():
@@ -155,11 +151,8 @@ def _merge_groups(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
 
 
 def _subset(splits: Splits, max_images: int, data: Data) -> Splits:
-    """Return `max_images` records in all, with the proportions of splits and classes; larger subsets contain smaller.
-
-    Quotas follow Adams' apportionment: each cell gets one image, then the least served cell gets the next. Rounding by
-    largest remainders would sometimes remove an image as max_images grows.
-    """
+    """Return `max_images` records with the proportions of splits and classes; larger subsets contain smaller ones."""
+    # Adams' apportionment: each cell gets one image, then the least served cell gets the next
     cells = {
         (name, crack): [record for record in members if record.crack is crack]
         for name, members in splits.items()
@@ -172,7 +165,3 @@ def _subset(splits: Splits, max_images: int, data: Data) -> Splits:
         order = np.random.default_rng([data.split_seed, 1, number]).permutation(len(members))
         result[name] += [members[i] for i in order[: quotas[name, crack]]]
     return result
-
-
-def _count_by_class(records: Sequence[ImageRecord]) -> dict[bool, int]:
-    return {crack: sum(record.crack is crack for record in records) for crack in (False, True)}

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import IO
@@ -109,7 +110,7 @@ def _stream_by_processes(
     image_bytes, batch_size = size * size * 3, max(map(len, batches))
     prefetch = MIN_PREFETCH + 2 * num_processes * CHUNK_SIZE // batch_size  # two chunks per process
     pool, (file, path) = _pools.get(num_processes), _memory_file()
-    target = path, _file_id(file)
+    write = partial(_write, path, os.fstat(file.fileno()), source, size)
     pending: deque[tuple[int, int, list[Future[None]]]] = deque()  # offset in the file, number of images, tasks
 
     def pop_oldest() -> Pixels:
@@ -124,12 +125,8 @@ def _stream_by_processes(
         for number, indices in enumerate(batches):
             offset = number % (prefetch + 1) * batch_size * image_bytes
             records = [dataset.records[index] for index in indices]
-            futures = [
-                pool.submit(
-                    _write, *target, offset + start * image_bytes, source, size, records[start : start + CHUNK_SIZE]
-                )
-                for start in range(0, len(records), CHUNK_SIZE)
-            ]
+            starts = range(0, len(records), CHUNK_SIZE)
+            futures = [pool.submit(write, offset + i * image_bytes, records[i : i + CHUNK_SIZE]) for i in starts]
             pending.append((offset, len(records), futures))
             if len(pending) > prefetch:
                 yield pop_oldest()
@@ -152,11 +149,6 @@ def _memory_file() -> tuple[IO[bytes], str]:
     return file, f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
-def _file_id(file: IO[bytes]) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_dev, status.st_ino
-
-
 def _init_process() -> None:
     """Ignore signals, which are for the parent, and end with the parent."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
@@ -166,12 +158,13 @@ def _init_process() -> None:
 
 
 def _write(
-    path: str, file_id: tuple[int, int], offset: int, source: Source, image_size: int, records: Sequence[ImageRecord]
+    path: str, status: os.stat_result, source: Source, image_size: int, offset: int, records: Sequence[ImageRecord]
 ) -> None:
     """Decode images into the shared file."""
     pixels = _read(source, image_size, records)
     with Path(path).open("r+b") as file:
-        if _file_id(file) == file_id:  # else the stream was closed, and another file has its descriptor
+        # the stream may have been closed, and another file have its descriptor
+        if os.path.samestat(os.fstat(file.fileno()), status):
             file.seek(offset)
             file.write(pixels.data)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-GENERATOR_VERSION: int = 1  # raise it if the same parameters would give other pixels
+GENERATOR_VERSION = 1  # raise it if the same parameters would give other pixels
 
 DISTRACTORS = ("joint", "scratch", "stain", "shadow", "texture")
 
@@ -44,7 +44,7 @@ def render(
     """Render image `index` of the endless series `seed`.
 
     Args:
-        hard_negatives: The share of negatives with a distractor; half_width that share of the positives has one.
+        hard_negatives: The share of negatives with a distractor; half that share of the positives has one.
         difficulty: From 0 to 1; makes cracks finer and fainter, and distractors stronger.
     """
     rng = _generator(seed, index)
@@ -54,7 +54,9 @@ def render(
     light = rng.uniform(0.0, 2.0 * np.pi)
 
     canvas = _render_surface(rng, image_size, light, coarse=distractor == "texture", difficulty=difficulty)
-    canvas = _add_distractor(canvas, distractor, rng, light, difficulty)
+    overlays = {"joint": _add_joint, "scratch": _add_scratches, "stain": _add_stain, "shadow": _add_shadow}
+    if overlay := overlays.get(distractor):
+        canvas = overlay(canvas, rng, light, 0.45 + 0.8 * difficulty)
     mask = np.zeros((image_size, image_size), dtype=np.bool_)
     if cracked:
         canvas, mask = _cut_crack(canvas, rng, light, difficulty)
@@ -72,8 +74,7 @@ def _apply_camera(canvas: Canvas, rng: Rng) -> NDArray[np.uint8]:
     focus = float(rng.choice([0.001, 0.001, 0.006, 0.009, 0.016]))
     blurred = np.stack([_low_pass(channel, focus) for channel in canvas])
     grain = rng.uniform(0.5, 3.5) * rng.standard_normal((size, size))
-    levels: NDArray[np.uint8] = np.clip(blurred + grain + 0.5, 0.0, 255.0).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
+    return np.ascontiguousarray(np.clip(blurred + grain + 0.5, 0.0, 255.0).astype(np.uint8).transpose(1, 2, 0))
 
 
 def _render_surface(rng: Rng, size: int, light: float, *, coarse: bool, difficulty: float) -> Canvas:
@@ -105,14 +106,6 @@ def _spot_coverage(rng: Rng, size: int, number: float) -> Field:
     radii = rng.lognormal(np.log(0.007), 0.5, (count, 1)) * rng.uniform(0.6, 1.4, (count, 10))
     x, y = radii * np.cos(around), radii * rng.uniform(0.5, 1.0, (count, 1)) * np.sin(around)
     return _coverage(list(rng.random((count, 1, 2)) + np.stack([x, y], axis=2)), size)
-
-
-# --- distractors ---
-
-
-def _add_distractor(canvas: Canvas, kind: str, rng: Rng, light: float, difficulty: float) -> Canvas:
-    overlay = {"joint": _add_joint, "scratch": _add_scratches, "stain": _add_stain, "shadow": _add_shadow}.get(kind)
-    return overlay(canvas, rng, light, 0.45 + 0.8 * difficulty) if overlay else canvas
 
 
 def _add_joint(canvas: Canvas, rng: Rng, light: float, strength: float) -> Canvas:
@@ -165,9 +158,6 @@ def _distance_to_line(rng: Rng, size: int) -> Field:
     return np.asarray(normal[0] * at + normal[1] * at[:, None] - normal @ rng.uniform(0.2, 0.8, 2))
 
 
-# --- the crack ---
-
-
 def _cut_crack(canvas: Canvas, rng: Rng, light: float, difficulty: float) -> tuple[Canvas, NDArray[np.bool_]]:
     """Cut a branching crack into the surface; return the surface and the mask of the crack."""
     size = canvas.shape[-1]
@@ -187,7 +177,7 @@ def _cut_crack(canvas: Canvas, rng: Rng, light: float, difficulty: float) -> tup
 
 
 def _random_branches(rng: Rng, width: float) -> list[tuple[Points, Points]]:
-    """Return a trunk through the middle of the image and up to two twigs: centre lines and half_width widths."""
+    """Return a trunk through the middle of the image and up to two twigs: centre lines and half widths."""
     heading, middle = rng.uniform(0.0, np.pi), rng.uniform(0.25, 0.75, 2)
     ahead, behind = rng.uniform(0.4, 1.2, (2, 1)) * _unit_vector(heading)
     back, forth = _fractal_line(rng, middle, middle - behind), _fractal_line(rng, middle, middle + ahead)
@@ -214,7 +204,7 @@ def _fractal_line(rng: Rng, start: Points, end: Points) -> Points:
 
 
 def _half_widths(rng: Rng, count: int) -> Points:
-    """Return half_width widths (2, count) along a crack of mean width about one; the two sides vary independently."""
+    """Return half widths (2, count) along a crack of mean width about one; the two sides vary independently."""
     t = np.linspace(0.0, 1.0, count)
     taper = np.minimum(1.0, 0.1 + 6.0 * np.minimum(t, 1.0 - t))
     swell, *sides = (np.interp(t, np.linspace(0.0, 1.0, n), rng.normal(0.0, 0.3, n)) for n in (9, 50, 50))
@@ -222,7 +212,7 @@ def _half_widths(rng: Rng, count: int) -> Points:
 
 
 def _outline(line: Points, half_widths: Points, size: int) -> Points:
-    """Return the outline of a line with half_width widths (2, n) on its two sides, at least one pixel wide."""
+    """Return the outline of a line with half widths (2, n) on its two sides, at least one pixel wide."""
     along = np.gradient(line, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
@@ -230,13 +220,9 @@ def _outline(line: Points, half_widths: Points, size: int) -> Points:
     return np.concatenate([line + left, (line - right)[::-1]])
 
 
-# --- shared helpers ---
-
-
 def _carve(canvas: Canvas, cover: Field, light: float, darkness: float, lip: float) -> Canvas:
     """Darken the covered pixels, most in the middle, with a bright lip on edges that face the light."""
-    size = canvas.shape[-1]
-    soft = _low_pass(cover, max(0.018, 1.5 / size))
+    soft = _low_pass(cover, max(0.018, 1.5 / canvas.shape[-1]))
     facing = np.clip(1.2 * _slope_to_light(soft, light), 0.0, 1.0)
     dark = darkness * cover * (0.7 + 0.3 * np.minimum(1.0, 1.5 * soft)) * (1.0 - 0.35 * facing)
     bright = 0.25 * lip * facing * (1.0 - cover)
@@ -271,8 +257,7 @@ def _low_pass(field: Field, reach: float) -> Field:
 
 
 def _resize(field: Field, size: int, method: Image.Resampling) -> Field:
-    image = Image.fromarray(field.astype(np.float32)).resize((size, size), method)
-    return np.asarray(image, dtype=np.float64)
+    return np.asarray(Image.fromarray(field.astype(np.float32)).resize((size, size), method), dtype=np.float64)
 
 
 def _smooth_step(value: Field, softness: float) -> Field:

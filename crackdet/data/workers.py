@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -34,38 +34,31 @@ class DecodeTask:
 
     source: Source
     records: Sequence[ImageRecord]
+    rows: Sequence[int]  # of the images in the array
     image_size: int
     array_file: Path | None = None  # None: only check that the images can be read
-    rows: Sequence[int] = ()
-
-    def chunks(self, size: int) -> Iterator["DecodeTask"]:
-        """Split the task into tasks of at most `size` images."""
-        for start in range(0, len(self.records), size):
-            part = slice(start, start + size)
-            yield replace(self, records=self.records[part], rows=self.rows[part])
 
     def run(self) -> dict[str, str]:
         """Decode the images in this process, and return the reason for each unreadable one, by digest."""
         array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
         unreadable: dict[str, str] = {}
-        for i, record in enumerate(self.records):
+        for row, record in zip(self.rows, self.records, strict=True):
             try:
                 pixels = self.source.read(record, self.image_size)
             except BadImage as error:
                 unreadable[record.digest] = str(error)
             else:
                 if array is not None:
-                    array[self.rows[i]] = pixels
+                    array[row] = pixels
         if array is not None:
             array.flush()
         return unreadable
 
 
 def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
-    """Run a task with a progress bar; after each chunk, append its images to the index of the array.
+    """Run a task with a progress bar, and return the reason for each unreadable image, by digest.
 
-    Returns:
-        The reason for each unreadable image, by digest.
+    After each chunk, its images are appended to the index of the array.
     """
     total = len(task.records)
     workers = num_decoders(num_workers)
@@ -73,7 +66,8 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         gib = total * task.image_size**2 * 3 / 2**30
         into = f", {gib:.1f} GiB, into {task.array_file.parent}" if task.array_file is not None else ""
         log.info("decoding %d images of %d pixels a side%s", total, task.image_size, into, extra=ON_BAR)
-    pending = deque(task.chunks(CHUNK_SIZE))
+    parts = (slice(start, start + CHUNK_SIZE) for start in range(0, total, CHUNK_SIZE))
+    pending = deque(replace(task, records=task.records[part], rows=task.rows[part]) for part in parts)
     unreadable: dict[str, str] = {}
     with bar("decoding images", total, log_progress=True) as progress:
 

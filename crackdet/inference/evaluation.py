@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from crackdet.analysis.test_split import TestResult, read_test_result, write_test_result
-from crackdet.config.schema import Config, SyntheticData
+from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup, sanitize
 from crackdet.core.errors import UserError
 from crackdet.data import splits
@@ -36,7 +36,7 @@ class Evaluation:
     tested_on: str
     split: str
     images: int
-    trained_with: int  # how many of these images the run was trained with
+    trained_with: int  # how many of these images the run was trained with; 0 if its data is gone
     metrics: Metrics
 
     def __str__(self) -> str:
@@ -45,8 +45,9 @@ class Evaluation:
 
     def row(self) -> dict[str, Any]:
         """Return all values as one flat row."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "metrics"}
-        return {**values, **asdict(self.metrics)}
+        values = asdict(self)
+        metrics: dict[str, float] = values.pop("metrics")
+        return values | metrics
 
 
 def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: str = "auto") -> Evaluation:
@@ -63,8 +64,10 @@ def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: st
             predictor.model, images, predictor.batch_size, predictor.number_format, eval_config.runtime.num_workers
         )
     metrics = compute_metrics(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
-    trained_with = _count_training_images(config, images)
-    return Evaluation(run.id, _data_name(config), eval_set.name, split, len(images), trained_with, metrics)
+    training_digests = {record.digest for record in _list_split(config, "train")}
+    trained_with = sum(record.digest in training_digests for record in images.records)
+    trained_on = Path(getattr(config.data, "root", "synthetic")).name
+    return Evaluation(run.id, trained_on, eval_set.name, split, len(images), trained_with, metrics)
 
 
 def evaluate_test(run: Run, trust: bool = False) -> TestResult:
@@ -74,11 +77,9 @@ def evaluate_test(run: Run, trust: bool = False) -> TestResult:
         UserError: If the run has no weights, or the data has no test split.
     """
     recorded = read_test_result(run)
-    needs_trust = (
-        "_target_" in run.snapshot().config.get("model", {}) and not trust
-    )  # parsing the configuration would import user code
-    digest = None if needs_trust else _test_split_digest(run)
-    if recorded and (recorded.photographs in (None, digest) or digest is None):
+    has_user_code = "_target_" in run.snapshot().config.get("model", {})  # imported when the configuration is parsed
+    digest = None if has_user_code and not trust else _test_split_digest(run)
+    if recorded and digest in (None, recorded.photographs):
         return recorded
     evaluation = evaluate(LoadedRun(run, trust), EvalSet("own"), "test")
     return write_test_result(run, evaluation.metrics.accuracy, evaluation.images, digest)
@@ -88,11 +89,18 @@ def evaluation_table(evaluations: Sequence[Evaluation], metric: str) -> Table:
     """Return a table of one metric (trained on x tested on) for several runs and sets, else of all metrics."""
     runs = list(dict.fromkeys(evaluation.run for evaluation in evaluations))
     sets = list(dict.fromkeys(evaluation.tested_on for evaluation in evaluations))
-    if len(runs) > 1 and len(sets) > 1:
-        return _cross_table(evaluations, runs, sets, metric)
-    table = Table()
+    table = Table(title_justify="left")
     table.add_column("run", no_wrap=True)
     table.add_column("trained on")
+    if len(runs) > 1 and len(sets) > 1:
+        table.title = f"{metric}: trained on \N{MULTIPLICATION SIGN} tested on"
+        for name in sets:
+            table.add_column(escape_markup(name), justify="right", overflow="fold")
+        cells = {(evaluation.run, evaluation.tested_on): evaluation for evaluation in evaluations}
+        for run in runs:
+            values = [f"{getattr(cells[run, name].metrics, metric):.4f}" for name in sets]
+            table.add_row(run, escape_markup(cells[run, sets[0]].trained_on), *values)
+        return table
     table.add_column("tested on", overflow="fold")
     for name in ("images", *METRICS):
         table.add_column(name, justify="right", no_wrap=True)
@@ -101,24 +109,6 @@ def evaluation_table(evaluations: Sequence[Evaluation], metric: str) -> Table:
         names = (evaluation.run, escape_markup(evaluation.trained_on), escape_markup(evaluation.tested_on))
         table.add_row(*names, str(evaluation.images), *values)
     return table
-
-
-def _cross_table(evaluations: Sequence[Evaluation], runs: Sequence[str], sets: Sequence[str], metric: str) -> Table:
-    table = Table(title=f"{metric}: trained on \N{MULTIPLICATION SIGN} tested on", title_justify="left")
-    table.add_column("run", no_wrap=True)
-    table.add_column("trained on")
-    for name in sets:
-        table.add_column(escape_markup(name), justify="right", overflow="fold")
-    cells = {(evaluation.run, evaluation.tested_on): evaluation for evaluation in evaluations}
-    for run in runs:
-        values = [f"{getattr(cells[run, name].metrics, metric):.4f}" for name in sets]
-        table.add_row(run, escape_markup(cells[run, sets[0]].trained_on), *values)
-    return table
-
-
-def _data_name(config: Config) -> str:
-    data = config.data
-    return "synthetic" if isinstance(data, SyntheticData) else Path(data.root).name  # type: ignore[attr-defined]
 
 
 def _select_split(by_split: dict[str, ImageDataset], split: str) -> ImageDataset:
@@ -136,12 +126,6 @@ def _test_split_digest(run: Run) -> str | None:
     except UserError:
         return None
     return image_digest(records) if records else None
-
-
-def _count_training_images(config: Config, images: ImageDataset) -> int:
-    """Return how many of the images the run was trained with; 0 if its data is gone."""
-    training_digests = {record.digest for record in _list_split(config, "train")}
-    return sum(record.digest in training_digests for record in images.records)
 
 
 def _list_split(config: Config, split: str) -> list[ImageRecord]:

@@ -64,12 +64,11 @@ def choose_row_format(output: Path | None, requested: str | None) -> RowFormat:
     formats = ", ".join(RowFormat)
     if requested is not None and requested not in list(RowFormat):
         raise UserError(f"--format {requested}: must be one of {formats}")
-    if requested is not None or output is None:
-        return RowFormat(requested or RowFormat.CSV)
-    extension = output.suffix.lower().removeprefix(".")
-    if extension not in list(RowFormat):
-        raise UserError(f"--output {output}: must end with one of {formats}; or give --format")
-    return RowFormat(extension)
+    if requested is None and output is not None:
+        requested = output.suffix.lower().removeprefix(".")
+        if requested not in list(RowFormat):
+            raise UserError(f"--output {output}: must end with one of {formats}; or give --format")
+    return RowFormat(requested or RowFormat.CSV)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,17 +47,23 @@ def iter_images(images: object) -> Iterable[object]:
 
 
 def prefetch(
-    items: Iterable[Item], batch_size: int, read: Callable[[Item], NDArray[np.uint8]], num_workers: int | None = None
+    items: Iterable[Item], batch_size: int, read: Callable[[Item], NDArray[np.uint8]]
 ) -> Iterator[list[tuple[Item, NDArray[np.uint8] | BadImage]]]:
     """Yield batches of items with their pixels or the error of reading them; threads read the next batches ahead."""
-    with ThreadPoolExecutor(num_workers or None) as pool:
-        pending: deque[list[tuple[Item, Future[NDArray[np.uint8]]]]] = deque()
+
+    def try_read(item: Item) -> NDArray[np.uint8] | BadImage:
+        try:
+            return read(item)
+        except BadImage as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        pending: deque[Iterator[tuple[Item, NDArray[np.uint8] | BadImage]]] = deque()
         for batch in batched(items, batch_size):
-            pending.append([(item, pool.submit(read, item)) for item in batch])
+            pending.append(zip(batch, pool.map(try_read, batch), strict=True))
             if len(pending) > PREFETCH_BATCHES:
-                yield [(item, _result(future)) for item, future in pending.popleft()]
-        while pending:
-            yield [(item, _result(future)) for item, future in pending.popleft()]
+                yield list(pending.popleft())
+        yield from map(list, pending)
 
 
 def batched(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
@@ -72,20 +78,12 @@ def batched(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
         batch = following
 
 
-def _result(future: "Future[NDArray[np.uint8]]") -> NDArray[np.uint8] | BadImage:
-    try:
-        return future.result()
-    except BadImage as error:
-        return error
-
-
 def _from_array(array: Any) -> Image.Image:
     if hasattr(array, "detach"):  # a tensor, recognised without importing torch
         tensor = array.detach().cpu()
         if tensor.dtype.is_floating_point:
             tensor = tensor.float()  # numpy has no bfloat16
-        array = tensor.numpy()
-        array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+        array = tensor.movedim(0, -1).numpy() if tensor.ndim == 3 else tensor.numpy()
     if not isinstance(array, np.ndarray):
         raise BadImage(f"{type(array).__name__} is not an image; give a path, PIL image, array or tensor")
     if array.ndim == 3 and array.shape[2] == 1:

@@ -117,9 +117,8 @@ class LoadedRun:
 
         key = (str(device), batch_size)
         if key not in self._predictors:
-            number_format = str(self.result.get("number_format", "fp32"))
             size = batch_size or self.config.trainer.batch_size
-            self._predictors[key] = Predictor(self.model(device), number_format, size)
+            self._predictors[key] = Predictor(self.model(device), self.result["number_format"], size)
         return self._predictors[key]
 
     def predict(
@@ -173,7 +172,7 @@ def stored_config(run: Run, trust: bool = False) -> Config:
         UserError: If the run is not finished, or its model is user code that is not trusted or has changed.
     """
     stored = check_finished(run).config
-    target = stored.get("model", {}).get("_target_")
+    target = stored["model"].get("_target_")
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, code from outside crackdet; "

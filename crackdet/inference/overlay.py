@@ -30,9 +30,8 @@ def draw_overlay(photograph: Image.Image, heatmap: Heatmap, regions: Sequence[Re
     pen = ImageDraw.Draw(canvas)
     line_width = max(2, round(max(width, height) / 500))
     for region in regions:
-        left, top, right, bottom = (
-            round(side * scale) for side in (region.left, region.top, region.right, region.bottom)
-        )
+        sides = region.left, region.top, region.right, region.bottom
+        left, top, right, bottom = (round(side * scale) for side in sides)
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=BOX_COLOUR, width=line_width)
         _draw_label(pen, f"{region.score:.2f}", left, top, font_size, width)
     _draw_legend(canvas, caption, height, font_size)
@@ -41,9 +40,8 @@ def draw_overlay(photograph: Image.Image, heatmap: Heatmap, regions: Sequence[Re
 
 def _colour(probability: NDArray[np.floating]) -> NDArray[np.float32]:
     """Map probabilities (H, W) to RGB (H, W, 3) from 0 to 255."""
-    positions = np.linspace(0, 1, len(COLOURS))
-    channels = (np.interp(probability, positions, channel) for channel in zip(*COLOURS, strict=True))
-    return np.stack([channel.astype(np.float32) for channel in channels], axis=-1)
+    channels = [np.interp(probability, (0, 0.5, 1), channel) for channel in zip(*COLOURS, strict=True)]
+    return np.stack(channels, axis=-1, dtype=np.float32)
 
 
 def _draw_label(pen: ImageDraw.ImageDraw, text: str, left: int, top: int, font_size: int, width: int) -> None:

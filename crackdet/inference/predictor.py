@@ -25,13 +25,13 @@ BATCHES_PER_CAST = 16  # batches that share one autocast context, which converts
 LABELS = {True: "crack", False: "no crack"}
 
 
+@dataclass(frozen=True)
 class Predictor:
-    """A classifier on its device, with the number format and batch size that its run was validated with."""
+    """A classifier on its device in evaluation mode, with the number format and batch size of its validation."""
 
-    def __init__(self, model: Classifier, number_format: str, batch_size: int) -> None:
-        self.model = model.eval()
-        self.number_format = number_format
-        self.batch_size = batch_size
+    model: Classifier
+    number_format: str
+    batch_size: int
 
     @torch.no_grad()
     def logits(self, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -74,10 +74,8 @@ class PredictionReport:
     unreadable: Mapping[Path, str]  # file -> reason
 
     def __str__(self) -> str:
-        text = (
-            f"{self.images} images, {self.cracks} with a crack, in {self.seconds:.1f} s "
-            f"({self.images / max(self.seconds, 1e-9):.0f} images/s)"
-        )
+        rate = self.images / max(self.seconds, 1e-9)
+        text = f"{self.images} images, {self.cracks} with a crack, in {self.seconds:.1f} s ({rate:.0f} images/s)"
         if self.unreadable:
             text += f"; {len(self.unreadable)} could not be read:"
         return "\n".join([text, *(f"  {sanitize(path)}: {sanitize(why)}" for path, why in self.unreadable.items())])

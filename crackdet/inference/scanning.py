@@ -84,7 +84,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         reason = f"the size of the training photographs cannot be read ({error})"
         raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
     subset = records[:: max(1, len(records) // MAX_MEASURED)]
-    sizes = [found for record in subset if (found := _image_size(Path(source.name) / record.name))]
+    sizes = list(filter(None, (_image_size(Path(source.name) / record.name) for record in subset)))
     if not sizes:
         raise UserError(f"{source.name}: no training photograph can be read; give the tile size with --tile")
     width, height = (round(median(side)) for side in zip(*sizes, strict=True))
@@ -130,7 +130,7 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
 
 
 def _cell_edges(length: int, starts: list[int]) -> NDArray[np.int64]:
-    """Return even cell edges about one tile step apart: the tiles' own edges would cut slivers."""
+    """Return evenly spaced cell edges about one tile step apart."""
     step = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else length
     return np.rint(np.linspace(0, length, 1 + max(1, round(length / step)))).astype(np.int64)
 

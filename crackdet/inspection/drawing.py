@@ -1,7 +1,10 @@
 """Draw heatmaps, masks and points over images, and arrange tiles in a sheet."""
 
+import base64
+import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,22 @@ Pixels = NDArray[np.uint8]  # (S, S, 3) RGB
 Intensity = NDArray[np.float32]  # (H, W), 0 to 1
 
 
+@dataclass(frozen=True)
+class Tile:
+    """An image with a caption."""
+
+    image: Image.Image
+    caption: str
+    command: str = ""  # draws this tile alone
+
+    @property
+    def source(self) -> str:
+        """The image as a data URI."""
+        buffer = io.BytesIO()
+        self.image.save(buffer, "WEBP", quality=82)
+        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def upscale(pixels: Pixels, tile: int = TILE) -> Image.Image:
     """Return the image at a whole multiple of its size, at least `tile` pixels a side."""
     side = pixels.shape[0] * max(1, math.ceil(tile / pixels.shape[0]))
@@ -33,14 +52,16 @@ def overlay(pixels: Pixels, intensity: Intensity, tile: int = TILE) -> Image.Ima
     resized = Image.fromarray(np.asarray(intensity, dtype=np.float32)).resize(grey.size, Image.Resampling.BILINEAR)
     values = np.clip(np.asarray(resized, dtype=np.float64), 0.0, 1.0)
     positions = np.linspace(0.0, 1.0, len(COLOUR_STOPS))
-    colour = np.stack([np.interp(values, positions, COLOUR_STOPS[:, channel]) for channel in range(3)], axis=2)
+    colour = np.stack([np.interp(values, positions, channel) for channel in COLOUR_STOPS.T], axis=2)
     opacity = np.clip(1.6 * values, 0.0, 0.9)[:, :, None]
     background = np.asarray(grey, dtype=np.float64)[:, :, None]
     return Image.fromarray((background * (1 - opacity) + colour * opacity).astype(np.uint8))
 
 
-def draw_mask_outline(image: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
-    """Return the image with a line just outside a mask, so that the crack itself stays visible."""
+def draw_mask_outline(image: Image.Image, mask: NDArray[np.bool_] | None) -> Image.Image:
+    """Return the image with a line just outside the mask, if any, so that the crack itself stays visible."""
+    if mask is None:
+        return image
     large = Image.fromarray(mask).convert("L").resize(image.size, Image.Resampling.BICUBIC)
     inner, outer = (np.asarray(large.filter(ImageFilter.MaxFilter(size))) > 127 for size in (3, 7))
     pixels = np.asarray(image).copy()
@@ -58,24 +79,23 @@ def draw_ring(image: Image.Image, point: tuple[float, float]) -> Image.Image:
     return image
 
 
-def tile_sheet(tiles: Sequence[tuple[str, Image.Image]], columns: int, title: str = "") -> Image.Image:
-    """Arrange captioned tiles row by row under a title."""
+def tile_sheet(tiles: Sequence[Tile], columns: int, title: str) -> Image.Image:
+    """Arrange tiles of one size row by row under a title."""
     font, title_font = ImageFont.load_default(12), ImageFont.load_default(14)
-    columns = max(1, min(columns, len(tiles)))
-    tiles = [(_elide(caption, MAX_CAPTION), tile) for caption, tile in tiles]
+    columns = min(columns, len(tiles))
+    captions = [_elide(tile.caption, MAX_CAPTION) for tile in tiles]
     title = _elide(title, 2 * MAX_CAPTION)
-    caption_width = max(math.ceil(font.getlength(caption)) for caption, _ in tiles)
-    width, height = max(tiles[0][1].width, caption_width) + GAP, tiles[0][1].height + CAPTION_HEIGHT + GAP
-    top = CAPTION_HEIGHT + 2 * GAP if title else GAP
+    caption_width = max(math.ceil(font.getlength(caption)) for caption in captions)
+    width, height = max(tiles[0].image.width, caption_width) + GAP, tiles[0].image.height + CAPTION_HEIGHT + GAP
+    top = CAPTION_HEIGHT + 2 * GAP
     sheet_width = max(columns * width, math.ceil(title_font.getlength(title)) + GAP) + GAP
     sheet = Image.new("RGB", (sheet_width, top + math.ceil(len(tiles) / columns) * height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    if title:
-        pen.text((GAP, GAP), title, fill=INK, font=title_font)
-    for number, (caption, tile) in enumerate(tiles):
+    pen.text((GAP, GAP), title, fill=INK, font=title_font)
+    for number, (caption, tile) in enumerate(zip(captions, tiles, strict=True)):
         x, y = GAP + number % columns * width, top + number // columns * height
-        sheet.paste(tile, (x, y))
-        pen.text((x, y + tile.height + 2), caption, fill=INK, font=font)
+        sheet.paste(tile.image, (x, y))
+        pen.text((x, y + tile.image.height + 2), caption, fill=INK, font=font)
     return sheet
 
 

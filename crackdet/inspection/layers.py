@@ -1,7 +1,9 @@
 """Find the convolutional stages of a network, and capture their feature maps."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -68,22 +70,17 @@ def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, permute:
     """
     maps: dict[str, Tensor] = {}
 
-    def hook_for(layer: Layer):  # type: ignore[no-untyped-def]
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            channels_last = output.shape[1] != layer.channels
-            if channels_last and not permute:
-                return
-            values = output.permute(0, 3, 1, 2) if channels_last else output
-            # clone: an in-place ReLU may follow
-            maps[layer.name] = values.clamp(min=0) if layer.rectified else values.clone()
+    def hook(layer: Layer, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        channels_last = output.shape[1] != layer.channels
+        if channels_last and not permute:
+            return
+        values = output.permute(0, 3, 1, 2) if channels_last else output
+        # clone: an in-place ReLU may follow
+        maps[layer.name] = values.clamp(min=0) if layer.rectified else values.clone()
 
-        return hook
-
-    extractor = model.feature_extractor
-    handles = [extractor.get_submodule(layer.module).register_forward_hook(hook_for(layer)) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            module = model.feature_extractor.get_submodule(layer.module)
+            hooks.enter_context(module.register_forward_hook(partial(hook, layer)))
         model.features(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return maps

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -76,8 +77,7 @@ def measure_maps(network: LoadedNetwork, layers: Sequence[Layer], samples: Seque
     return [_statistics(layer, basis, activations[layer.name], samples) for layer in layers if activations[layer.name]]
 
 
-@dataclass(frozen=True)
-class _Activations:
+class _Activations(NamedTuple):
     """The activations kept from a batch of maps."""
 
     cells: Tensor  # (n, C), a random subset of cells
@@ -107,11 +107,8 @@ def _subsample(maps: Tensor, is_crack: Tensor, count: int, crack_share: float) -
 def _statistics(
     layer: Layer, basis: Basis, activations: Sequence[_Activations], samples: Sequence[Sample]
 ) -> MapStatistics:
-    cells = torch.cat([batch.cells for batch in activations])
-    highest = torch.cat([batch.highest for batch in activations])
-    lowest = torch.cat([batch.lowest for batch in activations])
+    cells, background, crack, highest, lowest = map(torch.cat, zip(*activations, strict=True))
     if basis is Basis.PIXELS:
-        crack, background = (torch.cat([getattr(b, kind) for b in activations]) for kind in ("crack", "background"))
         rising = _roc_aucs(torch.cat([crack, background]), torch.arange(len(crack) + len(background)) < len(crack))
         falling = 1 - rising
     elif basis is Basis.IMAGES:
@@ -119,19 +116,17 @@ def _statistics(
         rising, falling = _roc_aucs(highest, labels), _roc_aucs(-lowest, labels)
     else:
         rising, falling = cells.std(0), torch.full((cells.shape[1],), -1.0)
-    increases = rising >= falling
-    array = cells.numpy()
-    median = np.median(array, axis=0)
-    top, bottom = np.quantile(array, [1 - TAIL, TAIL], axis=0)
+    increases = (rising >= falling).numpy()
+    bottom, median, top = np.quantile(cells.numpy(), [TAIL, 0.5, 1 - TAIL], axis=0)
     top = np.where(top > median, top, highest.amax(0).numpy())  # for a map that is nearly constant
     bottom = np.where(bottom < median, bottom, lowest.amin(0).numpy())
     return MapStatistics(
         layer,
         basis,
         torch.maximum(rising, falling).numpy(),
-        increases.numpy(),
+        increases,
         median.astype(np.float32),
-        np.where(increases.numpy(), top, bottom).astype(np.float32),
+        np.where(increases, top, bottom).astype(np.float32),
         (highest.amax(0) == lowest.amin(0)).numpy(),
     )
 

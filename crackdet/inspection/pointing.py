@@ -13,7 +13,6 @@ classified as a crack, nothing in the image is the reason.
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ from crackdet.core.console import bar
 from crackdet.core.errors import UserError, WriteFailed
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
-from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.inspection.saliency import METHODS, TITLES, mean_colour, strongest_point
 from crackdet.inspection.samples import evenly_spaced, load_split, read_mask
@@ -50,11 +48,12 @@ class PointingScores:
     pointing: float  # images whose strongest point is a hit
     overlap: float  # relevance rank accuracy
 
+    def __str__(self) -> str:
+        return f"pointing {self.pointing:.3f}, overlap {self.overlap:.3f}"
+
 
 @dataclass(frozen=True)
 class PointingResult:
-    """The result of the pointing game."""
-
     cracks: int  # images that have a crack and a mask
     tolerance: int  # pixels
     by_method: dict[str, PointingScores]
@@ -68,16 +67,6 @@ class PointingResult:
             return None
         return self.chance_tail[round(self.by_method[method].pointing * self.cracks)] <= SIGNIFICANCE
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of `pointing.json`."""
-        return {
-            "cracks": self.cracks,
-            "blank": self.blank,
-            "tolerance": self.tolerance,
-            **{method: asdict(scores) for method, scores in self.by_method.items()},
-            "chance": asdict(self.chance),
-        }
-
 
 def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, max_images: int) -> list[str]:
     """Play the pointing game on cracks of a split, and return the lines to print.
@@ -87,8 +76,7 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
     Raises:
         UserError: If the data is not available; and as for `score_pointing`.
     """
-    check_data_overrides(overrides)
-    images = load_split(network, split, config_with_data(network.run, overrides) if overrides else None)
+    images = load_split(network, split, overrides)
     cracks = [record for record in images.records if record.crack]
     result = score_pointing(network, _samples_with_mask(images, cracks, max_images))
     lines = [
@@ -97,15 +85,15 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
         *_describe(result),
     ]
     run_result = network.run.snapshot().result or {}
-    if split == "valid" and image_digest(images.records) == run_result.get("valid_digest"):
+    if split == "valid" and image_digest(images.records) == run_result["valid_digest"]:
         lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 
 
 def _describe(result: PointingResult) -> list[str]:
     lines = [
-        *(f"{TITLES[name]}: {_format(scores)}" for name, scores in result.by_method.items()),
-        f"by chance: {_format(result.chance)}",
+        *(f"{TITLES[name]}: {scores}" for name, scores in result.by_method.items()),
+        f"by chance: {result.chance}",
         f"blank: {result.blank:.3f} of the images are classified as cracks from their mean colour alone",
     ]
     above = {TITLES[name]: result.above_chance(name) for name in result.by_method}
@@ -117,14 +105,8 @@ def _describe(result: PointingResult) -> list[str]:
     elif at_chance:
         lines.append(f"{' and '.join(at_chance)}: no better than chance; the network may not rely on the crack")
     if result.blank > MAX_BLANK:
-        lines.append(
-            "blank images are classified as cracks; the network may rely on what only the other images contain"
-        )
+        lines.append("blank images are classified as cracks; the network may rely on features only other images have")
     return lines
-
-
-def _format(scores: PointingScores) -> str:
-    return f"pointing {scores.pointing:.3f}, overlap {scores.overlap:.3f}"
 
 
 def _samples_with_mask(images: ImageDataset, cracks: Sequence[ImageRecord], max_images: int) -> list[Sample]:
@@ -145,8 +127,10 @@ def _record(network: LoadedNetwork, result: PointingResult, is_subset: bool) -> 
     recorded = read_pointing(network.run).get("pointing_images", 0)
     if is_subset and recorded > result.cracks:
         return [f"not recorded: the run keeps its result on {recorded:.0f} images"]
+    scores = {**result.by_method, "chance": result.chance}
+    content = {"cracks": result.cracks, "blank": result.blank, "tolerance": result.tolerance}
     try:
-        write_pointing(network.run, result.to_dict())
+        write_pointing(network.run, content | {name: asdict(means) for name, means in scores.items()})
     except WriteFailed as error:
         log.warning("%s", error)
     return []
@@ -159,32 +143,31 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
     Raises:
         UserError: If no sample has a mask, or the images are too small for the network.
     """
-    pairs = [(s, s.crack_mask) for s in samples if s.crack and s.crack_mask is not None]
-    if not pairs:
+    masked = [(s, s.crack_mask) for s in samples if s.crack and s.crack_mask is not None]
+    if not masked:
         raise UserError(
             "the pointing game needs masks of the cracks, and these images have none; name a folder of masks: "
             "crackdet pointing RUN data.masks=FOLDER (synthetic images have masks)"
         )
-    samples, masks = zip(*pairs, strict=True)
+    samples, masks = zip(*masked, strict=True)
     tolerance = tolerance_pixels(masks[0].shape[0])
     targets = [dilate(mask, tolerance) for mask in masks]
-    hits: dict[str, list[bool]] = {name: [] for name in METHODS}
-    overlaps: dict[str, list[float]] = {name: [] for name in METHODS}
+    scores: dict[str, list[tuple[bool, float]]] = {name: [] for name in METHODS}
     blank = 0
     with bar("computing saliency", len(samples), log_progress=True) as progress:
         for start in range(0, len(samples), BATCH):
             images = network.tensor(samples[start : start + BATCH])
-            blank += _count_blank_cracks(network, images)
+            with torch.no_grad():
+                blank += int((network.model(mean_colour(images)) > 0).sum())
             for name, method in METHODS.items():
                 for index, saliency in enumerate(method(network.model, images).cpu(), start):
-                    hits[name].append(is_hit(saliency, targets[index]))
-                    overlaps[name].append(overlap(saliency, masks[index]))
+                    scores[name].append((is_hit(saliency, targets[index]), overlap(saliency, masks[index])))
             progress.advance(len(images))
     chances = np.array([target.mean() for target in targets])
     return PointingResult(
         len(samples),
         tolerance,
-        {name: PointingScores(float(np.mean(hits[name])), float(np.mean(overlaps[name]))) for name in METHODS},
+        {name: PointingScores(*np.mean(pairs, axis=0).tolist()) for name, pairs in scores.items()},
         PointingScores(float(chances.mean()), float(np.mean([mask.mean() for mask in masks]))),
         blank / len(samples),
         poisson_binomial_tail(chances.tolist()),
@@ -193,16 +176,10 @@ def score_pointing(network: LoadedNetwork, samples: Sequence[Sample]) -> Pointin
 
 def poisson_binomial_tail(probabilities: Sequence[float]) -> list[float]:
     """Return the probabilities that at least 0, 1, 2 ... of the independent events occur."""
-    exactly = np.ones(1)
+    exactly: NDArray[np.float64] = np.ones(1)
     for probability in probabilities:
         exactly = np.convolve(exactly, [1 - probability, probability])
-    return [float(value) for value in exactly[::-1].cumsum()[::-1]]
-
-
-@torch.no_grad()
-def _count_blank_cracks(network: LoadedNetwork, images: Tensor) -> int:
-    """Return how many images (N, 3, S, S) are classified as cracks from their mean colour alone."""
-    return int((network.model(mean_colour(images)) > 0).sum())
+    return list(map(float, exactly[::-1].cumsum()[::-1]))
 
 
 def tolerance_pixels(image_size: int) -> int:

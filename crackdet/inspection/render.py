@@ -3,19 +3,19 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
-from crackdet.core.files import atomic_write
-from crackdet.inspection.drawing import TILE, draw_mask_outline, draw_ring, overlay, tile_sheet, upscale
+from crackdet.core.files import atomic_write, write_text
+from crackdet.inspection.drawing import Tile, draw_mask_outline, draw_ring, overlay, tile_sheet, upscale
 from crackdet.inspection.layers import Layer, capture, find_layers
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
-from crackdet.inspection.page import ImageReport, Report, StageReport, Tile, write_page
 from crackdet.inspection.pointing import dilate, tolerance_pixels
 from crackdet.inspection.saliency import METHODS, TITLES, strongest_point
 from crackdet.store.pointing import read_pointing
@@ -64,8 +64,10 @@ def draw_map(
         maps = capture(network.model, [layer], network.tensor([sample]))[layer.name]
         values = maps[0, number].float().cpu().numpy()
         intensity = statistics.intensity(values, number)
-        tiles.append((Path(sample.name).name, _with_mask(upscale(sample.pixels, LARGE_TILE), sample)))
-        tiles.append((f"{values.shape[0]}x{values.shape[1]} cells", overlay(sample.pixels, intensity, LARGE_TILE)))
+        image = draw_mask_outline(upscale(sample.pixels, LARGE_TILE), sample.crack_mask)
+        tiles.append(Tile(image, Path(sample.name).name))
+        cells = f"{values.shape[0]}x{values.shape[1]} cells"
+        tiles.append(Tile(overlay(sample.pixels, intensity, LARGE_TILE), cells))
     path = output / f"{layer.name}-{number}.png"
     _save(tile_sheet(tiles, 2, f"{network.run.id}, {description}"), path)
     return path, description
@@ -86,31 +88,45 @@ def render(
     user's command line without its images.
     """
     statistics = measure_maps(network, find_layers(network.model), measured)
-    layers = [layer_statistics.layer for layer_statistics in statistics]
+    layers = [each.layer for each in statistics]
     notes = _pointing_notes(network)
-    image_reports = []
+    images = []
     cells: dict[str, str] = {}
     for number, (sample, probability) in enumerate(zip(samples, network.probabilities(samples), strict=True), 1):
         stem = f"{number}-{Path(sample.name).stem}"
         saliency = _saliency_tiles(network, sample, notes)
-        _save_tiles(saliency, 3, sample.name, output / f"{stem}-saliency.png")
+        _save(tile_sheet(saliency, 3, sample.name), output / f"{stem}-saliency.png")
         maps = capture(network.model, layers, network.tensor([sample]))
         tiles_by_stage = {}
-        for layer_statistics in statistics:
-            layer = layer_statistics.layer
+        for each in statistics:
+            layer = each.layer
             values = maps[layer.name][0].float().cpu().numpy()
             cells[layer.name] = f"{values.shape[1]}x{values.shape[2]}"
-            tiles = _map_tiles(layer_statistics, sample, values, top, command)
-            if not tiles:
-                continue
-            tiles_by_stage[layer.name] = tiles
-            title = f"{sample.name}: {layer.name}, the best {len(tiles)} of {layer.channels} maps"
-            _save_tiles(tiles, COLUMNS, title, output / f"{stem}-{layer.name}.png")
-        image_reports.append(ImageReport(sample.name, _prediction(sample, probability), saliency, tiles_by_stage))
-    stages = [_stage_report(each, cells.get(each.layer.name, "")) for each in statistics]
-    basis = BASIS_TEXTS[statistics[0].basis]
-    report = Report(network.run.id, _settings(network), basis, notes, stages, image_reports)
-    write_page(output / "index.html", report)
+            tiles = [
+                Tile(
+                    overlay(sample.pixels, each.intensity(values[n], n)),
+                    f"{n}: {_score(each, n)}",
+                    shlex.join([*command, "--map", f"{layer.name}:{n}", sample.name]),
+                )
+                for n in each.ranked()[:top]
+            ]
+            if tiles:
+                tiles_by_stage[layer.name] = tiles
+                title = f"{sample.name}: {layer.name}, the best {len(tiles)} of {layer.channels} maps"
+                _save(tile_sheet(tiles, COLUMNS, title), output / f"{stem}-{layer.name}.png")
+        prediction = _prediction(sample, probability)
+        images.append({"name": sample.name, "prediction": prediction, "saliency": saliency, "maps": tiles_by_stage})
+    loader = PackageLoader("crackdet.inspection", ".")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = jinja.get_template("page.html").render(
+        run=network.run.id,
+        settings=_settings(network),
+        basis=BASIS_TEXTS[statistics[0].basis],
+        notes=notes,
+        stages=[_stage_row(each, cells.get(each.layer.name, "")) for each in statistics],
+        images=images,
+    )
+    write_text(output / "index.html", page)
     return statistics
 
 
@@ -120,23 +136,9 @@ def describe(statistics: MapStatistics) -> str:
     return f"{statistics.layer.name}: {statistics.layer.channels} maps, {int(statistics.dead.sum())} dead, best {best}"
 
 
-def _map_tiles(
-    statistics: MapStatistics, sample: Sample, values: NDArray[np.float32], top: int, command: Sequence[str]
-) -> list[Tile]:
-    """Return the best maps over a sample, each with the command that draws it alone."""
-    return [
-        Tile(
-            overlay(sample.pixels, statistics.intensity(values[n], n)),
-            f"{n}: {_score(statistics, n)}",
-            shlex.join([*command, "--map", f"{statistics.layer.name}:{n}", sample.name]),
-        )
-        for n in statistics.ranked()[:top]
-    ]
-
-
 def _saliency_tiles(network: LoadedNetwork, sample: Sample, notes: list[str]) -> list[Tile]:
     """Return the sample and its saliency maps; a method that fails adds a note instead."""
-    tiles = [Tile(_with_mask(upscale(sample.pixels, TILE), sample), "image")]
+    tiles = [Tile(draw_mask_outline(upscale(sample.pixels), sample.crack_mask), "image")]
     size = sample.pixels.shape[0]
     for name, method in METHODS.items():
         try:
@@ -166,10 +168,6 @@ def _location(sample: Sample, point: tuple[int, int]) -> str:
     return ": at the edge" if min(*point, size - 1 - point[0], size - 1 - point[1]) < tolerance else ""
 
 
-def _with_mask(image: Image.Image, sample: Sample) -> Image.Image:
-    return image if sample.crack_mask is None else draw_mask_outline(image, sample.crack_mask)
-
-
 def _score(statistics: MapStatistics, number: int) -> str:
     if statistics.dead[number]:
         return "dead"
@@ -177,11 +175,11 @@ def _score(statistics: MapStatistics, number: int) -> str:
     return f"{statistics.score[number]:.2f}{direction}"
 
 
-def _stage_report(statistics: MapStatistics, cells: str) -> StageReport:
+def _stage_row(statistics: MapStatistics, cells: str) -> dict[str, Any]:
     alive = statistics.score[~statistics.dead]
     best, median = (f"{value:.2f}" for value in (alive.max(), np.median(alive))) if len(alive) else ("", "")
-    dead = [int(n) for n in np.flatnonzero(statistics.dead)]
-    return StageReport(statistics.layer.name, statistics.layer.channels, cells, dead, best, median)
+    dead = np.flatnonzero(statistics.dead).tolist()
+    return {"layer": statistics.layer, "cells": cells, "dead": dead, "best": best, "median": median}
 
 
 def _prediction(sample: Sample, probability: float) -> str:
@@ -193,20 +191,19 @@ def _prediction(sample: Sample, probability: float) -> str:
 
 
 def _settings(network: LoadedNetwork) -> str:
-    snapshot = network.run.snapshot()
+    snapshot, data = network.run.snapshot(), network.config.data
     result = snapshot.result or {}
-    model = {k: v for k, v in flatten(snapshot.config.get("model", {})).items() if v}
-    data = network.config.data
+    model = ", ".join(f"{key}={value}" for key, value in flatten(snapshot.config["model"]).items() if value)
     return (
-        f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} {data.name} images of "
-        f"{data.image_size} pixels; " + ", ".join(f"{key}={value}" for key, value in model.items())
+        f"Validation accuracy {result['accuracy']:.4f} on {result['valid_images']} {data.name} images of "
+        f"{data.image_size} pixels; {model}"
     )
 
 
 def _pointing_notes(network: LoadedNetwork) -> list[str]:
     """Return the recorded result of the pointing game as a note."""
     scores = read_pointing(network.run)
-    if "pointing" not in scores:
+    if not scores:
         return []
     return [
         f"The pointing game: the strongest point of Grad-CAM lies on the crack in {scores['pointing']:.0%} of "
@@ -214,10 +211,6 @@ def _pointing_notes(network: LoadedNetwork) -> list[str]:
         f"random point in {scores['pointing_chance']:.0%}. {scores['blank']:.0%} of the images are classified as "
         "cracks from their mean colour alone."
     ]
-
-
-def _save_tiles(tiles: Sequence[Tile], columns: int, title: str, path: Path) -> None:
-    _save(tile_sheet([(tile.caption, tile.image) for tile in tiles], columns, title), path)
 
 
 def _save(image: Image.Image, path: Path) -> None:

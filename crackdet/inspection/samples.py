@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
@@ -25,14 +23,15 @@ log = logging.getLogger(__name__)
 MEASURED_PER_CLASS = 64  # validation images of each class that maps are measured on
 
 
-def load_split(network: LoadedNetwork, split: str, config: Config | None = None) -> ImageDataset:
-    """Load a split of the run's own data, or of another configuration's data, at the network's image size.
+def load_split(network: LoadedNetwork, split: str, overrides: Sequence[str] = ()) -> ImageDataset:
+    """Load a split of the run's own data, or of the data that overrides choose, at the network's image size.
 
     Raises:
-        UserError: If the data is not available or has no such split.
+        UserError: If an override does not choose data, or the data is not available or has no such split.
     """
-    config = config or network.config
-    images = load_splits(replace(config.data, image_size=network.config.data.image_size), config.runtime)[split]
+    check_data_overrides(overrides)
+    config = config_with_data(network.run, overrides)
+    images = load_splits(config.data, config.runtime)[split]
     if not len(images):
         raise missing_split_error(split)
     return images
@@ -65,13 +64,11 @@ def choose_samples(network: LoadedNetwork, arguments: Sequence[str]) -> tuple[li
     """
     settings = data_settings(arguments)
     names = [argument for argument in arguments if argument not in settings]
-    files = [name for name in names if Path(name).is_file()]
-    check_data_overrides(settings)
     images: ImageDataset | None = None
     try:
-        images = load_split(network, "valid", config_with_data(network.run, settings) if settings else None)
+        images = load_split(network, "valid", settings)
     except UserError as error:
-        if settings or not files or files != names:
+        if settings or not names or not all(Path(name).is_file() for name in names):
             raise
         log.warning("the run's data is not available, so maps are measured on the given images alone: %s", error)
     samples = [_find_sample(network, name, images) for name in names]
@@ -96,8 +93,7 @@ def _find_sample(network: LoadedNetwork, name: str, images: ImageDataset | None)
 
 def evenly_spaced(records: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
     """Return at most `count` of the records, evenly spaced."""
-    if len(records) <= count:
-        return list(records)
+    count = min(count, len(records))
     return [records[i * len(records) // count] for i in range(count)]
 
 

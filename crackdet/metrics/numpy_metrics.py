@@ -17,10 +17,8 @@ Bools = NDArray[np.bool_]
 
 
 def probabilities(logits: Iterable[float]) -> Floats:
-    """Return the probabilities (N,) of a crack in double precision: above 0.5 if and only if the logit is above 0.
-
-    Not vectorised: vector instructions round the last bits differently from the code for the end of an array.
-    """
+    """Return the probabilities (N,) of a crack in double precision: above 0.5 if and only if the logit is above 0."""
+    # not vectorised: vector instructions round the last bits differently from the code for the end of an array
     return np.array([_logistic(float(logit)) for logit in logits], float)
 
 
@@ -43,9 +41,7 @@ def correctness_scores(metric: str, correct: Bools, labels: Bools) -> Floats:
     # both metrics are ratios of sums
     part, total = (2 * hits, predicted.astype(float) + labels) if metric == "f1" else (hits, predicted.astype(float))
     value = part.sum() / max(total.sum(), 1)
-    influence = (part - value * total) / max(total.mean(), 1 / len(correct))
-    scores: Floats = value + influence
-    return scores
+    return np.asarray(value + (part - value * total) / max(total.mean(), 1 / len(correct)))
 
 
 def roc_auc_scores(logits: Floats, labels: Bools) -> Floats:
@@ -56,8 +52,7 @@ def roc_auc_scores(logits: Floats, labels: Bools) -> Floats:
     beaten = np.where(labels, below, above)  # share of the other class that the image is ranked correctly against
     value = below[labels].mean()
     class_share = np.where(labels, labels.mean(), 1 - labels.mean())
-    scores: Floats = value + (beaten - value) / class_share
-    return scores
+    return np.asarray(value + (beaten - value) / class_share)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,7 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     the exact form is the sign test).
     """
     fewer, number = np.minimum(only_first, only_second), np.add(only_first, only_second)
-    p_values: Floats = np.minimum(1.0, 2 * special.bdtr(fewer.astype(float), number, 0.5))
-    return p_values
+    return np.asarray(np.minimum(1.0, 2 * special.bdtr(fewer.astype(float), number, 0.5)))
 
 
 def fisher_exact(hits: int, predicted: int, cracks: int, number: int) -> float:
@@ -88,8 +87,7 @@ def fisher_exact(hits: int, predicted: int, cracks: int, number: int) -> float:
 
 
 def _log_binomial(n: int, k: ArrayLike) -> Floats:
-    logarithm: Floats = -special.betaln(1 + np.subtract(n, k), 1 + np.asarray(k)) - np.log1p(n)
-    return logarithm
+    return np.asarray(-special.betaln(1 + np.subtract(n, k), 1 + np.asarray(k)) - np.log1p(n))
 
 
 class Difference(NamedTuple):
@@ -158,9 +156,7 @@ def holm_correction(p_values: ArrayLike) -> Floats:
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")
     adjusted = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    corrected = np.empty_like(p_values)
-    corrected[order] = np.minimum(adjusted, 1.0)
-    return corrected
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 def expected_maximum(number: int) -> float:

@@ -41,18 +41,13 @@ def compute_metrics(logits: Tensor, labels: Tensor, pos_weight: float | None = N
     )
 
 
-@dataclass(frozen=True)
-class ScoreMetrics:
-    """Metrics of a result that no epoch is selected by, so that they are computed once."""
-
-    average_precision: float  # area under the precision-recall curve
-    calibration_error: float  # expected calibration error (Guo et al. 2017, arXiv:1706.04599)
-
-
-def compute_score_metrics(logits: Tensor, labels: Tensor) -> ScoreMetrics:
-    """Compute the metrics without a threshold of logits (N,) for labels (N,) in {0, 1}."""
+def compute_score_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compute metrics that no epoch is selected by, of logits (N,) for labels (N,) in {0, 1}."""
     cracks = labels > 0.5
-    return ScoreMetrics(average_precision(logits, cracks), calibration_error(logits.double().sigmoid(), cracks))
+    return {
+        "average_precision": average_precision(logits, cracks),
+        "calibration_error": calibration_error(logits.double().sigmoid(), cracks),
+    }
 
 
 def roc_auc(scores: Tensor, positive: Tensor) -> float:
@@ -77,7 +72,10 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
 
 
 def calibration_error(probabilities: Tensor, positive: Tensor) -> float:
-    """Return the mean difference of probability (N,) and frequency of `positive` (N,), over bins of equal width."""
+    """Return the expected calibration error of probabilities (N,) of `positive` (N,), over bins of equal width.
+
+    Guo et al. 2017, arXiv:1706.04599.
+    """
     bins = (probabilities * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
     differences = torch.bincount(bins, probabilities - positive.double())
     return float(differences.abs().sum()) / len(positive)

@@ -1,12 +1,12 @@
-"""The interface of a model family, and its implementation for families without published weights.
+"""The interface of a model family, which by itself serves families without published weights.
 
-To add a family, write an `Architecture` in a file of this package and its test, a schema class in
-`crackdet/config/schema.py` with an entry in `GROUPS`, a file in `conf/model/`, and a case in `factory.architecture`.
+To add a family, write an `Architecture` in a file of this package and its test, a schema class in `config/schema.py`
+with an entry in `config/groups.py`, a file in `conf/model/`, and a case in `factory.architecture`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -15,61 +15,38 @@ from crackdet.models.classifier import UNNORMALIZED, Normalization
 
 UNKNOWN_LICENSE = "unknown: see the source of the initial weights file"
 
-
-@dataclass(frozen=True)
-class InitialWeights:
-    """A state dict to start from, and the normalisation that it was trained with."""
-
-    state: dict[str, Tensor]
-    normalization: Normalization = UNNORMALIZED
+InitialWeights = tuple[dict[str, Tensor], Normalization]  # a state dict, and the normalisation it was trained with
 
 
-class Architecture(Protocol):
-    """A network as published, and the feature extractor in it."""
+@dataclass
+class Architecture:
+    """A network as published, and the feature extractor in it; here the network itself, without published weights."""
 
-    def full_model(self) -> nn.Module:
-        """Return the network that published weights fit, with random weights."""
+    name: str
+    full_model: Callable[[], nn.Module]  # returns the network that published weights fit, with random weights
 
     def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         """Return the feature extractor of the full model, which may be changed in place."""
-
-    def check_weights_name(self, weights: str) -> None:
-        """Raise UserError if there are no published weights of this name."""
-
-    def default_weights(self) -> str:
-        """Return the exact name of DEFAULT; raise UserError if there are no published weights."""
-
-    def download_weights(self, weights: str) -> InitialWeights:
-        """Return the published weights of this name; raise UserError if they are not available."""
-
-    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        """Return the weights of a local file, with their normalisation if the file is a published one."""
-
-    def license(self, weights: str) -> str:
-        """Return the licence of weights, given by their published name or as sha256:DIGEST."""
-
-
-class PlainArchitecture:
-    """Base class for networks that are their own feature extractor and have no published weights."""
-
-    name = ""
-
-    def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         return full_model
 
     def check_weights_name(self, weights: str) -> None:
+        """Raise UserError if there are no published weights of this name."""
         raise self._no_published_weights(weights)
 
     def default_weights(self) -> str:
+        """Return the exact name of DEFAULT; raise UserError if there are no published weights."""
         raise self._no_published_weights("DEFAULT")
 
     def download_weights(self, weights: str) -> InitialWeights:
+        """Return the published weights of this name; raise UserError if they are not available."""
         raise self._no_published_weights(weights)
 
     def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        return InitialWeights(state)
+        """Return the weights of a local file, with their normalisation if the file is a published one."""
+        return state, UNNORMALIZED
 
     def license(self, weights: str) -> str:
+        """Return the licence of weights, given by their published name or as sha256:DIGEST."""
         return UNKNOWN_LICENSE
 
     def _no_published_weights(self, weights: str) -> UserError:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -149,22 +150,16 @@ def probe_stages(feature_extractor: nn.Module, image_size: int, larger_size: int
 
 
 def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[str, int, int]]:
-    """Return module name, channels and side of each feature map of a square image, in order of computation.
-
-    A module that is called several times, such as a shared `pool`, is left out: its name does not identify a map.
-    """
+    """Return module name, channels and side of each feature map of a square image, in order of computation."""
     maps: list[tuple[str, int, int]] = []
 
-    def hook(name: str):  # type: ignore[no-untyped-def]
-        def record(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                _, a, b, c = output.shape
-                if b == c or a == b:
-                    maps.append((name, a, c) if b == c else (name, c, a))  # Swin has channels last
+    def record(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            _, a, b, c = output.shape
+            if b == c or a == b:
+                maps.append((name, a, c) if b == c else (name, c, a))  # Swin has channels last
 
-        return record
-
-    handles = [m.register_forward_hook(hook(name)) for name, m in feature_extractor.named_modules() if name]
+    handles = [m.register_forward_hook(partial(record, name)) for name, m in feature_extractor.named_modules() if name]
     was_training = feature_extractor.training
     parameter = next(feature_extractor.parameters(), torch.empty(0))
     try:
@@ -174,8 +169,8 @@ def _square_maps(feature_extractor: nn.Module, image_size: int) -> list[tuple[st
         feature_extractor.train(was_training)
         for handle in handles:
             handle.remove()
-    calls = Counter(name for name, _, _ in maps)
-    return [(name, channels, side) for name, channels, side in maps if calls[name] == 1]
+    calls = Counter(name for name, _, _ in maps)  # a name does not identify a map if its module is called several times
+    return [found for found in maps if calls[found[0]] == 1]
 
 
 def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
@@ -188,6 +183,5 @@ def _try_size(feature_extractor: nn.Module, image_size: int) -> int | Exception:
     if not isinstance(features, Tensor):
         return UserError(f"forward must return a tensor of features, not {type(features).__name__}")
     if features.ndim < 2 or len(features) != len(images):
-        shape = list(features.shape)
-        return UserError(f"forward must return features for each image, not shape {shape} for {len(images)} images")
+        return UserError(f"forward must return features for each image, not shape {list(features.shape)} for 2 images")
     return int(features[0].numel()) or ValueError("the features are empty")

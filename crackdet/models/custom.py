@@ -1,11 +1,10 @@
 """The article's network, for any number of convolutions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
-from crackdet.config.schema import CustomModel
-from crackdet.models.architecture import PlainArchitecture
 from crackdet.models.classifier import Stage
 
 
@@ -14,22 +13,11 @@ class CustomFeatures(nn.Sequential):
 
     def __init__(self, conv_out: Sequence[int]) -> None:
         layers: list[nn.Module] = []
-        in_channels = 3
-        for out_channels in conv_out:
+        for in_channels, out_channels in pairwise([3, *conv_out]):
             # Pooling first equals the article's ReLU first, and leaves the ReLU a quarter of the values.
             layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
-            in_channels = out_channels
         super().__init__(*layers)
         self.conv_out = list(conv_out)
 
     def stages(self) -> list[Stage]:
         return [Stage(str(3 * i + 2), channels, 2 ** (i + 1)) for i, channels in enumerate(self.conv_out)]
-
-
-class CustomArchitecture(PlainArchitecture):
-    def __init__(self, model: CustomModel) -> None:
-        self.name = model.name
-        self.conv_out = model.conv_out
-
-    def full_model(self) -> nn.Module:
-        return CustomFeatures(self.conv_out)

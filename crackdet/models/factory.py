@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import nn
 
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
+from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
 from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
+from crackdet.models.custom import CustomFeatures
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.store.identity import is_weights_file
 
@@ -25,22 +28,27 @@ PREFIX = "feature_extractor."  # of the backbone's tensors in the weights of a r
 
 
 def architecture(model: Model) -> Architecture:
-    """Return the architecture of a model configuration; imports only its family, since torchvision takes seconds."""
-    match model:
-        case CustomModel():
-            from crackdet.models.custom import CustomArchitecture
+    """Return the architecture of a model configuration."""
+    if isinstance(model, CustomModel):
+        return Architecture(model.name, partial(CustomFeatures, model.conv_out))
+    if isinstance(model, UserModel):
+        return Architecture(model.name, partial(_user_network, model))
+    from crackdet.models.torchvision import TorchvisionArchitecture  # takes seconds
 
-            return CustomArchitecture(model)
-        case UserModel():
-            from crackdet.models.user import UserArchitecture
+    if isinstance(model, ResNeXt50Model):
+        return TorchvisionArchitecture("resnext50_32x4d", keep_last_layer=True)
+    return TorchvisionArchitecture(model.name)
 
-            return UserArchitecture(model)
-        case _:
-            from crackdet.models.torchvision import TorchvisionArchitecture
 
-            if isinstance(model, ResNeXt50Model):
-                return TorchvisionArchitecture("resnext50_32x4d", keep_last_layer=True)
-            return TorchvisionArchitecture(model.name)
+def _user_network(model: UserModel) -> nn.Module:
+    target, arguments = model.target, model.arguments
+    try:
+        network = import_target(target)(**arguments)
+    except Exception as error:  # a user's network may raise anything
+        raise UserError(f"model._target_={target}: fails with arguments {arguments}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model._target_={target}: must return a torch.nn.Module, not {type(network).__name__}")
+    return network
 
 
 def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
@@ -53,15 +61,14 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
         config = parse(config)
     dimension = validate_model(config)
     torch.manual_seed(config.seed)
-    family = architecture(config.model)
-    extractor, normalization = _load_initial_weights(config.model, family, family.full_model())
+    extractor, normalization = _load_initial_weights(config.model)
     return _classifier(config, extractor, dimension, normalization)
 
 
 def build_on_meta(config: Config) -> Classifier:
     """Return the classifier of a configuration on the meta device, without memory for its weights."""
     with torch.device("meta"):
-        return _classifier(config, _extractor_on_meta(config.model), validate_model(config))
+        return _classifier(config, feature_extractor(config.model, on_meta=True), validate_model(config))
 
 
 def load_trained(config: Config, file: Path) -> Classifier:
@@ -75,10 +82,10 @@ def load_trained(config: Config, file: Path) -> Classifier:
     return model
 
 
-def feature_extractor(model: Model) -> nn.Module:
-    """Return the feature extractor of a network, with random weights."""
+def feature_extractor(model: Model, on_meta: bool = False) -> nn.Module:
+    """Return the feature extractor of a network with random weights, or on the meta device without memory for them."""
     family = architecture(model)
-    return family.feature_extractor(family.full_model())
+    return family.feature_extractor(_full_model(family, on_meta))
 
 
 def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[float] | None, list[float] | None]:
@@ -87,14 +94,8 @@ def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[flo
     Raises:
         UserError: If the file is missing, damaged, or from another network.
     """
-    family = architecture(model)
-    extractor, expected = _load_initial_weights(replace(model, weights=str(file)), family, family.full_model())
+    extractor, expected = _load_initial_weights(replace(model, weights=str(file)))
     return extractor, expected.mean, expected.std
-
-
-def weights_license(model: Model, weights: str | None) -> str:
-    """Return the licence of initial weights, which are named as in a run's identity: exact name or digest."""
-    return "random initial weights" if weights is None else architecture(model).license(weights)
 
 
 def validate_model(config: Config) -> int:
@@ -102,24 +103,18 @@ def validate_model(config: Config) -> int:
     model = config.model
     if model.weights is not None and not is_weights_file(model.weights):
         architecture(model).check_weights_name(model.weights)
-    return feature_dimension(_extractor_on_meta(model), config.data.image_size, model.name)
-
-
-def default_weights(model: Model) -> str:
-    """Return the exact name of `model.weights=DEFAULT` in the installed torchvision."""
-    return architecture(model).default_weights()
+    return feature_dimension(feature_extractor(model, on_meta=True), config.data.image_size, model.name)
 
 
 def validate_initial_weights(config: Config) -> None:
     """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
     validate_model(config)
-    family = architecture(config.model)
-    _load_initial_weights(config.model, family, _full_model_on_meta(family))
+    _load_initial_weights(config.model, on_meta=True)
 
 
 def feature_flops(config: Config) -> int:
     """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
-    return _flops(_extractor_on_meta(config.model), config.data.image_size)
+    return _flops(feature_extractor(config.model, on_meta=True), config.data.image_size)
 
 
 def depthwise_share(config: Config) -> float:
@@ -131,11 +126,11 @@ def depthwise_share(config: Config) -> float:
         assert isinstance(convolution, nn.Conv2d)
         depthwise += 2 * output.numel() * convolution.kernel_size[0] * convolution.kernel_size[1]
 
-    extractor = _extractor_on_meta(config.model)
+    extractor = feature_extractor(config.model, on_meta=True)
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_hook(count)
-    total = _flops(extractor, config.data.image_size)
+    total = _flops(extractor, config.data.image_size)  # calls the hooks
     return depthwise / max(total, 1)
 
 
@@ -161,12 +156,9 @@ def _classifier(
     )
 
 
-def _extractor_on_meta(model: Model) -> nn.Module:
-    family = architecture(model)
-    return family.feature_extractor(_full_model_on_meta(family))
-
-
-def _full_model_on_meta(family: Architecture) -> nn.Module:
+def _full_model(family: Architecture, on_meta: bool) -> nn.Module:
+    if not on_meta:
+        return family.full_model()
     try:
         with torch.device("meta"):
             return family.full_model()
@@ -175,8 +167,10 @@ def _full_model_on_meta(family: Architecture) -> nn.Module:
             return family.full_model().to("meta")
 
 
-def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Module) -> tuple[nn.Module, Normalization]:
-    """Load `model.weights`; return the feature extractor and the normalisation of its weights."""
+def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Module, Normalization]:
+    """Return the feature extractor with `model.weights`, which the meta device only checks, and their normalisation."""
+    family = architecture(model)
+    full_model = _full_model(family, on_meta)
     if model.weights is None:
         return family.feature_extractor(full_model), UNNORMALIZED
     key = f"model.weights={model.weights}"
@@ -189,14 +183,13 @@ def _load_initial_weights(model: Model, family: Architecture, full_model: nn.Mod
             weight_files.load_strict(extractor, backbone, key)
             mean, std = (state[n].flatten().tolist() if n in state else None for n in ("input_mean", "input_std"))
             return extractor, Normalization(mean, std)
-        initial = family.identify_weights(path, state)
+        state, normalization = family.identify_weights(path, state)
     else:
-        initial = family.download_weights(model.weights)
-    weight_files.load_strict(full_model, initial.state, key)
-    is_meta = next(full_model.parameters()).is_meta  # only checked, to be loaded later
-    if initial.normalization.mean is None and model.input_mean is None and not is_meta:
+        state, normalization = family.download_weights(model.weights)
+    weight_files.load_strict(full_model, state, key)
+    if normalization.mean is None and model.input_mean is None and not on_meta:
         log.warning(
             "%s: the normalisation of these weights is unknown, so pixels stay in [0, 1]. "
             "Set model.input_mean and model.input_std", key,
         )  # fmt: skip
-    return family.feature_extractor(full_model), initial.normalization
+    return family.feature_extractor(full_model), normalization

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 from crackdet.models.torch_internals import OperatorMode
 
 aten = torch.ops.aten
+Ints = Sequence[int]
 Shape = tuple[int, ...] | None  # None leaves the operator to torch: unusual or invalid arguments
 
 
@@ -57,14 +58,9 @@ def _convolution(*arguments: Any) -> Shape:
 
 
 def _max_pool(
-    images: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
-    ceil_mode: bool = False,
+    images: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = (0, 0), dilation: Ints = (1, 1), ceil: bool = False
 ) -> Shape:
-    if not _is_plain(images) or ceil_mode or any(2 * pad > size for pad, size in zip(padding, kernel, strict=False)):
+    if not _is_plain(images) or ceil or any(2 * pad > size for pad, size in zip(padding, kernel, strict=False)):
         return None
     sides = _sides(images, kernel, stride or kernel, padding, dilation)
     return None if sides is None else (*images.shape[:2], *sides)
@@ -79,9 +75,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return tensor.ndim == 4 and tensor.is_contiguous()
 
 
-def _sides(
-    images: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> list[int] | None:
+def _sides(images: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> list[int] | None:
     """Apply the formula of `torch.nn.Conv2d`; None if a side is not positive or a setting does not have two numbers."""
     if not len(kernel) == len(stride) == len(padding) == len(dilation) == 2:
         return None

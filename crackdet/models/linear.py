@@ -14,9 +14,8 @@ CHUNK = 2**22  # weights converted at once
 class ChunkedLinear(nn.Linear):
     """`nn.Linear` that needs less memory to train in bf16 on a CPU.
 
-    There, its weights are converted to bf16 and their gradient to float32 in chunks, so that no bf16 copy of either
-    exists. The gradient uses the same memory in every step: the C library often cannot reuse the gap that the last
-    one left.
+    There, its weights and their gradient are converted in chunks, so that no bf16 copy of either exists. The gradient
+    uses the same memory in every step: the C library often cannot reuse the gap that the last gradient left.
     """
 
     _gradient_storage: torch.UntypedStorage | None = None

@@ -62,5 +62,4 @@ def is_batchnorm(module: nn.Module) -> bool:
 
 def storage_id(tensor: Tensor) -> int:
     """Return a number that tensors share if they share memory; unlike `data_ptr()`, also on the meta device."""
-    number: int = tensor.untyped_storage()._cdata
-    return number
+    return int(tensor.untyped_storage()._cdata)

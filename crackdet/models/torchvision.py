@@ -1,6 +1,7 @@
 """Classification networks of torchvision as feature extractors, with their published weights."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
-from crackdet.models.architecture import UNKNOWN_LICENSE, InitialWeights
-from crackdet.models.classifier import Normalization
+from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture, InitialWeights
+from crackdet.models.classifier import UNNORMALIZED, Normalization
 
 NUM_CLASSES = 1000  # of ImageNet
 SELF_NORMALIZING = ("googlenet", "inception_v3")  # with published weights they convert [0, 1] to [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that are used only in the network's original training
 
 
-class TorchvisionArchitecture:
+class TorchvisionArchitecture(Architecture):
     """A torchvision network by name, with its last layer (as in the article) or without.
 
     Raises:
@@ -31,21 +32,15 @@ class TorchvisionArchitecture:
         names = list_models(module=torchvision.models)
         if name not in names:
             raise UserError(f"model.name={name}: torchvision has no such classification network{suggest(name, names)}")
-        self.name = name
+        options = {"aux_logits": False, "init_weights": True} if name in SELF_NORMALIZING else {}
+        super().__init__(name, partial(get_model_builder(name), weights=None, **options))
         self.keep_last_layer = keep_last_layer
-
-    def full_model(self) -> nn.Module:
-        options = {"aux_logits": False, "init_weights": True} if self.name in SELF_NORMALIZING else {}
-        network: nn.Module = get_model_builder(self.name)(weights=None, **options)
-        return network
 
     def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         if self.keep_last_layer:
             return full_model
-        last = ""
-        for name, module in full_model.named_modules():
-            if NUM_CLASSES in (getattr(module, "out_features", 0), getattr(module, "out_channels", 0)):
-                last = name
+        sizes = ("out_features", "out_channels")
+        last = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)][-1]
         parent, _, child = last.rpartition(".")
         setattr(full_model.get_submodule(parent), child, nn.Identity())
         return full_model
@@ -74,9 +69,8 @@ class TorchvisionArchitecture:
         return self._initial_weights(state, self._by_digest(file_digest(file)))
 
     def license(self, weights: str) -> str:
-        published = self._by_digest(weights.removeprefix("sha256:"))
-        if published is None and weights in get_model_weights(self.name).__members__:
-            published = self._by_name(weights)
+        by_name = get_model_weights(self.name).__members__
+        published = self._by_digest(weights.removeprefix("sha256:")) or by_name.get(weights)
         if published is None:
             return UNKNOWN_LICENSE
         if stated := published.meta.get("license"):
@@ -84,8 +78,12 @@ class TorchvisionArchitecture:
         return f"torchvision states none for {published}; its code is BSD-3-Clause"
 
     def _by_digest(self, digest: str) -> Any:
-        """Return the published weights whose file has this SHA-256, or None."""
-        return next((w for w in get_model_weights(self.name) if digest.startswith(_digest_in_name(w.url))), None)
+        """Return the published weights whose file has this SHA-256, or None; file names end with its first digits."""
+        for published in get_model_weights(self.name):
+            match = re.search(r"-([0-9a-f]{8,})\.", Path(published.url).name)
+            if match and digest.startswith(match[1]):
+                return published
+        return None
 
     def _by_name(self, weights: str) -> Any:
         published = get_model_weights(self.name).__members__
@@ -99,14 +97,8 @@ class TorchvisionArchitecture:
     def _initial_weights(self, state: dict[str, Tensor], published: Any) -> InitialWeights:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
         if published is None:
-            return InitialWeights(state)
+            return state, UNNORMALIZED
         if self.name in SELF_NORMALIZING:
-            return InitialWeights(state, Normalization([0.5] * 3, [0.5] * 3))
+            return state, Normalization([0.5] * 3, [0.5] * 3)
         transforms = published.transforms()
-        return InitialWeights(state, Normalization(list(transforms.mean), list(transforms.std)))
-
-
-def _digest_in_name(url: str) -> str:
-    """Return the first digits of the SHA-256, which torchvision puts at the end of a file's name."""
-    match = re.search(r"-([0-9a-f]{8,})\.", Path(url).name)
-    return match.group(1) if match else "none"
+        return state, Normalization(list(transforms.mean), list(transforms.std))

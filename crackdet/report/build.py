@@ -3,53 +3,29 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.core.files import write_text
-from crackdet.report.formatting import NO_VALUE, count, duration, milliseconds, percent, short
-
-if TYPE_CHECKING:
-    from crackdet.report.reproduction import Recipe
-    from crackdet.report.section import Section
+from crackdet.report.formatting import NO_VALUE, count, percent
+from crackdet.report.reproduction import Recipe, recipe, sweep_command
+from crackdet.report.run_table import distinguishing_keys, measure_of
+from crackdet.report.section import build_section, describe
 
 FILE = "report.html"
 MAX_SECTIONS = 4
 MAX_FAILURES = 200
 SHOWN_ROWS = 50  # of a table, until the reader asks for all
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not finish."""
-
-    id: str
-    status: str
-    settings: str
-    epochs: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Page:
-    title: str
-    counts: str
-    folder: str
-    written: str
-    version: str
-    notes: Sequence[str]
-    sections: "Sequence[Section]"
-    failures: Sequence[Failure]
-    failure_notes: Sequence[str]
-    recipes: "Sequence[Recipe]"
-    sweep_command: str | None
 
 
 def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy") -> Path:
@@ -61,41 +37,33 @@ def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy")
     """
     summary = summarize(folder, metric)
     target = folder / FILE if to is None else to
-    write_text(target, render(build_page(summary, folder)))
+    write_text(target, _render(_content(summary, folder)))
     return target
 
 
-def build_page(summary: Summary, folder: Path) -> Page:
-    """Collect the content of the page."""
-    from crackdet.report.reproduction import sweep_command
-    from crackdet.report.section import build_section
-
+def _content(summary: Summary, folder: Path) -> dict[str, Any]:
+    """Return the content of the page, as `report.html` uses it."""
     ranked = list(zip(summary.rankings, summary.decisions, strict=True))[:MAX_SECTIONS]
-    left_out = len(summary.unranked) - MAX_FAILURES
-    return Page(
-        title=_title(summary),
-        counts=_counts(summary),
-        folder=sanitize(folder),
-        written=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
-        version=version("crackdet"),
-        notes=_notes(summary),
-        sections=[
+    return {
+        "title": _title(summary),
+        "counts": _counts(summary),
+        "folder": sanitize(folder),
+        "written": datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
+        "version": version("crackdet"),
+        "notes": _notes(summary),
+        "sections": [
             build_section(number, ranking, summary.metric, decision)
             for number, (ranking, decision) in enumerate(ranked, 1)
         ],
-        failures=_failures(summary.unranked),
-        failure_notes=[f"{MAX_FAILURES} of {len(summary.unranked):,} are listed."] if left_out > 0 else [],
-        recipes=_recipes(summary),
-        sweep_command=sweep_command(summary.rankings[0][0]) if summary.rankings else None,
-    )
+        "failures": _failures(summary.unranked[:MAX_FAILURES]),
+        "num_unfinished": len(summary.unranked),
+        "recipes": _recipes(summary),
+        "sweep_command": sweep_command(summary.rankings[0][0]) if summary.rankings else None,
+    }
 
 
-def render(page: Page) -> str:
+def _render(page: Mapping[str, Any]) -> str:
     """Render the page as HTML; file names, settings and messages are escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
     environment = Environment(
         loader=PackageLoader("crackdet.report", "page"),
         autoescape=True,
@@ -103,13 +71,11 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": percent, "count": count, "short": short, "milliseconds": milliseconds, "duration": duration,
-    }  # fmt: skip
+    environment.filters |= {"percent": percent, "count": count}
     asset = environment.loader.get_source  # type: ignore[union-attr]
     script, style = (asset(environment, name)[0] for name in ("report.js", "report.css"))
     plotly = get_plotlyjs()
-    figures = {one.id: json.loads(one.figure.to_json()) for section in page.sections for one in section.figures}
+    figures = {one.id: json.loads(one.figure.to_json()) for section in page["sections"] for one in section["figures"]}
     return environment.get_template("report.html").render(
         page=page,
         no_value=NO_VALUE,
@@ -124,8 +90,6 @@ def render(page: Page) -> str:
 
 def _script_json(content: object) -> str:
     """Return JSON that cannot end the script element it is in."""
-    from markupsafe import Markup
-
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
@@ -170,28 +134,21 @@ def _notes(summary: Summary) -> list[str]:
     return notes
 
 
-def _failures(unranked: Sequence[RunRow]) -> list[Failure]:
-    from crackdet.report.run_table import distinguishing_keys
-    from crackdet.report.section import describe
-
-    shown = unranked[:MAX_FAILURES]
-    keys = distinguishing_keys(shown)
+def _failures(unfinished: Sequence[RunRow]) -> list[dict[str, Any]]:
+    keys = distinguishing_keys(unfinished)
     return [
-        Failure(row.id, str(row.status), describe(row, keys), len(row.snapshot.history), sanitize(row.reason))
-        for row in shown
-    ]
+        {"id": row.id, "status": str(row.status), "settings": describe(row, keys), "epochs": len(row.snapshot.history),
+         "reason": sanitize(row.reason)}
+        for row in unfinished
+    ]  # fmt: skip
 
 
-def _recipes(summary: Summary) -> "list[Recipe]":
+def _recipes(summary: Summary) -> list[Recipe]:
     """Return how to train the recommended run and the best run again."""
-    from crackdet.report.reproduction import recipe
-    from crackdet.report.run_table import measure_of
-
-    if not summary.rankings:
+    decision = summary.decision
+    if decision is None:
         return []
-    best, decision = summary.rankings[0][0], summary.decisions[0]
-    highest = f"The run with the highest {measure_of(summary.metric).title}"
-    if decision is None or not decision.learned:
-        return [recipe(highest, best)]
-    recipes = [recipe("The recommended run", decision.recommended)]
-    return recipes if best.id == decision.recommended.id else [*recipes, recipe(highest, best)]
+    found = [recipe("The recommended run", decision.recommended)] if decision.best_is_above_chance else []
+    if not decision.is_recommended(decision.best):
+        found.append(recipe(f"The run with the highest {measure_of(summary.metric).title}", decision.best))
+    return found

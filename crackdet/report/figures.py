@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,7 @@ import plotly.graph_objects as go
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
-from crackdet.report.curves import Curve
-from crackdet.report.formatting import text
+from crackdet.report.formatting import subsample, text
 from crackdet.report.run_table import Measure
 
 # at least 3:1 against white and against the dark theme, and distinguishable with colour blindness
@@ -20,6 +20,7 @@ GREY = "#7d8590"
 SCALE = (COLOURS[1], COLOURS[3], COLOURS[0])  # from the least to the most accurate run
 MIN_LOG_RATIO = 20  # of the largest to the smallest value, for a logarithmic axis
 MAX_TICKS = 12  # named values on an axis of the parallel coordinates
+MAX_CURVES = 60
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,24 @@ OTHER = Marker("other runs", "circle-open", 8, GREY)
 UNDECIDED = Marker("undecided", "circle", 9, COLOURS[0])
 RECOMMENDED = Marker("recommended", "diamond", 15, COLOURS[2])
 BEST = Marker("best", "star", 17, COLOURS[1])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The history of one run."""
+
+    run: str
+    name: str  # of its combination; "others" if it is grey
+    colour: str
+    rows: Sequence[Mapping[str, str]]
+
+    def points(self, column: str) -> list[tuple[int, float]]:
+        """Return (epoch, value) of each row that holds a finite number."""
+        found = []
+        for row in self.rows:
+            with suppress(KeyError, ValueError, TypeError):
+                found.append((int(row["epoch"]), float(row[column])))
+        return [(epoch, value) for epoch, value in found if math.isfinite(value)]
 
 
 def plain(value: object) -> str:
@@ -99,33 +118,46 @@ def cost_figure(
             )  # fmt: skip
     scale = {"type": "log", "dtick": "D2"} if _is_wide(costs) else {"type": "linear"}  # ticks at 1, 2 and 5
     figure.update_xaxes(title=axis.unit, tickformat=axis.ticks, **scale)
-    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks, range=_around([y for _, y in points]))
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    around = [low - 0.01, high + 0.01] if low == high else None  # Plotly would show equal values from 0 on
+    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks, range=around)
     return _framed(figure)
 
 
-def curves_figure(curves: Iterable[Curve], column: str, title: str, share: bool) -> go.Figure:
-    """Plot a column of the histories by epoch: solid for validation images, dotted for training images."""
+def learning_curves(ranking: Sequence[RunRow], names: Mapping[str, str]) -> list[Curve]:
+    """Return the curves to draw, the grey ones first so that they lie below.
+
+    Args:
+        names: The name of each run's combination, by run id; the best ones have colours.
+    """
+    colours = dict(zip(dict.fromkeys(names[row.id] for row in ranking), COLOURS, strict=False))
+    curves = []
+    for row in subsample(ranking, MAX_CURVES):
+        name = names[row.id] if names[row.id] in colours else "others"
+        curves.append(Curve(row.id, name, colours.get(name, GREY), row.snapshot.history))
+    return sorted(curves, key=lambda curve: (GREY, *COLOURS).index(curve.colour))
+
+
+def curves_figure(curves: Iterable[Curve], column: str) -> go.Figure:
+    """Plot accuracy or loss by epoch: solid for validation images, dotted for training images."""
     figure = go.Figure()
+    form, ticks = (".2%", ".4~p") if column == "accuracy" else (".4g", "~g")
     for curve in curves:
         for prefix, dash, width in (("train", "dot", 1.2), ("valid", "solid", 2)):
             points = curve.points(f"{prefix}_{column}")
-            if not points or (prefix == "train" and curve.colour is None):
+            if not points or (prefix == "train" and curve.colour == GREY):
                 continue
             figure.add_scatter(
                 x=[epoch for epoch, _ in points], y=[value for _, value in points], mode="lines+markers",
                 name=plain(curve.name),
-                line={"color": curve_colour(curve), "dash": dash, "width": width if curve.colour is not None else 1},
-                marker={"size": 4 if prefix == "valid" else 2}, opacity=0.5 if curve.colour is None else 1,
+                line={"color": curve.colour, "dash": dash, "width": 1 if curve.colour == GREY else width},
+                marker={"size": 4 if prefix == "valid" else 2}, opacity=0.5 if curve.colour == GREY else 1,
                 hovertemplate=f"<b>{plain(curve.run)}</b><br>{plain(curve.name)}<br>{prefix}, epoch %{{x}}: "
-                f"%{{y:{'.2%' if share else '.4g'}}}<extra></extra>",
+                f"%{{y:{form}}}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(title="epoch", tickformat="d", rangemode="tozero")
-    figure.update_yaxes(title=title, tickformat=".4~p" if share else "~g")
+    figure.update_yaxes(title=column, tickformat=ticks)
     return _framed(figure)
-
-
-def curve_colour(curve: Curve) -> str:
-    return GREY if curve.colour is None else COLOURS[curve.colour]
 
 
 def parallel_figure(rows: Sequence[RunRow], by: Measure, names: Mapping[str, str]) -> go.Figure:
@@ -166,12 +198,6 @@ def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
     shown = categories[:: -(-len(categories) // MAX_TICKS)]
     return {"label": label, "values": [positions[word] for word in words], "range": [-0.2, len(positions) - 0.8],
             "tickvals": [positions[word] for word in shown], "ticktext": [plain(word) for word in shown]}  # fmt: skip
-
-
-def _around(values: Sequence[float]) -> list[float] | None:
-    """Return the range of an axis for equal values, which Plotly would show from 0 on; None if they differ."""
-    low, high = min(values), max(values)
-    return [low - 0.01, high + 0.01] if low == high else None
 
 
 def _is_wide(values: Sequence[float]) -> bool:

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from crackdet.analysis.columns import scaled, value_text
 from crackdet.core.console import sanitize
 
 Item = TypeVar("Item")
 
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"  # between thousands, and before a unit
 NO_VALUE = "\N{EN DASH}"
-SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def percent(share: float | None, digits: int = 2) -> str:
+def percent(share: float, digits: int = 2) -> str:
     """Return 0.97493 as `97.49 %`."""
-    return "" if share is None else f"{100 * share:.{digits}f}{THIN_SPACE}%"
+    return f"{100 * share:.{digits}f}{THIN_SPACE}%"
 
 
 def span(low: float, high: float) -> str:
@@ -22,42 +22,33 @@ def span(low: float, high: float) -> str:
     return f"{100 * low:.1f} \N{EN DASH} {percent(high, 1)}"
 
 
-def count(number: float | None) -> str:
+def count(number: float) -> str:
     """Return 205860225 as `205 860 225`."""
-    return "" if number is None else f"{number:,.0f}".replace(",", THIN_SPACE)
+    return f"{number:,.0f}".replace(",", THIN_SPACE)
 
 
-def short(number: float | None) -> str:
+def short(number: float) -> str:
     """Return 205860225 as `205.9 M`."""
-    if number is None:
-        return ""
-    for size, letter in SCALES:
-        if abs(number) >= size:
-            return f"{number / size:.4g}{THIN_SPACE}{letter}"
-    return f"{number:.4g}"
+    return scaled(number, [THIN_SPACE + letter for letter in "TGMk"], digits=4)
 
 
-def milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}{THIN_SPACE}ms"
+def milliseconds(value: float) -> str:
+    return f"{value:.3g}{THIN_SPACE}ms"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """Return 75.2 as `1 min 15 s`."""
-    if seconds is None:
-        return ""
     if seconds < 60:
         return f"{seconds:.1f}{THIN_SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours}{THIN_SPACE}h {minutes}{THIN_SPACE}min" if hours else f"{minutes}{THIN_SPACE}min {rest}{THIN_SPACE}s"
-    )
+    if hours:
+        return f"{hours}{THIN_SPACE}h {minutes}{THIN_SPACE}min"
+    return f"{minutes}{THIN_SPACE}min {rest}{THIN_SPACE}s"
 
 
 def text(value: Any) -> str:
     """Return a setting as a user types it."""
-    from crackdet.analysis.columns import value_text
-
     if value is None:
         return "null"
     if isinstance(value, bool):

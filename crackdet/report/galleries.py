@@ -1,13 +1,14 @@
 """Two galleries of validation images: the most confident mistakes, and the images on which the best runs disagree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.report.formatting import percent
-from crackdet.report.predictions import disagreements, hardest
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
 from crackdet.store.predictions import Predictions, read_predictions
 
@@ -47,7 +48,7 @@ class GalleryBuilder:
         """Show the mistakes of the run, the most confident first."""
         if predictions is None:
             return Gallery(f"The predictions of {self.row.id} are missing.", [], [])
-        indices = hardest(predictions, len(predictions))
+        indices = _hardest(predictions)
         total = len(predictions)
         if not indices:
             return Gallery(f"{self.row.id} classifies all {total:,} validation images correctly.", [], [])
@@ -57,10 +58,11 @@ class GalleryBuilder:
             confidence = float(1 - chances[index] if crack else chances[index])
             verdict = f"labelled {CLASS_NAMES[crack]}, predicted {CLASS_NAMES[not crack]}"
             pictures.append(self._picture(predictions, index, verdict, [f"confidence {percent(confidence, 1)}"]))
-        limit = f"the {len(pictures)} most confident mistakes" if len(pictures) < len(indices) else "the mistakes"
-        order = "" if len(pictures) < len(indices) else ", the most confident first"
+        shown = "the mistakes, the most confident first"
+        if len(pictures) < len(indices):
+            shown = f"the {len(pictures)} most confident mistakes"
         return Gallery(
-            f"{self.row.id} misclassifies {len(indices):,} of {total:,} validation images. These are {limit}{order}. "
+            f"{self.row.id} misclassifies {len(indices):,} of {total:,} validation images. These are {shown}. "
             "Check whether the label is right before you blame the network.",
             *_merge_missing(pictures),
         )
@@ -72,7 +74,7 @@ class GalleryBuilder:
         if len(known) < 2:
             return None
         first = known[0]
-        indices = disagreements(known, len(first))
+        indices = _disagreements(known)
         if not indices:
             return Gallery(f"The {len(known)} best runs agree on every validation image.", [], [])
         chances, pictures = [probabilities(found.logits) for found in known], []
@@ -85,10 +87,11 @@ class GalleryBuilder:
             ]
             verdict = f"labelled {CLASS_NAMES[bool(first.labels[index])]}"
             pictures.append(self._picture(first, index, verdict, lines))
-        shown = f"These are the {MAX_PICTURES} with the most even votes" if len(indices) > MAX_PICTURES else ""
+        shown = "The images with the most even votes come first"
+        if len(indices) > MAX_PICTURES:
+            shown = f"These are the {MAX_PICTURES} with the most even votes"
         return Gallery(
-            f"The {len(known)} best runs disagree on {len(indices):,} of {len(first):,} validation images. "
-            f"{shown or 'The images with the most even votes come first'}.",
+            f"The {len(known)} best runs disagree on {len(indices):,} of {len(first):,} validation images. {shown}.",
             *_merge_missing(pictures),
         )
 
@@ -105,5 +108,25 @@ def _merge_missing(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequ
     missing = [picture for picture in pictures if picture.uri is None]
     if len(missing) < len(pictures) or not pictures:
         return pictures, []
-    bare = [Picture(picture.path, picture.verdict, picture.lines, None, "no image") for picture in pictures]
-    return bare, [f"The images cannot be shown: {missing[0].missing}."]
+    return [replace(picture, missing="no image") for picture in pictures], [
+        f"The images cannot be shown: {missing[0].missing}."
+    ]
+
+
+def _hardest(predictions: Predictions) -> list[int]:
+    """Return the indices of the misclassified images, the most confident first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    order = np.argsort(-np.abs(predictions.logits[wrong]), kind="stable")
+    return [int(index) for index in wrong[order]]
+
+
+def _disagreements(several: Sequence[Predictions]) -> list[int]:
+    """Return the indices of the images on which runs disagree, those with the most even votes first.
+
+    Ties go to the widest range of probabilities. The runs must have the same images in the same order.
+    """
+    ranges = np.ptp([probabilities(predictions.logits) for predictions in several], axis=0)
+    share = np.mean([predictions.predicted for predictions in several], axis=0)
+    minority = np.minimum(share, 1 - share)
+    order = np.lexsort((-ranges, -minority))
+    return [int(index) for index in order if minority[index] > 0]

@@ -1,7 +1,7 @@
 """How to train a run again: its command, and the environment and data it was trained with."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -28,12 +28,12 @@ def recipe(title: str, row: RunRow) -> Recipe:
     facts = {
         "trained": _trained(provenance),
         "commit": _commit(provenance.get("git")),
-        "device": _device(row, provenance),
+        "device": _device(row.result, provenance),
         "platform": provenance.get("platform"),
         "versions": _versions(provenance.get("versions")),
         "data": _data(row),
         "data fingerprint": read_json(row.run.identity_file).get("fingerprint"),
-        "validation images": _images(row),
+        "validation images": f"{row.result.get('valid_images')}, digest {row.result.get('valid_digest')}",
         "weights": _weights(row),
     }
     command = shlex.join(["python", "train.py", *_config_flags(provenance.get("command")), *row.overrides])
@@ -43,10 +43,7 @@ def recipe(title: str, row: RunRow) -> Recipe:
 def sweep_command(row: RunRow) -> str | None:
     """Return the command of the sweep that first trained a run; None if it is unknown or was no sweep."""
     command = row.snapshot.provenance.get("command")
-    if not isinstance(command, str):
-        return None
-    words = _words(command)
-    return sanitize(f"python {command}") if "-m" in words or "--multirun" in words else None
+    return sanitize(f"python {command}") if {"-m", "--multirun"} & set(_words(command)) else None
 
 
 def _words(command: Any) -> list[str]:
@@ -67,7 +64,7 @@ def _config_flags(command: Any) -> list[str]:
     return found
 
 
-def _trained(provenance: dict[str, Any]) -> str | None:
+def _trained(provenance: Mapping[str, Any]) -> str | None:
     """Return when the run was trained and resumed, and what differed between its processes."""
     started, earlier = provenance.get("started"), provenance.get("earlier")
     if not isinstance(earlier, list) or not earlier or not isinstance(earlier[0], dict):
@@ -83,15 +80,12 @@ def _commit(git: Any) -> str | None:
     return str(git["commit"]) + (", with uncommitted changes" if git.get("modified") else "")
 
 
-def _device(row: RunRow, provenance: dict[str, Any]) -> str | None:
-    device = provenance.get("device") or row.result.get("device")
-    if not device:
-        return None
-    machine = provenance.get("gpu") or provenance.get("processor")
-    words = [str(device), str(machine or ""), str(row.result.get("number_format") or "")]
-    if provenance.get("threads"):
-        words.append(f"{provenance['threads']} threads of {provenance.get('cores')} cores")
-    return ", ".join(word for word in words if word)
+def _device(result: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    machine, threads = provenance.get("gpu") or provenance.get("processor"), provenance.get("threads")
+    words = [result.get("device"), machine, result.get("number_format")]
+    if threads:
+        words.append(f"{threads} threads of {provenance.get('cores')} cores")
+    return ", ".join(str(word) for word in words if word)
 
 
 def _versions(versions: Any) -> str | None:
@@ -103,11 +97,6 @@ def _versions(versions: Any) -> str | None:
 def _data(row: RunRow) -> str | None:
     data = row.snapshot.config.get("data", {})
     return str(data.get("root") or data.get("name") or "") if isinstance(data, dict) else None
-
-
-def _images(row: RunRow) -> str | None:
-    number, digest = row.result.get("valid_images"), row.result.get("valid_digest")
-    return f"{number}, digest {digest}" if number else None
 
 
 def _weights(row: RunRow) -> str:

@@ -29,7 +29,7 @@ VERDICTS = (  # explained above the table
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     title: str
     meaning: str
     css: str = ""  # "falling": sorted with the largest value first
@@ -41,13 +41,6 @@ class Row:
     css: str
     words: str  # that the filter searches, in lower case
     cells: Sequence[Markup]
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -107,62 +100,57 @@ def distinguishing_keys(rows: Sequence[RunRow]) -> list[str]:
     if "model.name" not in keys:
         return keys
     num_names = len(group_by_settings(rows, ["model.name"]))
+    return [
+        key
+        for key in keys
+        if not key.startswith("model.")
+        or key == "model.name"
+        or len(group_by_settings(rows, ["model.name", key])) > num_names
+    ]
 
-    def follows_from_name(key: str) -> bool:
-        is_own = key != "model.name" and key.startswith("model.")
-        return is_own and len(group_by_settings(rows, ["model.name", key])) <= num_names
 
-    return [key for key in keys if not follows_from_name(key)]
-
-
-def run_table(ranking: Sequence[RunRow], by: Measure, decision: Decision | None, always: Sequence[RunRow]) -> Table:
-    """Return the table of a ranking by a measure: the best runs, an even choice of the others, and `always`."""
+def run_table(
+    ranking: Sequence[RunRow], by: Measure, decision: Decision, always: Sequence[RunRow]
+) -> dict[str, Sequence[Any]]:
+    """Return columns, rows and notes of a ranking: the best runs, an even choice of the others, and `always`."""
     keys = distinguishing_keys(ranking)
     names = short_names(keys)
     shown = {row.id for row in [*subsample(ranking, MAX_ROWS), *always]}
     others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]
     columns = [
-        Column("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
-        Column("run", "run id and verdict"),
-        Column(by.title, by.meaning, "number falling"),
+        ReportColumn("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
+        ReportColumn("run", "run id and verdict"),
+        ReportColumn(by.title, by.meaning, "number falling"),
+        ReportColumn("95 % interval", f"of the {by.title} on other images of the same kind", "number"),
+        *(ReportColumn(names[key], key) for key in keys),
+        *(ReportColumn(measure.title, measure.meaning, measure.css) for measure in others),
     ]
-    if decision:
-        columns.append(Column("95 % interval", f"of the {by.title} on other images of the same kind", "number"))
-    columns += [Column(names[key], key) for key in keys]
-    columns += [Column(measure.title, measure.meaning, measure.css) for measure in others]
-    rows = [_row(rank, row, names, (by, others), decision) for rank, row in enumerate(ranking, 1) if row.id in shown]
+    rows = [_row(rank, row, names, [by, *others], decision) for rank, row in enumerate(ranking, 1) if row.id in shown]
     notes = []
-    if decision and any(tag in (Verdict.UNDECIDED, Verdict.CHANCE) for row in rows for tag in row.css.split()):
+    if any(tag in (Verdict.UNDECIDED, Verdict.CHANCE) for row in rows for tag in row.css.split()):
         notes.append(VERDICTS)
     if len(rows) < len(ranking):
         notes.append(
             f"{len(rows):,} of {len(ranking):,} runs are listed: the best {MAX_ROWS // 2}, an even choice of the "
             "others, and the runs that this page names elsewhere. summary.csv lists them all."
         )
-    return Table(columns, rows, notes)
+    return {"columns": columns, "rows": rows, "notes": notes}
 
 
-def _row(
-    rank: int,
-    row: RunRow,
-    names: Mapping[str, str],
-    measures: tuple[Measure, Sequence[Measure]],
-    decision: Decision | None,
-) -> Row:
-    by, others = measures
+def _row(rank: int, row: RunRow, names: Mapping[str, str], measures: Sequence[Measure], decision: Decision) -> Row:
     settings = {name: row.setting(key) for key, name in names.items()}
-    tags = decision.verdicts(row) if decision else []
+    tags = decision.verdicts(row)
+    low, high = decision.ranked(row).interval
+    by, *others = (_measured(row, measure) for measure in measures)
     marks = Markup("").join(Markup('<span class="tag {}">{}</span>').format(tag, tag) for tag in tags)
     cells = [
         _cell(str(rank), rank, "rank"),
         Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(row.id, row.id, marks),
-        _measured(row, by),
+        by,
+        _cell(span(low, high), low, "interval"),
+        *(_cell(*_setting(value), name, "") for name, value in settings.items()),
+        *others,
     ]
-    if decision:
-        low, high = decision.ranked(row).interval
-        cells.append(_cell(span(low, high), low, "interval"))
-    cells += [_cell(*_setting(value), name, "") for name, value in settings.items()]
-    cells += [_measured(row, measure) for measure in others]
     words = [row.id, *(f"{name}={text(value)}" for name, value in settings.items() if value is not None), *tags]
     return Row(row.id, " ".join(tags), " ".join(words).lower(), cells)
 

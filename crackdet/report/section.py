@@ -6,13 +6,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from crackdet.analysis.comparison import Combination
-from crackdet.analysis.decision import Decision, Verdict
+from crackdet.analysis.decision import Decision
 from crackdet.analysis.importance import MIN_TRIALS, importances
 from crackdet.analysis.rows import RunRow
 from crackdet.report import figures
-from crackdet.report.curves import Curve, learning_curves
-from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Marker, pareto
+from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Curve, pareto
 from crackdet.report.formatting import (
     caption,
     duration,
@@ -24,14 +22,14 @@ from crackdet.report.formatting import (
     subsample,
     text,
 )
-from crackdet.report.galleries import TOP_RUNS, Gallery, GalleryBuilder
-from crackdet.report.predictions import Confusion, confusion
-from crackdet.report.run_table import Measure, Table, distinguishing_keys, measure_of, run_table
-from crackdet.store.predictions import read_predictions
+from crackdet.report.galleries import TOP_RUNS, GalleryBuilder
+from crackdet.report.run_table import Measure, distinguishing_keys, measure_of, run_table
+from crackdet.store.predictions import Predictions, read_predictions
 
 MAX_POINTS = 2000  # in a cost figure
 MAX_LINES = 500  # in the parallel coordinates
 MAX_COMBINATIONS = 30
+MARKERS = (BEST, RECOMMENDED, UNDECIDED)  # the first one that is among the verdicts
 DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 
 
@@ -45,111 +43,57 @@ class PageFigure:
     figure: go.Figure
 
 
-@dataclass(frozen=True)
-class Card:
-    """A run of the decision with its figures."""
-
-    title: str
-    css: str
-    id: str
-    settings: str
-    value: float  # of the ranking metric
-    interval: str
-    facts: Sequence[tuple[str, str, str, Any]]  # name, text, key in `result.json`, value
-
-
-@dataclass(frozen=True)
-class CombinationRow:
-    name: str
-    n: int
-    mean: float
-    sd: float | None
-    interval: str
-
-
-@dataclass(frozen=True)
-class Matrix:
-    title: str
-    id: str
-    counts: Confusion
-
-
-@dataclass(frozen=True)
-class Section:
-    id: str
-    heading: str
-    by: Measure  # that ranks the runs
-    table: Table
-    sentences: Sequence[str]
-    decision_notes: Sequence[str]
-    cards: Sequence[Card]
-    combinations: Sequence[CombinationRow]
-    devices: str
-    costs: Sequence[PageFigure]
-    figure_notes: Sequence[str]
-    curves: Sequence[PageFigure]
-    curve_legend: Sequence[tuple[str, str]]  # colour, combination
-    drivers: Sequence[PageFigure]
-    importance: Sequence[tuple[str, float]]
-    no_importance: str
-    confusions: Sequence[Matrix]
-    hardest: Gallery
-    disagreements: Gallery | None
-
-    @property
-    def links(self) -> list[tuple[str, str]]:
-        """The id and title of each subsection."""
-        subsections = (
-            ("decision", "Decision", True), ("table", "All runs", True), ("cost", "Cost", True),
-            ("curves", "Learning curves", True), ("drivers", "Influence of settings", bool(self.drivers)),
-            ("confusion", "Errors by class", bool(self.confusions)), ("hardest", "Hardest images", True),
-            ("disagreements", "Disagreements", self.disagreements is not None),
-        )  # fmt: skip
-        return [(f"{self.id}-{name}", title) for name, title, there in subsections if there]
-
-    @property
-    def figures(self) -> list[PageFigure]:
-        return [*self.costs, *self.curves, *self.drivers]
-
-
-def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision | None) -> Section:
-    """Return the section of a ranking."""
+def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision) -> dict[str, Any]:
+    """Return the content of the section of a ranking, as `section.html` uses it."""
     name, by = f"section{number}", measure_of(metric)
     keys = distinguishing_keys(ranking)
     labels = {row.id: describe(row, keys) for row in ranking}
     without_seed = {row.id: describe(row, [key for key in keys if key != "seed"]) for row in ranking}
-    recommended = decision.recommended if decision else ranking[0]
-    heads = _heads(ranking[0], recommended, by, decision is None or decision.learned)
-    curves = learning_curves(ranking, without_seed, len(figures.COLOURS))
+    recommended = decision.recommended
+    heads = _heads(decision, by)
+    curves = figures.learning_curves(ranking, without_seed)
     costs, front = _costs(name, ranking, by, decision, labels)
+    learning, drivers = _curves(name, curves, len(ranking)), _drivers(name, ranking, by, keys)
     predictions = {row.id: read_predictions(row.run) for _, _, row in heads}
+    confusions = [
+        {"title": title, "id": row.id, "counts": _confusion(found)}
+        for title, _, row in heads
+        if (found := predictions[row.id])
+    ]
     galleries = GalleryBuilder(recommended)
+    disagreements = galleries.disagreements(ranking[:TOP_RUNS])
+    subsections = (
+        ("decision", "Decision", True), ("table", "All runs", True), ("cost", "Cost", True),
+        ("curves", "Learning curves", True), ("drivers", "Influence of settings", bool(drivers)),
+        ("confusion", "Errors by class", bool(confusions)), ("hardest", "Hardest images", True),
+        ("disagreements", "Disagreements", disagreements is not None),
+    )  # fmt: skip
     result = ranking[0].result
-    return Section(
-        id=name,
-        heading=f"On {result.get('valid_images')} validation images ({str(result.get('valid_digest'))[:8]})",
-        by=by,
-        table=run_table(ranking, by, decision, [*front, recommended]),
-        sentences=decision.sentences if decision else (f"{ranking[0].id} has the highest {by.title}.",),
-        decision_notes=decision.notes if decision else ["The results are too old to compare the runs."],
-        cards=[_card(title, css, row, labels[row.id], by, decision) for title, css, row in heads],
-        combinations=_combinations(decision, without_seed),
-        devices=_devices(ranking),
-        costs=costs,
-        figure_notes=[note for note in (caption(min(len(ranking), MAX_POINTS), len(ranking)),) if note],
-        curves=_curves(name, curves, len(ranking)),
-        curve_legend=list({curve.name: (figures.curve_colour(curve), curve.name) for curve in curves}.values()),
-        drivers=_drivers(name, ranking, by, keys),
-        importance=list(_importance(ranking, by, keys).items()),
-        no_importance=f"At least {MIN_TRIALS} runs with different settings are needed to tell which settings matter."
+    return {
+        "id": name,
+        "heading": f"On {result['valid_images']} validation images ({result['valid_digest'][:8]})",
+        "links": [(f"{name}-{subsection}", title) for subsection, title, exists in subsections if exists],
+        "by": by,
+        "table": run_table(ranking, by, decision, [*front, recommended]),
+        "sentences": decision.sentences,
+        "decision_notes": decision.notes,
+        "cards": [_card(title, css, row, labels[row.id], by, decision) for title, css, row in heads],
+        "combinations": _combinations(decision, without_seed),
+        "devices": _devices(ranking),
+        "costs": costs,
+        "cost_note": caption(min(len(ranking), MAX_POINTS), len(ranking)),
+        "curves": learning,
+        "curve_legend": {curve.name: curve.colour for curve in curves},
+        "drivers": drivers,
+        "importance": _importance(ranking, by, keys),
+        "no_importance": f"At least {MIN_TRIALS} runs with different settings are needed to tell which settings matter."
         if len(ranking) < MIN_TRIALS
         else "No setting has several runs for each of several values, so none can be distinguished from chance.",
-        confusions=[
-            Matrix(title, row.id, confusion(found)) for title, _, row in heads if (found := predictions[row.id])
-        ],
-        hardest=galleries.hardest(predictions[recommended.id]),
-        disagreements=galleries.disagreements(ranking[:TOP_RUNS]),
-    )
+        "confusions": confusions,
+        "hardest": galleries.hardest(predictions[recommended.id]),
+        "disagreements": disagreements,
+        "figures": [*costs, *learning, *drivers],
+    }
 
 
 def describe(row: RunRow, keys: Sequence[str]) -> str:
@@ -160,20 +104,18 @@ def describe(row: RunRow, keys: Sequence[str]) -> str:
     return " ".join(named) or str(row.setting("model.name"))
 
 
-def _heads(best: RunRow, recommended: RunRow, by: Measure, learned: bool) -> list[tuple[str, str, RunRow]]:
+def _heads(decision: Decision, by: Measure) -> list[tuple[str, str, RunRow]]:
     """Return title, CSS class and run of each card."""
-    highest = f"Highest {by.title}"
-    if best.id == recommended.id:
-        return [(f"{highest}, and recommended" if learned else highest, "best", best)]
-    return [(highest, "best", best), ("Recommended", "recommended", recommended)]
+    highest, best = f"Highest {by.title}", decision.best
+    if best.id == decision.recommended.id:
+        return [(f"{highest}, and recommended" if decision.best_is_above_chance else highest, "best", best)]
+    return [(highest, "best", best), ("Recommended", "recommended", decision.recommended)]
 
 
-def _card(title: str, css: str, row: RunRow, label: str, by: Measure, decision: Decision | None) -> Card:
+def _card(title: str, css: str, row: RunRow, label: str, by: Measure, decision: Decision) -> dict[str, Any]:
     result = row.result
-    interval = ""
-    if decision:
-        low, high = decision.ranked(row).interval
-        interval = f"between {percent(low, 1)} and {percent(high, 1)} on other images of the same kind (95 %)"
+    low, high = decision.ranked(row).interval
+    interval = f"between {percent(low, 1)} and {percent(high, 1)} on other images of the same kind (95 %)"
     shown = (
         ("accuracy", percent, "accuracy"), ("recall", percent, "recall"), ("precision", percent, "precision"),
         ("latency of the features", milliseconds, "feature_latency_ms"),
@@ -182,18 +124,29 @@ def _card(title: str, css: str, row: RunRow, label: str, by: Measure, decision: 
     )  # fmt: skip
     facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown
              if key != by.name and result.get(key) is not None]  # fmt: skip
-    return Card(title, css, row.id, label, row.value(by.name), interval, facts)
+    return {
+        "title": title, "css": css, "id": row.id, "settings": label, "value": row.value(by.name), "interval": interval,
+        "facts": facts,
+    }  # fmt: skip
 
 
-def _combinations(decision: Decision | None, names: Mapping[str, str]) -> list[CombinationRow]:
+def _combinations(decision: Decision, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the best combinations if there are replicates."""
-    if decision is None or not decision.replicated:
-        return []
+    return [
+        {"name": names[one.rows[0].id], "n": len(one.rows), "mean": one.mean, "sd": one.deviation,
+         "interval": span(*one.interval)}
+        for one in decision.combinations[:MAX_COMBINATIONS] if decision.replicated
+    ]  # fmt: skip
 
-    def row(one: Combination) -> CombinationRow:
-        return CombinationRow(names[one.rows[0].id], len(one.rows), one.mean, one.deviation, span(*one.interval))
 
-    return [row(one) for one in decision.combinations[:MAX_COMBINATIONS]]
+def _confusion(predictions: Predictions) -> dict[str, int]:
+    """Return the number of images by label and prediction."""
+    cracks, called = predictions.labels, predictions.predicted
+    masks = {
+        "hits": cracks & called, "misses": cracks & ~called,
+        "false_alarms": ~cracks & called, "rejections": ~cracks & ~called,
+    }  # fmt: skip
+    return {name: int(mask.sum()) for name, mask in masks.items()}
 
 
 def _devices(ranking: Sequence[RunRow]) -> str:
@@ -205,7 +158,7 @@ def _devices(ranking: Sequence[RunRow]) -> str:
 
 
 def _costs(
-    name: str, ranking: Sequence[RunRow], by: Measure, decision: Decision | None, labels: Mapping[str, str]
+    name: str, ranking: Sequence[RunRow], by: Measure, decision: Decision, labels: Mapping[str, str]
 ) -> tuple[list[PageFigure], list[RunRow]]:
     """Return the cost figures, and the runs on their Pareto fronts."""
     found, on_front = [], {}
@@ -215,9 +168,12 @@ def _costs(
             continue
         front = [rows[i] for i in pareto([(float(row.result[axis.name]), row.value(by.name)) for row in rows])]
         on_front.update({row.id: row for row in front})
-        always = {row.id for row in front} | ({decision.recommended.id} if decision else set())
-        shown = {row.id for row in subsample(rows, MAX_POINTS)} | always
-        runs = [(row, _marker(row, ranking[0], decision)) for row in rows if row.id in shown]
+        shown = {row.id for row in (*subsample(rows, MAX_POINTS), *front, decision.recommended)}
+        runs = [
+            (row, next((marker for marker in MARKERS if marker.name in decision.verdicts(row)), OTHER))
+            for row in rows
+            if row.id in shown
+        ]
         alt = (
             f"{len(rows):,} run{'s' * (len(rows) > 1)}. The cheapest, {front[0].id}, reaches "
             f"{by.show(front[0].value(by.name))}"
@@ -231,22 +187,12 @@ def _costs(
     return found, list(on_front.values())
 
 
-def _marker(row: RunRow, best: RunRow, decision: Decision | None) -> Marker:
-    if row.id == best.id:
-        return BEST
-    verdicts = decision.verdicts(row) if decision else []
-    if Verdict.RECOMMENDED in verdicts:
-        return RECOMMENDED
-    return UNDECIDED if Verdict.UNDECIDED in verdicts else OTHER
-
-
 def _curves(name: str, curves: Sequence[Curve], total: int) -> list[PageFigure]:
-    found = []
-    for column, title, share in (("accuracy", "Accuracy by epoch", True), ("loss", "Loss by epoch", False)):
-        figure = figures.curves_figure(curves, column, column, share)
-        alt = f"The histories of {len(curves)} runs. {caption(len(curves), total)}".strip()
-        found.append(PageFigure(f"{name}-curves-{column}", title, alt, figure))
-    return found
+    alt = f"The histories of {len(curves)} runs. {caption(len(curves), total)}".strip()
+    return [
+        PageFigure(f"{name}-curves-{column}", title, alt, figures.curves_figure(curves, column))
+        for column, title in (("accuracy", "Accuracy by epoch"), ("loss", "Loss by epoch"))
+    ]
 
 
 def _drivers(name: str, ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> list[PageFigure]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from crackdet.config.parsing import parse_data
+from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
@@ -44,15 +44,10 @@ class Thumbnails:
 
     @cached_property
     def _source(self) -> Source:
+        cache = Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser()
         try:
-            return open_source(self._data, Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser())
-        except UserError as error:
-            raise NoThumbnail(str(error)) from None
-
-    @cached_property
-    def _data(self) -> Data:
-        try:
-            return parse_data(self._config.get("data"))
+            data: Data = parse_group("data", self._config.get("data"))
+            return open_source(data, cache)
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 

@@ -1,8 +1,7 @@
-"""A cache from overrides to finished runs, which are then skipped without Hydra composing their configurations.
+"""A cache from overrides to finished runs, which are then skipped before Hydra composes their configurations.
 
-An entry is valid as long as everything that was read for it has the same sizes and modification times: crackdet's own
-modules, the configuration folders, the weights, a user's network, and the images. A configuration that reads the
-environment or the clock is not cached.
+An entry is valid while everything that was read for it has the same sizes and modification times: crackdet's modules,
+the configuration folders, the weights, a user's network, and the images.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import Config, FilenameLabelsData, FolderData, UserModel
+from crackdet.config.schema import Config, FolderData, UserModel
 from crackdet.core.files import SETTLE_SECONDS
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
@@ -31,7 +30,6 @@ if TYPE_CHECKING:  # importing OmegaConf takes longer than skipping a run
 ROOT = Path("outputs/command_cache")
 SINGLE, JOB = "run", "job"  # a single run, or a job of a sweep: the same overrides may compose differently
 MAX_VERSIONS = 8  # folders to keep, one for each state of the code and the configuration files
-PACKAGE = Path(__file__).parent.parent
 RESOLVER = re.compile(r"\$\{\s*[A-Za-z_][\w.]*\s*:")  # ${oc.env:HOME}, ${now:%Y}
 RESOLVER_IN_DEFAULTS = re.compile(rb"^\s*-.*\$\{\s*[A-Za-z_][\w.]*\s*:", re.MULTILINE)
 
@@ -86,7 +84,11 @@ class CommandCache:
         if not valid or self._folder is None or self._defaults_use_resolvers():
             return
         try:
-            self._make_folder(self._folder)
+            if not self._folder.is_dir():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                versions = sorted(self.root.iterdir(), key=lambda path: path.stat().st_mtime)
+                for old in versions[:-MAX_VERSIONS]:
+                    shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
             for entry in valid:
                 content = {
                     "run": entry.run.id,
@@ -101,24 +103,14 @@ class CommandCache:
     @cached_property
     def _folder(self) -> Path | None:
         """The folder named by the stamps that all entries share; None if one of them cannot be taken."""
-        paths = [str(PACKAGE), *(str(path.absolute()) for path in self.config_folders)]
-        for package in ("hydra", "omegaconf"):
-            spec = importlib.util.find_spec(package)
-            paths += [spec.origin] if spec is not None and spec.origin is not None else []
+        paths = [str(Path(__file__).parents[1]), *(str(path.absolute()) for path in self.config_folders)]
+        specs = map(importlib.util.find_spec, ("hydra", "omegaconf"))
+        paths += [spec.origin for spec in specs if spec is not None and spec.origin is not None]
         if not all(self._stamp(path).text for path in paths):
             return None
         stamps = [f"{path}:{self._stamp(path).text}" for path in paths]
         context = json.dumps([self.kind, str(Path.cwd()), str(Path.home()), *stamps])
         return self.root / hashlib.sha256(context.encode()).hexdigest()[:24]
-
-    def _make_folder(self, folder: Path) -> None:
-        """Create the folder, and delete the oldest ones beside it."""
-        if folder.is_dir():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        versions = sorted(self.root.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in versions[:-MAX_VERSIONS]:
-            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
     def _is_settled(self, entry: CacheEntry) -> bool:
         """Return whether all files are older than this command, which may have read the others before a change."""
@@ -153,8 +145,8 @@ def config_folders(sources: Iterable[Any]) -> list[Path]:
 def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
     paths: list[Path] = []
-    if isinstance(config.data, FolderData | FilenameLabelsData):
-        root = Path(config.data.root).expanduser()
+    if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
+        root = Path(folder).expanduser()
         paths.append(root)
         if isinstance(config.data, FolderData) and config.data.groups is not None:
             paths.append(root / config.data.manifest)
@@ -172,10 +164,8 @@ def is_cacheable(composed: "DictConfig | Mapping[str, Any]") -> bool:
     """Return whether a composed configuration is free of values from the environment and the clock."""
     from omegaconf import DictConfig, OmegaConf
 
-    if isinstance(composed, DictConfig):
-        ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        return not RESOLVER.search(repr(OmegaConf.to_container(ours, resolve=False)))
-    return not RESOLVER.search(repr(composed))
+    tree: Any = OmegaConf.to_container(composed) if isinstance(composed, DictConfig) else composed
+    return not RESOLVER.search(repr({key: value for key, value in tree.items() if key != "hydra"}))
 
 
 def _entry_file(folder: Path, overrides: Sequence[str]) -> Path:

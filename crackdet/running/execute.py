@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from crackdet.config.schema import flatten
 from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
 from crackdet.core.signals import Interrupted
+from crackdet.running.fast_path import finished_line
 from crackdet.running.job import Job, PruneCheck
-from crackdet.running.skip import finished_line
 from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import AlreadyRunning, Run
@@ -27,8 +27,8 @@ def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
     """Train the run unless it is finished, and return its validation accuracy.
 
     Args:
-        job: The job; a finished run is skipped without importing torch.
-        prune_check: Called after each epoch; a reason that it returns stops the run.
+        job: A finished run is skipped without importing torch.
+        prune_check: Called after each epoch but the last; a reason that it returns stops the run.
 
     Returns:
         The accuracy, or None if another process has the run, or the run was pruned.
@@ -79,18 +79,14 @@ def _refuse_exhausted(job: Job) -> None:
     if job.config.runtime.retrain or not failure or kind in (Failure.REFUSED, Failure.PRUNED):
         return
     if kind == Failure.FATAL or attempts >= job.config.runtime.max_attempts:
-        remedy = "runtime.retrain=true retries it"
-        if kind != Failure.FATAL:
-            remedy += ", and so does a larger runtime.max_attempts"
-        raise RunFailed(f"{job.run.id} is not retried after {attempts} attempts: {failure.get('reason')}; {remedy}")
+        larger = "" if kind == Failure.FATAL else ", and so does a larger runtime.max_attempts"
+        remedy = f"runtime.retrain=true retries it{larger}"
+        noun = "attempt" if attempts == 1 else "attempts"
+        raise RunFailed(f"{job.run.id} is not retried after {attempts} {noun}: {failure.get('reason')}; {remedy}")
 
 
 def _discard_result(job: Job) -> str | None:
-    """Delete an earlier result that is to be retrained or is corrupt; return how it is corrupt.
-
-    Raises:
-        RunFailed: If the run is to be retrained, and memory or disk are too small; the earlier result stays.
-    """
+    """Delete an earlier result that is corrupt or to be retrained, if there is room; return how it is corrupt."""
     run = job.run
     corruption = find_corruption(run, read_result(run), thorough=True)
     is_fatal = read_failure(run).get("kind") == Failure.FATAL
@@ -139,17 +135,13 @@ def _train(
             raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
         raise failed from error
     trackers.end(Status.FINISHED, result)
-    log.info(
-        "finished %s: accuracy %.4f in epoch %d, %s", run.id, result["accuracy"], result["epoch"], run.weights_file
-    )
-    return float(result["accuracy"])
+    accuracy, epoch = float(result["accuracy"]), result["epoch"]
+    log.info("finished %s: accuracy %.4f in epoch %d, %s", run.id, accuracy, epoch, run.weights_file)
+    return accuracy
 
 
 def _record_error(run: Run, error: Exception) -> RunFailed:
-    """Write `failure.json`, and return the error to raise.
-
-    An error that the user can fix, such as a full disk, does not count as an attempt.
-    """
+    """Write `failure.json`, and return the error to raise; a cause that the user can fix counts as no attempt."""
     is_expected = isinstance(error, UserError | RunFailed | WriteFailed)
     reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
     if type(error).__name__ == "OutOfMemoryError":  # of torch, on a GPU

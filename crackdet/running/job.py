@@ -14,9 +14,9 @@ from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheabl
 from crackdet.store.identity import NON_IDENTITY, Identity, identify
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.tracking.trackers import History
+from crackdet.tracking.trackers import EpochHistory
 
-PruneCheck = Callable[[History], str | None]  # returns the reason to stop the run, or None
+PruneCheck = Callable[[EpochHistory], str | None]  # returns the reason to stop the run, or None
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def make_job(
     """Return the job of a composed configuration.
 
     Args:
-        composed: The configuration, as Hydra composes it.
-        overrides: The overrides that it was composed from.
+        overrides: The overrides that the configuration was composed from.
         fingerprints: A cache of data fingerprints, shared by the jobs of a sweep.
 
     Raises:
@@ -71,9 +70,9 @@ def make_job(
 
 
 def _pin_weights(config: Config) -> Config:
-    """Replace the weights DEFAULT by the name that it stands for, which newer versions of torchvision may change."""
+    """Replace the weights DEFAULT by their name, because newer versions of torchvision may change the default."""
     if config.model.weights == "DEFAULT":
-        from crackdet.models.factory import default_weights  # imports torch: seconds
+        from crackdet.models.factory import architecture  # imports torch: seconds
 
-        return replace(config, model=replace(config.model, weights=default_weights(config.model)))
+        return replace(config, model=replace(config.model, weights=architecture(config.model).default_weights()))
     return config

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,22 +17,16 @@ from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
 from crackdet.store.run import Run
-from crackdet.training.state import BestEpoch, TrainingState
-
-RESULT_SCHEMA = 2
+from crackdet.training.resume_state import BestEpoch, TrainingState
 
 
 def publish(
-    job: Job,
-    state: TrainingState,
-    datasets: dict[str, ImageDataset],
-    extra: Mapping[str, str | float | None],
+    job: Job, state: TrainingState, datasets: dict[str, ImageDataset], extra: Mapping[str, str | float | None]
 ) -> dict[str, Any]:
     """Write the files of a finished run, and return the content of `result.json`.
 
     Args:
-        job: The job.
-        state: Its state after training.
+        state: The state of the job after training.
         datasets: The splits `train` and `valid`.
         extra: More fields of the result.
     """
@@ -43,10 +36,10 @@ def publish(
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
     result = {
-        "schema": RESULT_SCHEMA,
+        "schema": 2,
         "identity": job.identity.digest,
         **best.metrics,
-        **asdict(compute_score_metrics(best.logits, labels)),
+        **compute_score_metrics(best.logits, labels),
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(job.config.trainer),

@@ -16,7 +16,7 @@ from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.training.device import should_compile
 from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
-from crackdet.training.state import Progress, TrainingState
+from crackdet.training.resume_state import Progress, TrainingState
 
 log = logging.getLogger(__name__)
 

@@ -32,18 +32,14 @@ def stamp(path: str) -> Stamp:
 
 
 def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and modification time of each file, and of each folder with size -1, without `__pycache__`.
-
-    A dangling link, which editors leave beside an unsaved file, counts as a file. The target of several links is
-    listed once, because links may form a circle.
-    """
+    """Yield name, size and modification time of each file, and of each folder with size -1, without `__pycache__`."""
     yield prefix, -1, Path(folder).stat().st_mtime_ns
     with os.scandir(folder) as entries:
         for entry in entries:
-            exists = not entry.is_symlink() or Path(entry.path).exists()
+            exists = not entry.is_symlink() or Path(entry.path).exists()  # a dangling link counts as a file
             if exists and entry.is_dir():
                 if entry.is_symlink():
-                    if (target := os.path.realpath(entry.path)) in linked:
+                    if (target := os.path.realpath(entry.path)) in linked:  # links may form a circle
                         continue
                     linked.add(target)
                 if entry.name != "__pycache__":

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from crackdet.running.publish import classifier_of, publish
 from crackdet.running.resume import start_or_resume
 from crackdet.store import provenance
 from crackdet.store.failures import record_progress
-from crackdet.tracking.trackers import History
+from crackdet.tracking.trackers import EpochHistory
 from crackdet.training.cuda_graphs import use_cuda_graphs
 from crackdet.training.device import (
     choose_device,
@@ -33,7 +32,7 @@ from crackdet.training.latency import measure_latency
 from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
 from crackdet.training.resources import check_resources, estimate_resources
-from crackdet.training.state import Checkpointer, Progress, TrainingState
+from crackdet.training.resume_state import Checkpointer, Progress, TrainingState
 
 
 def train_run(
@@ -42,12 +41,12 @@ def train_run(
     *,
     repair_note: str | None = None,
     prune_check: PruneCheck | None = None,
-    on_history: Callable[[History], None] | None = None,
+    on_history: Callable[[EpochHistory], None] | None = None,
 ) -> dict[str, Any]:
     """Train a claimed run to its end, publish it, and return the content of its `result.json`.
 
     Args:
-        job: The job; this process holds the claim on its run.
+        job: This process holds the claim on its run.
         datasets: The splits `train` and `valid`.
         repair_note: How an earlier result was corrupt; recorded in the new one.
         prune_check: Called after each epoch but the last; a reason that it returns stops the run.
@@ -110,7 +109,6 @@ def train_run(
 
 
 def _write_inputs(job: Job, device: torch.device) -> None:
-    """Write configuration, identity and provenance."""
     run = job.run
     write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
     write_json(run.identity_file, json.loads(job.identity.canonical))
@@ -120,12 +118,10 @@ def _write_inputs(job: Job, device: torch.device) -> None:
 
 
 def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:
-    """Measure latency and throughput of the network, the peak memory of training, and the size of the weights."""
+    """Measure latency and throughput, the peak memory of training, and the size of the weights."""
     peak = memory.mib()  # before the measurements below add to it
     batch_size = job.config.trainer.batch_size
-    costs: dict[str, float | None] = asdict(
-        measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
-    )
+    latency = measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
-    costs |= {"peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

@@ -11,14 +11,13 @@ import json
 import sysconfig
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import file_digest
 
 PACKAGE = "__init__.py"
-INSTALLED = ("site-packages", "dist-packages")
 NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
 
 
@@ -42,13 +41,12 @@ def source_files(target: str) -> dict[str, Path]:
     Raises:
         UserError: If the source of the class cannot be found.
     """
-    name, file = _definition(target)
-    files, queue = {name: file}, [name]
-    named = target.rpartition(".")[0]  # this module may build the class from what another module defines
-    place = _find_module(named) if named not in files else None
+    files = dict([_definition(target)])
+    named = target.rpartition(".")[0]  # this module may build the class from one that another module defines
+    place = _find_module(named)
     if place is not None and place.name != PACKAGE:  # a package only re-exports the class
-        files[named] = place
-        queue.append(named)
+        files.setdefault(named, place)
+    queue = list(files)
     while queue:
         importer = queue.pop()
         if files[importer].suffix != ".py" or not _is_followed(files[importer]):
@@ -60,25 +58,16 @@ def source_files(target: str) -> dict[str, Path]:
     return files
 
 
-def check_source(target: str, digest: str | None, what: str) -> None:
-    """Refuse code that differs from the code that weights were trained with.
-
-    Args:
-        target: The class.
-        digest: The digest of the code at the time of training, or of the one file that defines the class; None if it is
-            unknown.
-        what: What the weights belong to, for the message.
+def check_source(target: str, digest: str | None, owner: str) -> None:
+    """Compare the code of a class with the digest at the time of training; the message names the owner of the weights.
 
     Raises:
         UserError: If the code differs.
     """
-    if digest is None:
-        return
-    _, file = _definition(target)
-    if digest not in (code_digest(target), file_digest(file)):
+    if digest != code_digest(target):
         raise UserError(
-            f"{what}: {file}, or a module that it imports, is not the code that its weights were trained with; "
-            "restore that code, or train again"
+            f"{owner}: {_definition(target)[1]}, or a module that it imports, is not the code that its weights were "
+            "trained with; restore that code, or train again"
         )
 
 
@@ -132,18 +121,16 @@ def _find_module(name: str) -> Path | None:
     except (ImportError, ValueError):
         return None
     for part in rest:  # by its short name: with its full name Python would look among the imported modules
-        if spec is None or spec.submodule_search_locations is None or not _may_be_followed(spec):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        if spec.origin is not None and not _is_followed(Path(spec.origin)):
             return None
         spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
-    if spec is None or not spec.has_location or spec.origin is None or not _may_be_followed(spec):
+    if spec is None or not spec.has_location or spec.origin is None:
         return None
     file = Path(spec.origin)
-    return file if file.is_file() else None  # it may be in an archive
-
-
-def _may_be_followed(spec: ModuleSpec) -> bool:
-    return spec.origin is None or _is_followed(Path(spec.origin))
+    return file if _is_followed(file) and file.is_file() else None  # it may be in an archive
 
 
 def _is_followed(file: Path) -> bool:
-    return not set(INSTALLED) & set(file.parts) and not any(map(file.is_relative_to, NOT_FOLLOWED))
+    return not {"site-packages", "dist-packages"} & set(file.parts) and not any(map(file.is_relative_to, NOT_FOLLOWED))

@@ -29,10 +29,8 @@ def num_attempts(failure: Mapping[str, Any]) -> int:
     return attempts if isinstance(attempts, int) else 0
 
 
-def record_failure(run: RunPaths, kind: Failure, reason: str, attempts: int | None = None, **details: str) -> None:
-    """Write `failure.json`; by default the number of attempts stays."""
-    if attempts is None:
-        attempts = num_attempts(read_failure(run))
+def record_failure(run: RunPaths, kind: Failure, reason: str, attempts: int = 0, **details: str) -> None:
+    """Write `failure.json`."""
     write_json(run.failure_file, {"kind": kind, "reason": reason, "attempts": attempts, **details})
 
 

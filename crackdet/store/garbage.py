@@ -1,6 +1,7 @@
 """Files of a run store that can be deleted without losing a result."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,7 @@ class Removable:
 def leftovers(store: RunStore) -> Iterator[Removable]:
     """Yield the resume states of finished runs, and the temporary files of processes that died."""
     for run in store.runs():
-        status = run.status()
-        if status is Status.RUNNING:
+        if (status := run.status()) is Status.RUNNING:
             continue
         if status is Status.FINISHED and run.state_file.exists():
             yield Removable(run, run.state_file, "resume state of a finished run")
@@ -36,13 +36,10 @@ def leftovers(store: RunStore) -> Iterator[Removable]:
 
 
 def remove(items: Sequence[Removable]) -> list[Removable]:
-    """Delete the files, except those of runs that another process or user holds; return what was deleted."""
+    """Delete the files, except those of runs that another process or user holds; return those that were deleted."""
     removed = []
     for item in items:
-        try:
-            with item.run.claim():
-                item.path.unlink(missing_ok=True)
-                removed.append(item)
-        except (AlreadyRunning, StoreError, PermissionError):
-            continue
+        with suppress(AlreadyRunning, StoreError, PermissionError), item.run.claim():
+            item.path.unlink(missing_ok=True)
+            removed.append(item)
     return removed

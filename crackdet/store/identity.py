@@ -1,8 +1,7 @@
 """The identity of a run: everything that determines its result; its hash names the run directory.
 
-The identity is the whole resolved configuration, not its difference from the defaults (a changed default must not reuse
-an old run), without the groups and paths that only say where and how fast a run happens, plus the fingerprint of the
-data.
+It is the resolved configuration with all defaults (a changed default must not reuse an old run), without the groups
+and paths that only determine where and how fast a run executes, and the fingerprint of the data.
 """
 
 import hashlib
@@ -22,7 +21,6 @@ from crackdet.store.code_digest import code_digest
 
 SCHEMA = 2  # raised by hand if the name or the meaning of a setting changes
 NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")  # groups
-WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,6 @@ class Identity:
     def run_id(self) -> str:
         name = re.sub(r"[^A-Za-z0-9_]+", "_", str(self.content["model"]["name"])).lower()
         return f"{name}-{self.digest[:12]}"
-
-    def without(self, *keys: str) -> "Identity":
-        """Return this identity without some dotted keys: `without("seed")` is that of the combination."""
-        content = json.loads(self.canonical)
-        for key in keys:
-            *parents, last = key.split(".")
-            node = content
-            for parent in parents:
-                node = node[parent]
-            node.pop(last, None)
-        return Identity(content)
 
 
 def identify(config: Config, fingerprint: str) -> Identity:
@@ -77,20 +64,18 @@ def identify(config: Config, fingerprint: str) -> Identity:
 
 def is_weights_file(weights: str) -> bool:
     """Return whether `model.weights` is a file rather than a name of torchvision's."""
-    return weights.endswith(WEIGHT_FILES) or "/" in weights
+    return weights.endswith((".pth", ".pt", ".safetensors")) or "/" in weights
 
 
 def _exact_weights(config: Config) -> str | None:
     """Return the digest of a weights file, or torchvision's name of the weights."""
     weights = config.model.weights
-    if weights is None:
-        return None
-    if is_weights_file(weights):
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise UserError(f"model.weights={weights}: there is no such file")
-        return f"sha256:{file_digest(path)}"
-    return weights
+    if weights is None or not is_weights_file(weights):
+        return weights
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(f"model.weights={weights}: there is no such file")
+    return f"sha256:{file_digest(path)}"
 
 
 def _without_nulls(value: Any) -> Any:

@@ -5,22 +5,20 @@ modification time of `result.json` and the modification time of the run director
 missing, damaged or of another version is rebuilt.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import SETTLE_SECONDS, write_text
+from crackdet.core.files import SETTLE_SECONDS, read_checksummed_json, write_checksummed_json
 from crackdet.store.run import Run
 from crackdet.store.snapshot import RunSnapshot, Status
 from crackdet.store.watcher import RunStamp
 
-FILE = ".results-6"  # the number changes with the format
+FILE = ".results-7"  # the number changes with the format
 MIN_RUNS = 1000  # smaller stores have no index
 MAX_UNKNOWN = 0.1  # of the runs: if more are missing from the index it is written again
 NOT_INDEXED = ("files", "identity")  # more than half of a result, and needed only when the run itself is opened
@@ -45,7 +43,7 @@ def read_snapshots(runs: Sequence[Run]) -> list[RunSnapshot]:
     if len(runs) < MIN_RUNS:
         return [run.snapshot() for run in runs]
     root = runs[0].root
-    index = Index.load(root / FILE)
+    index = Index(**read_checksummed_json(root / FILE))
     snapshots: list[RunSnapshot] = []
     settled: dict[str, tuple[RunStamp, Result]] = {}
     settings: Mapping[str, Any] = {}
@@ -60,7 +58,10 @@ def read_snapshots(runs: Sequence[Run]) -> list[RunSnapshot]:
             continue
         snapshot = run.snapshot()
         if snapshot.status is Status.FINISHED and snapshot.result is not None:
-            settings = _share_groups(snapshot.settings, settings)
+            settings = {  # equal groups of successive runs become one object, which saves memory
+                group: settings[group] if value == settings.get(group) else value
+                for group, value in snapshot.settings.items()
+            }
             result = {name: value for name, value in snapshot.result.items() if name not in NOT_INDEXED}
             result["settings"] = settings
             snapshot = IndexedRun(run, Status.FINISHED, result)
@@ -74,7 +75,7 @@ def read_snapshots(runs: Sequence[Run]) -> list[RunSnapshot]:
             if row[:3] == [*stamp]:
                 settled[run_id] = stamp, index.result(row)
         with suppress(WriteFailed):  # of a read-only store
-            Index.of(settled).save(root / FILE)
+            write_checksummed_json(root / FILE, vars(Index.of(settled)), indent=None)
     return snapshots
 
 
@@ -90,10 +91,8 @@ class Index:
         shape, numbers, places = row[3:]
         names, others, groups = self.shapes[shape]
         values = [self.shared[place] for place in places]
-        result = dict(zip(names, numbers, strict=True))
-        result.update(zip(others, values, strict=False))
-        result["settings"] = dict(zip(groups, values[len(others) :], strict=True))
-        return result
+        result = dict(zip([*names, *others], [*numbers, *values[: len(others)]], strict=True))
+        return {**result, "settings": dict(zip(groups, values[len(others) :], strict=True))}
 
     @classmethod
     def of(cls, results: Mapping[str, tuple[RunStamp, Result]]) -> "Index":
@@ -109,32 +108,3 @@ class Index:
             places = [shared.setdefault(text, len(shared)) for text in texts]
             rows[run_id] = [*stamp, shape, [*numbers.values()], places]
         return cls(rows, [json.loads(text) for text in shapes], [json.loads(text) for text in shared])
-
-    @classmethod
-    def load(cls, file: Path) -> "Index":
-        """Read an index; empty if the file is missing or damaged."""
-        try:
-            checksum, text, *_ = file.read_bytes().split(b"\n")
-        except (OSError, ValueError):
-            return cls()
-        if checksum.decode("ascii", "replace") != _checksum(text):
-            return cls()
-        return cls(**json.loads(text))
-
-    def save(self, file: Path) -> None:
-        """Write a line with the checksum, and a line with the content.
-
-        Raises:
-            WriteFailed: If the disk is full or the folder is not writable.
-        """
-        text = json.dumps(vars(self), separators=(",", ":"))
-        write_text(file, f"{_checksum(text.encode())}\n{text}\n")
-
-
-def _share_groups(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that hold the same objects as others in the groups that are equal, which saves memory."""
-    return {group: others[group] if value == others.get(group) else value for group, value in settings.items()}
-
-
-def _checksum(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()

@@ -1,7 +1,7 @@
-"""Whether the files of a finished run are the ones that were published.
+"""Check that the files of a finished run are the published ones.
 
 `result.json` records size, modification time and SHA-256 of each of them, and ends with a checksum of its own text.
-A truncated, overwritten or exchanged file is noticed and not trusted.
+A truncated, overwritten or replaced file is detected and not trusted.
 """
 
 import os
@@ -13,15 +13,15 @@ from crackdet.core.errors import StoreError
 from crackdet.core.files import file_digest, read_checksummed_json
 from crackdet.store.paths import WEIGHTS, RunPaths
 
-RESULT_FIELDS = {"accuracy": float, "loss": float, "epoch": int, "parameters": int, "seconds": float}
+NUMBER = (int, float)
+RESULT_FIELDS = {"accuracy": NUMBER, "loss": NUMBER, "epoch": (int,), "parameters": (int,), "seconds": NUMBER}
 
 
 def read_result(run: RunPaths) -> dict[str, Any] | None:
     """Return the content of `result.json`; None if it is missing or invalid."""
     content = read_checksummed_json(run.result_file)
-    if content.get("id") != run.id:
-        return None
-    return content if all(_has_type(content.get(name), kind) for name, kind in RESULT_FIELDS.items()) else None
+    has_types = all(type(content.get(name)) in types for name, types in RESULT_FIELDS.items())
+    return content if has_types and content.get("id") == run.id else None
 
 
 def find_corruption(run: RunPaths, result: Mapping[str, Any] | None, thorough: bool = False) -> str | None:
@@ -31,8 +31,7 @@ def find_corruption(run: RunPaths, result: Mapping[str, Any] | None, thorough: b
     except that of the weights: they may be large, and are verified when they are loaded.
 
     Args:
-        run: The run.
-        result: Its `read_result`.
+        result: The `read_result` of the run.
         thorough: Also compare the digest of the weights.
 
     Raises:
@@ -41,20 +40,19 @@ def find_corruption(run: RunPaths, result: Mapping[str, Any] | None, thorough: b
     if result is None:
         return f"{run.result_file.name} is not valid" if run.result_file.exists() else None
     directory = str(run.directory)
-    for name, size, mtime_ns, digest in map(str.split, result.get("files", [])):
+    for name, size, mtime_ns, digest in map(str.split, result["files"]):
         path = f"{directory}/{name}"  # a string: this loop runs for each file of each run of a store
-        is_weights = name == WEIGHTS
         try:
             status = os.stat(path)  # noqa: PTH116
         except OSError:
-            if is_weights:
+            if name == WEIGHTS:
                 continue  # weights may be deleted to free space; the result stays
             return f"{name} is missing"
         if status.st_size != int(size):
             return f"{name} has {status.st_size} bytes, not {size}"
         touched = status.st_mtime_ns != int(mtime_ns)
         try:
-            if touched and (thorough or not is_weights) and file_digest(Path(path)) != digest:
+            if touched and (thorough or name != WEIGHTS) and file_digest(Path(path)) != digest:
                 return f"{name} differs from the published file"
         except OSError as error:
             if thorough:
@@ -93,9 +91,3 @@ def file_record(path: Path) -> str:
     """Return name, size in bytes, modification time in nanoseconds and SHA-256, in one line."""
     status = path.stat()
     return f"{path.name} {status.st_size} {status.st_mtime_ns} {file_digest(path)}"
-
-
-def _has_type(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, (int, float) if kind is float else kind)

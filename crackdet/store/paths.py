@@ -46,7 +46,5 @@ class RunPaths:
     @property
     def published_files(self) -> tuple[Path, ...]:
         """The files whose digests `result.json` records."""
-        return (
-            self.config_file, self.identity_file, self.provenance_file, self.history_file, self.predictions_file,
-            self.weights_file,
-        )  # fmt: skip
+        inputs = (self.config_file, self.identity_file, self.provenance_file)
+        return (*inputs, self.history_file, self.predictions_file, self.weights_file)

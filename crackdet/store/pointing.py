@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from crackdet.config.schema import flatten
 from crackdet.core.files import read_json, write_json
 from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import RunPaths
 
-COLUMNS = {  # column of a summary -> path in the file
-    "pointing": ("grad_cam", "pointing"),
-    "pointing_ig": ("integrated_gradients", "pointing"),
-    "pointing_chance": ("chance", "pointing"),
-    "overlap": ("grad_cam", "overlap"),
-    "overlap_ig": ("integrated_gradients", "overlap"),
-    "overlap_chance": ("chance", "overlap"),
-    "blank": ("blank",),
-    "pointing_images": ("cracks",),
+POINTING_COLUMNS = {  # column of a summary -> dotted key in the file
+    "pointing": "grad_cam.pointing",
+    "pointing_ig": "integrated_gradients.pointing",
+    "pointing_chance": "chance.pointing",
+    "overlap": "grad_cam.overlap",
+    "overlap_ig": "integrated_gradients.overlap",
+    "overlap_chance": "chance.overlap",
+    "blank": "blank",
+    "pointing_images": "cracks",
 }
 
 
@@ -29,14 +30,10 @@ def read_pointing(run: RunPaths) -> dict[str, float]:
     content = read_json(run.pointing_file)
     if not content or content.get("weights") != weights_digest(run):
         return {}
-    scores = {}
-    for name, path in COLUMNS.items():
-        value: Any = content
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, (int, float)):
-            scores[name] = float(value)
-    return scores
+    values = flatten(content)
+    return {
+        name: float(values[key]) for name, key in POINTING_COLUMNS.items() if isinstance(values.get(key), (int, float))
+    }
 
 
 def write_pointing(run: RunPaths, content: Mapping[str, Any]) -> None:

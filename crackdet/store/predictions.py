@@ -16,7 +16,7 @@ class Predictions:
     """The validation images of a run, in the order of their batches."""
 
     images: Sequence[str]  # path relative to data.root, or the name of a synthetic image
-    digests: Sequence[str]  # SHA-256 of the file, or what stands for it
+    digests: Sequence[str]  # SHA-256 of the file; of a synthetic image its settings and number
     groups: NDArray[np.int64] | None  # (N,), counted from 0; None if the images have no groups
     labels: NDArray[np.bool_]  # (N,): a crack
     logits: NDArray[np.float64]  # (N,): above 0 means a probability above 0.5

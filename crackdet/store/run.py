@@ -10,9 +10,8 @@ from typing import Any
 from filelock import Timeout
 
 from crackdet.core.errors import StoreError
-from crackdet.core.files import read_json, write_checksummed_json
+from crackdet.core.files import write_checksummed_json
 from crackdet.core.locks import lock
-from crackdet.store.identity import Identity
 from crackdet.store.integrity import file_record, find_corruption, read_result
 from crackdet.store.paths import RunPaths
 from crackdet.store.snapshot import RunSnapshot, Status
@@ -40,7 +39,7 @@ class Run(RunPaths):
         result = read_result(self)
         if result is None or find_corruption(self, result, thorough=True) is not None:
             return False
-        if (result.get("identity") or Identity(read_json(self.identity_file)).digest) != identity:
+        if result.get("identity") != identity:
             raise StoreError(
                 f"{self.identity_file}: is another configuration than the one that hashes to {self.id}; "
                 f"remove the run: crackdet rm {self.id}"
@@ -80,12 +79,7 @@ class Run(RunPaths):
         self.failure_file.unlink(missing_ok=True)
 
     def reset(self) -> None:
-        """Delete everything that was computed, the result first.
-
-        The lock file stays, because a process may be waiting for it, and so do files that are not crackdet's.
-        """
-        for path in (
-            self.result_file, self.failure_file, self.state_file, *reversed(self.published_files), self.pointing_file,
-            self.mlflow_file,
-        ):  # fmt: skip
+        """Delete crackdet's files, the result first, but not the lock: another process may be waiting for it."""
+        others = (self.failure_file, self.state_file, self.pointing_file, self.mlflow_file)
+        for path in (self.result_file, *others, *reversed(self.published_files)):
             path.unlink(missing_ok=True)

@@ -56,21 +56,15 @@ class RunStore:
         """Raise UserError if run directories cannot be created, or the store is of another version."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            writable = os.access(self.root, os.W_OK | os.X_OK)
+            problem = None if os.access(self.root, os.W_OK | os.X_OK) else "is not writable"
         except OSError as error:
-            raise UserError(
-                f"runtime.store={self.root}: cannot be created ({error.strerror}); give another folder"
-            ) from None
-        if not writable:
-            raise UserError(f"runtime.store={self.root}: is not writable; give another folder")
+            problem = f"cannot be created ({error.strerror})"
+        if problem is not None:
+            raise UserError(f"runtime.store={self.root}: {problem}; give another folder")
         self.check_version()
 
     def runs(self) -> Iterator[Run]:
-        """Yield all readable runs, by name.
-
-        Raises:
-            UserError: As `check_version`.
-        """
+        """Yield all readable runs, by name; raise UserError as `check_version`."""
         if self.root.is_dir():
             self.check_version()
             with os.scandir(self.root) as entries:
@@ -79,7 +73,9 @@ class RunStore:
 
     def select(self, names: Iterable[str]) -> Iterator[Run]:
         """Yield those of these directory entries that are readable runs, by name."""
-        yield from self._readable(n for n in names if _is_directory(f"{self.root}/{n}"))
+        paths = {name: f"{self.root}/{name}" for name in names}  # strings: a store has many runs
+        found = [name for name, path in paths.items() if os.path.isdir(path) and not os.path.islink(path)]  # noqa: PTH112, PTH114
+        yield from self._readable(found)
 
     def find(self, text: str) -> Run:
         """Return the run whose id or hash begins with a text.
@@ -89,9 +85,7 @@ class RunStore:
         """
         if not text:
             raise UserError("no run is named: give its id, the beginning of it, or best")
-        matches = [run for run in self.runs() if run.id == text] or [
-            run for run in self.runs() if run.id.startswith(text) or run.id.partition("-")[2].startswith(text)
-        ]
+        matches = [run for run in self.runs() if run.id.startswith(text) or run.id.partition("-")[2].startswith(text)]
         if not matches:
             raise UserError(f"{text}: no such run in {self.root}; crackdet runs lists them")
         if len(matches) > 1:
@@ -116,10 +110,6 @@ class RunStore:
                 yield Run(self.root, name)
             else:
                 _warn_unreadable(f"{self.root}/{name}")
-
-
-def _is_directory(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)  # noqa: PTH112, PTH114  # strings: a store has many runs
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the files of a run say at one moment."""
+"""The status and the content of a run directory at one moment."""
 
 import re
 from collections.abc import Mapping
@@ -106,10 +106,8 @@ def _unfinished_status(run: "Run", corruption: str | None, failure: Mapping[str,
         return Status.RUNNING
     if corruption is not None:
         return Status.CORRUPT
-    if failure.get("kind") == Failure.PRUNED:
-        return Status.PRUNED
     if failure and failure.get("kind") != Failure.DIED:
-        return Status.FAILED
+        return Status.PRUNED if failure.get("kind") == Failure.PRUNED else Status.FAILED
     if failure or run.state_file.exists() or run.history_file.exists():
         return Status.INTERRUPTED
     return Status.TODO

@@ -69,28 +69,26 @@ class SweepRecord:
     def runs(self) -> dict[str, list[str]]:
         """Return run ids with their overrides, in the order in which they were first added."""
         runs: dict[str, list[str]] = {}
-        for entry in self._entries():
-            runs.setdefault(entry["id"], entry["overrides"])
+        for row in self._rows():
+            runs.setdefault(row["id"], row["overrides"])
         return runs
 
     def store(self) -> Path | None:
         """Return the run store of the sweep; None if it has no run yet."""
-        store = None
-        for entry in self._entries():
-            # relative to the real folder, or, in older records, to the folder by its name
-            for folder in (self.directory.resolve(), self.directory):
-                store = Path(os.path.normpath(folder / entry["store"]))
-                if store.is_dir():
-                    return store
+        folder, store = self.directory.resolve(), None
+        for row in self._rows():
+            store = Path(os.path.normpath(folder / row["store"]))
+            if store.is_dir():
+                break
         return store
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[dict[str, Any]]:
         if not self.file.is_file():
             return
         with self.file.open("rb") as file:
             for line in file:
-                entry = None
+                row = None
                 with suppress(ValueError):  # half a line
-                    entry = json.loads(line)
-                if isinstance(entry, dict) and entry.keys() >= {"id", "store", "overrides"} and entry["store"]:
-                    yield entry
+                    row = json.loads(line)
+                if isinstance(row, dict) and row.keys() >= {"id", "store", "overrides"}:
+                    yield row

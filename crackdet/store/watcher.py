@@ -1,4 +1,4 @@
-"""What has changed in a run store since the last look, found without opening files.
+"""Find the runs of a store that have changed since the last call, without opening files.
 
 Every file of a run is replaced by renaming, which changes the modification time of the run directory.
 """
@@ -37,16 +37,11 @@ class RunStamp(NamedTuple):
         """When the run last changed, in seconds since the epoch."""
         return max(self.directory_ns, self.file_ns) / 1e9
 
-    def is_settled(self, read_at: float) -> bool:
-        """Return whether a change after this time, at which the stamp was read, would have changed the stamp."""
-        return read_at - self.changed > SETTLE_SECONDS
-
 
 class StoreWatcher:
-    """Tells which runs of a store are new, gone or changed since the last call.
+    """Finds the runs of a store that are new, gone or changed since the last call.
 
     Args:
-        store: The store.
         file: A change of this file counts too if it is written in place.
 
     Raises:
@@ -82,7 +77,7 @@ class StoreWatcher:
         stamp, now = RunStamp.read(str(run.directory), self._file), time.time()
         last, read_at = self._stamps.get(run.id, (None, 0.0))
         self._stamps[run.id] = stamp, now
-        return stamp != last or not stamp.is_settled(read_at)
+        return stamp != last or read_at - stamp.changed <= SETTLE_SECONDS  # a later change may have the same stamp
 
     def forget(self, run: RunPaths) -> None:
         """Report a run as new in the next update if it is there."""

@@ -15,7 +15,7 @@ OWN_SWEEPERS = (
     "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
 )
 # Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
-# `on_multirun_end`, so `crackdet.cli.train` calls `finalize_pending`.
+# `on_multirun_end`, so `crackdet.cli.train` calls `finalize_foreign_sweeps`.
 pending_summaries: list[tuple[Path, bool, str]] = []
 
 
@@ -42,7 +42,7 @@ class SummaryCallback(Callback):
             pending_summaries.append((directory, config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        finalize_pending()
+        finalize_foreign_sweeps()
 
 
 def _check_chdir(config: DictConfig) -> None:
@@ -53,7 +53,7 @@ def _check_chdir(config: DictConfig) -> None:
         )
 
 
-def finalize_pending(status: int = 0) -> None:
+def finalize_foreign_sweeps(status: int = 0) -> None:
     """Print and write the pending summaries.
 
     Raises:

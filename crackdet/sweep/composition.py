@@ -5,6 +5,7 @@ values, so they share one composition, and the values are set in copies of it.
 """
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,8 @@ class CachedComposer:
     def __init__(self, loader: ConfigLoader, sweep_config: DictConfig) -> None:
         self._loader = loader
         self._sweep_config = sweep_config
-        self._parser = OverridesParser.create(config_loader=loader)
-        self._parsed: dict[str, Override] = {}
-        self._is_group: dict[str, bool] = {}
+        self._parse = functools.cache(OverridesParser.create(config_loader=loader).parse_override)
+        self._is_group = functools.cache(lambda key: bool(loader.get_group_options(key)))
         self._compositions: dict[tuple[str, ...], Tree] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig | Mapping[str, Any]:
@@ -42,17 +42,9 @@ class CachedComposer:
                 return tree
         return self._loader.load_sweep_config(self._sweep_config, list(overrides))
 
-    def _parse(self, text: str) -> Override:
-        if text not in self._parsed:
-            self._parsed[text] = self._parser.parse_override(text)
-        return self._parsed[text]
-
     def _is_choice(self, override: Override) -> bool:
         """Return whether only Hydra can apply the override: it chooses a group option or is a setting of Hydra."""
-        group = override.key_or_group
-        if group not in self._is_group:
-            self._is_group[group] = group.startswith("hydra") or bool(self._loader.get_group_options(group))
-        return self._is_group[group]
+        return override.key_or_group.startswith("hydra") or self._is_group(override.key_or_group)
 
     def _compose_choices(self, choices: tuple[str, ...]) -> Tree:
         if choices not in self._compositions:

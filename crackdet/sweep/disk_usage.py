@@ -10,7 +10,6 @@ from crackdet.running.job import Job
 from crackdet.store.run import Run
 
 GIB = 2**30
-MIN_LOGGED = GIB  # smaller resume states are not worth a message
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def log_checkpoint_usage(runs: Iterable[Run]) -> None:
     """Log how much disk space the resume states of finished runs take, if it is much."""
     files = [run.state_file for run in runs]
     size = sum(file.stat().st_size for file in files if file.exists())
-    if size > MIN_LOGGED:
+    if size > GIB:
         log.info(
             "the resume states of these runs take %s; crackdet clean --store %s lists them, and --yes deletes them",
             format_bytes(size), files[0].parent.parent,

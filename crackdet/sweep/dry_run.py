@@ -9,12 +9,11 @@ from rich.table import Table
 
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.analysis.tables import console, describe
-from crackdet.config.schema import Config, to_dict
+from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
 from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
-from crackdet.store.identity import NON_IDENTITY
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
@@ -33,17 +32,17 @@ STATUS_TEXT = {
 
 @dataclass(frozen=True)
 class PlannedRow(RunRow):
-    """A row of a run that may not exist yet, so its settings come from its configuration."""
+    """A row of a run that may not exist yet, so its settings come from its job."""
 
-    config: Config | None = None
+    job: Job | None = None
 
     @property
     def tree(self) -> Mapping[str, Any]:
-        assert self.config is not None
-        return {group: value for group, value in to_dict(self.config).items() if group not in NON_IDENTITY}
+        assert self.job is not None
+        return self.job.settings
 
 
-def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
+def dry_run(jobs: Sequence[Job]) -> None:
     """Print the runs with their status, size and expected time.
 
     Raises:
@@ -55,15 +54,16 @@ def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
     times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
-    rows = [PlannedRow(job.run.snapshot(), job.overrides, config=job.config) for job in jobs]
+    rows = [PlannedRow(job.run.snapshot(), job.overrides, job) for job in jobs]
     keys = differing_keys(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
-    sizes = _SizeCells(device)
+    sizes = _size_cells([job.config for job in jobs], device)
+    flops = FlopEstimator()
     to_train: list[Config] = []
     durations: list[float | None] = []  # of the unfinished runs
-    for job, row in zip(jobs, rows, strict=True):
+    for job, row, cells in zip(jobs, rows, sizes, strict=True):
         is_finished = job.is_finished()
         seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
         if not is_finished:
@@ -73,7 +73,7 @@ def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
             row.id,
             escape_markup(describe(row, keys)),
             _status(row, job, is_finished),
-            *sizes.get(job.config),
+            *cells,
             "" if is_finished else _duration(seconds),
         )
     console().print(table)
@@ -86,19 +86,14 @@ def dry_run(jobs: Sequence[Job], flops: FlopEstimator) -> None:
         console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
 
 
-class _SizeCells:
-    """The cells for parameters and memory; runs that share them, such as replicates, are built once."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._cells: dict[str, tuple[str, str]] = {}
-
-    def get(self, config: Config) -> tuple[str, str]:
-        key = repr((config.model, config.data.image_size, config.trainer, config.optimizer))
-        if key not in self._cells:
-            memory = estimate_resources(config, resolve_precision(config, self._device)).memory
-            self._cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
-        return self._cells[key]
+def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[str, str]]:
+    """Return the cells for parameters and memory; equal networks, such as those of replicates, are built once."""
+    keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
+    cells = {}
+    for key, config in dict(zip(keys, configs, strict=True)).items():
+        memory = estimate_resources(config, resolve_precision(config, device)).memory
+        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+    return [cells[key] for key in keys]
 
 
 def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops: FlopEstimator) -> float | None:

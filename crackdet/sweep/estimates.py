@@ -1,7 +1,7 @@
 """Estimates the cost of a run before it is trained: floating-point operations, and seconds. Imports torch."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,14 +10,13 @@ from crackdet.config.schema import Config, to_dict
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
 from crackdet.models.factory import feature_flops, validate_model
-from crackdet.running.job import Job
 
 # Cost of a training step in forward passes: the backward pass computes two products for each of the forward pass.
 FROZEN_STEP, TRAINING_STEP = 1, 3
 
 
 class FlopEstimator:
-    """Counts the floating-point operations of runs; each network and each data set is looked at once."""
+    """Counts the floating-point operations of runs; each network and each data set is read once."""
 
     def __init__(self) -> None:
         self._per_image: dict[str, int] = {}
@@ -54,11 +53,6 @@ class FlopEstimator:
         return self.per_image(config) * self.num_images(config) * config.trainer.max_epochs
 
 
-def cheapest_first(jobs: Sequence[Job], flops: FlopEstimator) -> list[Job]:
-    """Sort jobs by cost, so that the first results come early; jobs of equal cost keep their order."""
-    return sorted(jobs, key=lambda job: flops.total(job.config))
-
-
 class TimeEstimator:
     """Estimates the seconds of an epoch from finished runs on the same type of device."""
 
@@ -66,16 +60,14 @@ class TimeEstimator:
         self._per_image: dict[str, list[float]] = defaultdict(list)  # seconds, by network
         self._per_flop: list[float] = []  # seconds
         for result in results:
-            num_images, settings = result.get("train_images", 0) * result.get("epochs", 0), result.get("settings", {})
-            if result.get("device") != device or not num_images or not settings:
+            if result["device"] != device:
                 continue
-            seconds = result["seconds"] / num_images
-            self._per_image[_network_key(settings)].append(seconds)
-            model = settings["model"]
+            seconds = result["seconds"] / (result["train_images"] * result["epochs"])
+            self._per_image[_network_key(result["settings"])].append(seconds)
+            model = result["settings"]["model"]
             flops = _training_flops(
-                result["feature_flops"], result["feature_dimension"], model["linear_features"],
-                model.get("freeze_features", False),
-            )  # fmt: skip
+                result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
+            )
             self._per_flop.append(seconds / flops)
 
     def epoch_seconds(self, config: Config, flops: FlopEstimator) -> float | None:

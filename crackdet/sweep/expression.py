@@ -77,10 +77,9 @@ class Expression:
 
     def _compile(self, node: ast.expr) -> Evaluate:
         """Return a function that evaluates the node; raise UserError if the node is not permitted."""
-        key = _dotted_key(node)
-        if key is not None:
-            return self._compile_key(key)
         match node:
+            case ast.Name() | ast.Attribute() if all(map(str.isidentifier, ast.unparse(node).split("."))):
+                return self._compile_key(ast.unparse(node))
             case ast.Constant(value=bool() | int() | float() | str() | None as constant):
                 return lambda _: constant
             case ast.BoolOp(op=op, values=values):
@@ -112,16 +111,7 @@ class Expression:
         )
 
     def _compile_condition(self, node: ast.expr) -> Evaluate:
-        """Compile a node that is used as a condition, which is false if a setting is missing."""
-        value = self._compile(node)
-
-        def evaluate(settings: Settings) -> bool:
-            try:
-                return bool(value(settings))
-            except _MissingSetting:
-                return False
-
-        return evaluate
+        return _false_if_missing(self._compile(node))
 
     def _compile_key(self, key: str) -> Evaluate:
         if key in CONSTANTS:
@@ -152,14 +142,11 @@ class Expression:
         operators = [COMPARISONS[type(op)] for op in node.ops]
 
         def evaluate(settings: Settings) -> bool:
-            try:
-                values = [operand(settings) for operand in operands]
-            except _MissingSetting:
-                return False
+            values = [operand(settings) for operand in operands]
             pairs = zip(operators, values[:-1], values[1:], strict=True)
             return all(compare(left, right) for compare, left, right in pairs)
 
-        return evaluate
+        return _false_if_missing(evaluate)
 
     def _error(self, message: str) -> UserError:
         return UserError(f"{self._option}={self._text}: {message}")
@@ -170,10 +157,13 @@ def _full_key(key: str, settings: Settings) -> str | None:
     return next((candidate for candidate in (key, f"{key}.name") if candidate in settings), None)
 
 
-def _dotted_key(node: ast.expr) -> str | None:
-    """Return `model.conv_out` for a name or for attributes of a name."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (prefix := _dotted_key(node.value)) is not None:
-        return f"{prefix}.{node.attr}"
-    return None
+def _false_if_missing(condition: Evaluate) -> Evaluate:
+    """Return the condition, but false for configurations that do not have one of its settings."""
+
+    def evaluate(settings: Settings) -> bool:
+        try:
+            return bool(condition(settings))
+        except _MissingSetting:
+            return False
+
+    return evaluate

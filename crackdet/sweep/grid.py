@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
-from crackdet.config.parsing import parse_runtime, parse_sweep
+from crackdet.config.parsing import parse_group
+from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
@@ -94,7 +95,7 @@ def sweep(
         UserError: If combinations are invalid. The message names all of them, and nothing is trained.
         SystemExit: If a run failed or the sweep was stopped.
     """
-    settings = parse_sweep(config)
+    settings: Sweep = parse_group("sweep", config.get("sweep"))
     parser = OverridesParser.create(config_loader=context.config_loader)
     combinations = expand(
         parser.parse_overrides(list(arguments)),
@@ -104,7 +105,9 @@ def sweep(
     exclude = ExcludeFilter(settings.exclude)
     jobs = make_jobs(combinations, context, config, exclude, use_cache=not settings.dry_run)
     if settings.dry_run:
-        _print_dry_run([job for job in jobs if isinstance(job, Job)], settings.order)
+        from crackdet.sweep.dry_run import dry_run  # imports torch: seconds
+
+        dry_run(order_jobs([job for job in jobs if isinstance(job, Job)], settings.order))
         return
     if not jobs:
         raise UserError("sweep.exclude leaves nothing to train")
@@ -169,15 +172,8 @@ def make_jobs(
 
 
 def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
-    """Check and train the jobs, and wait for those of other processes if `runtime.wait_for_others`.
-
-    Returns:
-        An exit status as `run_jobs` returns it.
-
-    Raises:
-        UserError: If a job cannot be trained; then none is.
-    """
-    runtime = parse_runtime(config)
+    """Check and train the jobs, wait for other processes if the settings say so; return a status as `run_jobs`."""
+    runtime: Runtime = parse_group("runtime", config.get("runtime"))
     executor = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), max_jobs=len(todo))
     try:
         with executor:
@@ -241,13 +237,6 @@ def wait_for_others(jobs: Sequence[Job], executor: Executor) -> int:
 def _is_pending(status: Status, attempted: bool) -> bool:
     """Return whether another process trains the run or has just died; a run that was attempted here is not repeated."""
     return status is Status.RUNNING or (status in (Status.TODO, Status.INTERRUPTED) and not attempted)
-
-
-def _print_dry_run(jobs: Sequence[Job], order: str) -> None:
-    from crackdet.sweep.dry_run import dry_run
-    from crackdet.sweep.estimates import FlopEstimator  # imports torch: seconds
-
-    dry_run(order_jobs(jobs, order), FlopEstimator())
 
 
 def _raise_for(problems: Sequence[str], count: int, total: int) -> None:

@@ -37,9 +37,8 @@ def zip_axes(overrides: Mapping[str, Sequence[str]], zipped: Sequence[Any]) -> l
     Raises:
         UserError: If a zipped key is not swept over, or zipped keys have different numbers of values.
     """
-    groups = [list(map(str, group)) for group in zipped] if all(isinstance(item, list) for item in zipped) else []
-    if zipped and not groups:
-        groups = [list(map(str, zipped))]
+    nested = zipped if all(isinstance(item, list) for item in zipped) else [zipped]
+    groups = [list(map(str, group)) for group in nested]
     setting = "sweep.zip=[" + ",".join(str(key) for key in zipped) + "]"
     group_of: dict[str, list[str]] = {}
     for group in groups:
@@ -94,9 +93,10 @@ class ExcludeFilter:
 
 
 def order_jobs(jobs: Sequence[Job], order: str) -> list[Job]:
-    """Return the jobs in the order of `sweep.order`: `cheapest` first, or as `given`."""
+    """Return the jobs in the order of `sweep.order`: as `given`, or `cheapest` first, so that results come early."""
     if order == "given" or len(jobs) < 2:
         return list(jobs)
-    from crackdet.sweep.estimates import FlopEstimator, cheapest_first  # imports torch: seconds
+    from crackdet.sweep.estimates import FlopEstimator  # imports torch: seconds
 
-    return cheapest_first(jobs, FlopEstimator())
+    flops = FlopEstimator()
+    return sorted(jobs, key=lambda job: flops.total(job.config))

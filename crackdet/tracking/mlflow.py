@@ -26,19 +26,13 @@ from crackdet.config.schema import MLflow  # noqa: E402
 from crackdet.core.files import read_json, write_json  # noqa: E402
 from crackdet.core.locks import lock  # noqa: E402
 from crackdet.store.snapshot import Status  # noqa: E402
-from crackdet.tracking.trackers import History, TrackedRun  # noqa: E402
+from crackdet.tracking.trackers import EpochHistory, TrackedRun  # noqa: E402
 
 SQLITE = "sqlite:///"
 RUN_TAG = "crackdet.run"
 STATES = {Status.FINISHED: "FINISHED", Status.FAILED: "FAILED"}  # MLflow's states; all others are KILLED
 MAX_PARAM_LENGTH = 500  # characters that every MLflow server accepts
 NOISY_LOGGERS = ("alembic", "mlflow", "urllib3")  # they report upgrades and retries; one warning of ours is enough
-
-
-def open_tracker(settings: MLflow, tracked: TrackedRun) -> "MLflowTracker":
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MLflowTracker(settings, tracked)
 
 
 class MLflowTracker:
@@ -48,6 +42,8 @@ class MLflowTracker:
     """
 
     def __init__(self, settings: MLflow, tracked: TrackedRun) -> None:
+        for name in NOISY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._tracked = tracked
         with _database_lock(settings.uri):
             self._client = MlflowClient(settings.uri)
@@ -56,7 +52,7 @@ class MLflowTracker:
         unfinished = self._unfinished()
         self._id = self._start() if unfinished is None else self._resume(unfinished)
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         losses = {int(row["epoch"]): float(row["valid_loss"]) for row in history}
         if any(self._losses.get(epoch, loss) != loss for epoch, loss in losses.items()):
             # epochs after the last checkpoint were retrained on another machine, with another result
@@ -80,17 +76,13 @@ class MLflowTracker:
         self._client.set_terminated(self._id, STATES.get(status, "KILLED"))
 
     def _unfinished(self) -> Run | None:
-        """Return the recorded MLflow run unless it has finished: a retrained run is reported beside its old self."""
-        recorded = read_json(self._file).get("run")
+        """Return the recorded MLflow run unless it has finished; a retrained run starts a new one."""
+        recorded = read_json(self._tracked.run.mlflow_file).get("run")
         if not isinstance(recorded, str):
             return None
         condition = f"attributes.run_id = '{recorded}' and attributes.status != 'FINISHED'"
         found = self._client.search_runs([self._experiment], condition, max_results=1)
         return found[0] if found else None
-
-    @property
-    def _file(self) -> Path:
-        return self._tracked.run.mlflow_file
 
     def _start(self) -> str:
         tracked = self._tracked
@@ -107,7 +99,7 @@ class MLflowTracker:
             tags["crackdet.sweep"] = tracked.sweep
         started = self._client.create_run(self._experiment, tags=tags, run_name=tracked.run.id)
         run_id = str(started.info.run_id)
-        write_json(self._file, {"run": run_id})
+        write_json(tracked.run.mlflow_file, {"run": run_id})
         params = {
             name: str(value)[:MAX_PARAM_LENGTH] for name, value in tracked.parameters.items() if value is not None
         }

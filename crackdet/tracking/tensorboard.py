@@ -9,11 +9,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
 from crackdet.store.snapshot import Status
-from crackdet.tracking.trackers import RESULT_METRICS, History, TrackedRun
-
-
-def open_tracker(settings: TensorBoard, tracked: TrackedRun) -> "TensorBoardTracker":
-    return TensorBoardTracker(settings, tracked)
+from crackdet.tracking.trackers import RESULT_METRICS, EpochHistory, TrackedRun
 
 
 class TensorBoardTracker:
@@ -24,14 +20,13 @@ class TensorBoardTracker:
         self._epochs_written = 0
         folder = Path(settings.folder).expanduser() / tracked.run.id
         self._writer = cast(Any, SummaryWriter(str(folder), purge_step=0))  # partly untyped
-        parameters = {name: _hparam_value(value) for name, value in _hparams(tracked).items()}
         results = dict.fromkeys(map(_result_tag, RESULT_METRICS), 0.0)
-        experiment, start, self._session_end = hparams(parameters, results)  # type: ignore[no-untyped-call]
+        experiment, start, self._session_end = hparams(_hparams(tracked), results)  # type: ignore[no-untyped-call]
         for summary in (experiment, start):
             self._writer.file_writer.add_summary(summary, 0)
         self._write_description("running")
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         for row in history[self._epochs_written :]:
             for name, value in row.items():
                 if name != "epoch":
@@ -63,16 +58,16 @@ class TensorBoardTracker:
         self._writer.flush()
 
 
-def _hparams(tracked: TrackedRun) -> dict[str, Any]:
+def _hparams(tracked: TrackedRun) -> dict[str, float | str]:
     """Return the settings that the command chose: TensorBoard's table shows only a few columns."""
     keys = {override.partition("=")[0].lstrip("+~") for override in tracked.overrides}
     shown = keys | {"model.name", "seed", *(f"{key}.name" for key in keys)}  # model=resnext50 sets model.name
-    chosen = {name: value for name, value in tracked.parameters.items() if name in shown and value is not None}
+    chosen = {
+        name: value if type(value) in (int, float) else str(value)
+        for name, value in tracked.parameters.items()
+        if name in shown and value is not None
+    }
     return chosen | {"sweep": tracked.sweep or "none"}  # always present: the columns are those of the first run
-
-
-def _hparam_value(value: Any) -> float | str:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _curve_tag(name: str) -> str:

@@ -5,7 +5,6 @@ until the run ends. Trackers receive the whole history at each update and write 
 catch up after a gap and continue a resumed run.
 """
 
-import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +19,9 @@ from crackdet.store.snapshot import Status
 
 log = logging.getLogger(__name__)
 
-History = Sequence[Mapping[str, Any]]  # one row per epoch, as in history.csv
+EpochHistory = Sequence[Mapping[str, Any]]  # one row per epoch, as in history.csv
 
-PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # setting of the group -> required package
+CLASSES = {"tensorboard": "TensorBoardTracker", "mlflow": "MLflowTracker"}  # by setting, which names the package too
 RESULT_METRICS = (  # fields of result.json that are reported at the end
     "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "parameters",
     "feature_flops", "latency_ms", "throughput", "seconds", "peak_memory_mib", "weights_mib",
@@ -42,7 +41,7 @@ class TrackedRun:
 class Tracker(Protocol):
     """One tracker of one run; any exception it raises is handled by `Trackers`."""
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         """Write the epochs that the tracker does not have yet."""
 
     def end(self, status: Status, result: Mapping[str, float]) -> None:
@@ -55,10 +54,10 @@ def check_trackers(settings: Settings) -> None:
     Raises:
         UserError: If one is missing; before training, since runs cannot be reported afterwards.
     """
-    for name, package in PACKAGES.items():
-        if getattr(settings, name) is not None and importlib.util.find_spec(package) is None:
+    for name in CLASSES:
+        if getattr(settings, name) is not None and importlib.util.find_spec(name) is None:
             raise UserError(
-                f"tracker={name}: {package} is not installed; uv pip install -e '.[{name}]', or set tracker=none"
+                f"tracker={name}: {name} is not installed; uv pip install -e '.[{name}]', or set tracker=none"
             )
 
 
@@ -68,14 +67,14 @@ class Trackers:
     def __init__(self, settings: Settings, tracked: TrackedRun) -> None:
         """Start or continue the run in each configured tracker."""
         self._tracked = tracked
-        self._settings = {name: own for name in PACKAGES if (own := getattr(settings, name)) is not None}
+        self._settings = {name: own for name in CLASSES if (own := getattr(settings, name)) is not None}
         self._trackers: dict[str, Tracker] = {}
         self._failed: set[str] = set()
-        self._history: History = []
+        self._history: EpochHistory = []
         for name in self._settings:
             self._guard(name, partial(self._open, name))
 
-    def update(self, history: History) -> None:
+    def update(self, history: EpochHistory) -> None:
         """Report all epochs so far; call after each epoch."""
         self._history = history
         for name, tracker in self._trackers.items():
@@ -90,7 +89,7 @@ class Trackers:
 
     def _open(self, name: str) -> None:
         module = importlib.import_module(f"crackdet.tracking.{name}")  # imported only if configured
-        self._trackers[name] = module.open_tracker(self._settings[name], self._tracked)
+        self._trackers[name] = getattr(module, CLASSES[name])(self._settings[name], self._tracked)
 
     def _end(self, name: str, status: Status, result: Mapping[str, float]) -> None:
         if name not in self._trackers:  # a tracker that failed to open may be available again

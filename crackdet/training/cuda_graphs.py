@@ -20,10 +20,9 @@ MEMORY_FACTOR = 2  # of a run's estimate must be free: a smaller last batch need
 
 
 def use_cuda_graphs(config: Config, device: torch.device, needs: ResourceEstimate) -> bool:
-    """Return whether the steps of a run are captured.
+    """Return whether to capture the steps of a run: on a GPU with enough memory, if each batch is an optimizer step.
 
-    They are on a GPU with enough memory if each batch is an optimizer step and `runtime.cuda_graphs` does not forbid
-    it. By default a user's own network is not captured: it may synchronise with the GPU, or count its calls in Python.
+    By default a user's own network is not captured: it may synchronise with the GPU, or count its calls in Python.
     """
     if device.type != "cuda" or config.trainer.accumulate_grad_batches > 1:
         return False

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -16,11 +16,7 @@ from crackdet.models.torch_internals import has_triton
 log = logging.getLogger(__name__)
 
 # Attention kernels of a GPU with nondeterministic gradients; the plain kernel, which stays enabled, is deterministic.
-ATTENTION: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
-    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
-    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
-    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
-)
+ATTENTION = ("flash", "mem_efficient", "cudnn")
 MIN_DEPTHWISE_SHARE = 0.05  # of the floating-point operations, from which a CPU gains nothing from bf16
 CUDA_VARIABLES = {  # read at the first use of the GPU
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # makes cuBLAS deterministic
@@ -72,10 +68,9 @@ def gpu_name(device: torch.device) -> str | None:
 
 def gpu_is_unusable() -> bool:
     """Return whether the GPU has failed for the rest of this process, as after an illegal memory access."""
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return False
     try:
-        torch.cuda.synchronize()
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
     except RuntimeError:
         return True
     return False
@@ -96,28 +91,25 @@ def make_deterministic() -> None:
     torch.set_deterministic_debug_mode("warn")  # `use_deterministic_algorithms` would import the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only costs time
     torch.backends.cudnn.benchmark = False
-    for _, enable in ATTENTION:
-        enable(False)
+    for kernel in ATTENTION:
+        getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(False)
 
 
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Apply `make_deterministic` to a block only, in a process that may not be ours."""
-    before = (
-        torch.get_deterministic_debug_mode(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark,
-    )
-    were_enabled = [is_enabled() for is_enabled, _ in ATTENTION]
+    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    were_enabled = {kernel: getattr(torch.backends.cuda, f"{kernel}_sdp_enabled")() for kernel in ATTENTION}
     make_deterministic()
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = before[2]
-        for (_, enable), was_enabled in zip(ATTENTION, were_enabled, strict=True):
-            enable(was_enabled)
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = benchmark
+        for kernel, was_enabled in were_enabled.items():
+            getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(was_enabled)
 
 
 def resolve_precision(config: Config, device: torch.device) -> str:

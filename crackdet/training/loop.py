@@ -24,7 +24,7 @@ from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
 from crackdet.training.memory import trim_malloc
-from crackdet.training.state import BestEpoch, Checkpointer, Progress, TrainingState
+from crackdet.training.resume_state import BestEpoch, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ StepFn = Callable[..., Sequence[Tensor]]  # training_step or evaluation_step, wi
 
 @dataclass(frozen=True)
 class TrainContext:
-    """All that `train` works with."""
+    """The arguments of `train`."""
 
     state: TrainingState
     config: Config
@@ -56,11 +56,6 @@ class EpochTotals:
     loss: Tensor  # (), in the highest precision of the device
     correct: Tensor  # ()
 
-    @classmethod
-    def zeros(cls, device: torch.device) -> "EpochTotals":
-        precise = torch.float32 if device.type == "mps" else torch.float64
-        return cls(torch.zeros((), dtype=precise, device=device), torch.zeros((), dtype=torch.int64, device=device))
-
 
 def train(context: TrainContext) -> None:
     """Train from the current state to the last epoch; the best epoch ends up in `state.progress.best`.
@@ -71,7 +66,8 @@ def train(context: TrainContext) -> None:
     """
     state, config, device = context.state, context.config, context.device
     trainer, progress = config.trainer, state.progress
-    totals = EpochTotals.zeros(device)
+    zero = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    totals = EpochTotals(zero, torch.zeros_like(zero, dtype=torch.int64))
     train_step: StepFn = partial(training_step, context, totals)
     eval_step: StepFn = partial(evaluation_step, state.model, context.precision)
     if context.use_cuda_graphs:
@@ -157,8 +153,7 @@ def training_step(
         images = augment(images, aug_params, context.config.data.augmentation)
     with autocast(context.precision, images.device):
         logits = model(images)
-    weight = trainer.pos_weight
-    pos_weight = None if weight is None else torch.full((), weight, device=images.device)
+    pos_weight = None if trainer.pos_weight is None else torch.full((), trainer.pos_weight, device=images.device)
     loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
     (loss / step_images).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step
     totals.loss.add_(loss.detach())
@@ -231,15 +226,14 @@ def finish_epoch(context: TrainContext, logits: Tensor, metrics: Metrics, valid_
     )
     if progress.best.improved_by(monitored, config.trainer):
         weights = progress.best.weights  # overwritten in place: two copies of a large network may not fit
-        is_first = not weights
         for name, tensor in state.model.state_dict().items():
             if name in weights:
                 weights[name].copy_(tensor)
             else:
                 weights[name] = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        progress.best = BestEpoch(progress.epoch, monitored, weights, logits, asdict(metrics))
-        if is_first:
+        if progress.best.epoch == 0:
             trim_malloc()
+        progress.best = BestEpoch(progress.epoch, monitored, weights, logits, asdict(metrics))
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(monitored)
     else:

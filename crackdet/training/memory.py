@@ -17,8 +17,7 @@ M_TOP_PAD = -2
 M_MMAP_MAX = -4
 TOP_PAD = 256 * 2**20  # bytes requested from the kernel beyond what is needed
 
-PROCESS = Path("/proc/self")
-RESET_PEAK = "5"  # written to clear_refs, see proc(5)
+STATUS = Path("/proc/self/status")
 
 
 def tune_malloc() -> None:
@@ -52,9 +51,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
         else:
-            self._before = _process_status("RssAnon")
+            self._before = kernel_bytes(STATUS, "RssAnon")
             try:
-                (PROCESS / "clear_refs").write_text(RESET_PEAK)
+                Path("/proc/self/clear_refs").write_text("5")  # resets the peak, see proc(5)
             except OSError:  # not Linux, or a container that forbids it
                 self._before = None
 
@@ -62,16 +61,16 @@ class PeakMemory:
         """Return the peak in MiB; None if the system does not report it."""
         if self._device.type == "cuda" and self._before is not None:
             return (torch.cuda.max_memory_allocated(self._device) - self._before) / 2**20
-        peak, mapped = _process_status("VmHWM"), _process_status("RssFile")
+        peak, mapped = kernel_bytes(STATUS, "VmHWM"), kernel_bytes(STATUS, "RssFile")
         if self._before is None or peak is None or mapped is None:
             return None
         return (peak - mapped - self._before) / 2**20
 
 
-def _process_status(name: str) -> int | None:
-    """Return bytes from the kernel's status of this process; None if it has none."""
+def kernel_bytes(file: Path, name: str) -> int | None:
+    """Return a number of bytes from a file in `/proc` with a line `name: ... kB`; None if it has none."""
     try:
-        lines = (PROCESS / "status").read_text().splitlines()
+        lines = file.read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)

@@ -14,17 +14,13 @@ def build_optimizer(settings: Optimizer, parameters: Iterable[nn.Parameter]) -> 
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
     if isinstance(settings, SGD):
-        momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov}
-        return without_compiler(optim.SGD)(trained, **common, **momentum)
+        return without_compiler(optim.SGD)(trained, **common, momentum=settings.momentum, nesterov=settings.nesterov)
     assert isinstance(settings, Adam)
     adam = optim.AdamW if isinstance(settings, AdamW) else optim.Adam
-    betas = (settings.beta1, settings.beta2)
-    return without_compiler(adam)(trained, **common, betas=betas, eps=settings.eps)
+    return without_compiler(adam)(trained, **common, betas=(settings.beta1, settings.beta2), eps=settings.eps)
 
 
-def build_scheduler(
-    config: Config, optimizer: optim.Optimizer
-) -> lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau:
+def build_scheduler(config: Config, optimizer: optim.Optimizer) -> lr_scheduler.LRScheduler:
     """Return the scheduler, to be stepped after each epoch (`plateau` with the monitored value)."""
     match config.scheduler:
         case Cosine() as cosine:

@@ -14,6 +14,7 @@ from crackdet.models.factory import build_on_meta
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.torch_internals import storage_id
 from crackdet.store.run import Run
+from crackdet.training.memory import kernel_bytes
 from crackdet.training.optimizers import depends_on_max_epochs
 
 MIB = 2**20
@@ -60,11 +61,9 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
 
     with MetaFlopCounter(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         model(torch.empty(batch, 3, size, size, device="meta"))
-    is_bf16 = precision == "bf16"  # halves floating-point numbers, but not the indices of max-pooling
-    activations = sum(
-        tensor.untyped_storage().nbytes() // (2 if is_bf16 and tensor.is_floating_point() else 1)
-        for tensor in saved.values()
-    )
+    divisor = 2 if precision == "bf16" else 1  # the indices of max-pooling stay as large
+    sizes = ((t.untyped_storage().nbytes(), t.is_floating_point()) for t in saved.values())
+    activations = sum(size // divisor if is_float else size for size, is_float in sizes)
     weights, gradients = weight_sizes(model)
     return ResourceEstimate(weights, gradients, _optimizer_slots(config) * gradients, activations, weights)
 
@@ -111,20 +110,12 @@ def check_resources(needs: ResourceEstimate, device: torch.device, run: Run) -> 
 
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the bytes that this process can still allocate, by the kernel and its control groups; None if unknown."""
-    return min([*_machine_memory(root), *_cgroup_memory(root)], default=None)
-
-
-def _machine_memory(root: Path) -> Iterator[int]:
-    for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            yield int(line.split()[1]) * 1024
+    machine = kernel_bytes(root / "proc/meminfo", "MemAvailable")
+    return min([*_cgroup_memory(root), *([] if machine is None else [machine])], default=None)
 
 
 def _cgroup_memory(root: Path) -> Iterator[int]:
-    """Yield the bytes left in the control group of this process and in each of its parents, in cgroup v1 or v2.
-
-    The groups count the kernel's page cache as used, but it is reclaimed if processes need the memory.
-    """
+    """Yield the bytes left in the control group of this process and in each of its parents, in cgroup v1 or v2."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
         if not controllers:
@@ -140,7 +131,7 @@ def _cgroup_memory(root: Path) -> Iterator[int]:
             if limit.isdigit() and used.isdigit():
                 stat = dict(line.split() for line in _text(folder / "memory.stat").splitlines())
                 cached = sum(int(stat.get(key.format(name), 0)) for name in ("inactive_file", "active_file"))
-                yield int(limit) - int(used) + cached
+                yield int(limit) - int(used) + cached  # the page cache counts as used, but can be reclaimed
 
 
 def _text(path: Path) -> str:

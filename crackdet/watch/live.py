@@ -12,14 +12,15 @@ from crackdet.analysis.tables import console
 from crackdet.watch.monitor import StoreMonitor
 from crackdet.watch.screen import Screen, change_line
 
-__all__ = ["watch"]
-
 FIRST_UPDATE = 0.3  # seconds, so that the screen appears at once
 READ_SHARE = 0.3  # of the interval may be spent reading while there are unread runs
 
 
 def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
-    """Show the runs until Ctrl-C, or `once`; update `every` so many seconds.
+    """Show the runs until Ctrl-C, or once.
+
+    Args:
+        every: Seconds between updates.
 
     Raises:
         UserError: If there is no such folder.
@@ -36,7 +37,7 @@ def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
             _show_live(monitor, every)
         else:
             _print_changes(monitor, every)
-    except KeyboardInterrupt:  # the way to leave
+    except KeyboardInterrupt:  # how the user leaves
         return
     except BrokenPipeError:  # the reader of the pipe is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,12 +1,12 @@
 """The runs of a store or a sweep, kept up to date without writing to the store.
 
-Each update looks at all unfinished runs, at some of the finished ones in turn, and at new ones until its time is up: a
-store may have very many. Finding out whether a run has a process takes no lock that could hinder one, and runs that had
-no process are asked again only when their files have changed.
+An update checks all unfinished runs, then new runs and a part of the finished ones until its time is up: a store may
+hold very many. Checking whether a run has a process takes no lock that could block one. A run without a process is
+checked again only after its files have changed.
 """
 
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -39,11 +39,6 @@ class WatchedRun:
     sort_key: tuple[float, float, float, str] | None = None  # of a finished run: the lowest is the best
     images: tuple[int, str] = (0, "")  # number and digest of its validation images
     progress: RunProgress = RunProgress()  # of an unfinished run
-
-    @property
-    def changed(self) -> float:
-        """When the run last changed, in seconds since the epoch."""
-        return self.stamp.changed
 
     @property
     def last_epoch(self) -> float:
@@ -81,7 +76,7 @@ class StoreMonitor:
 
     @property
     def num_unread(self) -> int:
-        """The number of runs that there has been no time for."""
+        """The number of runs that have not been read yet."""
         return len(self._new) + len(self._new_results)
 
     @property
@@ -96,9 +91,6 @@ class StoreMonitor:
                 _, largest = max(rankings.items(), key=lambda item: (item[0][0], len(item[1])))
                 self._best = min(largest, key=lambda watched: watched.sort_key or ())
         return self._best
-
-    def count(self) -> Counter[Status]:
-        return Counter(watched.status for watched in self.runs.values())
 
     def row(self, watched: WatchedRun) -> RunRow:
         """Read what is not kept of a run, such as its settings."""
@@ -195,6 +187,6 @@ def _read(run: Run, stamp: RunStamp) -> WatchedRun:
     snapshot = run.snapshot()
     row, result = RunRow(snapshot), snapshot.result or {}
     if snapshot.status is Status.FINISHED:
-        images = int(result.get("valid_images", 0)), str(result.get("valid_digest"))
+        images = result["valid_images"], result["valid_digest"]
         return WatchedRun(run.id, snapshot.status, stamp, row.accuracy, sort_key=sort_key(row), images=images)
     return WatchedRun(run.id, snapshot.status, stamp, reason=row.reason, progress=RunProgress.of(snapshot))

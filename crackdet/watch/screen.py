@@ -1,8 +1,8 @@
 """The monitored runs as a screen: a few lines and small tables, no larger than the terminal."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -36,11 +36,11 @@ class Screen:
         self._rows: dict[WatchedRun, RunRow] = {}
 
     def render(self, height: int | None = None) -> Group:
-        """Render everything within this many lines; None: as many as there are running runs."""
+        """Render everything within this many lines; None: as many as needed for all running runs."""
         monitor = self._monitor
         runs = list(monitor.runs.values())
         running = [run for run in runs if run.status is Status.RUNNING]
-        ended = sorted((run for run in runs if run.status in ENDED), key=lambda run: run.changed, reverse=True)
+        ended = sorted((run for run in runs if run.status in ENDED), key=lambda run: run.stamp.changed, reverse=True)
         todo = [run for run in runs if run.status is Status.TODO]
         room = max(3, height - FIXED_LINES) if height else len(running) + 2 * FEW
         shown = running[: max(1, room - 2 * min(FEW, room // 4))]
@@ -50,7 +50,8 @@ class Screen:
         best = monitor.best
         settings = self._describe([*shown, *recent, *upcoming, *([best] if best else [])])
 
-        parts: list[RenderableType] = [headline(monitor.folder), counts(monitor)]
+        headline = f"{sanitize(monitor.folder)}  {time.strftime('%H:%M:%S')}"
+        parts: list[RenderableType] = [_line(headline, "bold"), _counts(monitor)]
         if best is not None:
             parts.append(_line(f"best {best.accuracy:.4f}  {best.id}  {settings[best.id]}", "bold green"))
         if shown:
@@ -73,24 +74,17 @@ class Screen:
         }
 
 
-def headline(folder: Path) -> Text:
-    return _line(f"{sanitize(folder)}  {time.strftime('%H:%M:%S')}", "bold")
-
-
-def counts(monitor: StoreMonitor) -> Text:
+def _counts(monitor: StoreMonitor) -> Text:
     """Return `2 running, 14 finished, 6 to do`."""
-    number = monitor.count()
+    number = Counter(run.status for run in monitor.runs.values())
     parts = [
-        (f"{number[status]:,} {'to do' if status is Status.TODO else status}", STYLES[status])
-        for status in STYLES
+        Text(f"{number[status]:,} {'to do' if status is Status.TODO else status}", style)
+        for status, style in STYLES.items()
         if number[status]
     ]
     if monitor.num_unread:
-        parts.append((f"{monitor.num_unread:,} being read", "dim"))
-    text = Text()
-    for place, (words, style) in enumerate(parts or [("no runs yet", "dim")]):
-        text.append(", " if place else "").append(words, style)
-    return text
+        parts.append(Text(f"{monitor.num_unread:,} being read", "dim"))
+    return Text(", ").join(parts or [Text("no runs yet", "dim")])
 
 
 def change_line(run: WatchedRun) -> str:
@@ -120,7 +114,7 @@ def _ended_table(runs: Sequence[WatchedRun], settings: dict[str, str]) -> Table:
         accuracy = _metric(run.accuracy if run.accuracy is not None else run.progress.best)
         why = sanitize(run.reason).replace("\n", " ") or settings[run.id]
         status = Text(run.status, STYLES[run.status])
-        rows.append([Text(run.id), Text(_when(run.changed)), status, Text(accuracy), Text(why)])
+        rows.append([Text(run.id), Text(_when(run.stamp.changed)), status, Text(accuracy), Text(why)])
     return _table(("ended", "when", "status", "accuracy", "why, or what differs"), rows)
 
 

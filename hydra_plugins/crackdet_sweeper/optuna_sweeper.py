@@ -43,13 +43,9 @@ class Median:
 
 
 @dataclass
-class Percentile:
+class Percentile(Median):
     _target_: str = "optuna.pruners.PercentilePruner"
     percentile: float = 25.0  # of the runs are kept
-    n_startup_trials: int = 5
-    n_warmup_steps: int = 0
-    interval_steps: int = 1
-    n_min_trials: int = 1
 
 
 @dataclass

@@ -29,17 +29,12 @@ def publish(
     logits: Floats,
     flops: int = 1000,
     groups: Sequence[str] | None = None,
-    older: bool = False,
     root: str = "photographs",
     source: str = "folder",
     fingerprint: str = "0" * 64,
     **model: Any,
 ) -> Run:
-    """Publish a run with these model settings.
-
-    Args:
-        older: Leave out `right` from the result, as older versions did.
-    """
+    """Publish a run with these model settings."""
     seed = model.pop("seed", 0)
     identity = {"seed": seed, "model": {"name": "custom", **model}, "data": {"image_size": 64}}
     settings = {**identity, "data": {"name": source, "image_size": 64, "root": root}}
@@ -74,7 +69,7 @@ def publish(
             "valid_images": len(labels),
             "valid_digest": hashlib.sha256(labels.tobytes()).hexdigest(),
             "settings": settings,
-            **({} if older else {"right": encode(called == labels)}),
+            "right": encode(called == labels),
         }
     )
     return run
@@ -96,17 +91,10 @@ def with_mistakes(
     return logits
 
 
-def publish_ladder(store: Path, older: bool = False) -> None:
+def publish_ladder(store: Path) -> None:
     """Publish six single networks: the best two are equivalent, and the second is the cheaper of them."""
     for width, (quality, flops) in enumerate([(3.3, 900), (3.2, 100), (2.8, 500), (2.0, 50), (1.5, 20), (0.5, 10)]):
-        publish(
-            store,
-            LABELS,
-            simulate_logits(LABELS, quality, width + 1),
-            flops,
-            older=older and width % 2 == 0,
-            width=width,
-        )
+        publish(store, LABELS, simulate_logits(LABELS, quality, width + 1), flops, width=width)
 
 
 def publish_replicates(store: Path, groups: Sequence[str] | None = None) -> None:

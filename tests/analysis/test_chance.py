@@ -18,7 +18,7 @@ def test_networks_at_chance_are_marked_so_and_not_recommended(tmp_path: Path, me
     publish(tmp_path, LABELS, np.full(300, 1.0), 1, width=30)  # it finds every crack
     summary = summarize(tmp_path, metric)
     decision = decision_of(tmp_path, metric)
-    assert not decision.learned and decision.recommended.id == decision.best.id
+    assert not decision.best_is_above_chance and decision.recommended.id == decision.best.id
     assert decision.sentences[1].startswith("No network is recommended yet")
     assert "given that it is the best of 31" in decision.sentences[1]
     assert decision.verdicts(decision.best) == ["best", "chance"]
@@ -39,7 +39,7 @@ def test_a_network_at_chance_is_not_undecided_beside_one_that_has_learned(tmp_pa
         publish(tmp_path, labels, logits, width=width)
     decision = decision_of(tmp_path)
     worse = decision.ranked_runs[1]
-    assert decision.learned and worse.equivalent
+    assert decision.best_is_above_chance and worse.equivalent
     assert decision.verdicts(worse.row) == ["chance"]
     assert decision.combination_verdicts(decision.combination(worse.row)) == ["chance"]
 
@@ -51,8 +51,8 @@ def test_a_network_that_only_distinguishes_walls_has_not_learned_cracks(tmp_path
     logits[:50] *= -1
     publish(tmp_path / "alone", labels, logits)
     publish(tmp_path / "walls", labels, logits, groups=[f"wall {n // 25}" for n in range(200)])
-    assert decision_of(tmp_path / "alone").learned
-    assert not decision_of(tmp_path / "walls").learned
+    assert decision_of(tmp_path / "alone").best_is_above_chance
+    assert not decision_of(tmp_path / "walls").best_is_above_chance
 
 
 def test_with_a_rare_class_a_network_less_accurate_than_a_constant_answer_may_have_learned(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_with_a_rare_class_a_network_less_accurate_than_a_constant_answer_may_ha
         logits[np.flatnonzero(~labels)[:7]] = 1
         publish(tmp_path, labels, logits, width=width)
     decision = decision_of(tmp_path)
-    assert decision.learned and decision.best.setting("model.width") == 0
+    assert decision.best_is_above_chance and decision.best.setting("model.width") == 0
     assert decision.baseline == 0.95 > decision.best.accuracy
     assert any("same answer for every image scores 95.0 %" in note for note in decision.notes)
 
@@ -71,7 +71,7 @@ def test_with_a_rare_class_a_network_less_accurate_than_a_constant_answer_may_ha
 def test_constant_scores_are_at_chance(tmp_path: Path) -> None:
     for width in (1, 2):
         publish(tmp_path, LABELS, np.full(300, 0.1 * width), width=width)
-    assert not decision_of(tmp_path, "roc_auc").learned
+    assert not decision_of(tmp_path, "roc_auc").best_is_above_chance
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
@@ -80,7 +80,7 @@ def test_identical_walls_prove_nothing(tmp_path: Path, metric: str) -> None:
     labels = np.tile([True] * 5 + [False] * 5, 6)
     logits = np.tile([1.0] * 3 + [-1.0] * 2 + [1.0] * 2 + [-1.0] * 3, 6)
     publish(tmp_path, labels, logits, groups=[f"wall {index // 10}" for index in range(60)])
-    assert not decision_of(tmp_path, metric).learned
+    assert not decision_of(tmp_path, metric).best_is_above_chance
 
 
 def test_the_selection_bias_is_what_equally_good_networks_show(tmp_path: Path) -> None:

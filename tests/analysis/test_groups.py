@@ -106,8 +106,8 @@ def test_scores_of_cracks_on_a_single_wall_distinguish_nothing(tmp_path: Path) -
         publish(tmp_path / store, labels, np.where(labels, 9.0, -9.0), 900, groups, width=1)
         publish(tmp_path / store, labels, worse, 100, groups, width=2)
     alone, grouped = (decision_of(tmp_path / store, "roc_auc") for store in ("alone", "walls"))
-    assert not alone.ranked_runs[1].equivalent and alone.learned
-    assert grouped.ranked_runs[1].p_value == 1 and not grouped.learned
+    assert not alone.ranked_runs[1].equivalent and alone.best_is_above_chance
+    assert grouped.ranked_runs[1].p_value == 1 and not grouped.best_is_above_chance
     assert grouped.ranked_runs[0].interval.low < 0.1
 
 

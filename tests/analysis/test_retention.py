@@ -15,7 +15,7 @@ from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from tests.analysis.runs import publish, simulate_logits
 
-RESULT = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0}
+RESULT = {"loss": 0.1, "epoch": 1, "parameters": 1, "seconds": 1.0, "valid_images": 8, "right": "/w=="}
 
 
 def add_run(store: RunStore, number: int, finished: bool = True, images: str = "same") -> Run:

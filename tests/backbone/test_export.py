@@ -14,6 +14,7 @@ from torchvision.ops import Permute
 
 import crackdet
 from crackdet.backbone.export import export
+from crackdet.backbone.formats import _max_difference
 from crackdet.config.schema import UserModel
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
@@ -319,6 +320,21 @@ def test_a_user_network_that_cannot_be_a_backbone_is_rejected(
     publish_user_network: PublishNetwork, tmp_path: Path, name: str, reason: str
 ) -> None:
     assert reason in error_of(lambda: export(publish_user_network(name), tmp_path / "backbone", trust=True))
+
+
+@pytest.mark.parametrize(
+    ("exported", "message"),
+    [
+        (torch.zeros(1, 2, 4, 3), "a map has shape (1, 2, 4, 3) instead of (1, 2, 4, 4)"),
+        (torch.zeros(1, 2, 1, 1), "a map has shape (1, 2, 1, 1) instead of (1, 2, 4, 4)"),
+        (torch.full((1, 2, 4, 4), 0.5), "its maps differ from the network's by 0.5, more than 0.0001"),
+        (torch.full((1, 2, 4, 4), torch.nan), "its maps differ from the network's by nan"),
+    ],
+)
+def test_an_export_whose_maps_differ_is_rejected(exported: Tensor, message: str) -> None:
+    assert f"--onnx: {message}" in error_of(
+        lambda: _max_difference(lambda _: [torch.zeros(1, 2, 4, 4)], lambda _: [exported], [torch.zeros(1)], "--onnx")
+    )
 
 
 def test_an_export_whose_deepest_map_was_one_pixel_accepts_larger_images(publish: Publish, tmp_path: Path) -> None:

@@ -205,7 +205,10 @@ def test_a_changed_description_is_rejected_or_keeps_its_types(exported_once: Pat
         ({"image_size": "64"}, "is corrupt (image_size is '64')"),
         ({"stages": [{"name": "2", "channels": 4}]}, "is corrupt (missing 1 required positional argument: 'stride')"),
         ({"surprise": 1}, "is corrupt (surprise is unknown)"),
-        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, of a later crackdet; this one reads up to {FORMAT}"),
+        ({"stages": [2]}, "is corrupt (stages.0 is 2)"),
+        ({"mean": 0.5}, "is corrupt (mean is 0.5)"),
+        ({"format": FORMAT + 1}, f"has format {FORMAT + 1}, but this crackdet reads {FORMAT}"),
+        ({"format": FORMAT - 1}, f"has format {FORMAT - 1}, but this crackdet reads {FORMAT}"),
         ({"architecture": {"name": "custom", "conv_out": [0]}}, "model.conv_out"),
         ({"architecture": {"name": "custom", "conv_out": [4, 8, 17]}}, "the weights do not fit the network"),
         ({"architecture": {"name": "nothing_known"}}, "torchvision has no such classification network"),
@@ -229,15 +232,6 @@ def test_an_inconsistent_folder_is_rejected(
     assert reason in str(caught.value)
 
 
-def test_a_folder_of_format_2_is_still_loaded(exported: Exported, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(exported(*CUSTOM)[1], folder)
-    content = json.loads((folder / "backbone.json").read_text())
-    old = {"licence": content.pop("license"), "copies": content.pop("exports"), **content, "format": 2}
-    (folder / "backbone.json").write_text(json.dumps(old))
-    assert crackdet.load_backbone(folder).description.license == old["licence"]
-
-
 def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"contains no backbone.json; crackdet export RUN --to FOLDER writes it"):
         crackdet.load_backbone(tmp_path)
@@ -245,6 +239,9 @@ def test_a_folder_without_an_export_or_with_corrupt_weights_is_rejected(exported
     shutil.copytree(exported(*CUSTOM)[1], folder)
     (folder / "backbone.safetensors").write_bytes((folder / "backbone.safetensors").read_bytes()[:100])
     with pytest.raises(UserError, match=r"backbone.safetensors: cannot be read as weights"):
+        crackdet.load_backbone(folder)
+    (folder / "backbone.json").write_text("{")
+    with pytest.raises(UserError, match=r"backbone.json: is corrupt \(missing .*; export the run again"):
         crackdet.load_backbone(folder)
 
 

@@ -30,7 +30,7 @@ from crackdet.inspection.pointing import (
     tolerance_pixels,
 )
 from crackdet.inspection.samples import load_split, to_samples
-from crackdet.store.pointing import COLUMNS, read_pointing
+from crackdet.store.pointing import POINTING_COLUMNS, read_pointing
 from crackdet.store.snapshot import Status
 from tests.inspection.conftest import train
 
@@ -77,7 +77,7 @@ def test_summaries_contain_recorded_scores(clean_run: LoadedRun, store: Path, se
     run_pointing(load_network(clean_run), [], "valid", max_images=200)
     unscored = train(sets / "clean", store, cache, "data.masks=masks", "trainer.max_epochs=1")
     rows = {row["id"]: row for row in crackdet.load_runs(store).rows()}
-    assert {name: rows[clean_run.id][name] for name in COLUMNS} == read_pointing(clean_run.run)
+    assert {name: rows[clean_run.id][name] for name in POINTING_COLUMNS} == read_pointing(clean_run.run)
     assert rows[unscored.id]["pointing"] is None
     row = next(row for row in crackdet.load_runs(store) if row.id == clean_run.id)
     assert Condition("pointing", ">", "0.5").holds(row)

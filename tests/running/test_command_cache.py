@@ -13,8 +13,8 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.running.command_cache import MAX_VERSIONS, ROOT, SINGLE, CommandCache, is_cacheable
 from crackdet.running.execute import execute
+from crackdet.running.fast_path import skip_finished
 from crackdet.running.job import Job, make_job
-from crackdet.running.skip import skip_finished
 from crackdet.running.stamps import stamp
 from crackdet.store.run import Run
 

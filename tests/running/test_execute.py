@@ -25,7 +25,7 @@ from crackdet.store.integrity import read_result
 from crackdet.store.predictions import read_predictions
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
-from crackdet.sweep.execution.launcher_executor import LauncherExecutor
+from crackdet.sweep.execution.executor import LauncherExecutor
 from tests.jobs import Configure, job_of
 
 FOLDER_RUN = ("model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32")

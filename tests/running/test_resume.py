@@ -12,7 +12,7 @@ import torch
 from crackdet.analysis.rows import RunRow
 from crackdet.core.signals import Interrupted
 from crackdet.report.reproduction import recipe
-from crackdet.training.state import TrainingState
+from crackdet.training.resume_state import TrainingState
 from tests.jobs import Configure, interrupt_after, interrupted_state, outcome, train
 
 

@@ -90,15 +90,6 @@ def test_the_module_that_a_target_names_counts_if_another_module_builds_the_clas
     assert run_id(config) != before
 
 
-def test_the_digest_of_the_defining_file_alone_is_accepted(user_model: Callable[..., Config], tmp_path: Path) -> None:
-    (source,) = tmp_path.glob("*/net.py")
-    source.write_text("from . import parts\n" + NETWORK)
-    (source.parent / "parts.py").write_text("depth = 1\n")
-    target = user_model().model.target  # type: ignore[attr-defined]
-    assert code_digest(target) != file_digest(source)
-    check_source(target, file_digest(source), "the run")
-
-
 def test_circular_imports_are_followed_once(user_model: Callable[..., Config], tmp_path: Path) -> None:
     (source,) = tmp_path.glob("*/net.py")
     source.write_text(f"import {source.parent.name}.net\nfrom .net import *\n" + NETWORK)
@@ -109,7 +100,6 @@ def test_weights_are_refused_if_the_code_has_changed(user_model: Callable[..., C
     target = user_model().model.target  # type: ignore[attr-defined]
     digest = code_digest(target)
     check_source(target, digest, "the run")
-    check_source(target, None, "a run without a digest")
     (source,) = tmp_path.glob("*/net.py")
     source.write_text(NETWORK + "# edited\n")
     with pytest.raises(

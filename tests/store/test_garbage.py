@@ -9,6 +9,8 @@ from crackdet.store.garbage import Removable, leftovers, remove
 from crackdet.store.run_store import RunStore
 from tests.store.conftest import RESULT
 
+IMAGES = {"valid_images": 8, "right": "/w=="}  # fields of a result
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
@@ -23,7 +25,7 @@ def store(tmp_path: Path) -> RunStore:
         run.state_file.write_bytes(b"s" * 1000)
         (run.directory / ".resume.pt.1.tmp").write_bytes(b"t" * 10)
         if number < 5:
-            run.publish({**RESULT, "accuracy": 0.9 - number / 100, "valid_digest": "same"})
+            run.publish({**RESULT, "accuracy": 0.9 - number / 100, "valid_digest": "same", **IMAGES})
     return store
 
 

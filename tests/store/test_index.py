@@ -40,7 +40,7 @@ def settle(store: Path) -> None:
 
 
 def indexed_ids(store: Path) -> set[str]:
-    return set(json.loads((store / index.FILE).read_text().splitlines()[1])["rows"])
+    return set(json.loads((store / index.FILE).read_text())["rows"])
 
 
 def summarized(store: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from crackdet.training.resources import (
     resume_state_bytes,
     weight_sizes,
 )
-from crackdet.training.state import BestEpoch, Progress, TrainingState
+from crackdet.training.resume_state import BestEpoch, Progress, TrainingState
 
 Configure = Callable[..., Config]
 CPU = torch.device("cpu")

@@ -20,17 +20,12 @@ class SyntheticSource:
 
     def list_records(self) -> list[ImageRecord]:
         data = self.data
-        params = (
-            f"{synthetic.GENERATOR_VERSION},{data.seed},{data.crack_fraction},{data.hard_negatives},{data.difficulty}"
-        )
-        records = [
-            ImageRecord(
-                name=f"synthetic-{index:06d}",
-                crack=synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction),
-                digest=f"synthetic:{params}:{index:06d}",
-            )
-            for index in range(data.num_images)
-        ]
+        params = (synthetic.GENERATOR_VERSION, data.seed, data.crack_fraction, data.hard_negatives, data.difficulty)
+        prefix = f"synthetic:{','.join(map(str, params))}"
+        records = []
+        for index in range(data.num_images):
+            crack = synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction)
+            records.append(ImageRecord(f"synthetic-{index:06d}", crack, f"{prefix}:{index:06d}"))
         return sort_records(records, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:

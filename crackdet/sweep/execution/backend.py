@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from crackdet.running.job import Job
@@ -49,9 +48,7 @@ class WorkerBackend(ABC, Generic[H]):
     def __enter__(self) -> "WorkerBackend[H]":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return
 
     @abstractmethod

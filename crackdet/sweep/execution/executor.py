@@ -1,14 +1,17 @@
-"""The executor interface, and the loop that submits jobs to it."""
+"""The executor interface, the executor that calls a Hydra launcher, and the loop that submits jobs to an executor."""
 
 import logging
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
+
+from hydra.plugins.launcher import Launcher
 
 from crackdet.core.console import bar
+from crackdet.core.errors import DeviceLost
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.snapshot import Status
@@ -52,10 +55,47 @@ class Executor(ABC):
     def __enter__(self) -> "Executor":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return
+
+
+def is_basic(launcher: Launcher) -> bool:
+    return type(launcher).__name__ == "BasicLauncher"
+
+
+class LauncherExecutor(Executor):
+    """Runs jobs by a Hydra launcher, which composes each of them again.
+
+    Args:
+        max_jobs: How many jobs are passed to the launcher at once; None: all. The basic launcher takes one.
+    """
+
+    def __init__(self, launcher: Launcher, max_jobs: int | None = None) -> None:
+        self.max_jobs = 1 if is_basic(launcher) else max_jobs
+        self._launcher = launcher
+        self._jobs: list[Job] = []
+        self._next_index = 0  # names the folder of Hydra's logs of a job
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+
+    def wait(self) -> list[JobOutcome]:
+        jobs, self._jobs = self._jobs, []
+        first_index, self._next_index = self._next_index, self._next_index + len(jobs)
+        try:
+            returns = self._launcher.launch([job.overrides for job in jobs], initial_job_idx=first_index)
+        except Exception:  # of the launcher itself; the store has what was finished
+            log.error("%s", traceback.format_exc())
+            return [JobOutcome(job, failed=True) for job in jobs]
+        outcomes = []
+        for job, job_return in zip(jobs, returns, strict=True):
+            error = getattr(job_return, "_return_value", None)
+            if isinstance(error, Exception):
+                log.error("%s", error)
+            if isinstance(error, DeviceLost) and is_basic(self._launcher):
+                raise error  # the next job in this process would fail too
+            outcomes.append(JobOutcome(job, failed=isinstance(error, Exception)))
+        return outcomes
 
 
 def run_jobs(jobs: Sequence[Job], total: int, executor: Executor) -> int:

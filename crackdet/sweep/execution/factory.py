@@ -1,22 +1,19 @@
 """Creates the executor of a sweep."""
 
 from importlib import import_module
-from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.sweep.execution.backend import WorkerBackend
-from crackdet.sweep.execution.executor import Executor
-from crackdet.sweep.execution.launcher_executor import LauncherExecutor, is_basic
+from crackdet.sweep.execution.executor import Executor, LauncherExecutor, is_basic
 from crackdet.sweep.execution.worker import SweepContext
 
 BACKENDS = {  # class of a Hydra launcher -> its backend; imported only if it is used
     "BasicLauncher": "processes.ProcessBackend",
     "JoblibLauncher": "joblib.JoblibBackend",
-    "LocalLauncher": "submitit_local.SubmititLocalBackend",
-    "SlurmLauncher": "submitit_slurm.SlurmBackend",
+    "LocalLauncher": "submitit.SubmititLocalBackend",
+    "SlurmLauncher": "submitit.SlurmBackend",
     "RayLauncher": "ray.RayBackend",
 }
 
@@ -31,8 +28,8 @@ def create_executor(
     """Return a pool of workers if there are several or a known launcher starts them; else run jobs by the launcher.
 
     Args:
-        max_jobs: At most this many jobs run at once; None: no limit.
-        launcher_jobs: Another such limit, which `runtime.parallel_runs` overrides if it is more than 1.
+        max_jobs: Number of jobs there are, so that no more workers are started; None: unknown.
+        launcher_jobs: Number of jobs that a launcher runs at once, unless `runtime.parallel_runs` is more than 1.
 
     Raises:
         UserError: If `runtime.parallel_runs` is more than 1 and the launcher is unknown.
@@ -48,11 +45,6 @@ def create_executor(
     from crackdet.sweep.execution.pool import WorkerPool
 
     limits = [limit for limit in (max_jobs, launcher_jobs if is_single else None) if limit is not None]
-    return WorkerPool(_create_backend(name, launcher, runtime, context), context, min(limits, default=None))
-
-
-def _create_backend(name: str, launcher: Launcher, runtime: Runtime, context: SweepContext) -> WorkerBackend[Any]:
     module, _, class_name = BACKENDS[name].partition(".")
     backend = getattr(import_module(f"crackdet.sweep.execution.{module}"), class_name)
-    created: WorkerBackend[Any] = backend(launcher, runtime, context)
-    return created
+    return WorkerPool(backend(launcher, runtime, context), context, min(limits, default=None))

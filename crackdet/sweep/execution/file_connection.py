@@ -6,7 +6,6 @@ makes the writes of other machines visible.
 """
 
 import base64
-import functools
 import pickle
 import shutil
 import threading
@@ -116,8 +115,8 @@ class ConnectionDir:
     @staticmethod
     def connect_to_sweep(folder: Path, name: str) -> FileConnection:
         """Return the worker's end, which ends when the sweep's process does."""
-        is_open = functools.partial(ConnectionDir.is_open, folder)
-        return FileConnection(folder / f"{name}.outbox", folder / f"{name}.inbox", is_open, skip_existing=True)
+        outbox, inbox = folder / f"{name}.outbox", folder / f"{name}.inbox"
+        return FileConnection(outbox, inbox, lambda: ConnectionDir.is_open(folder), skip_existing=True)
 
     @staticmethod
     def is_open(folder: Path) -> bool:

@@ -4,8 +4,12 @@ import re
 from concurrent.futures import Future
 from typing import Any
 
+from joblib import effective_n_jobs
+from joblib.externals.loky.backend import get_context
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
 from crackdet.sweep.execution.launcher_backend import BackendTask, LocalLauncherBackend
-from crackdet.sweep.execution.remote import WorkerSpec, remote_main
+from crackdet.sweep.execution.worker import WorkerSpec, remote_main
 
 
 class _PoolTask(BackendTask):
@@ -28,14 +32,9 @@ class JoblibBackend(LocalLauncherBackend):
     name = "joblib"
 
     def default_workers(self) -> int:
-        from joblib import effective_n_jobs
-
         return int(effective_n_jobs(self._launcher.joblib.get("n_jobs") or 1))
 
     def launch(self, spec: WorkerSpec) -> BackendTask:
-        from joblib.externals.loky.backend import get_context
-        from joblib.externals.loky.process_executor import ProcessPoolExecutor
-
         # one pool for each worker: loky ends all processes of a pool if one is killed
         pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"))
         return _PoolTask(pool, pool.submit(remote_main, spec))

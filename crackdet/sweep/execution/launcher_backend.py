@@ -9,7 +9,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
@@ -18,9 +17,8 @@ from crackdet.config.schema import Runtime
 from crackdet.running.job import Job
 from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
 from crackdet.sweep.execution.file_connection import POLL_INTERVAL, ConnectionDir
-from crackdet.sweep.execution.remote import WorkerSpec
 from crackdet.sweep.execution.resources import WorkerResources, allocate, describe
-from crackdet.sweep.execution.worker import Message, Ready, SweepContext
+from crackdet.sweep.execution.worker import Message, Ready, SweepContext, WorkerSpec
 
 
 class BackendTask(ABC):
@@ -92,9 +90,7 @@ class LauncherBackend(WorkerBackend[RemoteWorker]):
         self._connections.open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connections.close()
 
     @abstractmethod

@@ -4,6 +4,7 @@ If a worker dies, its run continues on another worker from the last saved state.
 workers, and the pool waits until they have saved their runs.
 """
 
+import itertools
 import logging
 import signal
 import time
@@ -11,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from crackdet.core.console import BarDisplay, BarState
@@ -41,22 +42,6 @@ class _Worker:
     bars: BarDisplay = field(default_factory=BarDisplay)
 
 
-class _Retries:
-    """Counts the workers that died while they trained a run, since the run last made progress."""
-
-    def __init__(self) -> None:
-        self._deaths: Counter[str] = Counter()
-        self._epochs: Counter[str] = Counter()
-
-    def allow(self, job: Job) -> bool:
-        """Count a death; return whether the job may run again."""
-        run_id, epochs = job.run.id, len(job.run.snapshot().history)
-        if epochs > self._epochs[run_id]:
-            self._deaths[run_id], self._epochs[run_id] = 0, epochs
-        self._deaths[run_id] += 1
-        return self._deaths[run_id] <= max(1, job.config.runtime.max_attempts)
-
-
 class WorkerPool(Executor):
     """Runs jobs on the workers of a backend, at most `max_workers` of them."""
 
@@ -64,7 +49,8 @@ class WorkerPool(Executor):
         self._backend, self._context, self._max_workers = backend, context, max_workers
         self._workers: list[_Worker] = []
         self._queue: deque[Job] = deque()
-        self._retries = _Retries()
+        self._num_lost: Counter[str] = Counter()  # workers lost while they trained a run, since it last made progress
+        self._epochs: Counter[str] = Counter()  # of a run when its worker was last lost
         self._failed_starts = 0
         self._has_spawned = False
         self._next_spawn = 0.0  # time before which the backend is not asked again
@@ -82,14 +68,12 @@ class WorkerPool(Executor):
             log.info("%s", self._backend.prepare(self.max_jobs))
             if self._backend.prestart:
                 self._spawn(self.max_jobs)
-        except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
+        except BaseException:
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self._shutdown()
         except Interrupted:  # by a second signal
@@ -97,7 +81,7 @@ class WorkerPool(Executor):
         finally:
             for worker in self._workers:
                 worker.handle.kill()
-            self._backend.__exit__(kind, error, traceback)
+            self._backend.__exit__(*error)
             for number, handler in self._old_handlers.items():
                 signal.signal(number, handler)
 
@@ -165,32 +149,23 @@ class WorkerPool(Executor):
                 worker.handle.shutdown(busy=False)
 
     def _spawn(self, count: int) -> None:
-        """Start workers. If the backend refuses, log it and ask again later.
-
-        Raises:
-            UserError: If the backend refuses the first worker.
-        """
+        """Start workers. If the backend refuses a worker that is not the first, log the reason and ask again later."""
         for _ in range(count):
             if time.monotonic() < self._next_spawn:
                 return
+            used = {worker.number for worker in self._workers}
+            number = next(n for n in itertools.count(1) if n not in used)
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: a worker ignores the terminal's Ctrl-C
             try:
-                self._spawn_one()
+                self._workers.append(_Worker(number, self._backend.spawn(number)))
+                self._has_spawned = True
             except UserError as error:
                 if not self._has_spawned:
                     raise
                 log.warning("%s; asking again in a minute", error)
                 self._next_spawn = time.monotonic() + SPAWN_RETRY_INTERVAL
-            else:
-                self._has_spawned = True
-
-    def _spawn_one(self) -> None:
-        used = {worker.number for worker in self._workers}
-        number = next(n for n in range(1, len(used) + 2) if n not in used)
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the worker ignores the terminal's Ctrl-C
-        try:
-            self._workers.append(_Worker(number, self._backend.spawn(number)))
-        finally:
-            signal.signal(signal.SIGINT, handler)
+            finally:
+                signal.signal(signal.SIGINT, handler)
 
     def _dispatch(self, worker: _Worker, job: Job) -> None:
         worker.job = job
@@ -201,11 +176,7 @@ class WorkerPool(Executor):
         return [worker for worker in workers if worker.handle in handles]
 
     def _on_message(self, worker: _Worker) -> list[JobOutcome]:
-        """Read and handle one message.
-
-        Raises:
-            EOFError: If the worker has ended.
-        """
+        """Read and handle one message; raise EOFError if the worker has ended."""
         message = worker.handle.recv()
         if isinstance(message, BarState):
             worker.bars.draw(replace(message, description=f"[{worker.number}] {message.description}"))
@@ -257,7 +228,11 @@ class WorkerPool(Executor):
 
     def _requeue(self, job: Job) -> list[JobOutcome]:
         """Queue the job of a lost worker again, or report it failed once its retries are used up."""
-        if not self._retries.allow(job):
+        run_id, epochs = job.run.id, len(job.run.snapshot().history)
+        if epochs > self._epochs[run_id]:
+            self._num_lost[run_id], self._epochs[run_id] = 0, epochs
+        self._num_lost[run_id] += 1
+        if self._num_lost[run_id] > max(1, job.config.runtime.max_attempts):
             return [JobOutcome(job, failed=True)]
         self._queue.appendleft(job)
         return []

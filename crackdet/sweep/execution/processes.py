@@ -1,7 +1,6 @@
 """Workers that are processes of this sweep: `runtime.parallel_runs` without a launcher."""
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -12,11 +11,10 @@ from multiprocessing.context import SpawnProcess
 from hydra.plugins.launcher import Launcher
 
 from crackdet.config.schema import Runtime
-from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.sweep.execution.backend import WorkerBackend, WorkerHandle
-from crackdet.sweep.execution.resources import WorkerResources, allocate, describe
-from crackdet.sweep.execution.worker import Message, SweepContext, detach_from_terminal, worker_loop
+from crackdet.sweep.execution.resources import allocate, describe
+from crackdet.sweep.execution.worker import Message, SweepContext, local_main
 
 GRACE_PERIOD = 5.0  # seconds until an idle worker that was shut down is killed
 
@@ -86,12 +84,3 @@ class ProcessBackend(WorkerBackend[LocalWorker]):
     def poll(self, handles: Sequence[LocalWorker], timeout: float) -> list[LocalWorker]:
         ready = connections.wait([handle.connection for handle in handles], timeout)
         return [handle for handle in handles if handle.connection in ready]
-
-
-def local_main(connection: Connection, resources: WorkerResources, context: SweepContext) -> None:
-    """Run a worker in a spawned process."""
-    detach_from_terminal()
-    try:
-        worker_loop(connection, resources, context, prestart=True)
-    except Interrupted as stop:
-        os._exit(stop.exit_status)  # everything is saved, and torch takes a while to shut down

@@ -1,16 +1,15 @@
 """`hydra/launcher=ray`: workers as tasks of a Ray cluster, or of one that is started on this machine."""
 
-from types import TracebackType
 from typing import Any
 
+import ray
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.sweep.execution.launcher_backend import BackendTask, LauncherBackend
-from crackdet.sweep.execution.remote import WorkerSpec, remote_main
-from crackdet.sweep.execution.worker import SweepContext
+from crackdet.sweep.execution.worker import SweepContext, WorkerSpec, remote_main
 
 OPTIONS = {"max_retries": 0, "max_calls": 1}  # the pool replaces dead workers; each worker has its own process
 
@@ -20,18 +19,12 @@ class _RayTask(BackendTask):
         self._reference = reference
 
     def has_ended(self) -> bool:
-        import ray
-
         return bool(ray.wait([self._reference], timeout=0)[0])
 
     def cancel(self) -> None:
-        import ray
-
         ray.cancel(self._reference, force=True)
 
     def exit_reason(self) -> str:
-        import ray
-
         try:
             ray.get(self._reference, timeout=0)
         except Exception as error:
@@ -47,8 +40,6 @@ class RayBackend(LauncherBackend):
         self._remote: dict[str, Any] = OmegaConf.to_container(settings.remote, resolve=True)  # type: ignore[assignment]
 
     def __enter__(self) -> "RayBackend":
-        import ray
-
         try:
             ray.init(**self._init)
         except (ConnectionError, ValueError, TypeError, RuntimeError) as error:
@@ -56,18 +47,12 @@ class RayBackend(LauncherBackend):
         super().__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        import ray
-
-        super().__exit__(kind, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         ray.shutdown()
 
     def default_workers(self) -> int:
         """Return how many workers fit into the cluster at once."""
-        import ray
-
         available = ray.cluster_resources()
         required = {
             "CPU": self._remote.get("num_cpus", 1),
@@ -89,12 +74,8 @@ class RayBackend(LauncherBackend):
         return min(fitting.values(), default=1)
 
     def prepare(self, num_workers: int) -> str:
-        import ray
-
         nodes = sum(node["Alive"] for node in ray.nodes())
         return f"Ray: {num_workers} workers on {nodes} node{'s' * (nodes != 1)}"
 
     def launch(self, spec: WorkerSpec) -> BackendTask:
-        import ray
-
         return _RayTask(ray.remote(**{**self._remote, **OPTIONS})(remote_main).remote(spec))

@@ -13,14 +13,17 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crackdet.core.console import BarState, set_bar_sink
-from crackdet.core.signals import Interrupted
-from crackdet.sweep.execution.resources import WorkerResources
+from crackdet.core.errors import DeviceLost, RunFailed, UserError
+from crackdet.core.signals import Interrupted, ignore_repeated_signals
+from crackdet.sweep.execution.file_connection import ConnectionDir
+from crackdet.sweep.execution.resources import NUM_THREADS, WorkerResources
 
 if TYPE_CHECKING:
     from crackdet.running.job import Job, PruneCheck
@@ -73,6 +76,19 @@ class SweepContext:
     make_prune_check: Callable[["Run"], "PruneCheck"] | None = None  # of a search that prunes; pickled to the workers
 
 
+@dataclass(frozen=True)
+class WorkerSpec:
+    """All that a worker needs to start."""
+
+    name: str  # of its connection
+    connections: Path  # the folder of the connections
+    resources: WorkerResources
+    context: SweepContext
+    working_directory: str
+    python_path: list[str]
+    shares_terminal: bool  # whether the worker runs in the terminal of the sweep
+
+
 class Connection(Protocol):
     """The connection to the sweep's process: a pipe, or files."""
 
@@ -117,7 +133,35 @@ def worker_loop(
         raise
 
 
-def detach_from_terminal() -> None:
+def local_main(connection: Connection, resources: WorkerResources, context: SweepContext) -> None:
+    """Run a worker in a child process of the sweep."""
+    _detach_from_terminal()
+    try:
+        worker_loop(connection, resources, context, prestart=True)
+    except Interrupted as stop:
+        os._exit(stop.exit_status)  # everything is saved, and torch takes a while to shut down
+
+
+def remote_main(spec: WorkerSpec) -> None:
+    """Run a worker in a process that a launcher started, on this machine or another."""
+    os.chdir(spec.working_directory)
+    sys.path += [entry for entry in spec.python_path if entry not in sys.path]
+    if spec.shares_terminal:
+        _detach_from_terminal()
+    for name in ("SIGUSR1", "SIGUSR2"):  # submitit's warning that the time limit of a Slurm job is near
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGTERM))
+    logging.getLogger("submitit").propagate = False  # submitit logs signals to its own files
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        os.environ.setdefault(NUM_THREADS, os.environ["SLURM_CPUS_PER_TASK"])
+    ignore_repeated_signals()
+    with suppress(Interrupted):
+        worker_loop(ConnectionDir.connect_to_sweep(spec.connections, spec.name), spec.resources, spec.context)
+    if spec.shares_terminal and not ConnectionDir.is_open(spec.connections):
+        os._exit(0)  # the sweep has died, which joblib's processes do not notice
+
+
+def _detach_from_terminal() -> None:
     """Leave the process group of the terminal: the sweep's process alone receives Ctrl-C and passes it on once."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
@@ -125,7 +169,6 @@ def detach_from_terminal() -> None:
 
 def _succeeds(job: "Job", context: SweepContext) -> bool:
     """Train a job; log the error if it fails."""
-    from crackdet.core.errors import DeviceLost, RunFailed, UserError
     from crackdet.running.execute import execute
 
     prune_check = None

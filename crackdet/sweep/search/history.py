@@ -22,9 +22,6 @@ class History:
     """The runs of a store that lie inside the search space, grouped into trials.
 
     Args:
-        store: The run store.
-        space: The search space.
-        objectives: The objectives of the search.
         excludes: Returns whether the search leaves a suggestion out; its runs then lie outside the space.
     """
 
@@ -57,7 +54,7 @@ class History:
         """
         elsewhere = [match.params for content in reserved if (match := self._match(content))]
         for key in self._active.copy():
-            self._release(key)
+            self.release(key)
         for params in (*elsewhere, *active):
             self._active.add(self.trials.setdefault(key_of(params), Trial(params)).key)
         for run in self._watcher.update()[0]:
@@ -81,9 +78,11 @@ class History:
         self._open[run.id] = run
         self._read(run, self._matches[run.id])
 
-    def release(self, params: Params) -> None:
-        """Stop to count a suggestion as running."""
-        self._release(key_of(params))
+    def release(self, key: Key) -> None:
+        """Stop counting a suggestion as running."""
+        self._active.discard(key)
+        if key in self.trials and not self.trials[key].runs:
+            del self.trials[key]
 
     def outcomes(self) -> Iterator[tuple[Trial, Outcome]]:
         for trial in self.trials.values():
@@ -147,11 +146,6 @@ class History:
 
     def _outcome(self, trial: Trial) -> Outcome:
         return Outcome.RUNNING if trial.key in self._active else trial.outcome(self.space.seeds)
-
-    def _release(self, key: Key) -> None:
-        self._active.discard(key)
-        if key in self.trials and not self.trials[key].runs:
-            del self.trials[key]
 
     def _read(self, run: Run, match: Match) -> None:
         trial = self.trials.setdefault(key_of(match.params), Trial(match.params))

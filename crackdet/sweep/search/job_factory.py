@@ -1,5 +1,6 @@
 """Overrides -> jobs, for a search: each distinct composition and each data set is read once."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -22,17 +23,11 @@ class JobFactory:
     """Makes the jobs of suggestions, and tells which suggestions `sweep.exclude` leaves out."""
 
     def __init__(self, context: HydraContext, config: DictConfig, exclude: ExcludeFilter) -> None:
-        self._loader = context.config_loader
-        self._composer = CachedComposer(self._loader, config)
-        self._exclude = exclude
+        self._composer = CachedComposer(context.config_loader, config)
+        self.exclude = exclude
         self._fingerprints: dict[str, str] = {}
-        self._groups: dict[str, bool] = {}  # Hydra searches its folders each time, for 30 ms
-
-    def is_group(self, key: str) -> bool:
-        """Return whether a key is a config group."""
-        if key not in self._groups:
-            self._groups[key] = bool(self._loader.get_group_options(key))
-        return self._groups[key]
+        # whether a key is a config group; Hydra searches its folders each time, for 30 ms
+        self.is_group = functools.cache(lambda key: bool(context.config_loader.get_group_options(key)))
 
     def compose(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """Return the composed configuration as plain values.
@@ -61,18 +56,13 @@ class JobFactory:
         """
         return {seed: self.job(space.overrides(params, seed)) for seed in space.seeds or [""]}
 
-    @property
-    def can_exclude(self) -> bool:
-        """Whether there is a `sweep.exclude`."""
-        return self._exclude.has_condition
-
     def excludes(self, overrides: Sequence[str]) -> bool:
         """Return whether `sweep.exclude` leaves these overrides out.
 
         Raises:
             UserError: If the expression cannot be evaluated.
         """
-        return self._exclude.has_condition and self._exclude(self.compose(overrides))
+        return self.exclude.has_condition and self.exclude(self.compose(overrides))
 
     def excludes_any_seed(self, space: Space, params: Params) -> bool:
         """Return whether one of a suggestion's runs is excluded; its mean would not be comparable with others.
@@ -85,7 +75,7 @@ class JobFactory:
     def check_exclude(self, space: Space) -> None:
         """Raise UserError if `sweep.exclude` names a setting that no run of the space has."""
         for branch in space.branches:
-            params = {parameter.name: parameter.first for parameter in branch.parameters}
+            params = {parameter.name: parameter.ends[0] for parameter in branch.parameters}
             with suppress(UserError):  # it may not be evaluable for these values
                 self.excludes_any_seed(space, {**branch.options, **params})
-        self._exclude.raise_for_unknown_settings()
+        self.exclude.raise_for_unknown_settings()

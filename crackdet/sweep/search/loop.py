@@ -7,14 +7,15 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config.parsing import parse_runtime, parse_sweep
-from crackdet.config.schema import Runtime
+from crackdet.config.parsing import parse_group
+from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.signals import Interrupted
@@ -58,7 +59,8 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objectives = parse_objectives(list(config.objectives), config.direction)
     config.validate(objectives)
-    sweep, runtime = parse_sweep(composed), parse_runtime(composed)
+    sweep: Sweep = parse_group("sweep", composed.get("sweep"))
+    runtime: Runtime = parse_group("runtime", composed.get("runtime"))
     if sweep.zip:
         raise UserError("sweep.zip: is for a grid; a search chooses each parameter by itself")
     if runtime.retrain:
@@ -171,7 +173,7 @@ class SearchLoop:
         trial = self._proposer.propose()
         if trial is None and not self._is_exhausted:
             self._is_exhausted = True
-            if self._proposer.factory.can_exclude and not num_trials:
+            if self._proposer.factory.exclude.has_condition and not num_trials:
                 raise UserError(
                     "sweep.exclude leaves nothing to search over; a suggestion is left out if one of its seeds is"
                 )
@@ -195,14 +197,14 @@ class SearchLoop:
             self._history.add(trial.params, trial.seed, job.run)
         del self._active[trial.key]
         self._reservations.remove(trial.jobs.values())
-        self._history.release(trial.params)
+        self._history.release(trial.key)
         outcome = self._history.outcome(trial.params)
         if not self._history.knows(trial.params):  # its job did not even begin, so the store has no trace of it
             self._proposer.refuse(trial.params)
         self._num_failures += outcome in (None, Outcome.PARTIAL, Outcome.FAILED)
 
     def _on_job_end(self, job: Job) -> None:
-        trial = next(trial for trial in self._active.values() if trial.has_run(job.run.id))
+        trial = next(trial for trial in self._active.values() if trial.jobs[trial.seed].run.id == job.run.id)
         self._history.add(trial.params, trial.seed, job.run)
         if job.run.status() in (Status.PRUNED, Status.FAILED):
             trial.pending.clear()  # the mean over the seeds is not needed
@@ -231,13 +233,12 @@ class SearchLoop:
 def _show_plan(history: History, factory: JobFactory, config: SearchConfig, sampler: Sampler) -> None:
     """Print the trials in the store and how many are to come."""
     from crackdet.sweep.dry_run import dry_run
-    from crackdet.sweep.estimates import FlopEstimator
 
     history.refresh()
     space = history.space
     jobs = [factory.job(space.overrides(trial.params, seed)) for trial, _ in history.outcomes() for seed in trial.runs]
     if jobs:
-        dry_run(jobs, FlopEstimator())
+        dry_run(jobs)
     _log_state(history, config, sampler)
 
 
@@ -261,9 +262,8 @@ def _num_wanted(config: SearchConfig, sampler: Sampler, space: Space) -> int:
 
 def _max_epochs(space: Space) -> int:
     """Return the largest number of epochs that a run of the space can have."""
-    largest = []
+    found: list[Any] = []
     for branch in space.branches:
-        parameters = [p for p in branch.parameters if p.name == "trainer.max_epochs"]
-        values = [int(value) for p in parameters for value in (p.values or [p.high])]
-        largest.append(max(values) if values else int(branch.references[0].content["trainer"]["max_epochs"]))
-    return max(largest)
+        values = [p.values or [p.high] for p in branch.parameters if p.name == "trainer.max_epochs"]
+        found += values[0] if values else [branch.references[0].content["trainer"]["max_epochs"]]
+    return max(map(int, found))

@@ -53,8 +53,8 @@ def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
         raise UserError(f"hydra.sweeper.objectives=[{','.join(names)}]: names a value twice")
     if direction is None:
         return [Objective(name, DIRECTIONS[name]) for name in names]
-    given = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
-    directions = [str(item).rpartition(".")[2].lower() for item in given]  # Direction.maximize is maximize
+    words = [direction] if isinstance(direction, str) or not isinstance(direction, Iterable) else list(direction)
+    directions = [str(item).rpartition(".")[2].lower() for item in words]  # Direction.maximize is maximize
     if len(directions) != len(names):
         raise UserError(
             f"hydra.sweeper.direction={','.join(directions)}: must be one direction for each objective "

@@ -9,16 +9,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
+import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from crackdet.config.messages import find_field
 from crackdet.core.errors import UserError
-
-if TYPE_CHECKING:
-    import optuna
 
 INTEGER_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
 
@@ -30,7 +29,7 @@ class Parameter:
     key: str  # as in an override, with a + if it is added to the configuration
     kind: Literal["choice", "int", "float"]
     values: tuple[Any, ...] = ()  # of a choice or a range: all of them, as the configuration holds them
-    texts: tuple[str, ...] = ()  # of a choice: the same as text of overrides
+    suggestions: tuple[Any, ...] = ()  # the same as Optuna suggests them: texts of overrides, or decimal fractions
     low: float = 0
     high: float = 0
     step: float | None = None  # of a range
@@ -48,90 +47,60 @@ class Parameter:
         return int(self.high) - int(self.low) + 1 if self.kind == "int" else None
 
     @property
-    def first(self) -> Any:
-        """The first suggestion of a choice, the smallest of a number."""
-        return self.texts[0] if self.kind == "choice" else self.low
-
-    @property
-    def last(self) -> Any:
-        """The last suggestion of a choice, the largest of a number."""
-        return self.texts[-1] if self.kind == "choice" else self.high
+    def ends(self) -> tuple[Any, Any]:
+        """The first and the last suggestion of a choice, the smallest and the largest of a number."""
+        return (self.suggestions[0], self.suggestions[-1]) if self.suggestions else (self.low, self.high)
 
     def all(self) -> list[Any]:
         """Return all suggestions of a parameter that has a count."""
-        if self.kind == "choice":
-            return list(self.texts)
-        if self.values:
-            return [self._number(index) for index in range(len(self.values))]
-        return list(range(int(self.low), int(self.high) + 1))
+        return list(self.suggestions) or list(range(int(self.low), int(self.high) + 1))
 
-    def suggest(self, trial: "optuna.trial.Trial") -> Any:
+    def suggest(self, trial: optuna.trial.Trial) -> Any:
         """Ask the trial's sampler for a suggestion."""
         if self.kind == "choice":
-            return trial.suggest_categorical(self.name, list(self.texts))
+            return trial.suggest_categorical(self.name, self.suggestions)
         if self.kind == "int":
             return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        suggested = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
-        return self._number(self._index(suggested)) if self.values else suggested  # without rounding errors
+        inexact = trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        return min(self.suggestions, key=lambda suggestion: abs(suggestion - inexact), default=inexact)
 
-    def distribution(self) -> "optuna.distributions.BaseDistribution":
+    def distribution(self) -> BaseDistribution:
         """Return the distribution that `suggest` samples from."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         if self.kind == "choice":
-            return CategoricalDistribution(list(self.texts))
+            return CategoricalDistribution(self.suggestions)
         if self.kind == "int":
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def override(self, suggested: Any) -> str:
         """Return the override that sets a suggestion."""
-        if self.kind == "choice":
-            return f"{self.key}={suggested}"
-        return f"{self.key}={self.value(suggested)!r}"
+        return f"{self.key}={suggested if self.kind == 'choice' else repr(self.value(suggested))}"
 
     def value(self, suggested: Any) -> Any:
         """Return a suggestion as the configuration holds it: of a range of floats exactly Hydra's number."""
-        if self.kind == "choice":
-            return self.values[self.texts.index(suggested)]
-        return self.values[self._index(suggested)] if self.values else suggested
+        return self.values[self.suggestions.index(suggested)] if self.values else suggested
 
     def find(self, value: Any) -> Any:
         """Return the suggestion that gives a setting this value; None if there is none."""
-        if self.kind == "choice":
-            return next((text for text, own in zip(self.texts, self.values, strict=True) if _same(own, value)), None)
+        if self.values:
+            matches = (found for found, own in zip(self.suggestions, self.values, strict=True) if _same(own, value))
+            return next(matches, None)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        if self.values:
-            matches = (index for index, own in enumerate(self.values) if math.isclose(own, value, rel_tol=1e-12))
-            index = next(matches, None)
-            return None if index is None else self._number(index)
         if not self.low <= value <= self.high or (self.kind == "int" and value != int(value)):
             return None
         return int(value) if self.kind == "int" else float(value)
 
-    def to_json(self) -> dict[str, Any]:
-        return vars(self)
-
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Parameter":
-        return cls(**{**content, "values": tuple(content["values"]), "texts": tuple(content["texts"])})
-
-    def _index(self, suggested: float) -> int:
-        return round((suggested - self.low) / (self.step or 1))
-
-    def _number(self, index: int) -> Any:
-        """Return a value of a range as Optuna computes it, in decimal fractions."""
-        if self.kind == "int":
-            return int(self.low) + index * int(self.step or 1)
-        return _decimal_steps(self.low, self.step or 0.0, index)
+        """Return the parameter whose fields were written as JSON."""
+        return cls(**{**content, "values": tuple(content["values"]), "suggestions": tuple(content["suggestions"])})
 
 
 def parse_parameter(override: Override, integer: bool | None) -> Parameter:
     """Return the parameter that an override with several values describes.
 
     Args:
-        override: The override.
         integer: Whether the setting is an integer; None if its type is unknown, then the text decides.
 
     Raises:
@@ -207,10 +176,10 @@ def with_integer_interval(text: str) -> str:
 def _evenly_spaced(key: str, values: list[Any]) -> Parameter:
     step = values[1] - values[0] if len(values) > 1 else 1
     if all(isinstance(value, int) for value in values):
-        return Parameter(key, "int", tuple(values), low=values[0], high=values[-1], step=step)
+        return Parameter(key, "int", tuple(values), tuple(values), low=values[0], high=values[-1], step=step)
     low, step = float(values[0]), float(f"{step:.12g}")
-    high = _decimal_steps(low, step, len(values) - 1)
-    return Parameter(key, "float", tuple(map(float, values)), low=low, high=high, step=step)
+    steps = tuple(_decimal_steps(low, step, index) for index in range(len(values)))
+    return Parameter(key, "float", tuple(map(float, values)), steps, low=low, high=steps[-1], step=step)
 
 
 def _parse_interval(override: Override, value: IntervalSweep, integer: bool | None, log: bool) -> Parameter:
@@ -239,6 +208,8 @@ def _same(one: Any, other: Any) -> bool:
         return one is other
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-12)
     return bool(one == other)
 
 

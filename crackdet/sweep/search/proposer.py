@@ -76,14 +76,14 @@ class Proposer:
     def _make_trial(self, asked: optuna.trial.Trial, params: Params) -> ActiveTrial | None:
         """Return the trial of a suggestion; None if it is known or cannot be trained, which Optuna is told."""
         if key_of(params) in self._refused:
-            self.study.tell_repeat(asked, None)
+            self.study.close_untrained(asked, None)
             return None
         if self._tell_if_known(asked, params):
             return None
         jobs = self._trainable_jobs(params)
         if jobs is None:
             self.refuse(params)
-            self.study.tell_repeat(asked, None)
+            self.study.close_untrained(asked, None)
             return None
         for seed, job in jobs.items():
             if job.run.status() is not Status.TODO:  # its identity does not match the space
@@ -98,15 +98,11 @@ class Proposer:
         if self.sampler.learns_from_repeats and self.history.outcome(params) is Outcome.COMPLETE:
             with suppress(MissingObjective):
                 values = self.history.values(self.history.trials[key_of(params)])
-        self.study.tell_repeat(asked, values)
+        self.study.close_untrained(asked, values)
         return True
 
     def _trainable_jobs(self, params: Params) -> dict[str, Job] | None:
-        """Return the jobs of a suggestion, checked as a grid checks its own; None if they cannot be trained.
-
-        Raises:
-            UserError: If too many of the first suggestions cannot be trained.
-        """
+        """Return the jobs of a suggestion, checked as a grid checks its own; None if they cannot be trained."""
         try:
             if self.factory.excludes_any_seed(self._space, params):
                 return None

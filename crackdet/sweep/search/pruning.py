@@ -10,7 +10,7 @@ import functools
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,7 @@ class PruningSpec:
     max_epochs: int
 
     def write(self, directory: Path) -> None:
-        content = {"space": self.space.to_json(), "objective": vars(self.objective), "max_epochs": self.max_epochs}
-        write_json(directory / FILE, content)
+        write_json(directory / FILE, asdict(self))
 
     @classmethod
     def read(cls, directory: Path) -> "PruningSpec":

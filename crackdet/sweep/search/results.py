@@ -68,7 +68,7 @@ def warn_of_different_images(history: History) -> None:
 
 def _cost(trial: Trial) -> tuple[float, float]:
     results = [run.result or {} for run in trial.runs.values()]
-    return sum(r.get("feature_flops") or 0 for r in results), sum(float(r["loss"]) for r in results)
+    return sum(r["feature_flops"] for r in results), sum(r["loss"] for r in results)
 
 
 def _hashable(value: Any) -> Any:

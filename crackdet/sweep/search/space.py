@@ -5,16 +5,17 @@ inside the space if its identity is that of a suggestion; nothing is composed to
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
 
 from crackdet.sweep.search.parameter import Parameter
-
-if TYPE_CHECKING:
-    import optuna
 
 Params = dict[str, Any]  # a suggestion: parameter name -> suggested value
 Key = tuple[tuple[str, Any], ...]  # a suggestion as a dictionary key
@@ -43,12 +44,6 @@ class ConditionalSpace:
         """Return the parameters whose values are found in identities as they were suggested."""
         return [parameter for parameter in self.parameters if parameter.name not in reference.params]
 
-    def varying_keys(self, reference: ReferenceRun, replicated: bool) -> list[str]:
-        """Return the dotted keys in which identities may differ from the reference."""
-        names = [parameter.name for parameter in self.free_parameters(reference)]
-        data = ["fingerprint"] if any(name.startswith("data.") for name in names) else []
-        return sorted([*names, *data, *([SEED] if replicated else [])])
-
 
 @dataclass(frozen=True)
 class Match:
@@ -64,7 +59,7 @@ class Space:
     branches: Sequence[ConditionalSpace]
     seeds: Sequence[str]  # of the replicates whose mean is a trial's value; empty: the seed is fixed
 
-    def suggest(self, trial: "optuna.trial.Trial") -> Params:
+    def suggest(self, trial: optuna.trial.Trial) -> Params:
         """Ask for a value of each parameter that exists, config groups first."""
         params = {group.name: group.suggest(trial) for group in self.groups}
         for parameter in self._branch(params).parameters:
@@ -79,27 +74,19 @@ class Space:
         overrides += [parameter.override(params[parameter.name]) for parameter in branch.parameters]
         return [*overrides, f"{SEED}={seed}"] if self.seeds else overrides
 
-    def parameters_of(self, params: Params) -> list[Parameter]:
-        """Return the parameters that exist in a suggestion."""
-        return [*self.groups, *self._branch(params).parameters]
+    def distributions(self, params: Params) -> dict[str, BaseDistribution]:
+        """Return the distributions that a suggestion was sampled from."""
+        return {parameter.name: parameter.distribution() for parameter in self._parameters(params)}
 
     def values_of(self, params: Params) -> dict[str, Any]:
         """Return a suggestion as the values that configurations hold."""
-        parameters = {parameter.name: parameter for parameter in self.parameters_of(params)}
-        return {name: parameters[name].value(suggested) for name, suggested in params.items()}
+        return {parameter.name: parameter.value(params[parameter.name]) for parameter in self._parameters(params)}
 
     @cached_property
     def count(self) -> int | None:
         """The number of different suggestions; None if it is infinite."""
-        total = 0
-        for branch in self.branches:
-            size = 1
-            for parameter in branch.parameters:
-                if parameter.count is None:
-                    return None
-                size *= parameter.count
-            total += size
-        return total
+        counts = [[parameter.count for parameter in branch.parameters] for branch in self.branches]
+        return None if any(None in row for row in counts) else sum(prod(count or 0 for count in row) for row in counts)
 
     def all(self) -> list[Params]:
         """Return every suggestion of a space that has a count."""
@@ -125,22 +112,9 @@ class Space:
                     return Match(params, seed)
         return None
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "groups": [group.to_json() for group in self.groups],
-            "seeds": list(self.seeds),
-            "branches": [
-                {
-                    **vars(branch),
-                    "parameters": [parameter.to_json() for parameter in branch.parameters],
-                    "references": [vars(reference) for reference in branch.references],
-                }
-                for branch in self.branches
-            ],
-        }
-
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Space":
+        """Return the space whose fields were written as JSON."""
         branches = [
             ConditionalSpace(
                 branch["options"],
@@ -151,6 +125,9 @@ class Space:
             for branch in content["branches"]
         ]
         return cls([Parameter.from_json(group) for group in content["groups"]], branches, content["seeds"])
+
+    def _parameters(self, params: Params) -> list[Parameter]:
+        return [*self.groups, *self._branch(params).parameters]
 
     def _branch(self, params: Params) -> ConditionalSpace:
         return self._by_options[tuple(params[group.name] for group in self.groups)]
@@ -165,9 +142,11 @@ class Space:
         found: dict[tuple[str, ...], dict[str, list[tuple[ConditionalSpace, ReferenceRun]]]] = {}
         for branch in self.branches:
             for reference in branch.references:
-                keys = tuple(branch.varying_keys(reference, bool(self.seeds)))
+                keys = {parameter.name for parameter in branch.free_parameters(reference)}
+                keys |= {"fingerprint"} if any(key.startswith("data.") for key in keys) else set()
+                keys |= {SEED} if self.seeds else set()
                 rest = _without(reference.content, keys)
-                found.setdefault(keys, {}).setdefault(rest, []).append((branch, reference))
+                found.setdefault(tuple(sorted(keys)), {}).setdefault(rest, []).append((branch, reference))
         return found
 
 
@@ -183,14 +162,12 @@ def setting_at(content: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def _without(content: Mapping[str, Any], keys: Sequence[str]) -> str:
+def _without(content: Mapping[str, Any], keys: Iterable[str]) -> str:
     """Return an identity without these dotted keys, as canonical JSON."""
     tree = json.loads(json.dumps(content))
     for key in keys:
-        *parents, last = key.split(".")
-        node = tree
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, dict) else None
+        parent, _, name = key.rpartition(".")
+        node = setting_at(tree, parent) if parent else tree
         if isinstance(node, dict):
-            node.pop(last, None)
+            node.pop(name, None)
     return json.dumps(tree, sort_keys=True)

@@ -1,8 +1,7 @@
 """Overrides -> search space: which keys are fixed, which are parameters, and under which options they exist."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 from typing import Any
@@ -27,12 +26,10 @@ MAX_DATA_SETS = 16  # data sets that are listed to know their fingerprints
 def build_space(
     arguments: Sequence[str], search_space: Mapping[str, Any], context: HydraContext, factory: JobFactory
 ) -> Space:
-    """Return the space that these overrides span.
+    """Return the space that the overrides in `arguments` span.
 
     Args:
-        arguments: The overrides.
         search_space: `hydra.sweeper.search_space`: more parameters, if the overrides do not set them.
-        context: Hydra's.
         factory: Composes the overrides.
 
     Raises:
@@ -40,63 +37,48 @@ def build_space(
             trained with any value; all such options are named.
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
-    overrides = _Overrides.sort(parser.parse_overrides(list(arguments)), factory.is_group)
-    described = {
-        name: parse_described(name, item) for name, item in search_space.items() if not overrides.has(name.lstrip("+"))
-    }
-    return _SpaceBuilder(overrides, described, factory).build()
-
-
-@dataclass(frozen=True)
-class _Overrides:
-    """The overrides of a search by their role; the later of two for the same key counts."""
-
-    groups: dict[str, Override] = field(default_factory=dict)  # choices of config groups
-    values: dict[str, Override] = field(default_factory=dict)  # parameters
-    fixed: dict[str, Override] = field(default_factory=dict)
-    seeds: list[str] = field(default_factory=list)
-
-    @classmethod
-    def sort(cls, overrides: Sequence[Override], is_group: Callable[[str], bool]) -> "_Overrides":
-        found = cls()
-        for override in overrides:
-            if is_sweep_setting(override):
-                continue
-            name = override.key_or_group
-            for role in (found.groups, found.values, found.fixed):
-                role.pop(name, None)
-            if name == SEED:
-                found.seeds.clear()
-            if not override.is_sweep_override():
-                found.fixed[name] = override
-            elif name == SEED:
-                if override.is_interval_sweep():
-                    raise UserError(f"{override.input_line}: replicates need single seeds, as in seed=0,1,2")
-                found.seeds.extend(dict.fromkeys(override.sweep_string_iterator()))
-            elif is_group(name):
-                found.groups[name] = override
-            else:
-                found.values[name] = override
-        return found
-
-    def has(self, name: str) -> bool:
-        return name in self.groups or name in self.values or name in self.fixed
+    return _SpaceBuilder(parser.parse_overrides(list(arguments)), search_space, factory).build()
 
 
 class _SpaceBuilder:
-    def __init__(self, overrides: _Overrides, described: Mapping[str, Parameter], factory: JobFactory) -> None:
-        self._overrides, self._factory = overrides, factory
-        self._described = {name: parameter for name, parameter in described.items() if not factory.is_group(name)}
-        self._groups = [parse_parameter(override, None) for override in overrides.groups.values()]
-        self._groups += [parameter for name, parameter in described.items() if factory.is_group(name)]
+    def __init__(self, overrides: Sequence[Override], search_space: Mapping[str, Any], factory: JobFactory) -> None:
+        self._factory = factory
+        self._groups: list[Parameter] = []  # choices of config groups
+        self._values: dict[str, Override] = {}  # other parameters
+        self._described: dict[str, Parameter] = {}  # of `search_space`, which are not groups
+        self._fixed: dict[str, Override] = {}
+        self._seeds: list[str] = []
+        latest: dict[str, Override] = {}
+        for override in overrides:
+            if not is_sweep_setting(override):
+                latest.pop(override.key_or_group, None)  # the later of two overrides of a key counts
+                latest[override.key_or_group] = override
+        for name, override in latest.items():
+            if not override.is_sweep_override():
+                self._fixed[name] = override
+            elif name == SEED:
+                if override.is_interval_sweep():
+                    raise UserError(f"{override.input_line}: replicates need single seeds, as in seed=0,1,2")
+                self._seeds = list(dict.fromkeys(override.sweep_string_iterator()))
+            elif factory.is_group(name):
+                self._groups.append(parse_parameter(override, None))
+            else:
+                self._values[name] = override
+        for name, content in search_space.items():
+            if name.lstrip("+") not in latest:
+                parameter = parse_described(name, content)
+                if factory.is_group(name):
+                    self._groups.append(parameter)
+                else:
+                    self._described[name] = parameter
         # keys that none of the options looked at so far has, with their text
-        self._unmatched = {name: str(each.input_line) for name, each in {**overrides.values, **overrides.fixed}.items()}
-        self._unmatched |= dict(zip(self._described, self._described, strict=True))
+        self._unmatched = {name: str(each.input_line) for name, each in {**self._values, **self._fixed}.items()}
+        self._unmatched |= {name: name for name in self._described}
 
     def build(self) -> Space:
         branches: list[ConditionalSpace] = []
         problems = []
-        for texts in product(*(group.texts for group in self._groups)):
+        for texts in product(*(group.suggestions for group in self._groups)):
             choices = [f"{group.key}={text}" for group, text in zip(self._groups, texts, strict=True)]
             options = {group.name: text for group, text in zip(self._groups, texts, strict=True)}
             try:
@@ -115,25 +97,21 @@ class _SpaceBuilder:
                 "there is nothing to search over; give parameters as in model.linear_features=range(64,1025,64), or in "
                 "hydra.sweeper.params"
             )
-        space = Space(self._groups, branches, self._overrides.seeds)
+        space = Space(self._groups, branches, self._seeds)
         self._factory.check_exclude(space)
         return space
 
     def _branch(self, options: Mapping[str, str], choices: Sequence[str]) -> list[ConditionalSpace]:
-        """Return the part of the space under these options; empty if all of it is excluded.
-
-        Raises:
-            UserError: If no run of it can be trained.
-        """
-        fixed_groups = {n: _text(each) for n, each in self._overrides.fixed.items() if self._factory.is_group(n)}
+        """Return the part of the space under these options; empty if all of it is excluded."""
+        fixed_groups = {n: _text(each) for n, each in self._fixed.items() if self._factory.is_group(n)}
         tree = self._factory.compose([*choices, *fixed_groups.values()])
         fixed, parameters = list(fixed_groups.values()), []
         matched = list(fixed_groups)
-        for name, override in self._overrides.fixed.items():
+        for name, override in self._fixed.items():
             if name not in fixed_groups and _exists(tree, override):
                 matched.append(name)
                 fixed.append(_text(override))
-        for name, override in self._overrides.values.items():
+        for name, override in self._values.items():
             if _exists(tree, override):
                 matched.append(name)
                 parameters.append(parse_parameter(override, _is_integer(name, tree)))
@@ -147,17 +125,13 @@ class _SpaceBuilder:
         return [ConditionalSpace(options, fixed, parameters, references)] if references else []
 
     def _references(self, overrides: Sequence[str], parameters: Sequence[Parameter]) -> list[ReferenceRun]:
-        """Return a run for each choice of the normalised keys that can be trained.
-
-        Raises:
-            UserError: If none can be, for another reason than that all are excluded.
-        """
+        """Return a run for each choice of the normalised keys that can be trained; empty if all are excluded."""
         normalised = [p for p in parameters if p.kind == "choice" and p.name in NORMALISED_KEYS]
         others = [p for p in parameters if p not in normalised]
         found: list[ReferenceRun] = []
         problem: UserError | None = None
         fingerprints: dict[tuple[str, ...], list[str]] = {}  # by the choice of data
-        for texts in product(*(parameter.texts for parameter in normalised)):
+        for texts in product(*(parameter.suggestions for parameter in normalised)):
             choices = [parameter.override(text) for parameter, text in zip(normalised, texts, strict=True)]
             try:
                 job = self._reference_job([*overrides, *choices], others)
@@ -175,15 +149,11 @@ class _SpaceBuilder:
         return found
 
     def _reference_job(self, overrides: Sequence[str], parameters: Sequence[Parameter]) -> Job | None:
-        """Return a job with the first values of all parameters, or with the last; None if both are excluded.
-
-        Raises:
-            UserError: If neither can be trained.
-        """
-        seed = [f"{SEED}={self._overrides.seeds[0]}"] if self._overrides.seeds else []
+        """Return a job with the first values of all parameters, or with the last; None if both are excluded."""
+        seed = [f"{SEED}={self._seeds[0]}"] if self._seeds else []
         problem: UserError | None = None
-        for values in ([p.override(p.first) for p in parameters], [p.override(p.last) for p in parameters]):
-            line = [*overrides, *values, *seed]
+        for end in (0, 1):
+            line = [*overrides, *(parameter.override(parameter.ends[end]) for parameter in parameters), *seed]
             try:
                 return self._factory.job(line)
             except UserError as error:
@@ -194,7 +164,7 @@ class _SpaceBuilder:
         return None
 
     def _fingerprints(self, job: Job, parameters: Sequence[Parameter]) -> list[str]:
-        """Return those of all data that the parameters can choose; empty if none chooses data, or too many to list."""
+        """Return the fingerprints of all data that the parameters can choose; empty if they choose none or too many."""
         choosing = [parameter for parameter in parameters if parameter.name.startswith("data.")]
         counts = [parameter.count for parameter in choosing]
         if not choosing or None in counts or prod(count for count in counts if count) > MAX_DATA_SETS:
@@ -210,7 +180,7 @@ class _SpaceBuilder:
 
     def _explain_unmatched(self, line: str) -> str:
         """Return what Hydra says about a key that exists under no option."""
-        options = [f"{group.key}={group.texts[0]}" for group in self._groups]
+        options = [f"{group.key}={group.suggestions[0]}" for group in self._groups]
         try:
             self._factory.compose([*options, f"{line.partition('=')[0]}=0"])
         except UserError as error:

@@ -34,32 +34,32 @@ class StudySync:
         self.study = optuna.create_study(directions=[objective.direction for objective in objectives])
         self._objectives = objectives
         self._mirror = mirror
-        self._told: dict[Key, Outcome] = {}
-        self._asked: dict[Key, optuna.trial.Trial] = {}  # trials that this search is training
+        self._outcomes: dict[Key, Outcome] = {}
+        self._optuna_trials: dict[Key, optuna.trial.Trial] = {}  # trials that this search is training
         self._placeholders: dict[Key, int] = {}  # numbers of the study's trials that other processes train
 
     def begin(self, trial: ActiveTrial) -> None:
         """Take note that a suggestion is being trained."""
         if trial.asked is not None:
-            self._asked[trial.key] = trial.asked
+            self._optuna_trials[trial.key] = trial.asked
 
     def tell(self, history: History) -> None:
         """Tell the study what has begun or ended since the last call, in any process."""
         running = set()
         for trial, outcome in history.outcomes():
-            if self._told.get(trial.key) in (Outcome.COMPLETE, outcome):
+            if self._outcomes.get(trial.key) in (Outcome.COMPLETE, outcome):
                 continue  # a failed trial may be retried, a pruned one finished
             if outcome is Outcome.RUNNING:
                 running.add(trial.key)
-                if trial.key not in self._asked and trial.key not in self._placeholders:
+                if trial.key not in self._optuna_trials and trial.key not in self._placeholders:
                     self._placeholders[trial.key] = self._add_placeholder(trial, history.space)
             elif frozen := self._freeze(trial, outcome, history.space):
                 self._tell_ended(trial.key, frozen)
-                self._told[trial.key] = outcome
-        for key in (self._asked.keys() | self._placeholders.keys()) - running:  # stopped, or never begun
+                self._outcomes[trial.key] = outcome
+        for key in (self._optuna_trials.keys() | self._placeholders.keys()) - running:  # stopped, or never begun
             self._fail(key)
 
-    def tell_repeat(self, asked: optuna.trial.Trial, values: Sequence[float] | None) -> None:
+    def close_untrained(self, asked: optuna.trial.Trial, values: Sequence[float] | None) -> None:
         """End a suggestion that is not trained: with known values, or as failed."""
         if values is None:
             self.study.tell(asked, state=TrialState.FAIL)
@@ -67,7 +67,7 @@ class StudySync:
             self.study.tell(asked, values=values)
 
     def _tell_ended(self, key: Key, frozen: FrozenTrial) -> None:
-        asked = self._asked.pop(key, None)
+        asked = self._optuna_trials.pop(key, None)
         if asked is None:
             self._fail(key)
             self.study.add_trial(frozen)
@@ -81,12 +81,12 @@ class StudySync:
             self._mirror.add(frozen)
 
     def _add_placeholder(self, trial: Trial, space: Space) -> int:
-        distributions = {p.name: p.distribution() for p in space.parameters_of(trial.params)}
+        distributions = space.distributions(trial.params)
         self.study.add_trial(create_trial(state=TrialState.RUNNING, params=trial.params, distributions=distributions))
         return len(self.study.get_trials(deepcopy=False)) - 1
 
     def _fail(self, key: Key) -> None:
-        if (trial := self._asked.pop(key, self._placeholders.pop(key, None))) is not None:
+        if (trial := self._optuna_trials.pop(key, self._placeholders.pop(key, None))) is not None:
             self.study.tell(trial, state=TrialState.FAIL)
 
     def _freeze(self, trial: Trial, outcome: Outcome, space: Space) -> FrozenTrial | None:
@@ -103,7 +103,7 @@ class StudySync:
             state=TrialState.FAIL if outcome is Outcome.PRUNED and not single else STATES[outcome],
             values=values,
             params=trial.params,
-            distributions={p.name: p.distribution() for p in space.parameters_of(trial.params)},
+            distributions=space.distributions(trial.params),
             intermediate_values=trial.intermediate_values(self._objectives[0].column) if pruned else None,
             user_attrs={RUNS: [run.id for run in trial.runs.values()]},
         )

@@ -41,16 +41,10 @@ class Trial:
         statuses = {run.status for run in self.runs.values()}
         if statuses == {Status.FINISHED}:
             return Outcome.COMPLETE if len(self.runs) == max(1, len(seeds)) else Outcome.PARTIAL
-        for status, outcome in (
-            (Status.RUNNING, Outcome.RUNNING),
-            (Status.PRUNED, Outcome.PRUNED),
-            (Status.FAILED, Outcome.FAILED),
-            (Status.INTERRUPTED, Outcome.INTERRUPTED),
-            (Status.CORRUPT, Outcome.INTERRUPTED),
-        ):
-            if status in statuses:
+        for outcome in (Outcome.RUNNING, Outcome.PRUNED, Outcome.FAILED, Outcome.INTERRUPTED):
+            if Status(outcome) in statuses:
                 return outcome
-        return Outcome.PARTIAL
+        return Outcome.INTERRUPTED if Status.CORRUPT in statuses else Outcome.PARTIAL
 
     def values(self, objectives: Sequence[Objective]) -> list[float]:
         """Return the mean of each objective over the seeds.
@@ -78,17 +72,11 @@ class Trial:
 
 @dataclass
 class ActiveTrial:
-    """A suggestion that this search trains, one seed after the other, since the first may be pruned.
-
-    Args:
-        params: The suggestion.
-        jobs: Its jobs by seed.
-        asked: Optuna's trial; None if a trial of the store is resumed.
-    """
+    """A suggestion that this search trains, one seed after the other, since the first may be pruned."""
 
     params: Params
-    jobs: dict[str, Job]
-    asked: optuna.trial.Trial | None = None
+    jobs: dict[str, Job]  # by seed
+    asked: optuna.trial.Trial | None = None  # None if a trial of the store is resumed
     seed: str = ""  # of the run that is being trained
     pending: deque[str] = field(init=False)  # seeds that are left
 
@@ -98,9 +86,6 @@ class ActiveTrial:
     @cached_property
     def key(self) -> Key:
         return key_of(self.params)
-
-    def has_run(self, run_id: str) -> bool:
-        return any(job.run.id == run_id for job in self.jobs.values())
 
     def next_job(self) -> Job | None:
         """Return the job of the next seed; None if none is left."""

@@ -84,7 +84,7 @@ def test_tpe_stays_away_from_running_trials(space: MakeSpace, tmp_path: Path, di
                 study.study.enqueue_trial({key: width})
                 asked = study.study.ask()
                 assert made.suggest(asked) == {key: width}
-                study.tell_repeat(asked, [abs(width - 500) * (-1 if direction == "maximize" else 1)])
+                study.close_untrained(asked, [abs(width - 500) * (-1 if direction == "maximize" else 1)])
             history.refresh(active=[{key: width} for width in running])
             study.tell(history)
             Sampler({"_target_": "optuna.samplers.TPESampler", "seed": seed}).prepare(study.study, 0, 0)

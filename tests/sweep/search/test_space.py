@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -51,7 +52,7 @@ def test_the_run_of_every_suggestion_matches_the_suggestion(space: MakeSpace) ->
             job = factory.job(made.overrides(params, seed))
             match = made.match_identity(json.loads(job.identity.canonical))
             assert match is not None and (match.params, match.seed) == (params, seed)
-            read = Space.from_json(json.loads(json.dumps(made.to_json())))
+            read = Space.from_json(json.loads(json.dumps(asdict(made))))
             assert read.match_identity(json.loads(job.identity.canonical)) == match
 
 
@@ -110,7 +111,7 @@ def test_identities_with_normalised_values_match(
         shutil.copytree(photographs, tmp_path / name)
     next((tmp_path / "b").rglob("*.png")).unlink()
     made, factory = space(*(override.format(folder=tmp_path) for override in overrides))
-    for space_again in (made, Space.from_json(json.loads(json.dumps(made.to_json())))):
+    for space_again in (made, Space.from_json(json.loads(json.dumps(asdict(made))))):
         for params in made.all():
             match = space_again.match_identity(json.loads(factory.job(made.overrides(params)).identity.canonical))
             assert match is not None and match.params == params

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from crackdet.core.errors import StoreError
@@ -14,24 +15,19 @@ LOG_FOLDER_OVERRIDE = re.compile(r"hydra\.(run|sweep)\.dir=")  # ignored: a skip
 
 
 def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
-    """Return whether a command line means one run that is known to be finished; if so, print that.
+    """Return whether these arguments of `train.py` mean a run that is known to be finished; if so, print its result.
 
     Args:
-        arguments: The arguments of `train.py`.
-        conf: The folder of its configuration.
+        conf: The configuration folder of `train.py`.
     """
-    parsed = _parse_arguments(arguments)
-    if parsed is None:
-        return False
-    overrides, folders = parsed
-    try:
-        run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
-    except StoreError:  # reported when the run is executed
-        return False
-    if run is None:
-        return False
-    print(finished_line(run))
-    return True
+    run = None
+    if (parsed := _parse_arguments(arguments)) is not None:
+        overrides, folders = parsed
+        with suppress(StoreError):  # reported when the run is executed
+            run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
+    if run is not None:
+        print(finished_line(run))
+    return run is not None
 
 
 def finished_line(run: Run) -> str:

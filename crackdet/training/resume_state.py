@@ -60,7 +60,7 @@ class TrainingState:
 
     model: nn.Module
     optimizer: optim.Optimizer
-    scheduler: lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
+    scheduler: lr_scheduler.LRScheduler
     progress: Progress
 
     def size(self) -> int:
@@ -105,7 +105,7 @@ class TrainingState:
         self.progress = Progress(**{**progress, "best": BestEpoch(**progress["best"])})
         torch.set_num_threads(content["threads"])  # another number of threads changes the last bits of sums
         torch.set_rng_state(content["torch_rng"])
-        if content.get("device_rng") is not None:
+        if content["device_rng"] is not None:
             self._set_device_rng(content["device_rng"])
 
     @property
