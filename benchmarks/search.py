@@ -97,7 +97,7 @@ class Replay:
         return accuracy
 
     def _prune_check(self, run: Run) -> Any:
-        from crackdet.sweep.search.pruning import make_prune_check
+        from crackdet.sweep.search.prune_check import make_prune_check
 
         pruner = self._config.hydra.sweeper.get("pruner")
         if pruner is None or pruner._target_ == "optuna.pruners.NopPruner":

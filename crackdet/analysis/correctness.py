@@ -6,7 +6,7 @@ predictions of every run: the first `MAX_PREDICTIONS_READ` are read.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from crackdet.analysis import replicates
 from crackdet.analysis.replicates import ScoreSample
 from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, decode, unpack
+from crackdet.core.errors import UserError
 from crackdet.metrics.numpy_metrics import Bools, Floats, correctness_scores, roc_auc_scores
 from crackdet.store.predictions import Predictions, read_predictions
 
@@ -27,6 +28,7 @@ class CorrectnessMatrix:
     """The runs of one ranking, the best first, by the validation images that all of them were evaluated on."""
 
     ranking: Sequence[RunRow]
+    _scores: dict[int, Floats | None] = field(default_factory=dict, repr=False)  # of the ROC-AUC, by run
 
     @cached_property
     def num_images(self) -> int:
@@ -60,7 +62,13 @@ class CorrectnessMatrix:
     @cached_property
     def packed(self) -> Bytes:
         """The correct images of each run, eight a byte (runs, bytes)."""
-        return decode([row.result["right"] for row in self.ranking], self.num_images)[0]
+        packed, valid = decode([row.result.get("right") for row in self.ranking], self.num_images)
+        if not valid.all():
+            invalid = self.ranking[int(valid.argmin())].run
+            raise UserError(
+                f"{invalid.result_file}: has no valid field `right`; remove the run: crackdet rm {invalid.id}"
+            )
+        return packed
 
     def num_relevant(self, index: int, metric: str) -> int:
         """Return how many images, or groups, enter a metric of a run: its sample size if the metric is 0 or 1."""
@@ -103,7 +111,10 @@ class CorrectnessMatrix:
         return min(len(np.unique(self.groups[labels])) for labels in (self.shared.labels, ~self.shared.labels))
 
     def _roc_scores(self, index: int) -> Floats | None:
-        predictions = read_predictions(self.ranking[index].run) if index < MAX_PREDICTIONS_READ else None
-        if predictions is None or len(predictions.labels) != self.num_images:
-            return None
-        return roc_auc_scores(predictions.logits, predictions.labels)
+        if index not in self._scores:
+            predictions = read_predictions(self.ranking[index].run) if index < MAX_PREDICTIONS_READ else None
+            if predictions is None or len(predictions.labels) != self.num_images:
+                self._scores[index] = None
+            else:
+                self._scores[index] = roc_auc_scores(predictions.logits, predictions.labels)
+        return self._scores[index]

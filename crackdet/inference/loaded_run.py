@@ -172,7 +172,7 @@ def stored_config(run: Run, trust: bool = False) -> Config:
         UserError: If the run is not finished, or its model is user code that is not trusted or has changed.
     """
     stored = check_finished(run).config
-    target = stored["model"].get("_target_")
+    target = stored.get("model", {}).get("_target_")
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, code from outside crackdet; "

@@ -36,8 +36,9 @@ def collect(device: str, gpu: str | None, threads: int, overrides: list[str]) ->
 
 def add_earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of a resumed run: `now`, and what was different in each earlier process."""
+    earlier = before.get("earlier")
     changed = {key: value for key, value in before.items() if key != "earlier" and now.get(key) != value}
-    return {**now, "earlier": [*before.get("earlier", []), changed]}
+    return {**now, "earlier": [*(earlier if isinstance(earlier, list) else []), changed]}
 
 
 def _version(package: str) -> str | None:

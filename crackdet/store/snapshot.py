@@ -49,8 +49,10 @@ class RunSnapshot:
             return cls(run, Status.FINISHED, result)
         if not run.directory.is_dir():
             return cls(run, Status.TODO)
+        is_running = is_held(run.lock_file)  # before the failure, which the process writes before it ends
         failure = read_failure(run)
-        return cls(run, _unfinished_status(run, corruption, failure), result, corruption, failure)
+        status = Status.RUNNING if is_running else _unfinished_status(run, corruption, failure)
+        return cls(run, status, result, corruption, failure)
 
     @property
     def id(self) -> str:
@@ -102,8 +104,6 @@ class RunSnapshot:
 
 
 def _unfinished_status(run: "Run", corruption: str | None, failure: Mapping[str, Any]) -> Status:
-    if is_held(run.lock_file):
-        return Status.RUNNING
     if corruption is not None:
         return Status.CORRUPT
     if failure and failure.get("kind") != Failure.DIED:

@@ -90,5 +90,9 @@ class SweepRecord:
                 row = None
                 with suppress(ValueError):  # half a line
                     row = json.loads(line)
-                if isinstance(row, dict) and row.keys() >= {"id", "store", "overrides"}:
+                if (
+                    isinstance(row, dict)
+                    and row.keys() >= {"id", "store", "overrides"}
+                    and isinstance(row["store"], str)
+                ):
                     yield row

@@ -22,7 +22,8 @@ def finalize(directory: Path, status: int = 0, report: bool = False, keep_weight
     Raises:
         SystemExit: With `status` if it is not 0, else with 1 if a run failed.
     """
-    clean_after_sweep(directory, keep_weights)
+    if status < 128:  # after Ctrl-C, leave at once
+        _delete_spare_weights(directory, keep_weights)
     summary = summarize(directory)
     summary.show()
     show_search(directory)
@@ -32,11 +33,18 @@ def finalize(directory: Path, status: int = 0, report: bool = False, keep_weight
     except WriteFailed as error:
         log.error("error: %s", error)
         status = status or 1
-    if report and summary.rankings and status < 128:  # after Ctrl-C, leave at once
+    if report and summary.rankings and status < 128:
         _write_report(directory)
     failed = any(row.status in (Status.FAILED, Status.CORRUPT) for row in summary.all_runs)
     if status or failed:
         raise SystemExit(status or 1)
+
+
+def _delete_spare_weights(directory: Path, keep_weights: str) -> None:
+    try:
+        clean_after_sweep(directory, keep_weights)
+    except OSError as error:
+        log.warning("spare weights could not be deleted: %s; crackdet clean does it", error)
 
 
 def _write_report(directory: Path) -> None:

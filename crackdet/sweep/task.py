@@ -16,6 +16,8 @@ from crackdet.running.command_cache import SINGLE, CommandCache, config_folders
 from crackdet.running.execute import execute
 from crackdet.running.job import Job, PruneCheck, make_job
 from crackdet.store.sweep_record import SweepRecord
+from crackdet.sweep.search.objectives import NO_PRUNER
+from crackdet.sweep.search.prune_check import make_prune_check
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +54,8 @@ def _prune_check(hydra: HydraConf, job: Job) -> PruneCheck | None:
     """Return the pruner's check if the job is a trial of a search with a pruner."""
     if hydra.sweeper._target_ != SEARCH or job.is_finished():
         return None
-    from crackdet.sweep.search.pruning import make_prune_check  # imports optuna: half a second
-    from crackdet.sweep.search.search_config import NO_PRUNER
-
     pruner = hydra.sweeper.pruner
     if pruner is None or pruner._target_ == NO_PRUNER:
         return None
-
     settings: dict[str, Any] = OmegaConf.to_container(pruner, resolve=True)  # type: ignore[assignment]
     return make_prune_check(Path(hydra.sweep.dir), settings, job.run)

@@ -30,3 +30,9 @@ def test_git_variables_in_the_environment_are_ignored(tmp_path: Path, monkeypatc
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recorded_commit(tmp_path, "exit 128", monkeypatch) is None
+
+
+@pytest.mark.parametrize("earlier", [None, 3, "text"])
+def test_damaged_earlier_processes_are_dropped(earlier: object) -> None:
+    before = {"host": "a", "earlier": earlier}
+    assert provenance.add_earlier(before, {"host": "b"}) == {"host": "b", "earlier": [{"host": "a"}]}

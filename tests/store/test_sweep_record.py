@@ -54,3 +54,9 @@ def test_a_record_that_cannot_be_written_is_reported_in_one_message(tmp_path: Pa
     record.file.mkdir()
     with pytest.raises(UserError, match=r"runs\.jsonl: cannot be written"):
         record.add(RunStore(tmp_path).run("custom-000000000000"), [])
+
+
+def test_a_line_without_a_store_is_skipped(tmp_path: Path) -> None:
+    record = SweepRecord(tmp_path)
+    record.file.write_text('{"id": "custom-000000000000", "store": null, "overrides": []}\n')
+    assert record.store() is None and not record.runs()

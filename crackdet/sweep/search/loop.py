@@ -32,8 +32,9 @@ from crackdet.sweep.search.history import History
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import parse_objectives
 from crackdet.sweep.search.proposer import Proposer
+from crackdet.sweep.search.prune_check import make_prune_check
 from crackdet.sweep.search.pruners import build_pruner
-from crackdet.sweep.search.pruning import PruningSpec, make_prune_check
+from crackdet.sweep.search.pruning import PruningSpec
 from crackdet.sweep.search.reservations import Reservations
 from crackdet.sweep.search.results import warn_of_different_images, write_results
 from crackdet.sweep.search.samplers import Sampler
@@ -92,7 +93,8 @@ def search(
     status = loop.run()
     warn_of_different_images(history)
     write_results(history, directory)
-    finalize(directory, status, sweep.report and loop.has_trained)  # a report without new runs would be the same
+    keep_weights = runtime.keep_weights if loop.has_trained else "all"
+    finalize(directory, status, sweep.report and loop.has_trained, keep_weights)  # no report if nothing was trained
 
 
 class SearchLoop:

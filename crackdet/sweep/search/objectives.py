@@ -8,6 +8,8 @@ from typing import Any, Literal
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
 
+NO_PRUNER = "optuna.pruners.NopPruner"  # `hydra/sweeper/pruner=none`
+
 Direction = Literal["maximize", "minimize"]
 
 MAXIMIZED = (

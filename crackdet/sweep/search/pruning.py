@@ -6,10 +6,8 @@ trial follows from its run id, since Hyperband derives the bracket from the numb
 compared with runs of the same seed.
 """
 
-import functools
-import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,23 +43,6 @@ class PruningSpec:
     def read(cls, directory: Path) -> "PruningSpec":
         content = read_json(directory / FILE)
         return cls(Space.from_json(content["space"]), Objective(**content["objective"]), content["max_epochs"])
-
-
-def make_prune_check(
-    directory: Path, pruner: Mapping[str, Any], run: Run
-) -> Callable[[Sequence[Mapping[str, Any]]], str | None]:
-    """Return the prune check of a run that belongs to the search in this folder.
-
-    Raises:
-        UserError: If the pruner cannot be built.
-    """
-    history_pruner = _cached_pruner(directory, run.root, json.dumps(dict(pruner), sort_keys=True))
-    return functools.partial(history_pruner.prune_reason, run)
-
-
-@functools.lru_cache(maxsize=4)  # shared by the jobs of a search in this process
-def _cached_pruner(directory: Path, store: Path, pruner: str) -> "HistoryPruner":
-    return HistoryPruner(PruningSpec.read(directory), RunStore(store), json.loads(pruner))
 
 
 class HistoryPruner:

@@ -10,9 +10,8 @@ from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS, instantiate
 from optuna.exceptions import ExperimentalWarning
 
 from crackdet.core.errors import UserError
-from crackdet.sweep.search.objectives import Objective
+from crackdet.sweep.search.objectives import NO_PRUNER, Objective
 
-NO_PRUNER = "optuna.pruners.NopPruner"
 PACKAGES = {"CmaEsSampler": "cmaes", "QMCSampler": "scipy", "GPSampler": "scipy"}
 
 
@@ -71,11 +70,13 @@ def instantiate_component(kind: str, config: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the user has chosen it
-            return instantiate(dict(config), _execution_whitelist_=UNSAFE_DISABLE_EXECUTION_CHECKS)
+            arguments = {key: value for key, value in config.items() if key != "_target_"}  # may hold a built pruner
+            target = {"_target_": config["_target_"]}
+            return instantiate(target, **arguments, _execution_whitelist_=UNSAFE_DISABLE_EXECUTION_CHECKS)
     except (InstantiationException, TypeError, ValueError, ImportError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        text = missing_package(name, cause) if isinstance(cause, ImportError) else str(cause).partition("\n")[0]
-        raise UserError(f"hydra.sweeper.{kind}={name}: {text}") from None
+        text = missing_package(name, cause) if isinstance(cause, ImportError) else str(cause)
+        raise UserError(f"hydra.sweeper.{kind}={name}: {text.partition(chr(10))[0]}") from None
 
 
 def class_name(config: Mapping[str, Any]) -> str:

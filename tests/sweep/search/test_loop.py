@@ -91,6 +91,14 @@ def test_a_search_ends_when_the_failure_rate_is_exceeded(search: Sweep) -> None:
     assert outcome.status == 1 and search_json(outcome)["trials"] == {"failed": 2}
 
 
+def test_a_search_ends_with_the_weights_that_are_kept(search: Sweep) -> None:
+    outcome = search("model.linear_features=8,16,24", "trainer.max_epochs=1", "runtime.keep_weights=best:1")
+    decision = outcome.summary.decision
+    assert decision is not None and len(decision.ranked_runs) == 3
+    kept = {run.id for run in outcome.store.runs() if run.weights_file.exists()}
+    assert kept == {decision.best.id, decision.recommended.id}
+
+
 def test_a_trial_has_the_mean_of_its_seeds_and_ends_with_the_first_seed_that_fails(search: Sweep) -> None:
     space = ("optimizer=sgd", "optimizer.learning_rate=1e-2,1e30", "trainer.max_epochs=1", "seed=0,1")
     outcome = search(*space, "hydra.sweeper.n_trials=4")

@@ -150,3 +150,10 @@ def test_damaged_histories_and_incomplete_runs_are_skipped(store: Store) -> None
     broken.history_file.write_bytes(b"epoch,valid_accuracy\n1,abc\n\xff\xfe")
     (store.runs.root / "custom-000000000000").mkdir()
     assert store.pruner(MEDIAN).prune_reason(store.add(50, [], finished=False), history([0.6])) is None
+
+
+def test_a_patient_pruner_wraps_the_pruner_that_it_is_given() -> None:
+    config = {"_target_": "optuna.pruners.PatientPruner", "wrapped_pruner": MEDIAN, "patience": 1}
+    pruner = build_pruner(config, EPOCHS)
+    assert isinstance(pruner, optuna.pruners.PatientPruner)
+    assert isinstance(pruner._wrapped_pruner, optuna.pruners.MedianPruner)
