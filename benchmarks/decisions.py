@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", type=int, default=0, help="resample so many times instead")
     arguments = parser.parse_args()
     print(
-        "| combinations | the best is kept | a difference is found | intervals cover the truth | share kept "
+        "| combinations | the best is kept | a difference is found | intervals contain the true value | share kept "
         '| points lost | points lost without "near" |'
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")

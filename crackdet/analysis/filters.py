@@ -77,7 +77,7 @@ def full_key(key: str, rows: Sequence[RunRow], option: str) -> str:
         return key
     matches = [one for one in known if one.endswith(f".{key}")]
     if len(matches) > 1:
-        raise UserError(f"{option} {key}: could be {', '.join(matches)}; give the whole key")
+        raise UserError(f"{option} {key}: matches several keys: {', '.join(matches)}; give the whole key")
     if not matches:
         raise UserError(f"{option} {key}: no run has such a metric or setting{suggest(key, known)}")
     return matches[0]

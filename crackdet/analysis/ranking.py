@@ -123,7 +123,7 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         UserError: If there is no such folder or metric, or the folder holds no runs.
     """
     if metric not in METRICS:
-        raise UserError(f"{metric}: runs are ranked by one of {', '.join(METRICS)}")
+        raise UserError(f"--by {metric}: must be one of {', '.join(METRICS)}")
     record = SweepRecord(path)
     overrides = record.runs()
     if not overrides and not path.is_dir():

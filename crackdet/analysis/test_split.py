@@ -53,5 +53,5 @@ def write_test_result(run: Run, accuracy: float, images: int, photographs: str |
 def _weights_digest(run: Run) -> str:
     digest = weights_digest(run)
     if digest is None:
-        raise UserError(f"{run.id}: is {run.status()}, not finished")
+        raise UserError(f"{run.id}: cannot be tested, because its status is {run.status()}, not finished")
     return digest

@@ -68,7 +68,10 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
     maps = []
     for stage, tensor in zip(stages, outputs, strict=True):
         if tensor.ndim != 4 or stage.channels not in (tensor.shape[1], tensor.shape[3]):
-            raise UserError(f"{name}: {stage.name} returns {tuple(tensor.shape)}, no map of {stage.channels} channels")
+            raise UserError(
+                f"{name}: {stage.name} returns a tensor of shape {tuple(tensor.shape)}; "
+                f"it must return a feature map with {stage.channels} channels"
+            )
         feature_map = FeatureMap(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
         height, width = to_nchw(tensor, feature_map).shape[2:]
         stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)
@@ -90,8 +93,8 @@ def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: 
         share = _count_flops(body, image_size) / max(_count_flops(feature_extractor, image_size), 1)
     if share < MIN_FLOP_SHARE:
         raise UserError(
-            f"{name}: only {share:.0%} of its operations compute feature maps, a detector would lose the rest; "
-            "export a convolutional network"
+            f"{name}: only {share:.0%} of its operations compute feature maps. A detector uses only the feature "
+            "maps; export a convolutional network"
         )
 
 

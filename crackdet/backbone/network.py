@@ -167,8 +167,8 @@ def load(folder: Path, options: LoadOptions, trust: bool = False) -> Backbone:
     if (target := description.architecture.get("_target_")) is not None:
         if not trust:
             raise UserError(
-                f"{folder / DESCRIPTION}: its network is {target}, code from outside crackdet; "
-                "give trust=True if you trust it"
+                f"{folder / DESCRIPTION}: its network is {target}, which is not part of crackdet; "
+                "to execute this code, give trust=True"
             )
         check_source(target, description.source_sha256, str(folder / WEIGHTS))
     body = extract_body(factory.feature_extractor(parse_group("model", description.architecture)), description.stages)

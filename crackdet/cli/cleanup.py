@@ -64,7 +64,9 @@ def cache(
     from crackdet.data.cache_gc import delete_decoded_sets, list_decoded_sets
 
     if yes and unused is None:
-        raise UserError("--yes: needs the number of days that deleted sets were unused, such as --unused 30")
+        raise UserError(
+            "--yes: also give --unused DAYS; --unused 30 --yes deletes the sets that were not used for 30 days"
+        )
     folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")

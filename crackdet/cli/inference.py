@@ -51,7 +51,7 @@ def evaluate(
     if metric not in evaluation.METRICS:
         raise UserError(f"--metric {metric}: must be one of {', '.join(evaluation.METRICS)}")
     if on and overrides:
-        raise UserError(f"{overrides[0]}: give images either as arguments or with --on")
+        raise UserError(f"{overrides[0]}: choose images either by overrides or by --on, not by both")
     check_data_overrides(overrides)
     row_format = choose_row_format(output, None)
     if output is not None:

@@ -44,7 +44,8 @@ def check_data_overrides(overrides: Sequence[str]) -> None:
         key, sign, _ = override.partition("=")
         if not sign or not ALLOWED_KEYS.match(key):
             raise UserError(
-                f"{override}: does not choose images; give data=SOURCE and data.KEY=VALUE (or runtime.cache=FOLDER)"
+                f"{override}: only these overrides are allowed: data=SOURCE, data.KEY=VALUE, "
+                "runtime.cache=FOLDER and runtime.num_workers=NUMBER"
             )
 
 
@@ -60,7 +61,7 @@ def config_with_data(run: Run, overrides: Sequence[str]) -> Config:
     size = f"data.image_size={stored['data']['image_size']}"
     for override in overrides:
         if override.startswith("data.image_size=") and override != size:
-            raise UserError(f"{override}: {run.id} was trained with {size} and accepts no other size")
+            raise UserError(f"{override}: cannot be changed; {run.id} was trained with {size}. Remove this override")
     if any(override.startswith("data=") for override in overrides):
         return compose([*(override for override in overrides if override != size), size])
     return parse(OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]

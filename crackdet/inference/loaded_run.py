@@ -175,8 +175,8 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     target = stored.get("model", {}).get("_target_")
     if target is not None and not trust:
         raise UserError(
-            f"{run.id}: its network is {target}, code from outside crackdet; "
-            "give --trust if you trust it (trust=True in Python)"
+            f"{run.id}: its network is {target}, which is not part of crackdet; "
+            "to execute this code, give --trust (trust=True in Python)"
         )
     config = parse(stored)
     if target is not None:

@@ -40,8 +40,13 @@ class TorchvisionArchitecture(Architecture):
         if self.keep_last_layer:
             return full_model
         sizes = ("out_features", "out_channels")
-        last = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)][-1]
-        parent, _, child = last.rpartition(".")
+        layers = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)]
+        if not layers:
+            raise UserError(
+                f"model.name={self.name}: this network has no last layer with {NUM_CLASSES} outputs that could be "
+                "removed; choose another network"
+            )
+        parent, _, child = layers[-1].rpartition(".")
         setattr(full_model.get_submodule(parent), child, nn.Identity())
         return full_model
 

@@ -36,8 +36,8 @@ def load_data(job: Job) -> dict[str, ImageDataset]:
     splits = load_splits(config.data, config.runtime, str(job.identity.content["fingerprint"]))
     if config.data.test_fraction and not splits["test"]:
         raise UserError(
-            f"data.test_fraction={config.data.test_fraction}: no test split can be split off, because the data has "
-            "splits of its own or too few images; remove the setting, or add a folder test"
+            f"data.test_fraction={config.data.test_fraction}: no test split can be drawn, because the data already "
+            "has splits or has too few images; set data.test_fraction=0, or add a folder `test`"
         )
     return splits
 

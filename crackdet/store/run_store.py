@@ -89,7 +89,8 @@ class RunStore:
         if not matches:
             raise UserError(f"{text}: no such run in {self.root}; crackdet runs lists them")
         if len(matches) > 1:
-            raise UserError(f"{text}: could be {', '.join(run.id for run in matches[:5])}; give more of the id")
+            listed = ", ".join(run.id for run in matches[:5])
+            raise UserError(f"{text}: matches several runs: {listed}; give more characters of the id")
         return matches[0]
 
     def remove(self, run: Run) -> None:

@@ -49,7 +49,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
         UserError: If a network cannot be built.
     """
     if not jobs:
-        console().print("no runs: sweep.exclude leaves nothing")
+        console().print("no runs: sweep.exclude excludes every combination")
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)

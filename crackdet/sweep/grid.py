@@ -110,7 +110,7 @@ def sweep(
         dry_run(order_jobs([job for job in jobs if isinstance(job, Job)], settings.order))
         return
     if not jobs:
-        raise UserError("sweep.exclude leaves nothing to train")
+        raise UserError("sweep.exclude: excludes every combination; nothing is left to train")
     stores = sorted({str(root.resolve()) for root in {job.run.root for job in jobs}})
     if len(stores) > 1:
         raise UserError(f"runtime.store: all runs of a sweep need the same store, not {', '.join(stores)}")
@@ -242,4 +242,4 @@ def _is_pending(status: Status, attempted: bool) -> bool:
 def _raise_for(problems: Sequence[str], count: int, total: int) -> None:
     if problems:
         listed = "\n  ".join(problems)
-        raise UserError(f"{count} of {total} combinations cannot be trained, so none was:\n  {listed}")
+        raise UserError(f"{count} of {total} combinations are invalid; nothing was trained:\n  {listed}")

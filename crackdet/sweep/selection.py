@@ -23,7 +23,7 @@ def is_sweep_setting(override: Override) -> bool:
     if override.key_or_group.partition(".")[0] != "sweep":
         return False
     if override.is_sweep_override():
-        raise UserError(f"{override.input_line}: a setting of the sweep has one value; it cannot be swept over")
+        raise UserError(f"{override.input_line}: settings of the group sweep must have a single value")
     return True
 
 
@@ -44,7 +44,10 @@ def zip_axes(overrides: Mapping[str, Sequence[str]], zipped: Sequence[Any]) -> l
     for group in groups:
         for key in group:
             if key not in overrides:
-                raise UserError(f"{setting}: {key} is given no values in this sweep{suggest(key, list(overrides))}")
+                raise UserError(
+                    f"{setting}: {key} has no values in this command; give values for each paired setting, "
+                    f"as in {key}=1,2{suggest(key, list(overrides))}"
+                )
             if key in group_of:
                 raise UserError(f"{setting}: {key} is listed twice")
             group_of[key] = group

@@ -63,7 +63,7 @@ def test_the_user_chooses_columns_rows_and_order(store: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--by", "beauty"), "runs are ranked by one of accuracy, f1"),
+        (("--by", "beauty"), "--by beauty: must be one of accuracy, f1"),
         (("--sort", "acuracy"), "--sort acuracy: no run has such a metric or setting; did you mean accuracy?"),
         (("--columns", "intervall"), "--columns intervall: no such column; did you mean interval?"),
         (("--filter", "accuracy"), "--filter accuracy: must be a condition such as accuracy>0.95"),
@@ -126,7 +126,7 @@ def test_testing_does_not_import_untrusted_code(store: Path, tmp_path: Path) -> 
     for run in RunStore(tmp_path / "runs").runs():
         model = {"_target_": "crackdet_strange.Net", "name": "mine"}
         run.config_file.write_text(yaml.safe_dump({"model": model, "data": {"name": "synthetic", "image_size": 32}}))
-    assert "give --trust if you trust it" in summary(tmp_path / "runs", "--test", status=2)
+    assert "to execute this code, give --trust" in summary(tmp_path / "runs", "--test", status=2)
 
 
 def test_the_table_fits_eighty_columns(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

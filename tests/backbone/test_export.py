@@ -264,9 +264,9 @@ def test_weights_of_a_user_network_are_not_loaded_into_changed_code(
 
 def test_a_user_network_is_exported_and_loaded_with_trust(publish_user_network: PublishNetwork, tmp_path: Path) -> None:
     run = publish_user_network("Residual")
-    assert "give --trust if you trust it" in error_of(lambda: export(run, tmp_path / "backbone"))
+    assert "to execute this code, give --trust" in error_of(lambda: export(run, tmp_path / "backbone"))
     export(run, tmp_path / "backbone", trust=True)
-    assert "give trust=True if you trust it" in error_of(lambda: crackdet.load_backbone(tmp_path / "backbone"))
+    assert "to execute this code, give trust=True" in error_of(lambda: crackdet.load_backbone(tmp_path / "backbone"))
     backbone = crackdet.load_backbone(tmp_path / "backbone", trust=True, trainable_stages=1)
     assert [(stage.channels, stage.stride) for stage in backbone.stages] == [(4, 2), (6, 4)]
     trainable = {name for name, parameter in backbone.body.named_parameters() if parameter.requires_grad}
@@ -313,7 +313,7 @@ def test_maps_with_channels_last_are_permuted(publish_user_network: PublishNetwo
     ("name", "reason"),
     [
         ("Branching", "the network cannot be traced by torch.fx (symbolically traced variables"),
-        ("Patches", "of its operations compute feature maps, a detector would lose the rest"),
+        ("Patches", "of its operations compute feature maps. A detector uses only the feature maps"),
     ],
 )
 def test_a_user_network_that_cannot_be_a_backbone_is_rejected(

@@ -49,7 +49,7 @@ def test_a_sweep_trains_each_combination_once_and_names_the_best(command: Comman
 def test_invalid_combinations_are_all_named_before_anything_is_trained(command: Command, tmp_path: Path) -> None:
     result = command("-m", "model.conv_out=[4,8],[4,0]", "trainer.max_epochs=2,-1")
     assert result.returncode == 2
-    assert "3 of 4 combinations cannot be trained, so none was" in result.stderr
+    assert "3 of 4 combinations are invalid; nothing was trained" in result.stderr
     assert result.stderr.count("model.conv_out=[4,0]: must be") == 2 or result.stderr.count("must be") == 3
     assert not (tmp_path / "runs").exists()
 

@@ -120,7 +120,7 @@ def test_a_run_is_found_by_a_prefix_of_its_id_and_as_best(synthetic_run: LoadedR
 
 def test_an_ambiguous_prefix_is_rejected(synthetic_run: LoadedRun, photo_run: LoadedRun, store: Path) -> None:
     assert synthetic_run.id != photo_run.id
-    with pytest.raises(UserError, match=f"could be .*{photo_run.id}"):
+    with pytest.raises(UserError, match=f"matches several runs: .*{photo_run.id}"):
         crackdet.load_run("custom", store)
 
 

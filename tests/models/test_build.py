@@ -15,6 +15,7 @@ from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, depthwise_share, feature_flops, validate_model
+from crackdet.models.torchvision import TorchvisionArchitecture
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")
@@ -141,6 +142,12 @@ def test_the_error_for_an_unknown_network_suggests_a_similar_name() -> None:
 def test_a_torchvision_network_for_another_task_is_an_error() -> None:
     message = error_message(validate_model, "model=torchvision", "model.name=fcn_resnet50")
     assert "no such classification network" in message
+
+
+def test_a_torchvision_network_without_the_layer_that_is_removed_is_an_error() -> None:
+    network = torchvision.models.resnet18(num_classes=10)
+    with pytest.raises(UserError, match=r"model\.name=resnet18: this network has no last layer with 1000 outputs"):
+        TorchvisionArchitecture("resnet18").feature_extractor(network)
 
 
 # --- initial weights ----------------------------------------------------------------------------------

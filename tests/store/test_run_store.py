@@ -23,7 +23,7 @@ def test_runs_are_found_by_the_beginning_of_their_id_or_hash(tmp_path: Path) -> 
     (tmp_path / "not a run").mkdir()
     assert [run.id for run in store.runs()] == ["custom-0123456789ab", "custom-0999999999ab", "resnext50-aaaaaaaaaaaa"]
     assert store.find("res").id == store.find("aaa").id == "resnext50-aaaaaaaaaaaa"
-    with pytest.raises(UserError, match="could be"):
+    with pytest.raises(UserError, match="matches several runs"):
         store.find("custom-0")
     with pytest.raises(UserError, match="no such run"):
         store.find("mobilenet")

@@ -26,7 +26,7 @@ def test_zipped_values_are_paired_and_the_rest_is_multiplied() -> None:
 @pytest.mark.parametrize(
     ("zipped", "message"),
     [
-        (["a", "c"], "c is given no values in this sweep"),
+        (["a", "c"], "c has no values in this command"),
         (["a", "seed"], "paired keys need equally many values, but a has 2, seed has 3"),
         ([["a"], ["a", "b"]], "a is listed twice"),
     ],
@@ -38,7 +38,7 @@ def test_keys_that_cannot_be_zipped_are_named(zipped: list[object], message: str
 
 def test_settings_of_the_sweep_are_not_settings_of_its_runs() -> None:
     assert grid("sweep.dry_run=true", "a=1") == [["a=1"]]
-    with pytest.raises(UserError, match="cannot be swept over"):
+    with pytest.raises(UserError, match="must have a single value"):
         grid("sweep.order=cheapest,given")
 
 

@@ -62,13 +62,13 @@ class RayBackend(LauncherBackend):
         }
         fitting = {name: int(available.get(name, 0) // amount) for name, amount in required.items() if amount}
         missing = [
-            f"{available.get(name, 0):g} of {name}, not {required[name]:g}"
+            f"it has {available.get(name, 0):g} {name}, a worker needs {required[name]:g}"
             for name, count in fitting.items()
             if not count
         ]
         if missing:
             raise UserError(
-                f"hydra.launcher.ray.remote: no worker fits into the cluster, which has {', '.join(missing)}; "
+                f"hydra.launcher.ray.remote: the cluster is too small for one worker: {'; '.join(missing)}; "
                 "if the cluster grows on demand, set the number of workers: runtime.parallel_runs=8"
             )
         return min(fitting.values(), default=1)

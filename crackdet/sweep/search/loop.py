@@ -63,9 +63,9 @@ def search(
     sweep: Sweep = parse_group("sweep", composed.get("sweep"))
     runtime: Runtime = parse_group("runtime", composed.get("runtime"))
     if sweep.zip:
-        raise UserError("sweep.zip: is for a grid; a search chooses each parameter by itself")
+        raise UserError("sweep.zip: not possible in a search; use it in a grid only")
     if runtime.retrain:
-        raise UserError("runtime.retrain=true: a search trains no run twice; a grid, hydra/sweeper=crackdet, does")
+        raise UserError("runtime.retrain=true: not possible in a search; use a grid (hydra/sweeper=crackdet)")
     factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
     space = build_space(arguments, config.search_space or {}, context, factory)
     store, directory = RunStore(Path(runtime.store).expanduser()), Path(composed.hydra.sweep.dir)
@@ -177,7 +177,8 @@ class SearchLoop:
             self._is_exhausted = True
             if self._proposer.factory.exclude.has_condition and not num_trials:
                 raise UserError(
-                    "sweep.exclude leaves nothing to search over; a suggestion is left out if one of its seeds is"
+                    "sweep.exclude: excludes every suggestion that can be trained; a suggestion is excluded if the "
+                    "expression is true for one of its seeds"
                 )
             log.info("no other suggestion is left after %d trials", num_trials)
         return trial

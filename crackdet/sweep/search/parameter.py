@@ -116,7 +116,9 @@ def parse_parameter(override: Override, integer: bool | None) -> Parameter:
     if override.is_range_sweep():
         values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
         if not values:
-            raise UserError(f"{override.input_line}: is an empty range; its end is not among its values")
+            raise UserError(
+                f"{override.input_line}: the range is empty; a range does not include its end: range(1,4) is 1, 2, 3"
+            )
         return _evenly_spaced(key, values)
     texts = list(dict.fromkeys(override.sweep_string_iterator()))
     if not texts:

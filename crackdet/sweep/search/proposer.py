@@ -121,7 +121,8 @@ class Proposer:
         too_many = max(self._num_problems.values()) >= MAX_SAME_PROBLEM or total >= MAX_PROBLEMS
         if too_many and not self._found_any and not self.history.trials:
             raise UserError(
-                f"none of the first {total} suggestions can be trained, the last one, {overrides}:\n    {error}"
+                f"none of the first {total} suggestions can be trained. The last suggestion was {overrides}, "
+                f"with the error:\n    {error}"
             ) from None
         if self._num_problems[str(error)] == 1:
             log.warning("left out because it cannot be trained: %s\n    %s", overrides, error)

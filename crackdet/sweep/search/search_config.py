@@ -45,8 +45,8 @@ class SearchConfig:
             raise UserError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
         if self.custom_search_space is not None:
             raise UserError(
-                "hydra.sweeper.custom_search_space: is not needed, since parameters that the chosen options do not "
-                "have are not suggested; for other conditions use sweep.exclude or hydra/sweeper=optuna"
+                "hydra.sweeper.custom_search_space: not supported. A parameter is suggested only with options that "
+                "have it. For other conditions, use sweep.exclude or hydra/sweeper=optuna"
             )
         if self.active_pruner is not None and len(objectives) > 1:
             raise UserError(
@@ -55,8 +55,8 @@ class SearchConfig:
             )
         if self.active_pruner is not None and objectives[0].column is None:
             raise UserError(
-                f"hydra.sweeper.pruner: {objectives[0].name} is known only at the end of a run, so a search cannot "
-                "prune by it; use hydra/sweeper/pruner=none"
+                f"hydra.sweeper.pruner: pruning by {objectives[0].name} is not possible, because its value is known "
+                "only at the end of a run; set hydra/sweeper/pruner=none"
             )
 
 

@@ -91,7 +91,7 @@ class _SpaceBuilder:
             line = next(iter(self._unmatched.values()))
             raise UserError(f"{line}: {self._explain_unmatched(line)}")
         if not branches:
-            raise UserError("sweep.exclude leaves nothing to search over")
+            raise UserError("sweep.exclude: excludes every suggestion")
         if not self._groups and not any(branch.parameters for branch in branches):
             raise UserError(
                 "there is nothing to search over; give parameters as in model.linear_features=range(64,1025,64), or in "

@@ -128,8 +128,8 @@ class StorageMirror:
             same = [direction.name.lower() for direction in self._study.directions] == directions
         except Exception as error:  # anything: a database driver, SQLAlchemy, the network
             raise UserError(
-                f"{self._setting}: Optuna {optuna.__version__} cannot use it ({_first_line(error)}); no storage is "
-                "needed, since the run store has all results: hydra.sweeper.storage=null"
+                f"{self._setting}: Optuna {optuna.__version__} cannot use this storage ({_first_line(error)}). "
+                "A search needs no storage: set hydra.sweeper.storage=null"
             ) from None
         if not same:
             raise UserError(

@@ -99,7 +99,7 @@ def test_an_interval_of_a_float_setting_is_continuous_even_with_integer_bounds()
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("range(3,3)", "is an empty range"),
+        ("range(3,3)", "the range is empty"),
         ("interval(5,1)", "the first end of an interval must be below the second"),
         ("tag(log,interval(0,1))", "must begin above 0"),
         ("interval(1.2,1.8)", "contains no integer"),

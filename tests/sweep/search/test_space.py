@@ -126,7 +126,7 @@ def test_identities_with_normalised_values_match(
         (["seed=interval(0,5)"], "replicates need single seeds"),
         (["model.linear_features=64"], "there is nothing to search over"),
         (["model.linear_features=-2,-1"], "model.linear_features=-2: must be an integer >= 1"),
-        (["sweep.dry_run=true,false"], "cannot be swept over"),
+        (["sweep.dry_run=true,false"], "must have a single value"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_refused(space: MakeSpace, overrides: list[str], message: str) -> None:
