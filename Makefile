@@ -1,10 +1,10 @@
-# `make demo` and `make test` set up everything they need in .venv: only Python 3.11, git and make have to be there.
+# `make demo` and `make test` set up everything they need in .venv. They require only Python 3.11, git and make.
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 UV := $(RUN)/uv
 
-# Else each of the tests' processes compiles thousands of modules anew, where somebody has set it.
+# If this variable were set, each process of the tests would compile thousands of modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test test-cluster faults bench lint types check clean
