@@ -45,3 +45,9 @@ def test_in_fp32_a_chunked_layer_is_a_linear_layer() -> None:
     assert chunked.weight.grad is not None and plain.weight.grad is not None
     assert torch.equal(chunked.weight.grad, plain.weight.grad)
     assert torch.equal(chunked(images), plain(images))
+
+
+def test_the_input_that_crashes_torch_is_divided() -> None:
+    layer, images = ChunkedLinear(65536, 64), torch.zeros(24, 65536)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(images), layer(images[:12]).repeat(2, 1))
