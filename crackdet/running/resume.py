@@ -1,5 +1,6 @@
 """Start a run or resume it: from its own state, or from that of the same run with fewer epochs."""
 
+import errno
 import json
 import logging
 from pathlib import Path
@@ -37,9 +38,11 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
         state.load(source, source.parent.name)
     except FileNotFoundError:  # deleted a moment ago
         return state
-    except (*DEVICE_ERRORS, OSError, MemoryError):  # the file may be intact, and hold hours of training
+    except (*DEVICE_ERRORS, MemoryError):  # the file may be intact, and hold hours of training
         raise
-    except Exception as error:  # a corrupt file may raise anything
+    except Exception as error:  # a corrupt file may raise anything, EINVAL included if an offset in it is damaged
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         if "can't allocate memory" in str(error):  # torch's message if main memory is exhausted
             raise
         log.warning("%s is corrupt, or of another run: training restarts from epoch 1", source)

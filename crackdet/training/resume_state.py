@@ -2,6 +2,7 @@
 
 import logging
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,9 @@ class TrainingState:
         Raises:
             Exception: Of any kind, if the file is damaged or from another network; the state is then undefined.
         """
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of the entries
+            if (corrupt := archive.testzip()) is not None:
+                raise ValueError(f"{corrupt} is corrupt")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["run"] != run_id:
             raise ValueError(f"saved by another run: {content['run']}")

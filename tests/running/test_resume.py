@@ -79,6 +79,30 @@ def test_a_run_with_a_corrupt_state_restarts(tiny: Configure, tmp_path: Path, mo
     assert outcome(train(tiny())) == outcome(undisturbed)
 
 
+@pytest.mark.parametrize("position", [0.02, 0.3, 0.5, 0.7, 0.98])
+def test_a_state_with_a_flipped_bit_changes_nothing(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, position: float
+) -> None:
+    undisturbed = train(tiny(f"runtime.store={tmp_path / 'undisturbed'}"))
+    state = interrupted_state(tiny(), monkeypatch, 8)
+    content = bytearray(state.read_bytes())
+    content[int(position * len(content))] ^= 16
+    state.write_bytes(content)
+    assert outcome(train(tiny())) == outcome(undisturbed)
+
+
+def test_a_state_whose_offsets_are_damaged_is_corrupt(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    undisturbed = train(tiny(f"runtime.store={tmp_path / 'undisturbed'}"))
+    interrupted_state(tiny(), monkeypatch, 8)
+    monkeypatch.setattr(TrainingState, "load", fails)
+    assert outcome(train(tiny())) == outcome(undisturbed)
+
+
 @pytest.mark.parametrize(
     "error",
     [
