@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from crackdet.config.groups import PATHS
-from crackdet.config.schema import flatten
+from crackdet.config.schema import flatten, setting_at
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
 from crackdet.store.run import Run
@@ -89,7 +89,7 @@ class RunRow:
 
     def setting(self, key: str) -> Any:
         """Return a setting by its dotted key; None if the run does not have it."""
-        return _lookup(self.tree, key)
+        return setting_at(self.tree, key)
 
     @cached_property
     def reason(self) -> str:
@@ -115,7 +115,7 @@ def group_by_settings(rows: Iterable[RunRow], keys: Sequence[str]) -> list[tuple
         shared[tuple([id(tree.get(group)) for group in groups])].append(index)
     grouped: dict[str, tuple[tuple[Any, ...], list[int]]] = {}
     for indices in shared.values():
-        values = tuple(_lookup(trees[indices[0]], key) for key in keys)
+        values = tuple(setting_at(trees[indices[0]], key) for key in keys)
         grouped.setdefault(repr(values), (values, []))[1].extend(indices)
     return [(values, sorted(indices)) for values, indices in grouped.values()]
 
@@ -138,13 +138,6 @@ def config_keys(rows: Sequence[RunRow], keys: Sequence[str]) -> list[str]:
     found = [key for key in keys if key != "seed" and key not in PATHS]
     if len(found) + keys.count("seed") < len(keys):
         found += [key for key in DERIVED_KEYS if key not in found and not _is_redundant(key, found, rows)]
-    return found
-
-
-def _lookup(tree: Mapping[str, Any], key: str) -> Any:
-    found: Any = tree
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
     return found
 
 

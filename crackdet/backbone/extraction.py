@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from crackdet.backbone.description import FeatureMap
-from crackdet.core.errors import UserError
+from crackdet.core.errors import UserError, first_line
 from crackdet.models.classifier import Stage
 from crackdet.models.flops import MetaFlopCounter
 
@@ -34,11 +34,6 @@ def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.Gr
             "no branch in its forward pass may depend on the values or the size of its input"
         ) from None
     return body
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type if the message is empty."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def ordered_maps(maps: Mapping[str, Tensor]) -> list[Tensor]:

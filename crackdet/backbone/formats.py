@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from crackdet.backbone.description import Export
-from crackdet.backbone.extraction import first_line
 from crackdet.backbone.network import Backbone
-from crackdet.core.errors import UserError
+from crackdet.core.errors import UserError, first_line
 from crackdet.data.synthetic import render
 
 TOLERANCE = 1e-4  # relative to the largest value of a map if that is above 1

@@ -278,3 +278,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def setting_at(content: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a dotted key; None if it is absent, as a null is in an identity."""
+    node: Any = content
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

@@ -35,3 +35,8 @@ class WriteFailed(OSError):
 
 class StoreError(UserError):
     """A run directory does not contain what it should, or is not accessible."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if the message is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

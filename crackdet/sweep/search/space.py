@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 
+from crackdet.config.schema import setting_at
 from crackdet.sweep.search.parameter import Parameter
 
 Params = dict[str, Any]  # a suggestion: parameter name -> suggested value
@@ -152,14 +153,6 @@ class Space:
 
 def key_of(params: Params) -> Key:
     return tuple(sorted(params.items()))
-
-
-def setting_at(content: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key; None if it is absent, as a null is in an identity."""
-    node: Any = content
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
 
 
 def _without(content: Mapping[str, Any], keys: Iterable[str]) -> str:

@@ -11,11 +11,12 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 
 from crackdet.config.groups import PATHS
+from crackdet.config.schema import setting_at
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.parameter import Parameter, is_integer, parse_described, parse_parameter
-from crackdet.sweep.search.space import SEED, ConditionalSpace, ReferenceRun, Space, setting_at
+from crackdet.sweep.search.space import SEED, ConditionalSpace, ReferenceRun, Space
 from crackdet.sweep.selection import is_sweep_setting
 
 # Settings whose value in an identity is another than in the override, or absent.

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from crackdet.core.errors import UserError
+from crackdet.core.errors import UserError, first_line
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import MissingObjective, Objective
 from crackdet.sweep.search.space import Key, Space
@@ -128,7 +128,7 @@ class StorageMirror:
             same = [direction.name.lower() for direction in self._study.directions] == directions
         except Exception as error:  # anything: a database driver, SQLAlchemy, the network
             raise UserError(
-                f"{self._setting}: Optuna {optuna.__version__} cannot use this storage ({_first_line(error)}). "
+                f"{self._setting}: Optuna {optuna.__version__} cannot use this storage ({first_line(error)}). "
                 "A search needs no storage: set hydra.sweeper.storage=null"
             ) from None
         if not same:
@@ -153,14 +153,10 @@ class StorageMirror:
             log.warning(
                 "%s: a trial cannot be written into the study %s (%s); the search continues without it. A study of "
                 "another space needs another hydra.sweeper.study_name",
-                self._setting, self._study.study_name, _first_line(error),
+                self._setting, self._study.study_name, first_line(error),
             )  # fmt: skip
 
 
 def _content(trial: FrozenTrial) -> tuple[frozenset[str], TrialState]:
     """Return a trial's runs and state, by which it is recognized in a storage."""
     return frozenset(trial.user_attrs.get(RUNS, ())), trial.state
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
