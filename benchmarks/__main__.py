@@ -21,7 +21,7 @@ from benchmarks.racing import measure_race
 from benchmarks.stores import fill, write_finished
 from benchmarks.training import measure_training
 
-COMBINATIONS = (("64,128", 256), ("128,256", 512), ("64,128", 512), ("64,128", 1024))  # of the article
+COMBINATIONS = (("64,128", 256), ("128,256", 512), ("64,128", 512), ("64,128", 1024))  # the combinations of the article
 SWEEP_EPOCHS = 4
 NUM_RUNS = 1000
 

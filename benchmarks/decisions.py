@@ -58,8 +58,8 @@ class Score:
 
     kept_best: float  # the truly best combination is equivalent to the observed best
     distinguished: float  # some combination is not equivalent to the observed best
-    covered: float  # of the intervals: they contain the truth
-    kept: float  # of the combinations: they are equivalent to the best; the smaller, the more powerful the test
+    covered: float  # share of the intervals that contain the true value
+    kept: float  # share of the combinations that stay equivalent to the best; a smaller share means a more powerful test
     points_lost: float  # mean accuracy by which the cheapest combination near the best is worse than the truly best
     points_lost_equivalent: float  # the same for the cheapest equivalent combination
 

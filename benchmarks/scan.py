@@ -27,7 +27,7 @@ from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import Region, find_regions
 from crackdet.inference.scanning import choose_tile, scan
 
-FADE = 0.25  # of a tile's side
+FADE = 0.25  # share of a tile's side
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 ImageSource = Callable[[bool], Image.Image]  # whether with a crack -> the next image

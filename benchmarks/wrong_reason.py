@@ -16,7 +16,7 @@ from PIL import Image
 
 from crackdet.data import synthetic
 
-MARK_SIZE = 0.15  # of the image's side, in the upper left corner
+MARK_SIZE = 0.15  # share of the image's side; the mark is in the upper left corner
 MARK_COLOUR = (230, 60, 30)
 
 

@@ -20,7 +20,7 @@ from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Floats
 from crackdet.metrics.statistics import ALPHA, Difference, Interval
 
-MAX_COMBINATIONS = 500  # that are compared
+MAX_COMBINATIONS = 500  # largest number that is compared with the best
 MAX_COST_RATIO = 0.95  # a cheaper network needs at most this share of the best one's operations
 
 
@@ -28,9 +28,9 @@ class RankedRun(NamedTuple):
     """One run of a ranking, compared with the best run."""
 
     row: RunRow
-    value: float  # of the ranking metric
+    value: float  # the ranking metric
     interval: Interval
-    p_value: float | None  # that it is as good as the best, corrected; None for the best, or if unknown
+    p_value: float | None  # corrected; tests whether the run is as good as the best. None: the best run, or unknown
     equivalent: bool  # chance can explain the difference from the best
     difference: Difference | None  # by how much it is worse than the best; None if unknown
 
@@ -46,10 +46,10 @@ class Combination:
 
     rows: Sequence[RunRow]  # by rank
     settings: Mapping[str, Any]  # in which combinations differ, by dotted key
-    mean: float  # of the ranking metric
+    mean: float  # mean of the ranking metric
     deviation: float | None  # standard deviation between the runs; None for a single run
-    interval: Interval  # of the mean, over runs and images
-    p_value: float | None  # that it is as good as the best combination, corrected; None for the best, or if unknown
+    interval: Interval  # for the mean, with runs and images as samples
+    p_value: float | None  # corrected, as for a run
     equivalent: bool  # chance can explain the difference from the best combination
     difference: Difference | None  # by how much it is worse than the best combination; None for the best, or if unknown
 
