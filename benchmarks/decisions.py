@@ -59,7 +59,7 @@ class Score:
     kept_best: float  # the truly best combination is equivalent to the observed best
     distinguished: float  # some combination is not equivalent to the observed best
     covered: float  # share of the intervals that contain the true value
-    kept: float  # share of the combinations that stay equivalent to the best; a smaller share means a more powerful test
+    kept: float  # share of the combinations that are equivalent to the best; smaller if the test is more powerful
     points_lost: float  # mean accuracy by which the cheapest combination near the best is worse than the truly best
     points_lost_equivalent: float  # the same for the cheapest equivalent combination
 
