@@ -32,17 +32,24 @@ def explain_hydra_error(error: BaseException, overrides: Sequence[str] = (), fol
     """
     if isinstance(error, OverrideParseException):
         return explain_syntax(error.override, str(error))
+    if isinstance(error.__cause__, UserError):  # Hydra wraps what it instantiates
+        return str(error.__cause__)
     message = explain_file_error(error, folders) or _rephrase(error)
     if message := message or next(filter(None, map(_find_fault, overrides)), ""):
         return shorten(message, 1000)
-    text = " ".join(str(error).split()) or "cannot be composed"
+    text = " ".join(str(error).split()) or "is not accepted"
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" ({str(error.__cause__).splitlines()[0]})"
     keys = {override.partition("=")[0].lstrip("+~") for override in overrides} - {""}
     if not any(key in text for key in keys):
-        named = [each for each in overrides if each.lstrip("+~").startswith("hydra")] or overrides
-        text = ": ".join(filter(None, (" ".join(named), text)))
+        text = ": ".join(filter(None, (" ".join(_suspects(overrides)), text)))
     return shorten(text, 1000)
+
+
+def _suspects(overrides: Sequence[str]) -> Sequence[str]:
+    """Return the overrides that most likely caused an error that names no key: settings of Hydra, then deletions."""
+    hydra = [text for text in overrides if re.match(r"[+~]*hydra(?!\.(run|sweep)\.dir=)", text)]
+    return hydra or [text for text in overrides if text.startswith("~")] or overrides
 
 
 def _rephrase(error: BaseException) -> str:
@@ -54,12 +61,16 @@ def _rephrase(error: BaseException) -> str:
     if match := MERGED.search(text):
         key, value = match[1].lstrip("+~"), match[2]
         if allowed := describe_key(key):
-            hint = f"; choose an option with {key.replace('.', '/')}={value}" if allowed == GROUP else ""
+            group = key.replace(".", "/")
+            option = value if value in group_options(group) else "OPTION"
+            hint = f"; choose an option with {group}={option}" if allowed == GROUP else ""
             return f"{key}={shorten(value)}: must be {allowed}{hint}"
         return f"{key}={shorten(value)}: {cause or 'cannot be set'}"
     if match := re.search(r"Could not (delete|override) '([^']*)'. No match in the defaults list", text):
         sign = "~" if match[1] == "delete" else ""
-        return f"{sign}{match[2]}: the defaults list has no such choice; the config groups are {', '.join(GROUPS)}"
+        return (
+            f"{sign}{match[2] or '='}: the defaults list has no such choice; the config groups are {', '.join(GROUPS)}"
+        )
     if match := re.search(r"Multiple values for (\S+)\.", text):
         return f"+{match[1]}: the group has an option already; give {match[1]}=OPTION without the +"
     if match := OVERRIDDEN.search(text):
@@ -103,9 +114,12 @@ def _find_fault(text: str) -> str:
     except UserError as error:
         return str(error)
     group, value = override.key_or_group, override.value()
-    options = group_options(group) or (["NAME"] if "/" in group else [])
+    options = ", ".join([] if group.startswith("hydra") else group_options(group)) or "its options, by name"
+    is_group = "/" in group or bool(group_options(group))
+    if override.is_delete():
+        return f"~{group}: every run needs an option of this group: {options}" if group in GROUPS else ""
     for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
         names = choice if isinstance(choice, list) else [choice]
-        if options and not override.is_delete() and not all(isinstance(name, str) for name in names):
-            return f"{shorten(text)}: must be one of {', '.join(options)}"
+        if is_group and not all(isinstance(name, str) for name in names):
+            return f"{shorten(text)}: must be one of {options}"
     return ""
