@@ -42,11 +42,6 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     """
     tree = resolve(composed)
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
-        if key == "experiment":
-            raise UserError(
-                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
-                "the run; no byte order mark may precede this line"
-            )
         raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))

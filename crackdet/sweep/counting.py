@@ -67,7 +67,7 @@ def check_combinations(counts: Mapping[str, int], others: int = 0) -> int:
 def _check_interval(override: Override, values: IntervalSweep) -> None:
     low, high = values.start, values.end
     if low is None or high is None or not -math.inf < low < high < math.inf:
-        raise UserError(f"{override.input_line}: an interval needs two numbers, the first below the second")
+        raise UserError(f"{override.input_line}: the first end of an interval must be below the second, both finite")
     if "log" in values.tags and low <= 0:
         raise UserError(f"{override.input_line}: a logarithmic interval must begin above 0")
 

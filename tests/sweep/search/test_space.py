@@ -120,7 +120,10 @@ def test_identities_with_normalised_values_match(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.linear_featurs=range(8,64)"], "model.linear_featurs=.*: unknown key; did you mean linear_features?"),
+        (
+            ["model.linear_featurs=range(8,64)"],
+            "model.linear_featurs=.*: unknown key; did you mean model.linear_features?",
+        ),
         (["optimizer=adam,sgd", "optimizer.momentun=0.1,0.2"], "optimizer.momentun=.*: unknown key"),
         (["model=custom,resnet"], "model=resnet: no such option"),
         (["seed=interval(0,5)"], "replicates need single seeds"),
