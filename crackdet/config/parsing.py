@@ -8,6 +8,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -150,6 +151,16 @@ def _check_values(node: Any, prefix: str) -> None:
         elif value is not None and not satisfies(value, item.metadata):
             kind = get_type_hints(type(node))[item.name]
             raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}")
+        elif item.metadata.get("path") or key == "model.weights":
+            _check_home(key, value)
+
+
+def _check_home(key: str, path: str | None) -> None:
+    """Check that the home folder is known if a path begins with ~."""
+    try:
+        Path(path or "").expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key}={path}: {error}; give the whole path") from None
 
 
 def _check_combinations(config: Config) -> None:
