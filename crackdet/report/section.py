@@ -231,7 +231,7 @@ def _precision_recall(
     curves = {title: curve for title, found in known if (curve := precision_recall_curve(found))}
     if not curves:
         return []
-    alt = f"Precision against recall at every threshold: {' and '.join(curves)}."
+    alt = f"Precision against recall at every threshold. Runs: {'; '.join(curves)}."
     return [PageFigure(f"{name}-recall", "Precision and recall", alt, figures.precision_recall_figure(curves))]
 
 
