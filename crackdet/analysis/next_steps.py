@@ -52,14 +52,14 @@ def firmer_answers(decision: "Decision") -> list[str]:
         found.append(_more_images(decision))
     if not _has_seeds(decision):
         found.append(
-            f"Train the best settings from {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): fewer "
-            "runs do not show how much the result varies from training to training."
+            f"Train the best settings from {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
+            "fewer runs do not show how much the result varies from training to training."
         )
     if float(decision.best.setting("data.test_fraction") or 0) == 0:
         found.append(
-            "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen run "
-            "on them once with crackdet summary --test. The validation images chose the run, so its score on them is "
-            "too high."
+            "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
+            "run on them once with crackdet summary --test. The validation images chose the run, so its score on them "
+            "is too high."
         )
     return [text for text in found if text]
 
