@@ -11,7 +11,11 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# Files with these extensions, in lower or upper case, count as images. They are the formats that photographs come in.
+IMAGE_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jpe", ".jfif", ".mpo", ".gif", ".avif", ".heic",
+    ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pnm", ".pbm", ".dib",
+)  # fmt: skip
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
 VERSIONS = (2, PIL.__version__)
 TO_UPRIGHT = {  # by EXIF orientation

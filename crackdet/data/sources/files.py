@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
+from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
 
@@ -58,7 +58,7 @@ class FileSource:
 
     def read_mask(self, path: Path, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the mask at `path`, with the extension of any image format; None if there is no such file."""
-        file = next((f for extension in EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
+        file = next((f for extension in IMAGE_EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
         if file is None:
             return None
         try:
@@ -93,4 +93,4 @@ def walk_images(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[t
 def is_image(name: str) -> bool:
     """Return whether a file name has the extension of an image and is not hidden."""
     stem, dot, extension = name.rpartition(".")
-    return bool(stem) and stem[0] != "." and f"{dot}{extension}".lower() in EXTENSIONS
+    return bool(stem) and stem[0] != "." and f"{dot}{extension}".lower() in IMAGE_EXTENSIONS

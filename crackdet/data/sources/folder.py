@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS
+from crackdet.data.decode import IMAGE_EXTENSIONS
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.files import FileSource, is_image, subfolders, walk_images
@@ -85,7 +85,7 @@ class FolderSource(FileSource):
         for path in classes:
             names = self.list_names(path)
             if not names:
-                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
+                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(IMAGE_EXTENSIONS)})")
             crack = self.labels[_normalized(path.name)]
             yield from (ImageRecord(name, crack, "", split) for name in names)
 
