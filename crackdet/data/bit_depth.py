@@ -24,6 +24,7 @@ REDUCED_RESOLUTION, WHITE_IS_ZERO, SEPARATE_PLANES, UNSIGNED, SIGNED = 1, 0, 2, 
 
 MAX_16_BITS = 2**16 - 1
 DEPTHS = {2**bits - 1: bits for bits in range(8, 16)}  # of cameras, by the maximum: less than 16 bits
+DEEP_MARK = ":deep"  # in the digest of an image with more than 8 bits; to be changed with the rule above
 OUTLIERS = 1 / 64  # share of pixels that a range may exclude, such as the hot pixels of a sensor
 
 
@@ -122,7 +123,7 @@ def _levels(image: Image.Image, samples: SampleFormat) -> NDArray[np.float64]:
     values = np.asarray(image)
     if image.mode == "I" and samples.is_unsigned:
         values = values.view(np.uint32)
-    return np.nan_to_num(values.astype(np.float64), nan=0.0)
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1e300, neginf=-1e300)
 
 
 def _default_white(image: Image.Image, levels: NDArray[np.float64]) -> int:

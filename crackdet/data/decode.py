@@ -123,7 +123,7 @@ def _open_file(file: Path | BinaryIO) -> Image.Image:
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
-            raise BadImage("HEIC and HEIF need the package pillow-heif: pip install 'crackdet[heif]'") from None
+            raise BadImage("HEIC and HEIF images need pillow-heif: uv pip install -e '.[heif]'") from None
         register_heif_opener()
         return Image.open(file, formats=["HEIF"])
     if start[:4] in TIFF_MAGIC:
