@@ -25,7 +25,7 @@ class FolderSource(FileSource):
     """Images labelled by the name of their folder, with an optional manifest of groups."""
 
     def __init__(self, data: FolderData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
         self.class_folders: list[Path] = []  # of the last listing
         self.other_folders: list[Path] = []  # neither a class nor a split
