@@ -4,21 +4,26 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.composing import explain_hydra_error
-from crackdet.core.console import exit_with_error
-from crackdet.core.errors import RunFailed, UserError
-from crackdet.core.signals import Interrupted
+from crackdet.core.console import exit_with_error, print_error
+from crackdet.core.errors import RunFailed, UserError, WriteFailed
+from crackdet.core.signals import Interrupted, interruptible
 from crackdet.sweep.callback import finalize_foreign_sweeps
 
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+PACKAGE = Path(__file__).parents[1]
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+              errno.EFBIG}  # fmt: skip
 
 
 def run_hydra(hydra_main: Callable[[], Any]) -> None:
@@ -28,10 +33,12 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
-        hydra_main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        finalize_foreign_sweeps(1)
-        exit_with_error(str(error) if isinstance(error, UserError) else explain_hydra_error(error))
+        with interruptible():
+            hydra_main()
+    except (UserError, WriteFailed) as error:
+        _refuse(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(explain_hydra_error(error))
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]
@@ -45,15 +52,13 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
     except RunFailed:  # Hydra's basic sweeper stops at the first failure
         finalize_foreign_sweeps(1)
         raise SystemExit(1) from None
-    except BrokenPipeError:  # the reader has closed standard output, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        raise SystemExit(1) from None
-    except OSError as error:  # of Hydra's own folder: errors in a run directory are handled there
-        if error.errno not in UNWRITABLE:
+    except OSError as error:
+        if error.filename is None and error.errno not in UNWRITABLE:
             raise
-        finalize_foreign_sweeps(1)
+        if _is_of_crackdet(error):  # not of Hydra's own folder
+            _refuse(f"{error.filename or 'a file'}: cannot be used ({error.strerror})")
         path = error.filename or "the folder of Hydra's logs"
-        exit_with_error(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
+        _refuse(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
     except Interrupted as stop:
         finalize_foreign_sweeps(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
@@ -61,3 +66,17 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
         print("stopped; the same command resumes", file=sys.stderr)
         finalize_foreign_sweeps(130)
         raise SystemExit(130) from None
+
+
+def _refuse(message: str) -> NoReturn:
+    """Print why the command is refused, and the summary of what Hydra's own sweeper has trained; exit with status 2."""
+    print_error(message)
+    with suppress(UserError, OSError):  # the store may be gone
+        finalize_foreign_sweeps(1)
+    raise SystemExit(2)
+
+
+def _is_of_crackdet(error: OSError) -> bool:
+    """Return whether an error was raised below a function of crackdet, rather than by Hydra itself."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(Path(file).is_relative_to(PACKAGE) for file in files[1:])
