@@ -43,6 +43,7 @@ def write(summary: "Summary", directory: Path) -> None:
         "decisions": [_decision(decision) for decision in summary.decisions],
         "runs": plain,
     }
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "summary.json", content)
     if plain:
         write_csv(directory / "summary.csv", _flat(summary, plain))

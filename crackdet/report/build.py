@@ -38,6 +38,7 @@ def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy")
     """
     summary = summarize(folder, metric)
     target = folder / FILE if to is None else to
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, _render(_content(summary, folder)))
     return target
 

@@ -23,10 +23,12 @@ from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.errors import UserError
+from crackdet.core.files import OpenFolder
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
 from crackdet.running.job import Job, make_job
 from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
@@ -178,9 +180,12 @@ def make_jobs(
 def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
     """Check and train the jobs, wait for other processes if the settings say so; return a status as `run_jobs`."""
     runtime: Runtime = parse_group("runtime", config.get("runtime"))
-    executor = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), max_jobs=len(todo))
+    store, directory = todo[0].run.root, Path(config.hydra.sweep.dir)
+    RunStore(store).check_writable()
+    executor = create_executor(launcher, runtime, SweepContext(directory), max_jobs=len(todo))
     try:
-        with executor:
+        with OpenFolder(store) as opened, OpenFolder(directory, "hydra.sweep.dir") as own, executor:
+            executor.folders = (opened, own)
             validate_jobs(todo)
             warn_if_disk_is_short(todo)
             status = run_jobs(order_jobs(todo, order), total, executor)
