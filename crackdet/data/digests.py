@@ -22,6 +22,7 @@ from crackdet.core.console import bar
 from crackdet.core.files import SETTLE_SECONDS, change_stamp, file_digest, write_text
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
+from crackdet.data.bit_depth import DEEP_MARK, is_deep_file
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def file_digests(paths: Sequence[str], folder: Path, cache_dir: Path, reread: bo
     """Return the digest of each file; only new and modified files are read.
 
     A path that is no file, or cannot be opened, gets `unreadable:<path>`. It is not cached, so the next call tries
-    again. Neither is a file that was changed within `SETTLE_SECONDS`: it may change again without another stamp.
+    again. Neither is a file that was changed within `SETTLE_SECONDS`: it may change again without another stamp. The
+    digest of an image with more than 8 bits per sample ends with a mark, since its pixels depend on a rule, too.
 
     Args:
         paths: Absolute paths.
@@ -122,7 +124,9 @@ def _read_files(digests: dict[str, str], paths: Sequence[str], stamps: Mapping[s
 
 def _digest(path: str, stamp: Stamp) -> str:
     try:
-        return file_digest(Path(path)) if stamp else f"{UNREADABLE}{path}"
+        if not stamp:
+            return f"{UNREADABLE}{path}"
+        return file_digest(Path(path)) + (DEEP_MARK if is_deep_file(Path(path)) else "")
     except OSError:
         return f"{UNREADABLE}{path}"
 

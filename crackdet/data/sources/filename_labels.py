@@ -19,7 +19,7 @@ class FilenameLabelsSource(FileSource):
     """An image shows no crack if its file name contains `negative_mark`, in lower or upper case."""
 
     def __init__(self, data: FilenameLabelsData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
         self.doubts: list[str] = []  # of the last listing
 

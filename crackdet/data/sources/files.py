@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
+from crackdet.data.bit_depth import DEEP_MARK
 from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
@@ -25,10 +26,11 @@ LeftOut = Counter[str]  # how many files and folders of each kind were left out
 class FileSource:
     """Image files below a root folder."""
 
-    def __init__(self, root: str, cache_dir: Path) -> None:
+    def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
         self.root = Path(root).expanduser()
         self.name = str(self.root)
         self.cache_dir = cache_dir
+        self.white_level = white_level
         self.left_out = LeftOut()  # of the last listing
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: there is no such folder")
@@ -64,7 +66,9 @@ class FileSource:
     def add_digests(self, records: Sequence[ImageRecord]) -> list[ImageRecord]:
         paths = self._absolute(records)
         digests = file_digests(paths, self.root.absolute(), self.cache_dir)
-        return [record._replace(digest=digests[path]) for record, path in zip(records, paths, strict=True)]
+        level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
+        found = (digests[path] + (level if digests[path].endswith(DEEP_MARK) else "") for path in paths)
+        return [record._replace(digest=digest) for record, digest in zip(records, found, strict=True)]
 
     def reread(self, records: Sequence[ImageRecord]) -> None:
         file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
@@ -79,9 +83,9 @@ class FileSource:
             raise BadImage(error.strerror or str(error)) from None
         if is_unreadable(record.digest):  # the digest does not identify the content
             raise BadImage("could not be opened when the images were listed; run the command again")
-        if hashlib.sha256(content).hexdigest() != record.digest:
+        if hashlib.sha256(content).hexdigest() != record.digest.partition(DEEP_MARK)[0]:
             raise BadImage(CHANGED)
-        return decode(io.BytesIO(content), image_size)
+        return decode(io.BytesIO(content), image_size, self.white_level)
 
     def read_mask(self, path: Path, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the mask at `path`, with the extension of any image format; None if there is no such file."""

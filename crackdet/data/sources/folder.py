@@ -21,7 +21,7 @@ class FolderSource(FileSource):
     """Images labelled by the name of their folder, with an optional manifest of groups."""
 
     def __init__(self, data: FolderData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
         self.layout = Layout()  # of the last listing
         self.doubts: list[str] = []  # likewise
