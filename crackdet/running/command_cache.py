@@ -149,7 +149,7 @@ def dependencies(config: Config) -> list[str]:
         root = Path(folder).expanduser()
         paths.append(root)
         if isinstance(config.data, FolderData) and config.data.groups is not None:
-            paths.append(root / config.data.manifest)
+            paths.append(root / Path(config.data.manifest).expanduser())
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(Path(weights).expanduser())
