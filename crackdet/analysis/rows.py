@@ -15,6 +15,7 @@ from crackdet.store.snapshot import RunSnapshot, Status
 
 UNKNOWN_FLOPS = float("inf")
 DERIVED_KEYS = ("data.fingerprint", "model._source_", "model._weights_")  # computed by the identity, not set by a user
+COMPARED = ("valid_images", "valid_digest", "right")  # fields of a result
 HAS_REASON = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)
 
 
@@ -47,6 +48,11 @@ class RunRow:
         if "accuracy" not in self.result:
             raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the run is finished, and its result says which validation images it classifies correctly."""
+        return all(self.result.get(name) is not None for name in COMPARED)
 
     @property
     def flops(self) -> float:
@@ -95,7 +101,10 @@ class RunRow:
     def reason(self) -> str:
         """Why the run failed, stopped or is corrupt; empty otherwise."""
         if self.status is Status.CORRUPT:
-            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+            remedy = "" if self.snapshot.is_unreadable else "; the command that trained the run repairs it"
+            return f"{self.snapshot.corruption}{remedy}"
+        if self.status is Status.FINISHED and not self.is_comparable:
+            return "its result lacks the predictions that runs are compared by"
         return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
 
 

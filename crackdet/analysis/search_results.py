@@ -8,7 +8,7 @@ from rich.table import Table
 
 from crackdet.analysis.tables import console, value_text
 from crackdet.core.console import escape_markup
-from crackdet.core.files import read_json
+from crackdet.core.reading import read_json
 
 FILE = "search.json"  # in a sweep's folder
 

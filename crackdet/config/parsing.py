@@ -15,8 +15,18 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from crackdet.config.fields import MISSING, satisfies
 from crackdet.config.groups import GROUPS
+from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, show_value, suggest
-from crackdet.config.schema import SGD, Config, CustomModel, Model, Seeded, SyntheticData, TorchvisionModel, UserModel
+from crackdet.config.schema import (
+    SGD,
+    Config,
+    CustomModel,
+    Model,
+    Seeded,
+    SyntheticData,
+    TorchvisionModel,
+    UserModel,
+)
 from crackdet.config.user_model import check_arguments
 from crackdet.core.errors import UserError
 
@@ -32,6 +42,15 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
         tree = resolve(composed)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
+    return parse_literal(tree)
+
+
+def parse_literal(tree: Mapping[str, Any]) -> Config:
+    """Return the configuration of plain values in which `${` is text, such as those of a stored run.
+
+    Raises:
+        UserError: As `parse`.
+    """
     known = [item.name for item in fields(Config)]
     for key in sorted(set(tree) - set(known)):
         raise UserError(f"{key}: unknown key{suggest(key, known)}")
@@ -60,7 +79,7 @@ def parse_group(group: str, tree: Any) -> Any:
 
     Args:
         group: The group; a `model` with a `_target_` imports the user's class.
-        tree: Its part of a composed or stored configuration; None if it is missing.
+        tree: Its part of a composed configuration, or of one of literal values; None if it is missing.
 
     Raises:
         UserError: As `parse`.
@@ -117,7 +136,7 @@ def _merge_user_model(tree: dict[str, Any]) -> UserModel:
 def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     """Return an instance of a schema with the values of a tree."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), tree))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), escape(tree)))
     except OmegaConfBaseException as error:
         inner = str(error.full_key or "")
         key = ".".join(filter(None, (group, inner)))
@@ -130,7 +149,7 @@ def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
                 kind = get_type_hints(schema)[parents[0]]
                 names = [item.name for item in fields(next(filter(is_dataclass, get_args(kind)), kind))]
             raise UserError(f"{key}: unknown key{suggest(last, names)}") from None
-        value = OmegaConf.select(OmegaConf.create(tree), inner)
+        value = OmegaConf.select(OmegaConf.create(escape(tree)), inner)
         raise UserError(f"{key}={show_value(value)}: must be {describe_key(key) or 'of another type'}") from None
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.console import bar
-from crackdet.core.files import file_digest, write_text
+from crackdet.core.files import write_text
 from crackdet.core.locks import lock_with_notice
+from crackdet.core.reading import file_digest
 
 log = logging.getLogger(__name__)
 

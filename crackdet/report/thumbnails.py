@@ -10,7 +10,7 @@ from PIL import Image
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import yaml
 
-from crackdet.config.schema import to_dict
 from crackdet.core.errors import Pruned
-from crackdet.core.files import write_csv, write_json, write_text
+from crackdet.core.files import write_csv, write_json
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
 from crackdet.data.dataset import ImageDataset
@@ -18,6 +16,7 @@ from crackdet.running.job import Job, PruneCheck
 from crackdet.running.publish import classifier_of, publish
 from crackdet.running.resume import start_or_resume
 from crackdet.store import provenance
+from crackdet.store.config_file import write_config
 from crackdet.store.failures import record_progress
 from crackdet.tracking.trackers import EpochHistory
 from crackdet.training.cuda_graphs import use_cuda_graphs
@@ -110,7 +109,7 @@ def train_run(
 
 def _write_inputs(job: Job, device: torch.device) -> None:
     run = job.run
-    write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
+    write_config(run, job.config)
     write_json(run.identity_file, json.loads(job.identity.canonical))
     now = provenance.collect(str(device), gpu_name(device), torch.get_num_threads(), job.overrides)
     before = run.snapshot().provenance if run.state_file.exists() else {}

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from crackdet.core.files import read_json, write_json
+from crackdet.core.files import write_json
+from crackdet.core.reading import read_json
 from crackdet.store.paths import RunPaths
 
 
@@ -19,8 +20,10 @@ class Failure(StrEnum):
 
 
 def read_failure(run: RunPaths) -> dict[str, Any]:
-    """Return kind, reason and attempts; empty if the run has not failed."""
-    return read_json(run.failure_file)
+    """Return kind, reason and attempts; empty if the run has not failed, or the file is damaged."""
+    content = read_json(run.failure_file)
+    texts = all(isinstance(content.get(name, ""), str) for name in ("kind", "reason"))
+    return content if texts and type(content.get("attempts", 0)) is int else {}
 
 
 def num_attempts(failure: Mapping[str, Any]) -> int:

@@ -3,8 +3,10 @@
 `result.json` is written last: a run is finished if it is there and valid. A checkpoint alone means nothing.
 """
 
+import errno
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from filelock import Timeout
@@ -13,7 +15,7 @@ from crackdet.core.errors import StoreError
 from crackdet.core.files import write_checksummed_json
 from crackdet.core.locks import lock
 from crackdet.store.integrity import file_record, find_corruption, read_result
-from crackdet.store.paths import RunPaths
+from crackdet.store.paths import FILES, RunPaths
 from crackdet.store.snapshot import RunSnapshot, Status
 
 
@@ -37,7 +39,8 @@ class Run(RunPaths):
             StoreError: If the result is of another identity, or a file cannot be read.
         """
         result = read_result(self)
-        if result is None or find_corruption(self, result, thorough=True) is not None:
+        corruption = find_corruption(self, result, thorough=True)
+        if result is None or corruption is not None:
             return False
         if result.get("identity") != identity:
             raise StoreError(
@@ -52,8 +55,30 @@ class Run(RunPaths):
 
         Raises:
             AlreadyRunning: If another process holds it.
+            StoreError: If this user may not write to it, or one of its files is a folder.
+        """
+        with self._lock():
+            for name in FILES:  # anything else is replaced or deleted when the file is written
+                if (path := self.directory / name).is_dir() and not path.is_symlink():
+                    raise StoreError(f"{path}: is a folder, not a file; remove the run: crackdet rm {self.id}")
+            for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
+                if orphan.is_symlink() or not orphan.is_dir():
+                    orphan.unlink(missing_ok=True)
+            yield
+
+    def remove(self) -> None:
+        """Delete the run directory.
+
+        Raises:
+            AlreadyRunning: If another process holds it.
             StoreError: If this user may not write to it.
         """
+        is_lock = self.lock_file.is_file() and not self.lock_file.is_symlink()
+        with self._lock() if is_lock else nullcontext():  # nobody can hold anything else
+            shutil.rmtree(self.directory)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
         own = lock(self.lock_file)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -65,9 +90,14 @@ class Run(RunPaths):
                 f"{self.directory}: may not be written; it belongs to another user, or the store is not shared: give "
                 "the store a group that all users are in, its folders the mode 2775, and train with umask 002"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.EEXIST, errno.ENXIO, errno.ENOTDIR):
+                raise
+            raise StoreError(
+                f"{error.filename or self.lock_file}: is not what a run has there ({error.strerror}); "
+                f"remove the run: crackdet rm {self.id}"
+            ) from None
         try:
-            for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
-                orphan.unlink(missing_ok=True)
             yield
         finally:
             own.release()

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import UserError
+from crackdet.core.reading import MIB, parse_json, read_bytes
+from crackdet.store.paths import RUN_ID
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 
 RECORD = "runs.jsonl"
+MAX_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,21 @@ class SweepRecord:
         return store
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        if not self.file.is_file():
+        """Yield the rows of the file; none if it is missing, and none of half a line or of what no sweep writes."""
+        try:
+            lines = read_bytes(self.file, MAX_BYTES).split(b"\n")
+        except OSError:
             return
-        with self.file.open("rb") as file:
-            for line in file:
-                row = None
-                with suppress(ValueError):  # half a line
-                    row = json.loads(line)
+        for line in lines:
+            with suppress(ValueError):
+                row = parse_json(line)
+                run_id, store, overrides = (row.get(name) for name in ("id", "store", "overrides"))
                 if (
-                    isinstance(row, dict)
-                    and row.keys() >= {"id", "store", "overrides"}
-                    and isinstance(row["store"], str)
+                    isinstance(run_id, str)
+                    and RUN_ID.fullmatch(run_id)
+                    and isinstance(store, str)
+                    and "\0" not in store
+                    and isinstance(overrides, list)
+                    and all(isinstance(override, str) for override in overrides)
                 ):
                     yield row
