@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow, differing_keys
+from crackdet.core.console import sanitize
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.pointing import POINTING_COLUMNS
 
@@ -45,7 +46,8 @@ def write(summary: "Summary", directory: Path) -> None:
     }
     write_json(directory / "summary.json", content)
     if plain:
-        write_csv(directory / "summary.csv", _flat(summary, plain))
+        cells = ({key: _cell(value) for key, value in row.items()} for row in _flat(summary, plain))
+        write_csv(directory / "summary.csv", list(cells))
 
 
 def to_pandas(summary: "Summary") -> "pandas.DataFrame":
@@ -70,6 +72,14 @@ def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any
         {**fields, "overrides": " ".join(fields["overrides"]), **{key: row.setting(key) for key in keys}}
         for fields, row in zip(plain, summary, strict=True)
     ]
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell; text that a spreadsheet would evaluate as a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = sanitize(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:

@@ -136,7 +136,7 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
-    unranked = [row for row in rows if not row.is_comparable]
+    unranked = [row for row in rows if not row.is_comparable(metric)]
     return Summary(store.root, rank(rows, metric), unranked, metric)
 
 
@@ -144,7 +144,7 @@ def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]
     """Rank the finished runs within each set of validation images; the largest set comes first."""
     finished: dict[str, list[RunRow]] = defaultdict(list)
     for row in rows:
-        if row.is_comparable:
+        if row.is_comparable(metric):
             finished[row.result["valid_digest"]].append(row)
     rankings = sorted(
         finished.values(), key=lambda ranking: (ranking[0].result["valid_images"], len(ranking)), reverse=True

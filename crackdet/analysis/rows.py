@@ -49,10 +49,9 @@ class RunRow:
             raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
 
-    @property
-    def is_comparable(self) -> bool:
-        """Whether the run is finished, and its result says which validation images it classifies correctly."""
-        return all(self.result.get(name) is not None for name in COMPARED)
+    def is_comparable(self, metric: str = "accuracy") -> bool:
+        """Return whether the run is finished, and its result has what runs are ranked and compared by."""
+        return all(self.result.get(name) is not None for name in (*COMPARED, metric))
 
     @property
     def flops(self) -> float:
@@ -103,8 +102,8 @@ class RunRow:
         if self.status is Status.CORRUPT:
             remedy = "" if self.snapshot.is_unreadable else "; the command that trained the run repairs it"
             return f"{self.snapshot.corruption}{remedy}"
-        if self.status is Status.FINISHED and not self.is_comparable:
-            return "its result lacks the predictions that runs are compared by"
+        if self.status is Status.FINISHED and not self.is_comparable():
+            return "its result lacks what runs are compared by"
         return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
 
 

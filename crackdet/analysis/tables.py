@@ -203,9 +203,9 @@ def _table(
     table.add_column("", justify="right", no_wrap=True)
     for name, column in columns.items():
         if name == "differs":
-            table.add_column(column.title, overflow="fold", min_width=14)
+            table.add_column(escape_markup(column.title), overflow="fold", min_width=14)
         else:
-            table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+            table.add_column(escape_markup(column.title), justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(str(ranks[row.id]), *(escape_markup(column.text(row)) for column in columns.values()))
     return table

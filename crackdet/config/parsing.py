@@ -109,7 +109,7 @@ def _merge_option(group: str, text: str) -> Any:
         schema = next(iter(options.values()))
     elif group == "model":
         schema = options.get(str(name), CustomModel if "conv_out" in tree else TorchvisionModel)
-    elif name in options:
+    elif isinstance(name, str) and name in options:
         schema = options[name]
     else:
         raise UserError(f"{group}.name={name}: must be one of {', '.join(options)}")

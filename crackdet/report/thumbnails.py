@@ -70,7 +70,7 @@ def _check_file(root: Path, record: ImageRecord) -> None:
         raise NoThumbnail(f"{record.name} is not in {root}")
     try:
         unchanged = file_digest(root / record.name) == record.digest
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null character
         raise NoThumbnail(f"{record.name} is no longer in {root}") from None
     if not unchanged:
         raise NoThumbnail(f"{record.name} has changed since the run was evaluated on it")

@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from crackdet.core.errors import StoreError
 from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
@@ -23,8 +21,7 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
     run = None
     if (parsed := _parse_arguments(arguments)) is not None:
         overrides, folders = parsed
-        with suppress(StoreError):  # reported when the run is executed
-            run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
+        run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
     if run is not None:
         print(finished_line(run))
     return run is not None

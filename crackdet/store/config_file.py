@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from crackdet.config.groups import GROUPS
 from crackdet.config.interpolation import escape, unescape
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import StoreError
 from crackdet.core.files import write_text
 from crackdet.core.reading import load_yaml
 from crackdet.store.paths import RunPaths
+from crackdet.store.result import is_settings
 
 
 def write_config(run: RunPaths, config: Config) -> None:
@@ -26,9 +26,8 @@ def load_config(run: RunPaths) -> dict[str, Any]:
     """
     try:
         tree: dict[str, Any] = unescape(load_yaml(run.config_file))
-        for group in GROUPS:
-            if not isinstance(tree.get(group, {}), dict):
-                raise ValueError(f"{group} is not a group of settings")
+        if not is_settings(tree):
+            raise ValueError("does not hold settings by group")
     except OSError as error:
         raise StoreError(f"{run.config_file}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -34,12 +34,15 @@ def _text(pattern: str) -> Field:
     return Field(lambda value: type(value) is str and matches(value) is not None, f"a text like {pattern}")
 
 
-def _is_settings(value: Any) -> bool:
+def is_settings(value: Any) -> bool:
     """Return whether a value holds settings by group, under keys that can be printed."""
-    if not isinstance(value, dict) or not all(isinstance(value.get(group, {}), dict) for group in GROUPS):
-        return False
-    groups = [group for group in value.values() if isinstance(group, dict)]
-    return all(key.isprintable() for group in (value, *groups) for key in group)
+    is_grouped = isinstance(value, dict) and all(isinstance(value.get(group, {}), dict) for group in GROUPS)
+    return is_grouped and _has_printable_keys(value)
+
+
+def _has_printable_keys(tree: Mapping[str, Any]) -> bool:
+    values = (value for value in tree.values() if isinstance(value, dict))
+    return all(map(str.isprintable, tree)) and all(map(_has_printable_keys, values))
 
 
 def _is_files(value: Any) -> bool:
@@ -75,7 +78,7 @@ OPTIONAL: Mapping[str, Field] = {
     "valid_digest": _text(r"\w{1,128}"),
     "right": _text(r"[A-Za-z0-9+/=]*"),
     "number_format": _text("fp32|bf16"),
-    "settings": Field(_is_settings, "an object of settings by group"),
+    "settings": Field(is_settings, "an object of settings by group"),
 }
 
 
