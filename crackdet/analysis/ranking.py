@@ -142,10 +142,11 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
 
 def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]:
     """Rank the finished runs within each set of validation images; the largest set comes first."""
-    finished: dict[str, list[RunRow]] = defaultdict(list)
+    finished: dict[tuple[str, int, bool], list[RunRow]] = defaultdict(list)
     for row in rows:
         if row.is_comparable(metric):
-            finished[row.result["valid_digest"]].append(row)
+            result = row.result
+            finished[result["valid_digest"], result["valid_images"], result.get("right") is None].append(row)
     rankings = sorted(
         finished.values(), key=lambda ranking: (ranking[0].result["valid_images"], len(ranking)), reverse=True
     )

@@ -75,7 +75,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
         _show_decision(out, decision)
         best = ranking[0]
-        weights = "" if best.run.weights_file.exists() else " (weights removed)"
+        weights = "" if best.run.has_weights else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
         out.print(
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
@@ -228,7 +228,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
             f"{one.mean:.4f}",
             "" if one.deviation is None else f"{one.deviation:.4f}",
             f"{one.interval.low:.4f}-{one.interval.high:.4f}",
-            p_value_text(one.p_value),
+            p_value_text(decision.p_value(one)),
         ]
         table.add_row(
             str(len(one.rows)),

@@ -101,5 +101,5 @@ def _data(row: RunRow) -> str | None:
 
 def _weights(row: RunRow) -> str:
     digest = weights_digest(row.run)
-    removed = "" if row.run.weights_file.exists() else " (removed)"
+    removed = "" if row.run.has_weights else " (removed)"
     return f"{row.run.weights_file}{removed}" + (f", SHA-256 {digest}" if digest else "")

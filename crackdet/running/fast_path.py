@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from crackdet.config.arguments import quote_home
 from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
@@ -19,7 +20,7 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
         conf: The configuration folder of `train.py`.
     """
     run = None
-    if (parsed := _parse_arguments(arguments)) is not None:
+    if (parsed := _parse_arguments(quote_home(arguments))) is not None:
         overrides, folders = parsed
         run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
     if run is not None:

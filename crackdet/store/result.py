@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from crackdet.config.groups import GROUPS
 from crackdet.store.paths import PUBLISHED
 
+MAX_WITHOUT_RIGHT = 1e6  # validation images; otherwise their number follows from the size of the file
 HUGE = 1e18  # larger than any count or cost of a network
 
 
@@ -91,6 +92,8 @@ def find_problem(result: Mapping[str, Any], required: Mapping[str, Field] = REQU
         if (value := result.get(name)) is not None and not field.holds(value):
             return _describe(name, value, field)
     right, number = result.get("right"), result.get("valid_images")
+    if right is None and (number or 0) > MAX_WITHOUT_RIGHT:
+        return f"right is missing, with {number} validation images"
     if right is not None and _num_bytes(right) != -(-(number or 0) // 8):
         return f"right does not describe {number} validation images"
     return None

@@ -62,9 +62,9 @@ class RunSnapshot:
         return self.run.id
 
     @property
-    def is_unreadable(self) -> bool:
-        """Whether a file cannot be read at the moment, and so may be intact."""
-        return "cannot be read" in (self.corruption or "")
+    def is_repairable(self) -> bool:
+        """Whether training replaces what is corrupt: not a folder, nor a file that this user may not read."""
+        return not any(problem in (self.corruption or "") for problem in ("cannot be read", "is a folder"))
 
     @cached_property
     def config(self) -> dict[str, Any]:

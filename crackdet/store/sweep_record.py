@@ -62,7 +62,7 @@ class SweepRecord:
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         try:
-            with self.file.open("ab+") as file:
+            with open(self.file, "ab+", opener=_open_unlinked) as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
                 begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after the half line of a process that died
                 file.write(begin + line.encode() + b"\n")
@@ -104,3 +104,8 @@ class SweepRecord:
                     and all(isinstance(override, str) for override in overrides)
                 ):
                     yield row
+
+
+def _open_unlinked(path: str, flags: int) -> int:
+    """Open a file for writing in place, which must not be a link to a file elsewhere."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

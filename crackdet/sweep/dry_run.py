@@ -116,7 +116,7 @@ def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops:
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
-    text = "cannot be read" if row.snapshot.is_unreadable else STATUS_TEXT.get(row.status, str(row.status))
+    text = "corrupt" if not row.snapshot.is_repairable else STATUS_TEXT.get(row.status, str(row.status))
     epochs = len(row.snapshot.history)
     if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"

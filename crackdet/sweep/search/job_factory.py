@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain_hydra_error
+from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.parsing import resolve
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job
@@ -35,10 +35,7 @@ class JobFactory:
         Raises:
             UserError: If Hydra cannot compose it.
         """
-        try:
-            return resolve(self._compose(overrides))
-        except OmegaConfBaseException as error:
-            raise UserError(explain_hydra_error(error)) from None
+        return resolve(self._compose(overrides))
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Return the job of these overrides, excluded or not.
