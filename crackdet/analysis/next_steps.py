@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from crackdet.analysis.chance import MIN_GROUPS
+
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
 
-MIN_GROUPS = 6  # with fewer, no difference can be significant
 MIN_SEEDS = 3
 Z = 1.96  # of a normal distribution, for 95 %
 MAX_IMAGES_RATIO = 50  # more times the present images are not advised
@@ -48,7 +49,7 @@ def firmer_answers(decision: "Decision") -> list[str]:
             f"Use more groups: with {groups} validation group{'s' * (groups > 1)}, no difference can be significant. "
             "Raise data.valid_fraction, or photograph more walls."
         )
-    if len(decision.equivalent) > 1 and (groups is None or groups >= MIN_GROUPS):
+    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_GROUPS):
         found.append(_more_images(decision))
     if not _has_seeds(decision):
         found.append(
@@ -66,7 +67,7 @@ def firmer_answers(decision: "Decision") -> list[str]:
 
 def _more_images(decision: "Decision") -> str:
     """Say how many validation images would separate the best two runs, if the difference stays the same."""
-    differences = [run.difference for run in decision.equivalent[1:] if run.difference is not None]
+    differences = [run.difference for run in decision.undecided[1:] if run.difference is not None]
     gap = min((one for one in differences if one.value > 0), key=lambda one: one.value, default=None)
     observation, number = ("images", decision.num_images)
     if decision.num_groups is not None:
