@@ -15,6 +15,7 @@ from crackdet.store.snapshot import RunSnapshot, Status
 
 UNKNOWN_FLOPS = float("inf")
 DERIVED_KEYS = ("data.fingerprint", "model._source_", "model._weights_")  # computed by the identity, not set by a user
+COMPARED = ("valid_images", "valid_digest")  # fields of a result
 HAS_REASON = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)
 
 
@@ -47,6 +48,10 @@ class RunRow:
         if "accuracy" not in self.result:
             raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
+
+    def is_comparable(self, metric: str = "accuracy") -> bool:
+        """Return whether the run is finished, and its result has what runs are ranked by."""
+        return all(self.result.get(name) is not None for name in (*COMPARED, metric))
 
     @property
     def flops(self) -> float:
@@ -95,7 +100,10 @@ class RunRow:
     def reason(self) -> str:
         """Why the run failed, stopped or is corrupt; empty otherwise."""
         if self.status is Status.CORRUPT:
-            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+            remedy = "; the command that trained the run repairs it" if self.snapshot.is_repairable else ""
+            return f"{self.snapshot.corruption}{remedy}"
+        if self.status is Status.FINISHED and not self.is_comparable():
+            return "its result lacks what runs are ranked by"
         return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
 
 

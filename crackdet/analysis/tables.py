@@ -75,7 +75,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
         _show_decision(out, decision)
         best = ranking[0]
-        weights = "" if best.run.weights_file.exists() else " (weights removed)"
+        weights = "" if best.run.has_weights else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
         out.print(
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
@@ -203,9 +203,9 @@ def _table(
     table.add_column("", justify="right", no_wrap=True)
     for name, column in columns.items():
         if name == "differs":
-            table.add_column(column.title, overflow="fold", min_width=14)
+            table.add_column(escape_markup(column.title), overflow="fold", min_width=14)
         else:
-            table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+            table.add_column(escape_markup(column.title), justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(str(ranks[row.id]), *(escape_markup(column.text(row)) for column in columns.values()))
     return table

@@ -87,7 +87,8 @@ def runs(store: Store = STORE) -> None:
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
+        about = row.snapshot.corruption or describe(row, keys)
+        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
     console().print(table)
 
 
@@ -112,6 +113,8 @@ def show(run: RunName, store: Store = STORE) -> None:
     found = find_run(run, store).snapshot()
     out = console()
     out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
+    if found.corruption is not None:
+        out.print(escape_markup(found.corruption), highlight=False, soft_wrap=True)
     if found.failure and found.result is None:
         out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
     for title, values in (

@@ -16,6 +16,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from crackdet.config.fields import MAX_INTEGER, MISSING, satisfies
 from crackdet.config.groups import GROUPS
+from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
 from crackdet.config.schema import (
     SGD,
@@ -40,7 +41,15 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
         UserError: If a key is unknown, or a value is missing, of the wrong type or out of range. The message names
             the key, the value and what is allowed.
     """
-    tree = resolve(composed)
+    return parse_literal(resolve(composed))
+
+
+def parse_literal(tree: Mapping[str, Any]) -> Config:
+    """Return the configuration of plain values in which `${` is text, such as those of a stored run.
+
+    Raises:
+        UserError: As `parse`.
+    """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
         if key == "experiment":
             raise UserError(
@@ -76,7 +85,7 @@ def parse_group(group: str, tree: Any) -> Any:
 
     Args:
         group: The group; a `model` with a `_target_` imports the user's class.
-        tree: Its part of a composed or stored configuration; None if it is missing.
+        tree: Its part of a composed configuration, or of one of literal values; None if it is missing.
 
     Raises:
         UserError: As `parse`.
@@ -156,7 +165,7 @@ def _merge_user_model(tree: dict[str, Any]) -> UserModel:
 def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     """Return an instance of a schema with the values of a tree."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), tree))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), escape(tree)))
     except OmegaConfBaseException as error:
         inner = str(error.full_key or "")
         key = ".".join(filter(None, (group, inner)))

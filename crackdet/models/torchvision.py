@@ -12,7 +12,7 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture, InitialWeights
 from crackdet.models.classifier import UNNORMALIZED, Normalization
 

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
-from crackdet.core.console import sanitize
+from crackdet.core.console import sanitize, sanitize_part
 from crackdet.core.files import write_text
 from crackdet.report.formatting import NO_VALUE, count, percent
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
@@ -69,6 +69,7 @@ def _render(page: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("crackdet.report", "page"),
         autoescape=True,
+        finalize=sanitize_part,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crackdet.config.groups import PATHS
+from crackdet.config.groups import GROUPS, PATHS
 from crackdet.config.schema import Config, UserModel, to_dict
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest, read_json
 from crackdet.store.code_digest import code_digest
+from crackdet.store.paths import RunPaths
 
 SCHEMA = 2  # raised by hand if the name or the meaning of a setting changes
 NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")  # groups
@@ -60,6 +61,13 @@ def identify(config: Config, fingerprint: str) -> Identity:
     if isinstance(config.model, UserModel):
         content["model"] |= config.model.arguments  # null may differ from the default of the user's class
     return Identity(content)
+
+
+def read_identity(run: RunPaths) -> dict[str, Any]:
+    """Return the content of `identity.json`; empty if it is missing or damaged."""
+    content = read_json(run.identity_file)
+    groups = all(isinstance(content.get(group, {}), dict) for group in GROUPS)
+    return content if groups and isinstance(content.get("fingerprint", ""), str) else {}
 
 
 def is_weights_file(weights: str) -> bool:

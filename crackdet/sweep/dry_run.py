@@ -1,5 +1,6 @@
 """`sweep.dry_run=true`: prints a table of what a sweep would train, and trains nothing. Imports torch."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.analysis.tables import console, describe
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
+from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
@@ -21,6 +23,8 @@ from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, resolve_precision
 from crackdet.training.resources import MIB, estimate_resources
+
+log = logging.getLogger(__name__)
 
 STATUS_TEXT = {
     Status.TODO: "to do",
@@ -64,7 +68,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     to_train: list[Config] = []
     durations: list[float | None] = []  # of the unfinished runs
     for job, row, cells in zip(jobs, rows, sizes, strict=True):
-        is_finished = job.is_finished()
+        is_finished = _is_finished(job)
         seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
         if not is_finished:
             durations.append(seconds)
@@ -86,6 +90,14 @@ def dry_run(jobs: Sequence[Job]) -> None:
         console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
 
 
+def _is_finished(job: Job) -> bool:
+    try:
+        return job.is_finished()
+    except StoreError as error:  # such as the run of another user: a sweep would leave it out
+        log.error("would be left out: %s", error)
+        return False
+
+
 def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[str, str]]:
     """Return the cells for parameters and memory; equal networks, such as those of replicates, are built once."""
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
@@ -104,7 +116,7 @@ def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops:
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
-    text = STATUS_TEXT.get(row.status, str(row.status))
+    text = "corrupt" if not row.snapshot.is_repairable else STATUS_TEXT.get(row.status, str(row.status))
     epochs = len(row.snapshot.history)
     if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
-from crackdet.core.errors import UserError
+from crackdet.core.errors import StoreError, UserError
 from crackdet.core.files import OpenFolder
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
@@ -201,7 +201,13 @@ class SearchLoop:
     def _start_next_job(self, trial: ActiveTrial) -> None:
         """Start the trial's next job that is not finished; if none is left, the trial has ended."""
         while (job := trial.next_job()) is not None:
-            if not job.is_finished():
+            try:
+                is_finished = job.is_finished()
+            except StoreError as error:  # such as the run of another user; the search goes on
+                log.error("left out: %s", error)
+                self._attempted.add(trial.key)
+                break
+            if not is_finished:
                 self.has_trained = True
                 self._executor.submit(job)
                 return
