@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from crackdet.config.composing import explain_hydra_error
 from crackdet.core.console import exit_with_error, print_error
 from crackdet.core.errors import RunFailed, UserError, WriteFailed
-from crackdet.core.signals import Interrupted, interruptible
+from crackdet.core.interrupts import interruptible
+from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finalize_foreign_sweeps
 
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
