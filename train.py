@@ -32,9 +32,7 @@ def main() -> None:
     from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS
 
     from crackdet.cli.train import run_hydra
-    from crackdet.config.groups import register
 
-    register()
     # The command line and conf/ are trusted: `model._target_` may name any code of the user.
     checks = UNSAFE_DISABLE_EXECUTION_CHECKS
     run_hydra(hydra.main(config_path="conf", config_name="config", execution_whitelist=checks)(train))

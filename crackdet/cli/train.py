@@ -13,22 +13,33 @@ from typing import Any, NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain_hydra_error
+from crackdet.config.arguments import quote_home
+from crackdet.config.config_files import CONF
+from crackdet.config.groups import register
+from crackdet.config.hydra_errors import explain_hydra_error
+from crackdet.config.hydra_state import own_hydra
 from crackdet.core.console import exit_with_error, print_error
 from crackdet.core.errors import RunFailed, UserError, WriteFailed
 from crackdet.core.interrupts import interruptible
 from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finalize_foreign_sweeps
 
+PACKAGE = Path(__file__).parents[1]
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
-PACKAGE = Path(__file__).parents[1]
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
               errno.EFBIG}  # fmt: skip
 
 
 def run_hydra(hydra_main: Callable[[], Any]) -> None:
     """Run a Hydra program; print what the user got wrong without a traceback."""
+    sys.argv[1:] = quote_home(sys.argv[1:])
+    with own_hydra():
+        register()
+        _run(hydra_main)
+
+
+def _run(hydra_main: Callable[[], Any]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         hydra_main()
         return
@@ -39,23 +50,18 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
     except (UserError, WriteFailed) as error:
         _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _refuse(explain_hydra_error(error))
+        _refuse(_explain(error))
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]
             exit_with_error(f"hydra/launcher: {name} is not installed; uv pip install -e '.[{extra}]' installs it")
-        raise
-    except ValueError as error:
-        if "Config group override" in str(error):  # Hydra's, of trainer=5
-            exit_with_error(f"the value of a config group must be one of its options, as in model=custom ({error})")
-        finalize_foreign_sweeps(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
-        raise
+        _refuse_or_raise(error)
     except RunFailed:  # Hydra's basic sweeper stops at the first failure
         finalize_foreign_sweeps(1)
         raise SystemExit(1) from None
     except OSError as error:
         if error.filename is None and error.errno not in UNWRITABLE:
-            raise
+            _refuse_or_raise(error)
         if _is_of_crackdet(error):  # not of Hydra's own folder
             _refuse(f"{error.filename or 'a file'}: cannot be used ({error.strerror})")
         path = error.filename or "the folder of Hydra's logs"
@@ -67,6 +73,8 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
         print("stopped; the same command resumes", file=sys.stderr)
         finalize_foreign_sweeps(130)
         raise SystemExit(130) from None
+    except Exception as error:
+        _refuse_or_raise(error)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -77,7 +85,29 @@ def _refuse(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _is_of_crackdet(error: OSError) -> bool:
+def _refuse_or_raise(error: Exception) -> NoReturn:
+    """Refuse the command if Hydra raised an error outside of crackdet: overrides cause some that Hydra does not catch.
+
+    Raises:
+        Exception: The error, if crackdet or code that it has called raised it.
+        SystemExit: Otherwise.
+    """
+    finalize_foreign_sweeps(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
+    if _is_of_crackdet(error):
+        raise error
+    exit_with_error(_explain(error))
+
+
+def _is_of_crackdet(error: Exception) -> bool:
     """Return whether an error was raised below a function of crackdet, rather than by Hydra itself."""
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(Path(file).is_relative_to(PACKAGE) for file in files[1:])
+    return any(Path(file).is_relative_to(PACKAGE) and file != __file__ for file in files)
+
+
+def _explain(error: Exception) -> str:
+    arguments = sys.argv[1:]
+    values = zip(arguments, [*arguments[1:], ""], strict=True)
+    folders = [Path(value) for flag, value in values if flag in ("--config-dir", "-cd")]
+    folders += [Path(text.partition("=")[2]) for text in arguments if text.startswith("--config-dir=")]
+    overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
+    return explain_hydra_error(error, overrides, [CONF, *folders])

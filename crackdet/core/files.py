@@ -18,7 +18,7 @@ from typing import Any
 from crackdet.core.errors import FolderGone, StoreGone, WriteFailed
 
 CHECKSUM_KEY = ',\n  "checksum": "'
-SETTLE_SECONDS = 2.0  # a file that is younger may change again without a change of its modification time
+SETTLE_SECONDS = 2.0  # a file that is younger may change again without a change of its times
 
 
 _checks: dict[Path, Callable[[], None]] = {}  # by folder, see `checked_folder`
@@ -165,6 +165,14 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return []
+
+
+def change_stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Return size, modification time, change time and inode of a file, to notice a change without reading the file.
+
+    Programs that unpack, copy or exchange files keep sizes and modification times, but not change times and inodes.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def file_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import IO, Any
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write
 from crackdet.core.output import KEEP_BYTES, READER_GONE_STATUS, reader_is_gone
-from crackdet.data.decode import EXTENSIONS
+from crackdet.data.decode import IMAGE_EXTENSIONS
 from crackdet.data.sources.files import is_image, walk_images
 
 WriteRow = Callable[[Mapping[str, Any]], None]
@@ -45,7 +45,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         else:
             raise UserError(f"{text}: no such file or folder")
         if not images:
-            raise UserError(f"{text}: contains no images ({', '.join(EXTENSIONS)})")
+            raise UserError(f"{text}: contains no images ({', '.join(IMAGE_EXTENSIONS)})")
         found |= dict.fromkeys(images)
     return list(found)
 

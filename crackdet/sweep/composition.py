@@ -12,7 +12,11 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
+
+from crackdet.config.hydra_errors import explain_hydra_error
+from crackdet.running.command_cache import config_folders
 
 Tree = dict[str, Any]
 
@@ -31,7 +35,7 @@ class CachedComposer:
         """Return what Hydra would compose from the overrides, without Hydra's own settings.
 
         Raises:
-            HydraException, OmegaConfBaseException: If Hydra would raise it.
+            HydraException: If Hydra cannot compose them.
         """
         parsed = [self._parse(text) for text in overrides]
         choices = tuple(text for text, override in zip(overrides, parsed, strict=True) if self._is_choice(override))
@@ -40,7 +44,14 @@ class CachedComposer:
             tree = copy.deepcopy(self._compose_choices(choices))
             if all(_set(tree, override.get_key_element(), override.value()) for override in values):
                 return tree
-        return self._loader.load_sweep_config(self._sweep_config, list(overrides))
+        return self._load(overrides)
+
+    def _load(self, overrides: Sequence[str]) -> DictConfig:
+        try:
+            return self._loader.load_sweep_config(self._sweep_config, list(overrides))
+        except Exception as error:  # Hydra does not catch all errors that overrides cause
+            folders = config_folders(self._sweep_config.hydra.runtime.config_sources)
+            raise ConfigCompositionException(explain_hydra_error(error, overrides, folders)) from None
 
     def _is_choice(self, override: Override) -> bool:
         """Return whether only Hydra can apply the override: it chooses a group option or is a setting of Hydra."""
@@ -48,7 +59,7 @@ class CachedComposer:
 
     def _compose_choices(self, choices: tuple[str, ...]) -> Tree:
         if choices not in self._compositions:
-            composed = self._loader.load_sweep_config(self._sweep_config, list(choices))
+            composed = self._load(choices)
             without_hydra = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             self._compositions[choices] = OmegaConf.to_container(without_hydra, resolve=False)  # type: ignore[assignment]
         return self._compositions[choices]

@@ -18,7 +18,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain_hydra_error
+from crackdet.config.hydra_errors import explain_hydra_error
+from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.errors import UserError
@@ -31,6 +32,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
+from crackdet.sweep.counting import check_combinations, num_values
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
 from crackdet.sweep.execution.factory import create_executor
@@ -61,9 +63,10 @@ def expand(
         zipped: Keys, or lists of keys, whose values are paired.
 
     Raises:
-        UserError: If an override has infinitely many values, or keys cannot be zipped.
+        UserError: If an override has no values, or there are too many; or if keys cannot be zipped.
     """
     combinations: list[list[str]] = []
+    total = 0
     for point in points:
         values: dict[str, list[str]] = {}
         for override in [*overrides, *point]:
@@ -72,7 +75,7 @@ def expand(
                 continue
             if not override.is_sweep_override():
                 values[key] = [f"{key}={override.get_value_element_as_str()}"]
-            elif override.is_discrete_sweep():
+            elif override.is_discrete_sweep() and num_values(override):
                 values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
             else:
                 raise UserError(
@@ -80,6 +83,7 @@ def expand(
                     "an interval is for a search: hydra/sweeper=crackdet_optuna"
                 )
         axes = zip_axes(values, zipped)
+        total += check_combinations({axis[0][0].partition("=")[0]: len(axis) for axis in axes}, total)
         combinations += [list(itertools.chain(*combination)) for combination in itertools.product(*axes)]
     return combinations
 
@@ -100,8 +104,8 @@ def sweep(
     settings: Sweep = parse_group("sweep", config.get("sweep"))
     parser = OverridesParser.create(config_loader=context.config_loader)
     combinations = expand(
-        parser.parse_overrides(list(arguments)),
-        [parser.parse_overrides(list(point)) for point in points] or [()],
+        parse_overrides(arguments, parser),
+        [parse_overrides(point, parser) for point in points] or [()],
         settings.zip,
     )
     exclude = ExcludeFilter(settings.exclude)

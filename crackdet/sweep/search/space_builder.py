@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 
 from crackdet.config.groups import PATHS
+from crackdet.config.overrides import parse_overrides
 from crackdet.config.schema import setting_at
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
@@ -38,7 +39,7 @@ def build_space(
             trained with any value; all such options are named.
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
-    return _SpaceBuilder(parser.parse_overrides(list(arguments)), search_space, factory).build()
+    return _SpaceBuilder(parse_overrides(arguments, parser), search_space, factory).build()
 
 
 class _SpaceBuilder:
