@@ -20,7 +20,8 @@ from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.hydra_state import own_hydra
 from crackdet.core.console import exit_with_error, print_error
 from crackdet.core.errors import RunFailed, UserError, WriteFailed
-from crackdet.core.signals import Interrupted, interruptible
+from crackdet.core.interrupts import interruptible
+from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finalize_foreign_sweeps
 
 PACKAGE = Path(__file__).parents[1]
