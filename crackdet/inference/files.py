@@ -14,7 +14,8 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write
 from crackdet.core.output import KEEP_BYTES, READER_GONE_STATUS, reader_is_gone
 from crackdet.data.decode import IMAGE_EXTENSIONS
-from crackdet.data.sources.files import is_image, walk_images
+from crackdet.data.sources.files import walk_images
+from crackdet.data.sources.names import is_image
 
 WriteRow = Callable[[Mapping[str, Any]], None]
 
