@@ -16,7 +16,7 @@ from crackdet.data.cache import DecodedImages, decode_all
 from crackdet.data.records import ImageRecord, fingerprint
 from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
-from crackdet.data.splits import SplitCache, check_classes
+from crackdet.data.splits import SplitCache, Splits, check_classes
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,16 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
     """
     with gc_disabled():
         return fingerprint(open_source(data, Path(runtime.cache).expanduser()).list_records())
+
+
+def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
+    """Return the records of each split, and warnings about them; reads no pixels.
+
+    Raises:
+        UserError: If the data cannot be listed or split.
+    """
+    with gc_disabled():
+        return _split_cache.get(open_source(data, Path(runtime.cache).expanduser()).list_records(), data)
 
 
 def load_splits(

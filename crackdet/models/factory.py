@@ -17,6 +17,7 @@ from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
+from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
 from crackdet.models.custom import CustomFeatures
 from crackdet.models.flops import MetaFlopCounter
@@ -107,8 +108,8 @@ def validate_model(config: Config) -> int:
 
 
 def validate_initial_weights(config: Config) -> None:
-    """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
-    validate_model(config)
+    """Raise UserError if the network cannot be built or trained, or its initial weights do not exist or do not fit."""
+    check_batch_size(config, build_on_meta(config))
     _load_initial_weights(config.model, on_meta=True)
 
 

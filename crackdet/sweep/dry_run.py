@@ -14,6 +14,9 @@ from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
+from crackdet.data.counts import count_table
+from crackdet.data.dataset import list_splits
+from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.integrity import read_result
@@ -26,6 +29,7 @@ from crackdet.training.resources import MIB, estimate_resources
 
 log = logging.getLogger(__name__)
 
+MAX_SPLITS = 3  # tables of images, if the runs have different splits
 STATUS_TEXT = {
     Status.TODO: "to do",
     Status.INTERRUPTED: "resumable",
@@ -50,7 +54,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     """Print the runs with their status, size and expected time.
 
     Raises:
-        UserError: If a network cannot be built.
+        UserError: If a network cannot be built, or the images cannot be listed.
     """
     if not jobs:
         console().print("no runs: sweep.exclude excludes every combination")
@@ -81,6 +85,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
             "" if is_finished else _duration(seconds),
         )
     console().print(table)
+    _print_splits([job.config for job in jobs])
     known = [seconds for seconds in durations if seconds is not None]
     expected = f", at most {_duration(sum(known))}" if to_train and len(known) == len(durations) else ""
     line = f"{len(jobs)} runs, {len(jobs) - len(durations)} of them finished, {len(to_train)} to train{expected}"
@@ -98,13 +103,31 @@ def _is_finished(job: Job) -> bool:
         return False
 
 
+def _print_splits(configs: Sequence[Config]) -> None:
+    """Print the images and groups of each split, once for all configurations with the same ones, and warn of few."""
+    tables: dict[str, Table] = {}
+    warnings: dict[str, None] = {}
+    for config in {repr(config.data): config for config in configs}.values():
+        splits, found = list_splits(config.data, config.runtime)
+        tables.setdefault(repr(splits), count_table(splits))
+        warnings |= dict.fromkeys(found)
+    for table in list(tables.values())[:MAX_SPLITS]:
+        console().print(table)
+    if len(tables) > MAX_SPLITS:
+        console().print(f"and {len(tables) - MAX_SPLITS} other splits", highlight=False)
+    for warning in warnings:
+        console().print(escape_markup(warning), highlight=False, soft_wrap=True)
+
+
 def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[str, str]]:
     """Return the cells for parameters and memory; equal networks, such as those of replicates, are built once."""
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
     cells = {}
     for key, config in dict(zip(keys, configs, strict=True)).items():
+        model = build_on_meta(config)
+        check_batch_size(config, model)
         memory = estimate_resources(config, resolve_precision(config, device)).memory
-        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        cells[key] = f"{model.num_parameters:,}", f"{memory / MIB:,.0f} MiB"
     return [cells[key] for key in keys]
 
 

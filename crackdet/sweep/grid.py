@@ -224,7 +224,8 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     problems: dict[str, list[str]] = {}
     distinct: dict[str, list[Job]] = {}
     for job in jobs:
-        distinct.setdefault(repr((job.config.model, job.config.data)), []).append(job)
+        config = job.config
+        distinct.setdefault(repr((config.model, config.data, config.trainer.batch_size)), []).append(job)
     for group in distinct.values():
         config = group[0].config
         try:
