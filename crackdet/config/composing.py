@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.groups import GROUPS, TRACKERS, register
 from crackdet.config.messages import GROUP, describe_key, suggest
-from crackdet.config.parsing import parse
+from crackdet.config.parsing import check_network_name, parse
 from crackdet.config.schema import Config, Model
 from crackdet.core.errors import UserError
 
@@ -26,6 +26,7 @@ def compose(overrides: Sequence[str]) -> Config:
         UserError: If it is not valid.
     """
     register()
+    check_network_name(overrides)
     try:
         with initialize_config_dir(str(CONF)):
             return parse(hydra_compose("config", list(overrides)))

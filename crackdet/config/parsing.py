@@ -6,7 +6,7 @@ Nothing here imports torch: skipping a finished run must not take the seconds of
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast, get_args, get_type_hints
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MISSING, satisfies
-from crackdet.config.groups import GROUPS
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
 from crackdet.config.messages import describe, describe_key, show_value, suggest
 from crackdet.config.schema import SGD, Config, CustomModel, Model, Seeded, SyntheticData, TorchvisionModel, UserModel
 from crackdet.config.user_model import check_arguments
@@ -40,6 +40,21 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     _check_values(config, "")
     _check_combinations(config)
     return config
+
+
+def check_network_name(overrides: Sequence[str]) -> None:
+    """Raise UserError if overrides choose one network, and the name of another: model=resnet18 model.name=resnet50."""
+    values = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        values[key.lstrip("+")] = value.strip("'\"")
+    option, name = values.get("model"), values.get("model.name")
+    if option in NAMED_NETWORKS and name not in (None, option):
+        other = f" or model={name}" if name in NAMED_NETWORKS else ""
+        raise UserError(
+            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
+            f"model.name={name}{other}"
+        )
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -75,10 +90,14 @@ def parse_group(group: str, tree: Any) -> Any:
 def _merge_group(group: str, tree: Any) -> Any:
     """Return an instance of the schema of a group, without the check of its values."""
     if not isinstance(tree, dict):
-        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
+        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {_options(group)}")
     if group == "model" and "_target_" in tree:
         return _merge_user_model(tree)
     return _merge_option(group, json.dumps(tree))
+
+
+def _options(group: str) -> str:
+    return ", ".join([*GROUPS[group], *(PRESETS if group == "model" else ())])
 
 
 @functools.lru_cache(maxsize=4096)
