@@ -14,24 +14,34 @@ from crackdet.config.composing import explain_hydra_error
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.signals import Interrupted
-from crackdet.sweep.callback import finalize_foreign_sweeps
+from crackdet.sweep.callback import finalize_foreign_sweeps, foreign_sweeps
+from crackdet.sweep.command_line import acceptable_arguments
 
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
+OWN_SWEEPERS_HINT = (
+    "; this sweeper applies it to every option. hydra/sweeper=crackdet, the default of -m, and crackdet_optuna apply "
+    "it only to the options that have it"
+)
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 def run_hydra(hydra_main: Callable[[], Any]) -> None:
     """Run a Hydra program; print what the user got wrong without a traceback."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        hydra_main()
+        with acceptable_arguments():
+            hydra_main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
-        hydra_main()
+        with acceptable_arguments():
+            hydra_main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
+        message = str(error) if isinstance(error, UserError) else explain_hydra_error(error)
+        if foreign_sweeps and "it belongs to" in message:
+            message += OWN_SWEEPERS_HINT
         finalize_foreign_sweeps(1)
-        exit_with_error(str(error) if isinstance(error, UserError) else explain_hydra_error(error))
+        exit_with_error(message)
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]

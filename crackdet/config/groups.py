@@ -20,7 +20,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "tracker": {"none": schema.Tracker},
     "sweep": {"default": schema.Sweep},
 }
-# Options of `model` that are model=torchvision with a name. They have no schema of their own, so a run has one identity.
+# Options of `model` that are model=torchvision with a name. They have no schema of their own: a run has one identity.
 PRESETS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 NAMED_NETWORKS = ("custom", "resnext50", *PRESETS)  # options of `model` whose name cannot be changed
 TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}

@@ -39,10 +39,15 @@ axes = st.tuples(
 
 
 @pytest.fixture(scope="module")
-def composer() -> Iterator[CachedComposer]:
+def composer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CachedComposer]:
+    """A composer that also knows a user's network, `model=mine`."""
     register()
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "model").mkdir()
+    (folder / "model" / "mine.yaml").write_text("_target_: mine.Net\nname: mine\nwidth: 4\n")
     with initialize_config_dir(str(CONF)):
-        yield CachedComposer(GlobalHydra.instance().config_loader(), compose("config", return_hydra_config=True))
+        config = compose("config", [f"hydra.searchpath=[{folder}]"], return_hydra_config=True)
+        yield CachedComposer(GlobalHydra.instance().config_loader(), config)
 
 
 def grid(axes: dict[str, list[str]]) -> list[list[str]]:
@@ -98,3 +103,15 @@ def test_a_setting_that_no_option_has_stays_to_be_refused(composer: CachedCompos
 def test_the_points_of_an_experiment_keep_the_settings_that_they_have(composer: CachedComposer) -> None:
     points = [["model=custom", "model.conv_out=[8]"], ["model=resnext50", "model.conv_out=[8]"], ["model.conv_out=[9]"]]
     assert apply_where_possible(points, composer) == [points[0], ["model=resnext50"], points[2]]
+
+
+def test_a_users_network_has_its_own_settings_and_those_of_every_network(composer: CachedComposer) -> None:
+    axes = {
+        "model": ["custom", "mine"], "model.width": ["4", "6"], "model.conv_out": ["[8]"],
+        "model.linear_features": ["9"],
+    }  # fmt: skip
+    assert apply_where_possible(grid(axes), composer) == [
+        ["model=custom", "model.conv_out=[8]", "model.linear_features=9"],
+        ["model=mine", "model.width=4", "+model.linear_features=9"],
+        ["model=mine", "model.width=6", "+model.linear_features=9"],
+    ]

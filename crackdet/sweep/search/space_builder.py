@@ -45,7 +45,8 @@ def build_space(
             trained with any value; all such options are named.
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
-    return _SpaceBuilder(parser.parse_overrides(list(arguments)), search_space, factory).build()
+    overrides = parser.parse_overrides([_without_choice(one) for one in parser.parse_overrides(list(arguments))])
+    return _SpaceBuilder(overrides, search_space, factory).build()
 
 
 class _SpaceBuilder:
@@ -213,6 +214,12 @@ class _SpaceBuilder:
 def _text(override: Override) -> str:
     key = override.get_key_element()
     return key if override.is_delete() and override.value() is None else f"{key}={override.get_value_element_as_str()}"
+
+
+def _without_choice(override: Override) -> str:
+    """Return the text of an override, with a choice from one value as this value, which is no parameter."""
+    values = list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
+    return f"{override.get_key_element()}={values[0]}" if len(values) == 1 else str(override.input_line)
 
 
 def _adds(override: Override) -> bool:
