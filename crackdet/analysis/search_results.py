@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from crackdet.analysis.tables import console, value_text
+from crackdet.analysis.differences import value_text
+from crackdet.analysis.tables import console
 from crackdet.core.console import escape_markup
 from crackdet.core.files import read_json
 

@@ -78,16 +78,17 @@ def report(
 @command
 def runs(store: Store = STORE) -> None:
     """List all runs of the store with their status."""
-    from crackdet.analysis.rows import RunRow, differing_keys
-    from crackdet.analysis.tables import console, describe
+    from crackdet.analysis.differences import Differences
+    from crackdet.analysis.rows import RunRow
+    from crackdet.analysis.tables import console
 
     rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
+        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(differences.describe(row)))
     console().print(table)
 
 
