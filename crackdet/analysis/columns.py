@@ -75,6 +75,6 @@ def decision_columns(decision: "Decision") -> dict[str, Column]:
 
     return {
         "interval": Column("95 % interval", interval),
-        "p_value": Column("p", lambda row: p_value_text(decision.ranked(row).p_value)),
+        "p_value": Column("p", lambda row: p_value_text(decision.p_value(decision.ranked(row)))),
         "verdict": Column("verdict", lambda row: ", ".join(decision.verdicts(row)), right=False),
     }

@@ -113,7 +113,8 @@ class CorrectnessMatrix:
     def _roc_scores(self, index: int) -> Floats | None:
         if index not in self._scores:
             predictions = read_predictions(self.ranking[index].run) if index < MAX_PREDICTIONS_READ else None
-            if predictions is None or len(predictions.labels) != self.num_images:
+            labels = np.zeros(0) if predictions is None else predictions.labels
+            if predictions is None or len(labels) != self.num_images or not 0 < labels.sum() < len(labels):
                 self._scores[index] = None
             else:
                 self._scores[index] = roc_auc_scores(predictions.logits, predictions.labels)

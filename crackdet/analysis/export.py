@@ -43,6 +43,7 @@ def write(summary: "Summary", directory: Path) -> None:
         "decisions": [_decision(decision) for decision in summary.decisions],
         "runs": plain,
     }
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "summary.json", content)
     if plain:
         write_csv(directory / "summary.csv", _flat(summary, plain))
@@ -94,7 +95,7 @@ def _ranked(row: RunRow, decision: "Decision | None") -> dict[str, Any]:
     return {
         **ranked.interval._asdict(),
         "p_value": ranked.p_value,
-        "equivalent": ranked.equivalent,
+        "equivalent": ranked.undecided and not decision.is_at_chance(row),
         "recommended": decision.is_recommended(row),
         "verdict": ", ".join(decision.verdicts(row)) or None,
     }
@@ -109,7 +110,7 @@ def _decision(decision: "Decision") -> dict[str, Any]:
         "groups": decision.num_groups,
         "best": decision.best.id,
         "recommended": decision.recommended.id if decision.best_is_above_chance else None,
-        "equivalent": [run.row.id for run in decision.equivalent],
+        "equivalent": [run.row.id for run in decision.undecided],
         "gap": None if difference is None else difference._asdict(),
         "learned": decision.best_is_above_chance,
         "baseline": decision.baseline,
@@ -129,5 +130,5 @@ def _combination(one: "Combination") -> Mapping[str, Any]:
         "deviation": one.deviation,
         **one.interval._asdict(),
         "p_value": one.p_value,
-        "equivalent": one.equivalent,
+        "equivalent": one.undecided,
     }

@@ -226,7 +226,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
             f"{one.mean:.4f}",
             "" if one.deviation is None else f"{one.deviation:.4f}",
             f"{one.interval.low:.4f}-{one.interval.high:.4f}",
-            p_value_text(one.p_value),
+            p_value_text(decision.p_value(one)),
         ]
         table.add_row(
             str(len(one.rows)),

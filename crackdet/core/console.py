@@ -45,9 +45,14 @@ def escape_markup(text: object) -> str:
     return escape(sanitize(text))
 
 
+def print_error(message: str) -> None:
+    """Print why a command is refused."""
+    print(f"error: {sanitize(message)}", file=sys.stderr)
+
+
 def exit_with_error(message: str) -> NoReturn:
     """Print why a command is refused, and exit with status 2."""
-    print(f"error: {sanitize(message)}", file=sys.stderr)
+    print_error(message)
     raise SystemExit(2)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from crackdet.core.files import leads_to
+
 try:
     import fcntl
 except ImportError:  # on Windows
@@ -22,6 +24,12 @@ NOTICE_AFTER = 2.0  # seconds of waiting before a message is logged
 def lock(path: Path) -> FileLock:
     """Return an operating system lock; never a "soft" one, which outlives its process."""
     return FileLock(path, fallback_to_soft=False)
+
+
+def is_in_place(own: FileLock) -> bool:
+    """Return whether a lock that is held is the one at its path, which other processes would find."""
+    descriptor = own._context.lock_file_fd  # filelock has no public name for it
+    return descriptor is not None and leads_to(Path(own.lock_file), descriptor)
 
 
 def is_held(path: Path) -> bool:

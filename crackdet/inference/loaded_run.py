@@ -111,6 +111,11 @@ class LoadedRun:
         model = factory.load_trained(self.config, verify_weights(self.run))
         return model.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
+    @property
+    def white_level(self) -> float | None:
+        """The setting `data.white_level`, which images of more than 8 bits are decoded with."""
+        return getattr(self.config.data, "white_level", None)
+
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
         """Return the cached classifier with the batch size and number format of its training."""
         from crackdet.inference.predictor import Predictor
@@ -118,7 +123,8 @@ class LoadedRun:
         key = (str(device), batch_size)
         if key not in self._predictors:
             size = batch_size or self.config.trainer.batch_size
-            self._predictors[key] = Predictor(self.model(device), self.result["number_format"], size)
+            number_format = self.result["number_format"]
+            self._predictors[key] = Predictor(self.model(device), number_format, size, self.white_level)
         return self._predictors[key]
 
     def predict(

@@ -214,5 +214,6 @@ def _pointing_notes(network: LoadedNetwork) -> list[str]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         image.save(temporary, "PNG", optimize=True)

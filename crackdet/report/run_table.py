@@ -105,8 +105,8 @@ def run_table(
     others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]
     columns = [
         ReportColumn("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
+        ReportColumn(by.title, by.meaning, "number falling"),  # early, so that a phone shows it
         ReportColumn("run", "run id and verdict"),
-        ReportColumn(by.title, by.meaning, "number falling"),
         ReportColumn("95 % interval", f"of the {by.title} on other images of the same kind", "number"),
         *(ReportColumn(names[key], key) for key in keys),
         *(ReportColumn(measure.title, measure.meaning, measure.css) for measure in others),
@@ -131,8 +131,8 @@ def _row(rank: int, row: RunRow, names: Mapping[str, str], measures: Sequence[Me
     marks = Markup("").join(Markup('<span class="tag {}">{}</span>').format(tag, tag) for tag in tags)
     cells = [
         _cell(str(rank), rank, "rank"),
-        Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(row.id, row.id, marks),
         by,
+        Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(row.id, row.id, marks),
         _cell(span(low, high), low, "interval"),
         *(_cell(*_setting(value), name, "") for name, value in settings.items()),
         *others,

@@ -17,8 +17,8 @@ from crackdet.data.sources.base import Source
 from crackdet.data.sources.factory import open_source
 from crackdet.store.run import Run
 
-SIDE = 144  # pixels
-QUALITY = 60  # of WebP: about 3 KB a thumbnail
+SIDE = 256  # pixels
+QUALITY = 60  # of WebP: about 8 KB a thumbnail
 
 
 class NoThumbnail(Exception):

@@ -1,7 +1,7 @@
 """A cache from overrides to finished runs, which are then skipped before Hydra composes their configurations.
 
-An entry is valid while everything that was read for it has the same sizes and modification times: crackdet's modules,
-the configuration folders, the weights, a user's network, and the images.
+An entry is valid while everything that was read for it has the same sizes, times and inodes: crackdet's modules, the
+configuration folders, the weights, a user's network, and the images.
 """
 
 import hashlib

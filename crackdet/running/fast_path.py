@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from crackdet.config.arguments import quote_home
 from crackdet.core.errors import StoreError
 from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.integrity import read_result
@@ -21,7 +22,7 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
         conf: The configuration folder of `train.py`.
     """
     run = None
-    if (parsed := _parse_arguments(arguments)) is not None:
+    if (parsed := _parse_arguments(quote_home(arguments))) is not None:
         overrides, folders = parsed
         with suppress(StoreError):  # reported when the run is executed
             run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import save_file
 
+from crackdet.config.schema import to_dict
 from crackdet.core.bitmask import encode
-from crackdet.core.files import atomic_write, write_csv
+from crackdet.core.files import atomic_write, write_csv, write_json, write_text
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import compute_score_metrics
@@ -32,6 +34,7 @@ def publish(
     """
     progress, best, model = state.progress, state.progress.best, classifier_of(state)
     records, labels = datasets["valid"].records, torch.from_numpy(datasets["valid"].labels)
+    write_settings(job)  # again: an unfinished run's files may have been deleted
     _write_weights(job.run, best)
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
@@ -58,6 +61,12 @@ def publish(
     keep_state(job, state)
     job.run.publish(result)
     return result
+
+
+def write_settings(job: Job) -> None:
+    """Write the configuration and the identity of a run."""
+    write_text(job.run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
+    write_json(job.run.identity_file, json.loads(job.identity.canonical))
 
 
 def classifier_of(state: TrainingState) -> Classifier:

@@ -34,6 +34,7 @@ class RunPaths:
     weights_file = RunFile(WEIGHTS)
     state_file = RunFile("resume.pt")
     failure_file = RunFile("failure.json")
+    attempt_file = RunFile("attempt")  # where the attempt is; overwritten in place
     result_file = RunFile("result.json")
     pointing_file = RunFile("pointing.json")
     mlflow_file = RunFile("mlflow.json")

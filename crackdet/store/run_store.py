@@ -4,13 +4,14 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
+from crackdet.core.files import read_json, write_error
 from crackdet.store.identity import SCHEMA
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import AlreadyRunning, Run
@@ -56,11 +57,12 @@ class RunStore:
         """Raise UserError if run directories cannot be created, or the store is of another version."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            problem = None if os.access(self.root, os.W_OK | os.X_OK) else "is not writable"
         except OSError as error:
-            problem = f"cannot be created ({error.strerror})"
-        if problem is not None:
-            raise UserError(f"runtime.store={self.root}: {problem}; give another folder")
+            raise UserError(f"runtime.store={write_error(self.root, error)}") from None
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            read_only = hasattr(os, "statvfs") and os.statvfs(self.root).f_flag & os.ST_RDONLY
+            cause = "is on a read-only file system" if read_only else "is not writable"
+            raise UserError(f"runtime.store={self.root}: {cause}; give another folder")
         self.check_version()
 
     def runs(self) -> Iterator[Run]:
@@ -101,7 +103,12 @@ class RunStore:
         """
         try:
             with run.claim():
-                shutil.rmtree(run.directory)
+                for path in run.directory.iterdir():
+                    if path != run.lock_file:
+                        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                run.lock_file.unlink()  # last: from now on another process can claim the run
+                with suppress(OSError):  # another process has done so
+                    run.directory.rmdir()
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
 

@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from crackdet.config.overrides import parse_overrides
+from crackdet.config.parsing import parse_group
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.command_line import restore_arguments
+from crackdet.sweep.counting import check_overrides
 
 OWN_SWEEPERS = (
     "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
@@ -23,13 +26,13 @@ foreign_sweeps: list[Path] = []  # folders of the sweeps of Hydra's own sweepers
 
 class SummaryCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_chdir(config)
+        _check(config)
         if config.sweep.get("dry_run"):
             exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or remove it to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         restore_arguments()
-        _check_chdir(config)
+        _check(config)
         if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
@@ -38,6 +41,7 @@ class SummaryCallback(Callback):
                     )
             directory = Path(config.hydra.sweep.dir)
             try:
+                _check_num_values(config.hydra)
                 SweepRecord(directory).make(Path(config.runtime.store).expanduser())
             except UserError as error:
                 exit_with_error(str(error))
@@ -49,12 +53,25 @@ class SummaryCallback(Callback):
         finalize_foreign_sweeps()
 
 
-def _check_chdir(config: DictConfig) -> None:
+def _check(config: DictConfig) -> None:
+    """Refuse a command before its first job."""
+    try:
+        for group in ("sweep", "runtime"):
+            parse_group(group, None if OmegaConf.is_missing(config, group) else config.get(group))
+    except UserError as error:
+        exit_with_error(str(error))
     if config.hydra.job.chdir:
         exit_with_error(
             "hydra.job.chdir=true: must be false; the paths of the run store, the data and the cache are relative to "
             "the current folder"
         )
+
+
+def _check_num_values(hydra: Any) -> None:
+    """Raise UserError if Hydra's own sweepers would list too many values or combinations."""
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    overrides = parse_overrides([*params, *hydra.overrides.task])
+    check_overrides(overrides, grid=hydra.sweeper._target_.endswith(".BasicSweeper"))
 
 
 def finalize_foreign_sweeps(status: int = 0) -> None:

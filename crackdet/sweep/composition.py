@@ -13,10 +13,13 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.groups import NAMED_NETWORKS
+from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.schema import Model, setting_at
+from crackdet.running.command_cache import config_folders
 
 Tree = dict[str, Any]
 COMMON_KEYS = {f"model.{item.name}" for item in fields(Model)}  # settings of every network
@@ -59,14 +62,21 @@ class CachedComposer:
         """Return what Hydra would compose from the overrides, without Hydra's own settings.
 
         Raises:
-            HydraException, OmegaConfBaseException: If Hydra would raise it.
+            HydraException: If Hydra cannot compose them.
         """
         choices, values = self.split(overrides)
         if all(override.type is OverrideType.CHANGE for override in values):
             tree = copy.deepcopy(self.composition(choices).tree)
             if all(_set(tree, override.get_key_element(), override.value()) for override in values):
                 return tree
-        return self._loader.load_sweep_config(self._sweep_config, list(overrides))
+        return self._load(overrides)
+
+    def _load(self, overrides: Sequence[str]) -> DictConfig:
+        try:
+            return self._loader.load_sweep_config(self._sweep_config, list(overrides))
+        except Exception as error:  # Hydra does not catch all errors that overrides cause
+            folders = config_folders(self._sweep_config.hydra.runtime.config_sources)
+            raise ConfigCompositionException(explain_hydra_error(error, overrides, folders)) from None
 
     def split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
         """Return the overrides that only Hydra can apply, such as choices of group options, and the others."""
@@ -81,7 +91,7 @@ class CachedComposer:
             HydraException, OmegaConfBaseException: If Hydra cannot compose them.
         """
         if choices not in self._compositions:
-            composed = self._loader.load_sweep_config(self._sweep_config, list(choices))
+            composed = self._load(choices)
             without_hydra = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             tree: Tree = OmegaConf.to_container(without_hydra, resolve=False)  # type: ignore[assignment]
             self._compositions[choices] = Composition(tree, dict(composed.hydra.runtime.choices))

@@ -18,7 +18,7 @@ class FilenameLabelsSource(FileSource):
     ignored_folders = ()
 
     def __init__(self, data: FilenameLabelsData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
 
     def list_records(self) -> list[ImageRecord]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
+from crackdet.data.bit_depth import DEEP_MARK
+from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
 
@@ -19,10 +20,11 @@ from crackdet.data.records import ImageRecord
 class FileSource:
     """Image files below a root folder."""
 
-    def __init__(self, root: str, cache_dir: Path) -> None:
+    def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
         self.root = Path(root).expanduser()
         self.name = str(self.root)
         self.cache_dir = cache_dir
+        self.white_level = white_level
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: there is no such folder")
 
@@ -43,7 +45,9 @@ class FileSource:
     def add_digests(self, records: Sequence[ImageRecord]) -> list[ImageRecord]:
         prefix = (self.root.absolute() / "_").as_posix()[:-1]  # strings: a Path per image is slow
         digests = file_digests([prefix + record.name for record in records], self.cache_dir)
-        return [record._replace(digest=digests[prefix + record.name]) for record in records]
+        level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
+        found = {name: digest + level if digest.endswith(DEEP_MARK) else digest for name, digest in digests.items()}
+        return [record._replace(digest=found[prefix + record.name]) for record in records]
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         try:
@@ -52,13 +56,13 @@ class FileSource:
             raise BadImage(error.strerror or str(error)) from None
         if is_unreadable(record.digest):  # the digest does not identify the content
             raise BadImage("could not be opened when the images were listed; run the command again")
-        if hashlib.sha256(content).hexdigest() != record.digest:
+        if hashlib.sha256(content).hexdigest() != record.digest.partition(DEEP_MARK)[0]:
             raise BadImage("has changed since the images were listed; run the command again")
-        return decode(io.BytesIO(content), image_size)
+        return decode(io.BytesIO(content), image_size, self.white_level)
 
     def read_mask(self, path: Path, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the mask at `path`, with the extension of any image format; None if there is no such file."""
-        file = next((f for extension in EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
+        file = next((f for extension in IMAGE_EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
         if file is None:
             return None
         try:
@@ -93,4 +97,4 @@ def walk_images(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[t
 def is_image(name: str) -> bool:
     """Return whether a file name has the extension of an image and is not hidden."""
     stem, dot, extension = name.rpartition(".")
-    return bool(stem) and stem[0] != "." and f"{dot}{extension}".lower() in EXTENSIONS
+    return bool(stem) and stem[0] != "." and f"{dot}{extension}".lower() in IMAGE_EXTENSIONS

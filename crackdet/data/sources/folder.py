@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS
+from crackdet.data.decode import IMAGE_EXTENSIONS
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.files import FileSource, is_image, subfolders, walk_images
@@ -25,7 +25,7 @@ class FolderSource(FileSource):
     """Images labelled by the name of their folder, with an optional manifest of groups."""
 
     def __init__(self, data: FolderData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
         self.class_folders: list[Path] = []  # of the last listing
         self.other_folders: list[Path] = []  # neither a class nor a split
@@ -85,7 +85,7 @@ class FolderSource(FileSource):
         for path in classes:
             names = self.list_names(path)
             if not names:
-                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
+                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(IMAGE_EXTENSIONS)})")
             crack = self.labels[_normalized(path.name)]
             yield from (ImageRecord(name, crack, "", split) for name in names)
 

@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain_hydra_error
+from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.parsing import resolve
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 
 from crackdet.config.groups import PATHS
+from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import check_network_name
 from crackdet.config.schema import setting_at
 from crackdet.core.errors import UserError
@@ -45,8 +46,8 @@ def build_space(
             trained with any value; all such options are named.
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
-    overrides = parser.parse_overrides([_without_choice(one) for one in parser.parse_overrides(list(arguments))])
-    return _SpaceBuilder(overrides, search_space, factory).build()
+    overrides = [_without_choice(override) for override in parse_overrides(arguments, parser)]
+    return _SpaceBuilder(parse_overrides(overrides, parser), search_space, factory).build()
 
 
 class _SpaceBuilder:
