@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from crackdet.analysis.rows import RunRow, differing_keys
-from crackdet.analysis.tables import console, describe
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
+from crackdet.analysis.tables import console
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import StoreError
@@ -63,7 +64,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     store = RunStore(jobs[0].run.root)
     times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
     rows = [PlannedRow(job.run.snapshot(), job.overrides, job) for job in jobs]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -79,7 +80,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
             to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
             row.id,
-            escape_markup(describe(row, keys)),
+            escape_markup(differences.describe(row)),
             _status(row, job, is_finished),
             *cells,
             "" if is_finished else _duration(seconds),

@@ -32,6 +32,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
+from crackdet.sweep.conditional import apply_where_possible
 from crackdet.sweep.counting import check_combinations, num_values
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
@@ -152,6 +153,7 @@ def make_jobs(
     composer = CachedComposer(context.config_loader, config)
     hydra = config.hydra
     cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    combinations = apply_where_possible(combinations, composer)
     jobs: dict[str, Job | FinishedJob] = {}
     entries: list[CacheEntry] = []
     problems: list[str] = []
