@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.console import bar
-from crackdet.core.files import SETTLE_SECONDS, change_stamp, file_digest, write_text
+from crackdet.core.files import SETTLE_SECONDS, change_stamp, write_text
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
+from crackdet.core.reading import file_digest
 from crackdet.data.bit_depth import DEEP_MARK, is_deep_file
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from crackdet.core.errors import FolderGone, WriteFailed
-from crackdet.core.files import check_folder, read_json, write_json
+from crackdet.core.files import check_folder, write_json
+from crackdet.core.reading import read_json
 from crackdet.store.paths import RunPaths
 
 START = "the start"  # of an attempt, before its first batch
@@ -30,8 +31,14 @@ class Failure(StrEnum):
 
 
 def read_failure(run: RunPaths) -> dict[str, Any]:
-    """Return kind, reason, attempts and the point that the attempts reached; empty if the run has not failed."""
+    """Return kind, reason, attempts and the point that the attempts reached; empty if the run has not failed.
+
+    A damaged file counts as none.
+    """
     failure = read_json(run.failure_file)
+    texts = all(isinstance(failure.get(name, ""), str) for name in ("kind", "reason"))
+    if not texts or type(failure.get("attempts", 0)) is not int:
+        return {}
     if failure.get("kind") == Failure.DIED:
         point = _read_point(run)
         if num_attempts(failure) > 1 and point != failure.get("point"):
@@ -58,6 +65,7 @@ def record_attempt(run: RunPaths) -> None:
     attempts = num_attempts(before) + 1
     record_failure(run, Failure.DIED, "its process died", attempts, point=before.get("point"))
     with suppress(OSError):
+        run.attempt_file.unlink(missing_ok=True)  # a link would be followed
         run.attempt_file.write_bytes(_content(START))
 
 

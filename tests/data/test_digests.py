@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.data import digests as digests_module
 from crackdet.data.digests import file_digests
 
