@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -223,16 +222,6 @@ def _check_values(node: Any, prefix: str) -> None:
         elif value is not None and not (_has_items_of(kind, value) and satisfies(value, item.metadata)):
             bits = " of at most 64 bits" if isinstance(value, int) and abs(value) > MAX_INTEGER else ""
             raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}{bits}")
-        elif item.metadata.get("path") or key == "model.weights":
-            _check_home(key, value)
-
-
-def _check_home(key: str, path: str | None) -> None:
-    """Check that the home folder is known if a path begins with ~."""
-    try:
-        Path(path or "").expanduser()
-    except RuntimeError as error:
-        raise UserError(f"{key}={path}: {error}; give the whole path") from None
 
 
 def _has_items_of(kind: Any, value: Any) -> bool:

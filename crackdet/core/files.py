@@ -135,6 +135,11 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with ~ replaced by the home folder; if that is unknown, unchanged, as in a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises an error instead
+
+
 def change_stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     """Return size, modification time, change time and inode of a file, to notice a change without reading the file.
 

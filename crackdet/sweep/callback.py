@@ -10,6 +10,7 @@ from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.command_line import restore_arguments
 from crackdet.sweep.counting import check_overrides
@@ -42,7 +43,7 @@ class SummaryCallback(Callback):
             directory = Path(config.hydra.sweep.dir)
             try:
                 _check_num_values(config.hydra)
-                SweepRecord(directory).make(Path(config.runtime.store).expanduser())
+                SweepRecord(directory).make(expand_home(config.runtime.store))
             except UserError as error:
                 exit_with_error(str(error))
             keep_weights = config.runtime.get("keep_weights", "all")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
@@ -147,7 +148,7 @@ class FolderSource(FileSource):
 
     def _masks_folder(self) -> Path | None:
         masks = self.data.masks
-        return None if masks is None else self.root / Path(masks).expanduser()
+        return None if masks is None else self.root / expand_home(masks)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else str(self.root)
