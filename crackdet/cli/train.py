@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,15 +18,22 @@ from crackdet.config.config_files import CONF
 from crackdet.config.groups import register
 from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.hydra_state import own_hydra
-from crackdet.core.console import exit_with_error
-from crackdet.core.errors import RunFailed, UserError
+from crackdet.core.console import exit_with_error, print_error
+from crackdet.core.errors import RunFailed, UserError, WriteFailed
+from crackdet.core.interrupts import interruptible
 from crackdet.core.signals import Interrupted
-from crackdet.sweep.callback import finalize_foreign_sweeps
+from crackdet.sweep.callback import finalize_foreign_sweeps, foreign_sweeps
+from crackdet.sweep.command_line import acceptable_arguments
 
 PACKAGE = Path(__file__).parents[1]
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+OWN_SWEEPERS_HINT = (
+    "; this sweeper applies it to every option. hydra/sweeper=crackdet, the default of -m, and crackdet_optuna apply "
+    "it only to the options that have it"
+)
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+              errno.EFBIG}  # fmt: skip
 
 
 def run_hydra(hydra_main: Callable[[], Any]) -> None:
@@ -38,14 +46,17 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
 
 def _run(hydra_main: Callable[[], Any]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        hydra_main()
+        with acceptable_arguments():
+            hydra_main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
-        hydra_main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        finalize_foreign_sweeps(1)
-        exit_with_error(str(error) if isinstance(error, UserError) else _explain(error))
+        with interruptible(), acceptable_arguments():
+            hydra_main()
+    except (UserError, WriteFailed) as error:
+        _refuse(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(_explain(error))
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]
@@ -54,15 +65,13 @@ def _run(hydra_main: Callable[[], Any]) -> None:
     except RunFailed:  # Hydra's basic sweeper stops at the first failure
         finalize_foreign_sweeps(1)
         raise SystemExit(1) from None
-    except BrokenPipeError:  # the reader has closed standard output, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        raise SystemExit(1) from None
-    except OSError as error:  # of Hydra's own folder: errors in a run directory are handled there
-        if error.errno not in UNWRITABLE:
+    except OSError as error:
+        if error.filename is None and error.errno not in UNWRITABLE:
             _refuse_or_raise(error)
-        finalize_foreign_sweeps(1)
+        if _is_of_crackdet(error):  # not of Hydra's own folder
+            _refuse(f"{error.filename or 'a file'}: cannot be used ({error.strerror})")
         path = error.filename or "the folder of Hydra's logs"
-        exit_with_error(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
+        _refuse(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
     except Interrupted as stop:
         finalize_foreign_sweeps(stop.exit_status)
         raise SystemExit(stop.exit_status) from None
@@ -74,6 +83,14 @@ def _run(hydra_main: Callable[[], Any]) -> None:
         _refuse_or_raise(error)
 
 
+def _refuse(message: str) -> NoReturn:
+    """Print why the command is refused, and the summary of what Hydra's own sweeper has trained; exit with status 2."""
+    print_error(message)
+    with suppress(UserError, OSError):  # the store may be gone
+        finalize_foreign_sweeps(1)
+    raise SystemExit(2)
+
+
 def _refuse_or_raise(error: Exception) -> NoReturn:
     """Refuse the command if Hydra raised an error outside of crackdet: overrides cause some that Hydra does not catch.
 
@@ -82,10 +99,15 @@ def _refuse_or_raise(error: Exception) -> NoReturn:
         SystemExit: Otherwise.
     """
     finalize_foreign_sweeps(1)  # hydra/sweeper=optuna raises ValueError if every trial failed
-    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if any(Path(file).is_relative_to(PACKAGE) and file != __file__ for file in files):
+    if _is_of_crackdet(error):
         raise error
     exit_with_error(_explain(error))
+
+
+def _is_of_crackdet(error: Exception) -> bool:
+    """Return whether an error was raised below a function of crackdet, rather than by Hydra itself."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(Path(file).is_relative_to(PACKAGE) and file != __file__ for file in files)
 
 
 def _explain(error: Exception) -> str:
@@ -94,4 +116,5 @@ def _explain(error: Exception) -> str:
     folders = [Path(value) for flag, value in values if flag in ("--config-dir", "-cd")]
     folders += [Path(text.partition("=")[2]) for text in arguments if text.startswith("--config-dir=")]
     overrides = [text for text in arguments if text.startswith("~") or ("=" in text and not text.startswith("-"))]
-    return explain_hydra_error(error, overrides, [CONF, *folders])
+    message = explain_hydra_error(error, overrides, [CONF, *folders])
+    return message + OWN_SWEEPERS_HINT if foreign_sweeps and "it belongs to" in message else message
