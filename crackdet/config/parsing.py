@@ -52,11 +52,6 @@ def parse_literal(tree: Mapping[str, Any]) -> Config:
         UserError: As `parse`.
     """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
-        if key == "experiment":
-            raise UserError(
-                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
-                "the run; no byte order mark may precede this line"
-            )
         raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))
@@ -166,7 +161,7 @@ def _merge_seed(text: str) -> Any:
 
 def _network(name: str) -> str:
     """Return the end of a message about a name that no network of `conv_out` has."""
-    chosen = f"model={name}" if name in GROUPS["model"] else f"model=torchvision model.name={shorten(name)}"
+    chosen = f"model={name}" if name in NAMED_NETWORKS else f"model=torchvision model.name={shorten(name)}"
     return f"; for another network, give {chosen}"
 
 
