@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.rows import RunRow
-from crackdet.analysis.tables import CUT_DIGITS, NARROW, console
+from crackdet.analysis.tables import NARROW, console, shown_id
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import StoreError
@@ -80,7 +80,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
             durations.append(duration)
             to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
-            row.id[: len(row.id) - CUT_DIGITS * is_narrow],
+            shown_id(row.id, console().width),
             escape_markup(differences.describe(row)),
             _status(row, job, is_finished),
             *cells[is_narrow:],
