@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from crackdet.cli.common import STORE, RunName, Store, command, find_run, open_store
 from crackdet.core.console import escape_markup
@@ -80,17 +80,18 @@ def runs(store: Store = STORE) -> None:
     """List all runs of the store with their status."""
     from crackdet.analysis.differences import Differences
     from crackdet.analysis.rows import RunRow
-    from crackdet.analysis.tables import console
+    from crackdet.analysis.tables import console, shown_id
 
     rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
     differences = Differences(rows)
-    table = Table("run", "status", "accuracy", "epochs", "what differs")
+    out = console()
+    table = Table(Column("run", no_wrap=True), "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
         about = row.snapshot.corruption or differences.describe(row)
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
-    console().print(table)
+        table.add_row(shown_id(row.id, out.width), str(row.status), accuracy, epochs, escape_markup(about))
+    out.print(table)
 
 
 @command
