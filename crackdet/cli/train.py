@@ -51,6 +51,8 @@ def _run(hydra_main: Callable[[], Any]) -> None:
         _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(_explain(error))
+    except UnicodeEncodeError:
+        _refuse("a file or folder has a name that this locale cannot represent; set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]
