@@ -9,7 +9,7 @@ import pytest
 
 from crackdet.core.errors import FolderGone, StoreGone, WriteFailed
 from crackdet.core.files import OpenFolder, write_text
-from crackdet.store.failures import Failure, forget_attempts, read_failure, record_failure, record_or_forget
+from crackdet.store.failures import Failure, forget_attempts, read_failure, record_error, record_failure
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from tests.store.conftest import RESULT
@@ -92,7 +92,7 @@ def test_nothing_is_written_in_the_place_of_a_run_that_is_gone(
         with pytest.raises(error, match="moved, removed or replaced") as caught:
             write(run)
         assert str(run.root if error is StoreGone else run.directory) in str(caught.value)
-        record_or_forget(run, Failure.ERROR, "no luck", attempts=1)  # says nothing: the error has been raised
+        record_error(run, Failure.ERROR, "no luck")  # says nothing: the error has been raised
         assert {path: path.is_file() and path.read_bytes() for path in run.root.parent.rglob("*")} == before
 
 

@@ -64,8 +64,9 @@ def test_a_run_whose_process_died_is_interrupted_and_its_attempts_are_counted(ru
         (["epoch 1, batch 1", "epoch 1, batch 2", "epoch 1, batch 1"], 1),
         (["epoch 1, batch 9", "epoch 1, batch 2", "epoch 1, batch 2"], 2),
         (["epoch 1, batch 2", "epoch 1, batch 2", "epoch 1, batch 1"], 1),
-        ([None, None, None], 3),
-        (["epoch 1, batch 1", None, None], 2),
+        ([None, None, None], 0),
+        (["epoch 1, batch 1", None, "epoch 1, batch 1"], 2),
+        ([None, "epoch 1, batch 1", "epoch 1, batch 1", None], 2),
     ],
 )
 def test_deaths_count_while_they_happen_at_the_same_point(run: Run, points: list[str | None], attempts: int) -> None:
