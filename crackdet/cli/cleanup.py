@@ -49,6 +49,8 @@ def clean(
     if yes:
         deleted = [sizes[item.path] for item in remove(items)]
         print(f"deleted {len(deleted)} of {len(items)} files, {sum(deleted) / 2**20:.1f} MiB")
+        if len(deleted) < len(items):
+            raise typer.Exit(1)
     else:
         print(f"{len(items)} files, {sum(sizes.values()) / 2**20:.1f} MiB; --yes deletes them")
 

@@ -14,6 +14,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
 from crackdet.data.records import ImageRecord, fingerprint
+from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SplitCache, Splits, check_classes
 
@@ -88,12 +89,16 @@ def load_splits(
         if expected not in (None, fingerprint(records)):
             raise UserError("data: the images have changed since the command began; run the command again")
         splits, warnings = _split_cache.get(records, data)
-    if folders := ", ".join(source.ignored_folders):
-        warn_once(f"data: images in {folders} are ignored: they are in no class folder, or outside the split folders")
-    for warning in warnings:
+    for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
         warn_once(warning)
     used = [record for members in splits.values() for record in members]
     pixels = decode_all(source, used, data.image_size, runtime)
+    if changed := [record for record in used if pixels.unreadable.get(record.digest) == CHANGED]:
+        source.reread(changed)  # else a wrong digest in the cache would end every command like this
+        raise UserError(
+            f"data: {len(changed)} images have changed since they were listed, such as {changed[0].name}; run the "
+            "command again"
+        )
     if pixels.unreadable:
         reasons = {r.name: pixels.unreadable[r.digest] for r in used if r.digest in pixels.unreadable}
         names = _by_reason({name: reasons[name] for name in sorted(reasons)[:max_named]})

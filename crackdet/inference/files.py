@@ -12,8 +12,10 @@ from typing import IO, Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write
+from crackdet.core.output import KEEP_BYTES, READER_GONE_STATUS, reader_is_gone
 from crackdet.data.decode import IMAGE_EXTENSIONS
-from crackdet.data.sources.files import is_image, walk_images
+from crackdet.data.sources.files import walk_images
+from crackdet.data.sources.names import is_image
 
 WriteRow = Callable[[Mapping[str, Any]], None]
 
@@ -76,8 +78,15 @@ def row_writer(output: Path | None, row_format: RowFormat, columns: Sequence[str
     """Write rows to standard output, or to a file that appears once all rows are written."""
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be valid UTF-8
-        yield _writer(sys.stdout, row_format, columns)
+            sys.stdout.reconfigure(errors=KEEP_BYTES)  # file names may not be valid UTF-8
+        write_row = _writer(sys.stdout, row_format, columns)
+
+        def write_if_read(row: Mapping[str, Any]) -> None:
+            write_row(row)
+            if reader_is_gone():
+                raise SystemExit(READER_GONE_STATUS)
+
+        yield write_if_read
         sys.stdout.flush()
         return
     with (

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, FolderData, UserModel
+from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS
+from crackdet.core.reading import load_json
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
 from crackdet.store.identity import is_weights_file
@@ -62,20 +64,16 @@ class CommandCache:
     _stamps: dict[str, Stamp] = field(default_factory=dict)
 
     def get(self, overrides: Sequence[str]) -> Run | None:
-        """Return the finished run of these overrides; None if there is no valid entry.
-
-        Raises:
-            StoreError: If the run directory holds another configuration.
-        """
+        """Return the finished run of these overrides; None if there is no valid entry, or the run cannot be used."""
         if self._folder is None:
             return None
         try:
-            entry = json.loads(_entry_file(self._folder, overrides).read_text(encoding="utf-8"))
+            entry = load_json(_entry_file(self._folder, overrides))
             if not all(text and self._stamp(path).text == text for path, text in entry["dependencies"].items()):
                 return None
             run = RunStore(Path(entry["store"])).run(entry["run"])
             return run if run.is_finished(entry["identity"]) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no entry, or a corrupt one
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):  # no entry, or a corrupt one
             return None
 
     def put(self, entries: Iterable[CacheEntry]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from crackdet.config.parsing import parse
+from crackdet.config.parsing import check_network_name, parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.data.dataset import data_fingerprint
 from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheable
@@ -60,6 +60,7 @@ def make_job(
     Raises:
         UserError: If the configuration is not valid, or the data cannot be listed.
     """
+    check_network_name(overrides)
     config = _pin_weights(parse(composed))
     fingerprints, key = {} if fingerprints is None else fingerprints, repr(config.data)
     if key not in fingerprints:

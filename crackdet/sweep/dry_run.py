@@ -1,5 +1,6 @@
 """`sweep.dry_run=true`: prints a table of what a sweep would train, and trains nothing. Imports torch."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from crackdet.analysis.rows import RunRow, differing_keys
-from crackdet.analysis.tables import console, describe
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
+from crackdet.analysis.tables import console
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
+from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
 from crackdet.data.counts import count_table, few_observations_warning
 from crackdet.data.dataset import list_splits
@@ -24,6 +27,8 @@ from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
 from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, resolve_precision
 from crackdet.training.resources import MIB, estimate_resources
+
+log = logging.getLogger(__name__)
 
 MAX_SPLITS = 3  # tables of images, if the runs have different splits
 STATUS_TEXT = {
@@ -59,7 +64,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     store = RunStore(jobs[0].run.root)
     times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
     rows = [PlannedRow(job.run.snapshot(), job.overrides, job) for job in jobs]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -68,14 +73,14 @@ def dry_run(jobs: Sequence[Job]) -> None:
     to_train: list[Config] = []
     durations: list[float | None] = []  # of the unfinished runs
     for job, row, cells in zip(jobs, rows, sizes, strict=True):
-        is_finished = job.is_finished()
+        is_finished = _is_finished(job)
         seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
         if not is_finished:
             durations.append(seconds)
             to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
             row.id,
-            escape_markup(describe(row, keys)),
+            escape_markup(differences.describe(row)),
             _status(row, job, is_finished),
             *cells,
             "" if is_finished else _duration(seconds),
@@ -89,6 +94,14 @@ def dry_run(jobs: Sequence[Job]) -> None:
     if to_train:
         free = format_bytes(free_bytes(store.root))
         console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
+
+
+def _is_finished(job: Job) -> bool:
+    try:
+        return job.is_finished()
+    except StoreError as error:  # such as the run of another user: a sweep would leave it out
+        log.error("would be left out: %s", error)
+        return False
 
 
 def _print_splits(configs: Sequence[Config]) -> None:
@@ -128,7 +141,7 @@ def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops:
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
-    text = STATUS_TEXT.get(row.status, str(row.status))
+    text = "corrupt" if not row.snapshot.is_repairable else STATUS_TEXT.get(row.status, str(row.status))
     epochs = len(row.snapshot.history)
     if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"

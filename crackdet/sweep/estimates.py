@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,15 +61,18 @@ class TimeEstimator:
         self._per_image: dict[str, list[float]] = defaultdict(list)  # seconds, by network
         self._per_flop: list[float] = []  # seconds
         for result in results:
-            if result["device"] != device:
-                continue
-            seconds = result["seconds"] / (result["train_images"] * result["epochs"])
-            self._per_image[_network_key(result["settings"])].append(seconds)
-            model = result["settings"]["model"]
-            flops = _training_flops(
-                result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
-            )
-            self._per_flop.append(seconds / flops)
+            if result.get("device") == device:
+                with suppress(LookupError, TypeError, ValueError, ArithmeticError):  # a result without what is needed
+                    self._add(result)
+
+    def _add(self, result: Mapping[str, Any]) -> None:
+        model = result["settings"]["model"]
+        flops = _training_flops(
+            result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
+        )
+        seconds = result["seconds"] / (result["train_images"] * result["epochs"])
+        self._per_flop.append(seconds / flops)
+        self._per_image[_network_key(result["settings"])].append(seconds)
 
     def epoch_seconds(self, config: Config, flops: FlopEstimator) -> float | None:
         """Return the median of the runs of the same network, else an estimate by operations; None without runs."""
