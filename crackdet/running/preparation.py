@@ -4,8 +4,7 @@ from pathlib import Path
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
-from crackdet.data.counts import few_observations_warning
-from crackdet.data.dataset import ImageDataset, load_splits, warn_once
+from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.models.factory import validate_initial_weights
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -40,8 +39,6 @@ def load_data(job: Job) -> dict[str, ImageDataset]:
             f"data.test_fraction={config.data.test_fraction}: no test split can be drawn, because the data already "
             "has splits or has too few images; set data.test_fraction=0, or add a folder `test`"
         )
-    if few := few_observations_warning({name: dataset.records for name, dataset in splits.items()}):
-        warn_once(few)
     return splits
 
 
