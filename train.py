@@ -1,5 +1,10 @@
 """Train one run, or with -m a sweep of runs; the settings are in conf/."""
 
+from crackdet.core.interrupts import exit_on_interrupt
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # before the other imports, which take time
+
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING

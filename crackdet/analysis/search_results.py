@@ -7,7 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from crackdet.analysis.tables import console, value_text
+from crackdet.analysis.differences import value_text
+from crackdet.analysis.tables import console
 from crackdet.core.console import escape_markup, sanitize
 from crackdet.core.reading import read_json
 

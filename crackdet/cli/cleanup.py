@@ -10,6 +10,7 @@ from rich.table import Table
 from crackdet.cli.common import STORE, RunName, Store, command, open_store
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 
 
 @command
@@ -69,7 +70,7 @@ def cache(
         raise UserError(
             "--yes: also give --unused DAYS; --unused 30 --yes deletes the sets that were not used for 30 days"
         )
-    folder = folder.expanduser()
+    folder = expand_home(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")
     sets = [one for one in list_decoded_sets(folder) if unused is None or one.days_unused >= unused]

@@ -11,8 +11,8 @@ import typer
 
 from crackdet.core.console import exit_with_error, has_bar, sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.interrupts import interruptible
 from crackdet.core.output import output_error
-from crackdet.core.signals import interruptible
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 

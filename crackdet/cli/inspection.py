@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
 
@@ -16,22 +16,24 @@ def check_data(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
     force: Force = False,
 ) -> None:
-    """Check a data source: decode every image, count the images of each split, and write a contact sheet."""
+    """Check a data source: decode every image, count the images of each split, and name those that look wrong."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
+    from crackdet.data.counts import count_table, few_observations_warning
     from crackdet.data.dataset import data_fingerprint, load_splits
+    from crackdet.data.findings import find_problems
     from crackdet.inference.files import check_output_path
 
     if sheet is not None:
         check_output_path(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
-    table = Table("split", "cracks", "no cracks")
-    for name, dataset in splits.items():
-        num_cracks = int(dataset.labels.sum())
-        table.add_row(name, str(num_cracks), str(len(dataset) - num_cracks))
-    console().print(table)
+    records = {name: dataset.records for name, dataset in splits.items()}
+    console().print(count_table(records))
+    few = few_observations_warning(records)
+    for problem in [*([few] if few else []), *find_problems(splits)]:
+        console().print(escape_markup(problem), highlight=False, soft_wrap=True)
     print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)

@@ -1,11 +1,14 @@
 """`crackdet`: importing this module registers all commands."""
 
+import os
 import sys
-from pathlib import Path
 
-from crackdet.core.startup import prepare_process
+from crackdet.core.interrupts import exit_on_interrupt
 
-if Path(sys.argv[0]).stem == "crackdet":  # the console script imports this module, and so all commands, first
+if os.path.basename(sys.argv[0]).startswith("crackdet"):  # noqa: PTH119  # the console script; importing pathlib takes time
+    exit_on_interrupt()
+    from crackdet.core.startup import prepare_process
+
     prepare_process()
 
 from crackdet.cli import cleanup, inference, inspection, runs

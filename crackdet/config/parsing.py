@@ -7,7 +7,7 @@ Nothing here imports torch: skipping a finished run must not take the seconds of
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MAX_INTEGER, MISSING, satisfies
-from crackdet.config.groups import GROUPS
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
 from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
 from crackdet.config.schema import (
@@ -52,17 +52,27 @@ def parse_literal(tree: Mapping[str, Any]) -> Config:
         UserError: As `parse`.
     """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
-        if key == "experiment":
-            raise UserError(
-                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
-                "the run; no byte order mark may precede this line"
-            )
         raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))
     _check_values(config, "")
     _check_combinations(config)
     return config
+
+
+def check_network_name(overrides: Sequence[str]) -> None:
+    """Raise UserError if overrides choose one network, and the name of another: model=resnet18 model.name=resnet50."""
+    values = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        values[key.lstrip("+")] = value.strip("'\"")
+    option, name = values.get("model"), values.get("model.name")
+    if option in NAMED_NETWORKS and name not in (None, option):
+        other = f" or model={name}" if name in NAMED_NETWORKS else ""
+        raise UserError(
+            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
+            f"model.name={name}{other}"
+        )
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +111,7 @@ def parse_group(group: str, tree: Any) -> Any:
 def _merge_group(group: str, tree: Any) -> Any:
     """Return an instance of the schema of a group, without the check of its values."""
     if not isinstance(tree, dict):
-        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
+        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {_options(group)}")
     if group == "model" and "_target_" in tree:
         return _merge_user_model(tree)
     return _merge_option(group, _to_json(group, tree))
@@ -120,6 +130,10 @@ def _to_json(group: str, tree: dict[str, Any]) -> str:
             key = ".".join(filter(None, (group, str(name))))
             raise UserError(f"{key}: must be {describe_key(key) or 'a number, text or a list of them'}") from None
     return json.dumps(tree)
+
+
+def _options(group: str) -> str:
+    return ", ".join([*GROUPS[group], *(PRESETS if group == "model" else ())])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -147,7 +161,7 @@ def _merge_seed(text: str) -> Any:
 
 def _network(name: str) -> str:
     """Return the end of a message about a name that no network of `conv_out` has."""
-    chosen = f"model={name}" if name in GROUPS["model"] else f"model=torchvision model.name={shorten(name)}"
+    chosen = f"model={name}" if name in NAMED_NETWORKS else f"model=torchvision model.name={shorten(name)}"
     return f"; for another network, give {chosen}"
 
 

@@ -55,15 +55,20 @@ def protect_output() -> None:
 
 def reader_is_gone() -> bool:
     """Return whether nobody reads standard output any more."""
-    stream = _raw(sys.stdout)
-    return stream is not None and stream.error is not None and stream.error.errno in READER_GONE
+    if (stream := _raw(sys.stdout)) is None:
+        return False
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(stream, 0)  # a pipe without a reader, and a closed terminal, are reported in any case
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return stream.error is not None and stream.error.errno in READER_GONE
 
 
 def output_error() -> OSError | None:
     """Flush standard output; return why not all of it was written, if somebody still reads it."""
     sys.stdout.flush()
     stream = _raw(sys.stdout)
-    return None if stream is None or reader_is_gone() else stream.error
+    return None if stream is None or stream.error is None or stream.error.errno in READER_GONE else stream.error
 
 
 def _open_missing_descriptors() -> None:

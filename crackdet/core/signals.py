@@ -1,11 +1,9 @@
 """Requests to stop: the first Ctrl-C, SIGTERM or SIGHUP lets a run save its state, the second exits at once."""
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -69,43 +67,3 @@ def catch_signals() -> Iterator[StopRequest]:
         ignored = _ignore_repeated and request.signum is not None
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_IGN if ignored else handler)
-
-
-_raises = False  # whether Ctrl-C raises KeyboardInterrupt rather than ending the process
-
-
-def exit_on_interrupt() -> None:
-    """Let Ctrl-C end this process without a traceback: nothing can be lost while Python imports."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
-        signal.signal(signal.SIGINT, _on_interrupt)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C raise KeyboardInterrupt during a block; after `exit_on_interrupt`, any other one exits."""
-    global _raises
-    _raises = True
-    try:
-        yield
-    finally:
-        _raises = False
-
-
-def _on_interrupt(_signum: int, frame: FrameType | None) -> None:
-    global _raises
-    if _raises and not _is_importing(frame):
-        _raises = False
-        raise KeyboardInterrupt
-    with suppress(Exception):
-        sys.stdout.flush()
-    with suppress(OSError):
-        os.write(2, b"stopped\n")
-    os._exit(128 + signal.SIGINT)  # an exception within an import would end in a traceback, or be swallowed
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from crackdet.core.interrupts import exit_on_interrupt
 from crackdet.core.output import protect_output
-from crackdet.core.signals import exit_on_interrupt
 
 
 def prepare_process() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import write_csv
+from crackdet.core.files import check_folder, write_csv
 from crackdet.models.factory import build
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
@@ -56,6 +56,7 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
 
 def keep_state(job: Job, state: TrainingState) -> None:
     """Save the final state, unless it is too large or useless, so that the run can be trained for more epochs."""
+    check_folder(job.run.directory)  # before a file is deleted, which could be another run's
     mib, max_mib = state.size() / 2**20, job.config.runtime.keep_resume_mib
     if depends_on_max_epochs(job.config):
         job.run.state_file.unlink(missing_ok=True)

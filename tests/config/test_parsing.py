@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from crackdet.config.composing import CONF, compose
-from crackdet.config.groups import GROUPS, TRACKERS
+from crackdet.config.groups import GROUPS, PRESETS, TRACKERS
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Augmentation, Config, MLflow, Seeded, TensorBoard, Tracker, to_dict
 from crackdet.core.errors import UserError
@@ -53,11 +53,14 @@ def error_of(*overrides: str) -> str:
         (["runtime.num_workers=-1"], "runtime.num_workers=-1: must be an integer >= 0, or null"),
         (["runtime.keep_weights=best"], "runtime.keep_weights=best: must be of the form all or none or best:NUMBER"),
         (["sweep.zip=model"], "sweep.zip=model: must be a list of values"),
-        (["trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
-        (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
+        (["trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean trainer.batch_size?"),
+        (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean trainer.batch_size?"),
         (["sede=1"], "sede: unknown key; did you mean seed?"),
         (["tracker=tensorboard", "+tracker.tensorboard.a=1"], "tracker.tensorboard.a: unknown key; choose from folder"),
-        (["model=customs"], "model=customs: no such option; choose from custom, resnext50, torchvision"),
+        (
+            ["model=customs"],
+            "model=customs: no such option; choose from convnext_tiny, custom, efficientnet_b0, mobilenet_v2, ",
+        ),
         (["data/augmentation=flip"], "data/augmentation=flip: no such option; choose from flips, full, none"),
         (["data=folder"], "data.root: missing; give it as in data.root=VALUE"),
         (["data=filename_labels"], "data.root: missing; give it as in data.root=VALUE"),
@@ -105,11 +108,16 @@ def test_an_interpolation_of_an_unknown_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("data.augmentation.rotations", 3, "data.augmentation.rotations: unknown key; did you mean rotation?"),
+        (
+            "data.augmentation.rotations",
+            3,
+            "data.augmentation.rotations: unknown key; did you mean data.augmentation.rotation?",
+        ),
         ("data.augmentation.hue", "red", "data.augmentation.hue=red: must be a number >= 0 and <= 0.5"),
         ("data.crack_names", [], "data.crack_names=[]: must be a non-empty list of texts"),
         ("optimizer.name", "lion", "optimizer.name=lion: must be one of adam, adamw, sgd"),
-        ("epochs", 3, "epochs: unknown key; choose from data, model,"),
+        ("epochs", 3, "epochs: unknown key; did you mean trainer.max_epochs?"),
+        ("nothing", 3, "nothing: unknown key; choose from data, model,"),
         ("seed", None, "seed=None: must be an integer"),
     ],
 )
@@ -241,8 +249,8 @@ def test_every_augmentation_file_has_every_setting_and_none_is_the_default() -> 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_yaml_file_of_a_group_has_a_schema(group: str) -> None:
-    trackers = set(TRACKERS) if group == "tracker" else set()
-    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group]) | trackers
+    others = {"tracker": set(TRACKERS), "model": set(PRESETS)}.get(group, set())
+    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group]) | others
 
 
 @pytest.mark.parametrize("tracker", TRACKERS)
@@ -255,7 +263,10 @@ def test_every_tracker_has_a_file_and_trackers_can_be_combined(tracker: str) -> 
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"), ("tracker.mlflow.urn=x", "did you mean uri")],
+    [
+        ("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"),
+        ("tracker.mlflow.urn=x", "did you mean tracker.mlflow.uri"),
+    ],
 )
 def test_a_setting_of_a_tracker_that_is_not_used_is_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -14,7 +14,7 @@ from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.parsing import resolve
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job, make_job
-from crackdet.sweep.composition import CachedComposer
+from crackdet.sweep.composition import CachedComposer, Composition
 from crackdet.sweep.search.space import Params, Space
 from crackdet.sweep.selection import ExcludeFilter
 
@@ -28,6 +28,17 @@ class JobFactory:
         self._fingerprints: dict[str, str] = {}
         # whether a key is a config group; Hydra searches its folders each time, for 30 ms
         self.is_group = functools.cache(lambda key: bool(context.config_loader.get_group_options(key)))
+
+    def composition(self, choices: Sequence[str]) -> Composition:
+        """Return what choices of group options give.
+
+        Raises:
+            UserError: If Hydra cannot compose them.
+        """
+        try:
+            return self._composer.composition(tuple(choices))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain_hydra_error(error)) from None
 
     def compose(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """Return the composed configuration as plain values, which are resolved once: `${` in them is text.
