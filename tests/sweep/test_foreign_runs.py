@@ -38,8 +38,10 @@ def test_a_grid_names_it_and_trains_the_others(
 
 def test_the_command_cache_does_not_know_it(foreign: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    cache = CommandCache([tmp_path], "run config")
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    cache = CommandCache([conf], "run config")
     cache.put([CacheEntry(["seed=0"], foreign, "0" * 64)])
-    assert CommandCache([tmp_path], "run config").get(["seed=0"]) == foreign
+    assert CommandCache([conf], "run config").get(["seed=0"]) == foreign
     cache.put([CacheEntry(["seed=0"], foreign, "1" * 64)])
-    assert CommandCache([tmp_path], "run config").get(["seed=0"]) is None
+    assert CommandCache([conf], "run config").get(["seed=0"]) is None
