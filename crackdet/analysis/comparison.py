@@ -3,7 +3,7 @@
 Single runs are compared on the same images by McNemar's exact test, which describes the networks as trained. If images
 belong to groups, each group is one observation and Student's t compares. With replicates, combinations are compared
 too, with runs and images both as samples, which describes what retraining would give. All p-values are corrected for
-their number (Holm); a run with p of at least 5 % is equivalent to the best.
+their number (Holm); with p of at least 5 % the difference from the best is not significant.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ class RankedRun(NamedTuple):
     value: float  # the ranking metric
     interval: Interval
     p_value: float | None  # corrected; tests whether the run is as good as the best. None: the best run, or unknown
-    equivalent: bool  # chance can explain the difference from the best
+    undecided: bool  # the difference from the best is not significant; true for the best run
     difference: Difference | None  # by how much it is worse than the best; None if unknown
 
     @property
     def near_best(self) -> bool:
-        """Whether it may be recommended in place of the best: equivalent, and not far behind."""
-        return self.equivalent and statistics.is_negligible(self.difference)
+        """Whether it may be recommended in place of the best: not significantly worse, and not far behind."""
+        return self.undecided and statistics.is_negligible(self.difference)
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Combination:
     deviation: float | None  # standard deviation between the runs; None for a single run
     interval: Interval  # for the mean, with runs and images as samples
     p_value: float | None  # corrected, as for a run
-    equivalent: bool  # chance can explain the difference from the best combination
+    undecided: bool  # the difference from the best combination is not significant; true for the best combination
     difference: Difference | None  # by how much it is worse than the best combination; None for the best, or if unknown
 
     @property
     def near_best(self) -> bool:
         """Whether its runs may be recommended in place of those of the best combination."""
-        return self.equivalent and statistics.is_negligible(self.difference)
+        return self.undecided and statistics.is_negligible(self.difference)
 
 
 class _Comparison(NamedTuple):
@@ -81,14 +81,14 @@ def compare_runs(matrix: CorrectnessMatrix, metric: str) -> list[RankedRun]:
     low, high = statistics.proportion_interval(values, num_images)
     known = ~np.isnan(p_values)
     p_values[known] = statistics.holm_correction(p_values[known])
-    equivalent = p_values >= ALPHA
-    equivalent[0] = True
+    undecided = p_values >= ALPHA
+    undecided[0] = True
     columns = (
         matrix.ranking,
         values.tolist(),
         map(Interval, low.tolist(), high.tolist()),
         [None if np.isnan(p_value) else p_value for p_value in p_values.tolist()],
-        equivalent.tolist(),
+        undecided.tolist(),
         differences,
     )
     return [RankedRun(*fields) for fields in zip(*columns, strict=True)]
@@ -130,7 +130,7 @@ def compare_combinations(
             deviation=float(values[members[at]].std(ddof=1)) if len(members[at]) > 1 else None,
             interval=Interval(0.0, 1.0) if sample is None else replicates.confidence_interval(sample, groups),
             p_value=p_values.get(place),
-            equivalent=place == 0 or p_values.get(place, 0.0) >= ALPHA,
+            undecided=place == 0 or p_values.get(place, 0.0) >= ALPHA,
             difference=compared[place][1] if place in compared else None,
         )
         for place, (at, sample) in enumerate(zip(order, samples, strict=True))

@@ -6,9 +6,10 @@ from enum import StrEnum
 from functools import cached_property
 
 from crackdet.analysis import narrative
-from crackdet.analysis.chance import constant_answer, is_above_chance, selection_bias
+from crackdet.analysis.chance import ChanceTest, constant_answer, selection_bias
 from crackdet.analysis.comparison import Combination, RankedRun, compare_combinations, compare_runs, is_cheaper
 from crackdet.analysis.correctness import CorrectnessMatrix
+from crackdet.analysis.notes import notes
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Threshold, threshold_for_recall
@@ -31,6 +32,7 @@ class Decision:
 
     metric: str
     matrix: CorrectnessMatrix = field(repr=False)
+    chance: ChanceTest = field(repr=False)
     ranked_runs: Sequence[RankedRun]  # by rank
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # some settings were trained from several seeds, so combinations were compared too
@@ -39,7 +41,6 @@ class Decision:
     selection_bias: float  # by how much the best of so many equally good networks looks better than it is
     differing_keys: Sequence[str]  # settings in which the runs differ, the seed included
     baseline: float | None  # the metric of one answer for every image; None if there is no such value
-    best_is_above_chance: bool  # the predictions of the best run are above chance
 
     @property
     def best(self) -> RunRow:
@@ -57,18 +58,42 @@ class Decision:
         return None if self.matrix.groups is None else self.matrix.num_independent
 
     @property
-    def equivalent(self) -> list[RankedRun]:
-        """The runs whose difference from the best chance can explain, the best included."""
-        return [run for run in self.ranked_runs if run.equivalent]
+    def num_observations(self) -> int:
+        """The number of groups, or images, in which two runs may differ: for recall, of those with a crack."""
+        groups, shared = self.matrix.groups_of(self.metric), self.matrix.shared
+        if groups is not None:
+            return len(set(groups.tolist()))
+        return int(shared.labels.sum()) if self.metric == "recall" and shared is not None else self.num_images
+
+    @cached_property
+    def min_observations(self) -> int:
+        """With fewer observations no difference can be significant; 0 if there is nothing to compare."""
+        comparisons = [number - 1 for number in (len(self.ranked_runs), len(self.combinations)) if number > 1]
+        return statistics.min_observations(min(comparisons)) if comparisons else 0
+
+    @cached_property
+    def has_too_few_observations(self) -> bool:
+        """Whether no difference between runs can be significant, whatever the runs predict."""
+        return self.num_observations < self.min_observations
+
+    @property
+    def best_is_above_chance(self) -> bool:
+        return self.chance.is_above(0) is True
+
+    @cached_property
+    def undecided(self) -> list[RankedRun]:
+        """The best run, and those that are neither significantly worse nor at chance."""
+        return [run for run in self.ranked_runs if run.undecided and not self.is_at_chance(run.row)]
 
     @property
     def cheaper(self) -> list[RankedRun]:
-        """Those of the equivalent runs that need clearly fewer operations than the best."""
-        return [run for run in self.equivalent if is_cheaper(run.row, self.best)]
+        """Those of the undecided runs that need clearly fewer operations than the best."""
+        return [run for run in self.undecided if is_cheaper(run.row, self.best)]
 
     @property
-    def equivalent_combinations(self) -> list[Combination]:
-        return [combination for combination in self.combinations if combination.equivalent]
+    def undecided_combinations(self) -> list[Combination]:
+        """The best combination, and those that are neither significantly worse nor at chance."""
+        return [one for one in self.combinations if one.undecided and not all(map(self.is_at_chance, one.rows))]
 
     @property
     def num_uncompared(self) -> int:
@@ -78,6 +103,10 @@ class Decision:
     @property
     def num_compared_combinations(self) -> int:
         return 1 + sum(combination.p_value is not None for combination in self.combinations)
+
+    def p_value(self, compared: RankedRun | Combination) -> float | None:
+        """Return the p-value to show; None for the best, if unknown, or if none could be significant."""
+        return None if self.has_too_few_observations else compared.p_value
 
     def ranked(self, row: RunRow) -> RankedRun:
         return self.ranked_runs[self._ranks[row.id]]
@@ -95,23 +124,30 @@ class Decision:
     def is_recommended(self, row: RunRow) -> bool:
         return self.best_is_above_chance and row.id == self.recommended.id
 
+    def is_at_chance(self, row: RunRow) -> bool:
+        """Return whether a run other than the best cannot be distinguished from chance."""
+        return row.id != self.best.id and self.chance.is_above(self._ranks[row.id]) is False
+
     def verdicts(self, row: RunRow) -> list[Verdict]:
         """Return what the table and the files say about a run; empty if it is worse than the best."""
         found = [Verdict.BEST] if row.id == self.best.id else []
         if self.is_recommended(row):
             return [*found, Verdict.RECOMMENDED]
-        if not self._is_above_chance(row):
+        above = self.chance.is_above(self._ranks[row.id])
+        if above is False:
             return [*found, Verdict.CHANCE]
-        return found or ([Verdict.UNDECIDED] if self.ranked(row).equivalent else [])
+        if found:
+            return [*found, *([Verdict.UNDECIDED] if above is None else [])]
+        return [Verdict.UNDECIDED] if self.ranked(row).undecided else []
 
     def combination_verdicts(self, combination: Combination) -> list[Verdict]:
         """Return what the table says about a combination; it is at chance if all of its runs are."""
         found = [Verdict.BEST] if combination is self.combinations[0] else []
         if any(map(self.is_recommended, combination.rows)):
             return [*found, Verdict.RECOMMENDED]
-        if not any(map(self._is_above_chance, combination.rows)):
+        if all(self.chance.is_above(self._ranks[row.id]) is False for row in combination.rows):
             return [*found, Verdict.CHANCE]
-        return found or ([Verdict.UNDECIDED] if combination.equivalent else [])
+        return found or ([Verdict.UNDECIDED] if combination.undecided else [])
 
     @property
     def sentences(self) -> tuple[str, str]:
@@ -121,7 +157,7 @@ class Decision:
     @property
     def notes(self) -> list[str]:
         """The limits of the decision, a sentence each."""
-        return narrative.notes(self)
+        return notes(self)
 
     def threshold(self, recall: float, row: RunRow | None = None) -> Threshold | None:
         """Return the threshold at which a run, by default the recommended one, finds this share of the cracks.
@@ -133,15 +169,6 @@ class Decision:
             return None
         return threshold_for_recall(predictions.logits, predictions.labels, recall)
 
-    def _is_above_chance(self, row: RunRow) -> bool:
-        if row.id not in self._above_chance:
-            self._above_chance[row.id] = is_above_chance(self.matrix, self._ranks[row.id], self.metric)
-        return self._above_chance[row.id]
-
-    @cached_property
-    def _above_chance(self) -> dict[str, bool]:
-        return {self.best.id: self.best_is_above_chance}
-
     @cached_property
     def _ranks(self) -> dict[str, int]:
         return {run.row.id: rank for rank, run in enumerate(self.ranked_runs)}
@@ -150,30 +177,35 @@ class Decision:
 def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
     """Decide between runs that are ranked by a metric, the best first.
 
-    A run may be recommended instead of the best if it and its combination are equivalent to the best ones, and worse by
-    at most about one standard error of the difference. The best run itself is recommended unless a clearly cheaper run
-    may replace it, or its own combination is worse than another.
+    A run may be recommended instead of the best if it is not at chance, and if neither it nor its combination is
+    significantly worse than the best one, or worse by more than about one standard error of the difference. The best
+    run itself is recommended unless a clearly cheaper run may replace it, or its own combination is worse than another.
     """
     matrix = CorrectnessMatrix(ranking)
     keys = differing_keys(ranking)
     runs = compare_runs(matrix, metric)
     combinations = compare_combinations(matrix, metric, runs, keys)
-    best, learned = ranking[0], is_above_chance(matrix, 0, metric)
+    best, chance = ranking[0], ChanceTest(matrix, metric)
 
-    equivalent = {run.row.id for run in runs if run.equivalent}
-    contenders = {row.id for one in combinations if one.equivalent for row in one.rows if row.id in equivalent}
+    undecided = {run.row.id for run in runs if run.undecided}
+    contenders = {row.id for one in combinations if one.undecided for row in one.rows if row.id in undecided}
     near_best = {run.row.id for run in runs if run.near_best}
     candidates = [row for one in combinations if one.near_best for row in one.rows if row.id in near_best]
-    if not learned:
+    if not chance.is_above(0):
         candidates = [best]
     elif best.id in contenders:  # otherwise its combination is worse than another
         candidates = [best, *(row for row in candidates if is_cheaper(row, best))]
-    recommended = min(candidates or combinations[0].rows, key=lambda row: (row.flops, -row.value(metric)))
+    ranks = {row.id: index for index, row in enumerate(ranking)}
+    candidates = sorted(candidates or combinations[0].rows, key=lambda row: (row.flops, -row.value(metric)))
+    able = (row for row in candidates if row is best or chance.is_above(ranks[row.id]) is not False)
+    recommended = next(able, best)
 
-    indices = [index for index, row in enumerate(ranking) if index == 0 or row.id in contenders]
+    indices = [0, *(ranks[row.id] for row in ranking[1:] if row.id in contenders)]
+    indices = [index for index in indices if index == 0 or chance.is_above(index) is not False]
     return Decision(
         metric=metric,
         matrix=matrix,
+        chance=chance,
         ranked_runs=runs,
         combinations=combinations,
         replicated=any(len(one.rows) > 1 for one in combinations),
@@ -182,5 +214,4 @@ def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
         selection_bias=selection_bias(matrix, metric, indices),
         differing_keys=keys,
         baseline=constant_answer(matrix, metric),
-        best_is_above_chance=learned,
     )

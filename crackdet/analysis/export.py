@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow, differing_keys
+from crackdet.core.console import sanitize
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.pointing import POINTING_COLUMNS
 
@@ -44,9 +45,11 @@ def write(summary: "Summary", directory: Path) -> None:
         "decisions": [_decision(decision) for decision in summary.decisions],
         "runs": plain,
     }
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "summary.json", content)
     if plain:
-        write_csv(directory / "summary.csv", _flat(summary, plain))
+        cells = ({key: _cell(value) for key, value in row.items()} for row in _flat(summary, plain))
+        write_csv(directory / "summary.csv", list(cells))
 
 
 def to_pandas(summary: "Summary") -> "pandas.DataFrame":
@@ -73,6 +76,14 @@ def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any
     ]
 
 
+def _cell(value: Any) -> Any:
+    """Return a value as a cell; text that a spreadsheet would evaluate as a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = sanitize(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
     result, weights = row.result, row.run.weights_file
     return {
@@ -83,7 +94,7 @@ def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str
         **{name: result.get(name) for name in MEASURED},
         **{name: row.pointing.get(name) for name in POINTING_COLUMNS},
         **_ranked(row, decision),
-        "checkpoint": f"{row.id}/{weights.name}" if weights.exists() else None,
+        "checkpoint": f"{row.id}/{weights.name}" if row.run.has_weights else None,
         "reason": row.reason or None,
     }
 
@@ -95,7 +106,7 @@ def _ranked(row: RunRow, decision: "Decision | None") -> dict[str, Any]:
     return {
         **ranked.interval._asdict(),
         "p_value": ranked.p_value,
-        "equivalent": ranked.equivalent,
+        "equivalent": ranked.undecided and not decision.is_at_chance(row),
         "recommended": decision.is_recommended(row),
         "verdict": ", ".join(decision.verdicts(row)) or None,
     }
@@ -110,7 +121,7 @@ def _decision(decision: "Decision") -> dict[str, Any]:
         "groups": decision.num_groups,
         "best": decision.best.id,
         "recommended": decision.recommended.id if decision.best_is_above_chance else None,
-        "equivalent": [run.row.id for run in decision.equivalent],
+        "equivalent": [run.row.id for run in decision.undecided],
         "gap": None if difference is None else difference._asdict(),
         "learned": decision.best_is_above_chance,
         "baseline": decision.baseline,
@@ -130,5 +141,5 @@ def _combination(one: "Combination") -> Mapping[str, Any]:
         "deviation": one.deviation,
         **one.interval._asdict(),
         "p_value": one.p_value,
-        "equivalent": one.equivalent,
+        "equivalent": one.undecided,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crackdet.analysis.chance import MIN_GROUPS
 from crackdet.analysis.columns import scaled
 from crackdet.metrics.statistics import Difference, is_negligible, is_worse
 
@@ -24,23 +25,7 @@ def sentences(decision: "Decision") -> tuple[str, str]:
     return _best(decision), _recommendation(decision)
 
 
-def notes(decision: "Decision") -> list[str]:
-    """Return the limits of the decision."""
-    found = [_selection_bias(decision), _combinations(decision), _constant_answer(decision), _groups(decision)]
-    if decision.replicated and decision.num_compared_combinations < len(decision.combinations):
-        found.append(f"Only the first {decision.num_compared_combinations} combinations were compared with the best.")
-    if not decision.recommended.run.weights_file.exists():
-        found.append(
-            f"The weights of {decision.recommended.id} have been removed; train it again with its settings and "
-            "runtime.retrain=true."
-        )
-    if unknown := decision.num_uncompared:
-        which = "One network was" if unknown == 1 else f"{_count(unknown)} networks were"
-        found.append(f"{which} not compared with the best: their predictions are missing or were not read.")
-    return [note for note in found if note]
-
-
-def _percent(value: float, num_images: int) -> str:
+def percent(value: float, num_images: int) -> str:
     """Return `96.4 %`, with another digit if there are enough images for it."""
     return f"{100 * value:.{1 if num_images < 1000 else 2}f} %"
 
@@ -54,11 +39,11 @@ def _best(decision: "Decision") -> str:
     best, images = decision.ranked_runs[0], decision.num_images
     number = len(decision.ranked_runs)
     name = METRIC_NAMES[decision.metric]
-    value = _percent(best.value, images)
+    value = percent(best.value, images)
     if decision.metric == "accuracy":
         value += f", or {round(best.value * images)} images"
     where = f"on the {images} validation images"
-    low, high = (_percent(value, images) for value in best.interval)
+    low, high = (percent(value, images) for value in best.interval)
     expected = f"Expect between {low.removesuffix(' %')} and {high} on other images of the same kind."
     if number == 1:
         return f"{best.row.id} is the only finished network. Its {name} {where} is {value}. {expected}"
@@ -76,6 +61,10 @@ def _recommendation(decision: "Decision") -> str:
 
 
 def _none_recommended(decision: "Decision") -> str:
+    if decision.chance.has_one_class:
+        return "No network is recommended yet: all validation images are of one class, which tells nothing."
+    if decision.chance.is_above(0) is None:
+        return f"No network is recommended yet: {_too_few_to_exclude_chance(decision)}."
     what = "scores" if decision.metric == "roc_auc" else "predictions"
     allowing = []
     if (number := len(decision.ranked_runs)) > 1:
@@ -86,32 +75,47 @@ def _none_recommended(decision: "Decision") -> str:
     return f"No network is recommended yet: the {what} of the best one cannot be distinguished from chance{condition}."
 
 
+def _too_few_to_exclude_chance(decision: "Decision") -> str:
+    if decision.num_groups is None:
+        return f"{decision.num_images} validation images are too few to distinguish even the best one from chance"
+    number, has_crack = min((number, crack) for crack, number in decision.chance.groups_by_class.items())
+    rarer = f"{'contains' if number == 1 else 'contain'} {'a crack' if has_crack else 'images without a crack'}"
+    only = f", of which {number} {rarer}," if number < decision.num_groups else ""
+    return (
+        f"{decision.num_groups} validation groups{only} are too few to distinguish even the best one from chance; "
+        f"raise data.valid_fraction, so that each class is in at least {MIN_GROUPS} groups"
+    )
+
+
 def _why_best(decision: "Decision") -> str:
     """Return why the best run itself is recommended."""
-    others = [run for run in decision.equivalent if run.row.id != decision.best.id]
     if decision.cheaper:
         return _why_not_cheaper(decision)
-    if others:
+    if len(decision.undecided) > 1:
         return _not_cheaper(decision)
     if decision.num_uncompared == len(decision.ranked_runs) - 1:
         return "It ranks first, but the other networks could not be compared with it."
     lower = "scored lower by more than chance can explain."
+    if at_chance := [run for run in decision.ranked_runs if run.undecided and decision.is_at_chance(run.row)]:
+        if len(at_chance) == len(decision.ranked_runs) - 1:
+            return f"{_others(len(at_chance))} cannot be distinguished from chance."
+        lower = "scored lower by more than chance can explain, or cannot be distinguished from chance."
     if decision.num_uncompared:
         return f"Every network that could be compared {lower}"
-    if len(decision.equivalent_combinations) > 1:
+    if len(decision.undecided_combinations) > 1:
         return f"On these images, every other network {lower}"
     return f"Every other network {lower}"
 
 
 def _not_cheaper(decision: "Decision") -> str:
-    """Return why none of the equivalent runs is recommended: they save nothing."""
-    best, others = decision.ranked_runs[0], [run for run in decision.equivalent if run.row.id != decision.best.id]
+    """Return why none of the undecided runs is recommended: they save nothing."""
+    best, others = decision.ranked_runs[0], [run for run in decision.undecided if run.row.id != decision.best.id]
     number, ties = len(others), sum(run.value == best.value for run in others)
     if number == len(decision.ranked_runs) - 1:
-        who = "The other network" if number == 1 else f"The other {number} networks"
+        who = _others(number)
     else:
-        who = f"{_count(number)} other network{'s' * (number > 1)}"
-    lower = "lower by an amount that chance can explain"
+        who = f"{count(number)} other network{'s' * (number > 1)}"
+    lower = "lower" if decision.has_too_few_observations else "lower by an amount that chance can explain"
     scored = "the same" if ties == number else f"the same, or {lower}" if ties else lower
     cheaper = "clearly cheaper" if any(run.row.flops < best.row.flops for run in others) else "cheaper"
     saving = f"it is not {cheaper}" if number == 1 else f"none of them is {cheaper}"
@@ -119,8 +123,8 @@ def _not_cheaper(decision: "Decision") -> str:
 
 
 def _why_not_cheaper(decision: "Decision") -> str:
-    """Return why cheaper runs that are equivalent to the best are not recommended."""
-    runs = [run for run in decision.cheaper if decision.combination(run.row).equivalent]
+    """Return why cheaper runs that are not significantly worse than the best are not recommended."""
+    runs = [run for run in decision.cheaper if decision.combination(run.row).undecided]
     worse = [run.difference for run in runs if run.difference and is_worse(run.difference)]
     rest = [one for run in runs if run.difference not in worse and (one := decision.difference(run.row))]
     worse_settings = [one for one in rest if is_worse(one)]
@@ -149,7 +153,7 @@ def _why_not_cheaper(decision: "Decision") -> str:
     if unknown:
         more = f"validation {unit}{' or seeds' if decision.replicated else ''}"
         found.append(
-            f"{_cheaper(len(unknown))} may be as good, or up to {_points(max(one.high for one in unknown))} worse; "
+            f"{_cheaper(len(unknown))} may be as good, or up to {points(max(one.high for one in unknown))} worse; "
             f"more {more} would settle it."
         )
     return " ".join(found)
@@ -159,19 +163,21 @@ def _why_cheaper(decision: "Decision") -> str:
     """Return why another run than the best is recommended."""
     best, recommended, images = decision.best, decision.recommended, decision.num_images
     own, other = decision.combination(recommended), decision.combination(best)
-    scored = f"It scored {_percent(decision.ranked(recommended).value, images)}"
-    if decision.ranked(recommended).equivalent and other.equivalent:
+    scored = f"It scored {percent(decision.ranked(recommended).value, images)}"
+    if decision.ranked(recommended).undecided and other.undecided:
+        if decision.has_too_few_observations:
+            return f"{scored}, about as much as the best{_range(decision)}."
         return f"{scored}; chance can explain the difference from the best{_range(decision)}."
     if own.mean > other.mean:
         return (
             f"{scored}, but on average over seeds its settings score higher than those of {best.id} "
-            f"({_percent(own.mean, images)} against {_percent(other.mean, images)})."
+            f"({percent(own.mean, images)} against {percent(other.mean, images)})."
         )
-    leading = _percent(decision.combinations[0].mean, images)
+    leading = percent(decision.combinations[0].mean, images)
     return (
         f"{scored}. On average over seeds, the settings of {best.id} score lower than the best settings by more than "
         f"chance can explain, and the settings of {recommended.id} are close to the best ones "
-        f"({_percent(own.mean, images)} against {leading})."
+        f"({percent(own.mean, images)} against {leading})."
     )
 
 
@@ -193,76 +199,30 @@ def _range(decision: "Decision") -> str:
     difference = decision.difference(decision.recommended)
     if difference is None:
         return ""
-    better = f" or {_points(-difference.low)} better" if difference.low < 0 else ""
-    return f" (it may be up to {_points(difference.high)} worse{better})"
+    better = f" or {points(-difference.low)} better" if difference.low < 0 else ""
+    return f" (it may be up to {points(difference.high)} worse{better})"
 
 
-def _selection_bias(decision: "Decision") -> str:
-    number, bias = decision.num_contenders, decision.selection_bias
-    if number < 2 or bias <= 0:
-        return ""
-    return (
-        f"Picking the best of {number} inflates its score: if all {number} were equally good, the winner would still "
-        f"look about {_points(bias)} better than it is."
-    )
-
-
-def _combinations(decision: "Decision") -> str:
-    if not decision.replicated:
-        return ""
-    number = len(decision.combinations)
-    runs = sum(len(one.rows) for one in decision.combinations)
-    text = f"The {runs} networks are {number} combination{'s' * (number > 1)} of settings"
-    if number == 1 or decision.num_compared_combinations < number:
-        return f"{text}."
-    equivalent = len(decision.equivalent_combinations) - 1
-    if equivalent:
-        others = "the other" if number == 2 else "the others"
-        which = others if equivalent == number - 1 else f"{equivalent} of the {number - 1} others"
-        return f"{text}. On average over seeds, chance can explain the difference between the best one and {which}."
-    return f"{text}. On average over seeds, the best one leads by more than chance can explain."
-
-
-def _constant_answer(decision: "Decision") -> str:
-    if (
-        not decision.best_is_above_chance
-        or decision.baseline is None
-        or decision.baseline < decision.ranked_runs[0].value
-    ):
-        return ""
-    rare = ", because one class is rare. Rank by another metric (--by f1)" if decision.metric == "accuracy" else ""
-    return (
-        f"Giving the same answer for every image scores {_percent(decision.baseline, decision.num_images)}, no less "
-        f"than the best network{rare}."
-    )
-
-
-def _groups(decision: "Decision") -> str:
-    if decision.num_groups is None:
-        return ""
-    if decision.num_groups == 1:
-        return "All validation images are of one group, so nothing is known about images of other groups."
-    return (
-        f"The validation images come from {decision.num_groups} groups. Each group counts as one observation in "
-        "comparisons and intervals."
-    )
+def _others(number: int) -> str:
+    return "The other network" if number == 1 else f"The other {number} networks"
 
 
 def _cheaper(number: int) -> str:
-    return f"{_count(number)} cheaper network{'s' * (number > 1)}"
+    return f"{count(number)} cheaper network{'s' * (number > 1)}"
 
 
 def _lower_by(differences: Sequence[Difference]) -> str:
-    smallest = _points(min(difference.value for difference in differences))
+    smallest = points(min(difference.value for difference in differences))
     return f"{'at least ' * (len(differences) > 1)}{smallest} lower"
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
     """Return a number as a sentence begins with it."""
     return NUMBERS[number - 1] if number <= len(NUMBERS) else str(number)
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """Return `2.5 points`, in hundredths."""
     number = _short(100 * share)
     return f"{number} point{'s' * (number != '1')}"
 

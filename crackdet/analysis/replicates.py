@@ -78,23 +78,23 @@ def effective_images(one: ScoreSample, groups: Groups, default: float) -> float:
     return default
 
 
-def p_value_above(
-    one: ScoreSample, chance: float, groups: NDArray[np.int64], labels: NDArray[np.bool_], by_images: float
-) -> float:
+def lowest_p_value(num_groups: int, with_cracks: int, without: int) -> float:
+    """Return the lowest p-value that groups can give: if each holds one class, that of their best permutation."""
+    return 1 / math.comb(num_groups, with_cracks) if with_cracks + without == num_groups else 0.0
+
+
+def p_value_above(one: ScoreSample, chance: float, groups: Groups, rarer_groups: int, by_images: float) -> float:
     """Return the one-sided p-value that a network separates cracks from other images (N,) no better than chance.
 
-    Student's t over groups, with the degrees of freedom of the class that occurs in fewer groups; `by_images` if groups
-    do not vary. If every group holds one class only, the p-value is at least that of the best permutation of groups.
+    Student's t over groups; `by_images` if groups do not vary.
+
+    Args:
+        rarer_groups: The number of groups of the class that occurs in fewer; gives the degrees of freedom.
     """
-    with_cracks, without = np.unique(groups[labels]), np.unique(groups[~labels])
-    fewer, number = min(len(with_cracks), len(without)), int(groups.max()) + 1
-    if fewer < 2:
+    if rarer_groups < 2:
         return 1.0
-    mixed = len(with_cracks) + len(without) - number
-    lowest = 0.0 if mixed else 1 / math.comb(number, len(with_cracks))
-    variance, dof, _ = _image_variance(one.scores, groups, fewer)
-    found = statistics.t_test_one_sided(one.mean - chance, variance, dof) if variance > 0 else by_images
-    return max(found, lowest)
+    variance, dof, _ = _image_variance(one.scores, groups, rarer_groups)
+    return statistics.t_test_one_sided(one.mean - chance, variance, dof) if variance > 0 else by_images
 
 
 def compare(one: ScoreSample, other: ScoreSample, groups: Groups) -> tuple[float, Difference]:

@@ -147,7 +147,7 @@ def scan(
     loaded = LoadedRun(found_run, trust)
     tile_size = scanning.choose_tile(tile, loaded.config)
     try:
-        pixels = open_rgb(photograph)
+        pixels = open_rgb(photograph, loaded.white_level)
     except BadImage as error:
         raise UserError(f"{photograph}: {error}") from None
     heatmap = scanning.scan(loaded.predictor(device, batch_size), pixels, tile_size, overlap)

@@ -86,6 +86,20 @@ def fisher_exact(hits: int, predicted: int, cracks: int, number: int) -> float:
     return float(min(np.exp(log_ways - _log_binomial(number, predicted)).sum(), 1.0))
 
 
+def binomial_test_above(hits: int, number: int) -> float:
+    """Return the one-sided p-value of at least so many hits if each of `number` is one with probability 1/2."""
+    return 1.0 if hits <= 0 else float(special.bdtrc(hits - 1, number, 0.5))
+
+
+def min_observations(comparisons: int) -> int:
+    """Return how many observations (images, or groups) can make one of so many comparisons significant.
+
+    If two networks differ on n observations, p is at least 2^(1 - n); the correction multiplies the smallest p-value by
+    the number of comparisons.
+    """
+    return int(np.floor(np.log2(comparisons / ALPHA))) + 2
+
+
 def _log_binomial(n: int, k: ArrayLike) -> Floats:
     return np.asarray(-special.betaln(1 + np.subtract(n, k), 1 + np.asarray(k)) - np.log1p(n))
 

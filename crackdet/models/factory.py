@@ -15,8 +15,10 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
+from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
 from crackdet.models.custom import CustomFeatures
 from crackdet.models.flops import MetaFlopCounter
@@ -107,8 +109,8 @@ def validate_model(config: Config) -> int:
 
 
 def validate_initial_weights(config: Config) -> None:
-    """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
-    validate_model(config)
+    """Raise UserError if the network cannot be built or trained, or its initial weights do not exist or do not fit."""
+    check_batch_size(config, build_on_meta(config))
     _load_initial_weights(config.model, on_meta=True)
 
 
@@ -180,7 +182,7 @@ def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Modul
         file, normalization = family.published_weights(model.weights)
         _load_weights(family, extractor, file, key, unused)
         return extractor, normalization
-    file = Path(model.weights).expanduser()
+    file = expand_home(model.weights)
     fit, own = _load_weights(family, extractor, file, key, unused)
     if own.mean is not None:  # the weights of another run
         return extractor, own

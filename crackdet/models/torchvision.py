@@ -15,7 +15,8 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError, first_line
-from crackdet.core.files import SETTLE_SECONDS, file_digest
+from crackdet.core.files import SETTLE_SECONDS, change_stamp
+from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.checkpoint_file import describe_content
 from crackdet.models.classifier import UNNORMALIZED, Normalization
@@ -158,7 +159,7 @@ def _wrong_content(file: Path, digest: str) -> str | None:
     """Return what a file holds if its SHA-256 does not begin with `digest`; an unchanged file is read once."""
     try:
         status = file.stat()
-        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        stamp = change_stamp(status)
         if _verified.get(file) == stamp:
             return None
         found = file_digest(file)

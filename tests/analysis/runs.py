@@ -61,7 +61,9 @@ def publish(
             "precision": float(hits / max(hits + alarms, 1)),
             "recall": float(hits / max(hits + misses, 1)),
             "f1": float(2 * hits / max(2 * hits + alarms + misses, 1)),
-            "roc_auc": float((logits[labels][:, None] > logits[~labels]).mean()),
+            "roc_auc": float((logits[labels][:, None] > logits[~labels]).mean())
+            if 0 < labels.sum() < len(labels)
+            else 0.0,
             "epoch": 1,
             "parameters": 10 * flops,
             "feature_flops": flops,

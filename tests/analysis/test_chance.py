@@ -39,7 +39,7 @@ def test_a_network_at_chance_is_not_undecided_beside_one_that_has_learned(tmp_pa
         publish(tmp_path, labels, logits, width=width)
     decision = decision_of(tmp_path)
     worse = decision.ranked_runs[1]
-    assert decision.best_is_above_chance and worse.equivalent
+    assert decision.best_is_above_chance and worse.undecided
     assert decision.verdicts(worse.row) == ["chance"]
     assert decision.combination_verdicts(decision.combination(worse.row)) == ["chance"]
 

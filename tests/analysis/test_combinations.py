@@ -24,7 +24,7 @@ def test_replicates_are_grouped_into_combinations(tmp_path: Path) -> None:
         assert one.interval.low < one.mean < one.interval.high
         pooled = stats.binomtest(round(900 * one.mean), 900).proportion_ci(0.95, "wilson")
         assert one.interval.high - one.interval.low > 0.9 * (pooled.high - pooled.low)
-    assert [one.equivalent for one in decision.combinations] == [True, True, False]
+    assert [one.undecided for one in decision.combinations] == [True, True, False]
     assert any("difference between the best one and 1 of the 2 others" in note for note in decision.notes)
     assert decision.recommended.result["feature_flops"] == 100
     assert decision.recommended.setting("model.width") == 1

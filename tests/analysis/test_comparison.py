@@ -38,7 +38,7 @@ def test_each_run_is_compared_with_the_best_on_the_same_images(tmp_path: Path) -
         decision.best.id,
         *(run.row.id for run, p in zip(decision.ranked_runs[1:], corrected, strict=True) if p >= 0.05),
     ]
-    assert [run.row.id for run in decision.equivalent] == equivalent
+    assert [run.row.id for run in decision.undecided] == equivalent
     assert 1 < len(equivalent) < 6, "the case that this test is about"
     near_best = []
     for run, own in zip(decision.ranked_runs, correct, strict=True):
@@ -72,7 +72,7 @@ def test_another_metric_can_rank(tmp_path: Path, metric: str) -> None:
     values = [(run.row.snapshot.result or {})[metric] for run in decision.ranked_runs]
     assert [run.value for run in decision.ranked_runs] == values == sorted(values, reverse=True)
     assert all(run.interval.low <= run.value <= run.interval.high for run in decision.ranked_runs)
-    assert decision.ranked_runs[1].equivalent and not decision.ranked_runs[-1].equivalent
+    assert decision.ranked_runs[1].undecided and not decision.ranked_runs[-1].undecided
 
 
 def test_a_few_discordant_images_bound_the_p_value_of_every_metric(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def test_a_single_network_that_leads_on_one_wall_only_is_not_proven_better(tmp_p
         for width, logits in ((1, with_mistakes(3)), (2, other)):
             publish(tmp_path / store, LABELS, logits, 1000 // width, groups, width=width)
     alone, grouped = decision_of(tmp_path / "alone"), decision_of(tmp_path / "grouped")
-    assert "Every other network scored lower" in alone.sentences[1] and len(alone.equivalent) == 1
-    assert len(grouped.equivalent) == 2 and not grouped.replicated
+    assert "Every other network scored lower" in alone.sentences[1] and len(alone.undecided) == 1
+    assert len(grouped.undecided) == 2 and not grouped.replicated
     assert [one.p_value for one in grouped.combinations] == [one.p_value for one in grouped.ranked_runs]
     own, before = grouped.ranked_runs[1].interval, alone.ranked_runs[1].interval
     assert own.high - own.low > 2 * (before.high - before.low)
@@ -94,7 +94,7 @@ def test_images_of_one_group_say_nothing_about_other_groups(tmp_path: Path) -> N
     publish_replicates(tmp_path, ["the wall"] * 300)
     decision = decision_of(tmp_path)
     assert decision.num_groups == 1 and any("are of one group" in note for note in decision.notes)
-    assert all(one.equivalent for one in decision.combinations)
+    assert all(one.undecided for one in decision.combinations)
     assert all(one.interval.high - one.interval.low > 0.5 for one in decision.combinations)
 
 
@@ -106,7 +106,7 @@ def test_scores_of_cracks_on_a_single_wall_distinguish_nothing(tmp_path: Path) -
         publish(tmp_path / store, labels, np.where(labels, 9.0, -9.0), 900, groups, width=1)
         publish(tmp_path / store, labels, worse, 100, groups, width=2)
     alone, grouped = (decision_of(tmp_path / store, "roc_auc") for store in ("alone", "walls"))
-    assert not alone.ranked_runs[1].equivalent and alone.best_is_above_chance
+    assert not alone.ranked_runs[1].undecided and alone.best_is_above_chance
     assert grouped.ranked_runs[1].p_value == 1 and not grouped.best_is_above_chance
     assert grouped.ranked_runs[0].interval.low < 0.1
 

@@ -29,7 +29,7 @@ def test_a_network_far_behind_is_not_recommended_even_if_chance_can_explain_it(t
     publish(tmp_path, LABELS, with_mistakes(10, 100), 100, width=1)
     publish(tmp_path, LABELS, with_mistakes(11, 200), 50, width=0)
     decision = decision_of(tmp_path)
-    assert all(run.equivalent for run in decision.ranked_runs)
+    assert all(run.undecided for run in decision.ranked_runs)
     assert decision.recommended.id == decision.best.id
     _, reason = decision.sentences
     assert "Two cheaper networks scored at least 2.3 points lower" in reason and "not proven" in reason
@@ -70,7 +70,7 @@ def test_a_more_expensive_network_does_not_replace_the_best_run_of_an_equivalent
         publish(tmp_path, LABELS, with_mistakes(mistakes, 100), 10, width=0, seed=seed)
         publish(tmp_path, LABELS, with_mistakes(6, 200), 1000, width=1, seed=seed)
     decision = decision_of(tmp_path)
-    assert decision.combinations[0].settings == {"model.width": 1} and decision.combinations[1].equivalent
+    assert decision.combinations[0].settings == {"model.width": 1} and decision.combinations[1].undecided
     assert not decision.combinations[1].near_best, "the case that this test is about"
     assert decision.recommended.id == decision.best.id and decision.best.setting("model.width") == 0
 
@@ -83,12 +83,12 @@ def test_cheaper_networks_that_are_not_recommended_are_mentioned(tmp_path: Path)
             publish(tmp_path, LABELS, with_mistakes(mistakes), flops, width=width, seed=seed)
     decision = decision_of(tmp_path)
     assert decision.recommended.setting("model.width") == 1 and len(decision.cheaper) >= 2
-    assert not decision.combinations[1].equivalent
+    assert not decision.combinations[1].undecided
     _, reason = decision.sentences
     count = ("Two", "Three", "Four")[len(decision.cheaper) - 2]
     assert f"{count} cheaper networks scored lower by an amount that chance can explain" in reason
     assert "on average over seeds their settings score lower" in reason
-    assert decision.num_contenders == sum(run.row.setting("model.width") == 1 for run in decision.equivalent)
+    assert decision.num_contenders == sum(run.row.setting("model.width") == 1 for run in decision.undecided)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import normalize
 
 from crackdet.config.composing import compose
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.models.factory import validate_model
 from tests.models.helpers import (
     MOBILENET,
