@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
 from crackdet.core.errors import UserError
@@ -20,6 +19,7 @@ def check_data(
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
+    from crackdet.data.counts import count_table
     from crackdet.data.dataset import data_fingerprint, load_splits
     from crackdet.inference.files import check_output_path
 
@@ -27,11 +27,7 @@ def check_data(
         check_output_path(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
-    table = Table("split", "cracks", "no cracks")
-    for name, dataset in splits.items():
-        num_cracks = int(dataset.labels.sum())
-        table.add_row(name, str(num_cracks), str(len(dataset) - num_cracks))
-    console().print(table)
+    console().print(count_table({name: dataset.records for name, dataset in splits.items()}))
     print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)

@@ -78,16 +78,18 @@ def report(
 @command
 def runs(store: Store = STORE) -> None:
     """List all runs of the store with their status."""
-    from crackdet.analysis.rows import RunRow, differing_keys
-    from crackdet.analysis.tables import console, describe
+    from crackdet.analysis.differences import Differences
+    from crackdet.analysis.rows import RunRow
+    from crackdet.analysis.tables import console
 
     rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
+        about = row.snapshot.corruption or differences.describe(row)
+        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
     console().print(table)
 
 
@@ -104,36 +106,14 @@ def watch(
 
 
 @command
-def show(run: RunName, store: Store = STORE) -> None:
-    """Show one run: status, result, settings and history."""
-    from crackdet.analysis.tables import console
-    from crackdet.config.schema import flatten
+def show(
+    run: RunName,
+    store: Store = STORE,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all settings, the provenance and the history.")
+    ] = False,
+) -> None:
+    """Show one run in a few lines; --all shows everything that is stored about it."""
+    from crackdet.analysis.run_details import show_run
 
-    found = find_run(run, store).snapshot()
-    out = console()
-    out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
-    if found.failure and found.result is None:
-        out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
-    for title, values in (
-        ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings", "identity")}),
-        ("configuration", flatten(found.config)),
-        ("provenance", flatten(found.provenance)),
-    ):
-        if values:
-            table = Table(title, "", box=None)
-            for key, value in values.items():
-                table.add_row(escape_markup(key), escape_markup(value))
-            out.print(table)
-    if found.history:
-        names = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
-        table = Table(*names)
-        for row in found.history:
-            table.add_row(*(_short(row.get(name, "")) for name in names))
-        out.print(table)
-
-
-def _short(text: str | None) -> str:
-    try:
-        return f"{float(text or ''):.4g}"
-    except ValueError:
-        return escape_markup(text or "")  # None in an incomplete row
+    show_run(find_run(run, store).snapshot(), everything)

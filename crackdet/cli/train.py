@@ -23,11 +23,16 @@ from crackdet.core.errors import RunFailed, UserError, WriteFailed
 from crackdet.core.files import write_error
 from crackdet.core.interrupts import interruptible
 from crackdet.core.signals import Interrupted
-from crackdet.sweep.callback import finalize_foreign_sweeps
+from crackdet.sweep.callback import finalize_foreign_sweeps, foreign_sweeps
+from crackdet.sweep.command_line import acceptable_arguments
 
 PACKAGE = Path(__file__).parents[1]
 MISSING_LAUNCHER = re.compile(r"Unknown plugin class : 'hydra_plugins\.hydra_(joblib|submitit|ray)_launcher\.")
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # extras of crackdet that install the launchers
+OWN_SWEEPERS_HINT = (
+    "; this sweeper applies it to every option. hydra/sweeper=crackdet, the default of -m, and crackdet_optuna apply "
+    "it only to the options that have it"
+)
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
               errno.EFBIG}  # fmt: skip
 
@@ -42,11 +47,12 @@ def run_hydra(hydra_main: Callable[[], Any]) -> None:
 
 def _run(hydra_main: Callable[[], Any]) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        hydra_main()
+        with acceptable_arguments():
+            hydra_main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
-        with interruptible():
+        with interruptible(), acceptable_arguments():
             hydra_main()
     except (UserError, WriteFailed) as error:
         _refuse(str(error))
@@ -115,4 +121,5 @@ def _explain(error: Exception) -> str:
     folders = [Path(value) for flag, value in values if flag in ("--config-dir", "-cd")]
     folders += [Path(text.partition("=")[2]) for text in arguments if text.startswith("--config-dir=")]
     overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
-    return explain_hydra_error(error, overrides, [CONF, *folders])
+    message = explain_hydra_error(error, overrides, [CONF, *folders])
+    return message + OWN_SWEEPERS_HINT if foreign_sweeps and "it belongs to" in message else message

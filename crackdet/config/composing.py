@@ -10,7 +10,7 @@ from crackdet.config.config_files import CONF
 from crackdet.config.groups import register
 from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.hydra_state import own_hydra
-from crackdet.config.parsing import parse
+from crackdet.config.parsing import check_network_name, parse
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 
@@ -25,6 +25,7 @@ def compose(overrides: Sequence[str]) -> Config:
     Raises:
         UserError: If it is not valid.
     """
+    check_network_name(overrides)
     with own_hydra():
         register()
         try:

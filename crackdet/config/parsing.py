@@ -7,7 +7,7 @@ Nothing here imports torch: skipping a finished run must not take the seconds of
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MAX_INTEGER, MISSING, satisfies
-from crackdet.config.groups import GROUPS
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
+from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
 from crackdet.config.schema import (
     SGD,
@@ -40,7 +41,15 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
         UserError: If a key is unknown, or a value is missing, of the wrong type or out of range. The message names
             the key, the value and what is allowed.
     """
-    tree = resolve(composed)
+    return parse_literal(resolve(composed))
+
+
+def parse_literal(tree: Mapping[str, Any]) -> Config:
+    """Return the configuration of plain values in which `${` is text, such as those of a stored run.
+
+    Raises:
+        UserError: As `parse`.
+    """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
         if key == "experiment":
             raise UserError(
@@ -53,6 +62,21 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
     _check_values(config, "")
     _check_combinations(config)
     return config
+
+
+def check_network_name(overrides: Sequence[str]) -> None:
+    """Raise UserError if overrides choose one network, and the name of another: model=resnet18 model.name=resnet50."""
+    values = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        values[key.lstrip("+")] = value.strip("'\"")
+    option, name = values.get("model"), values.get("model.name")
+    if option in NAMED_NETWORKS and name not in (None, option):
+        other = f" or model={name}" if name in NAMED_NETWORKS else ""
+        raise UserError(
+            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
+            f"model.name={name}{other}"
+        )
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +100,7 @@ def parse_group(group: str, tree: Any) -> Any:
 
     Args:
         group: The group; a `model` with a `_target_` imports the user's class.
-        tree: Its part of a composed or stored configuration; None if it is missing.
+        tree: Its part of a composed configuration, or of one of literal values; None if it is missing.
 
     Raises:
         UserError: As `parse`.
@@ -91,7 +115,7 @@ def parse_group(group: str, tree: Any) -> Any:
 def _merge_group(group: str, tree: Any) -> Any:
     """Return an instance of the schema of a group, without the check of its values."""
     if not isinstance(tree, dict):
-        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
+        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {_options(group)}")
     if group == "model" and "_target_" in tree:
         return _merge_user_model(tree)
     return _merge_option(group, _to_json(group, tree))
@@ -110,6 +134,10 @@ def _to_json(group: str, tree: dict[str, Any]) -> str:
             key = ".".join(filter(None, (group, str(name))))
             raise UserError(f"{key}: must be {describe_key(key) or 'a number, text or a list of them'}") from None
     return json.dumps(tree)
+
+
+def _options(group: str) -> str:
+    return ", ".join([*GROUPS[group], *(PRESETS if group == "model" else ())])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -156,7 +184,7 @@ def _merge_user_model(tree: dict[str, Any]) -> UserModel:
 def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     """Return an instance of a schema with the values of a tree."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), tree))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), escape(tree)))
     except OmegaConfBaseException as error:
         inner = str(error.full_key or "")
         key = ".".join(filter(None, (group, inner)))

@@ -119,33 +119,10 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty if the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def write_checksummed_json(path: Path, content: Mapping[str, Any], indent: int | None = 2) -> None:
     """Write a JSON object whose last key, `checksum`, is the SHA-256 of the text before it."""
     text = json.dumps(content, indent=indent, allow_nan=False).removesuffix("}").rstrip()
     write_text(path, f'{text}{CHECKSUM_KEY}{hashlib.sha256(text.encode()).hexdigest()}"\n}}\n')
-
-
-def read_checksummed_json(path: Path) -> dict[str, Any]:
-    """Return what `write_checksummed_json` wrote, without the checksum; empty if the file is missing or was changed."""
-    try:
-        raw = path.read_bytes()
-        text, _, checksum = raw.rpartition(CHECKSUM_KEY.encode())
-        if hashlib.sha256(text).hexdigest().encode() != checksum[:64]:
-            return {}
-        content = json.loads(raw)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    del content["checksum"]
-    return content  # type: ignore[no-any-return]  # the checksum says that it is an object
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -156,13 +133,9 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file; none if the file is missing or damaged."""
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error):
-        return []
+def expand_home(path: str | Path) -> Path:
+    """Return a path with ~ replaced by the home folder; if that is unknown, unchanged, as in a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises an error instead
 
 
 def change_stamp(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -171,12 +144,6 @@ def change_stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     Programs that unpack, copy or exchange files keep sizes and modification times, but not change times and inodes.
     """
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of the content of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_error(path: Path, error: OSError, size: int = 0) -> WriteFailed:

@@ -42,7 +42,7 @@ def is_held(path: Path) -> bool:
         return path.exists() and _is_held_exclusively(lock(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, PermissionError):  # of another user who does not share it
+    except OSError:  # missing, of another user who does not share it, or no file
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 """SHA-256 digests of many files, cached by path, size, times and inode.
 
-`<runtime.cache>/digests/<hash of the common folder>.json` maps each path to `[size, modification time, change time,
+`<runtime.cache>/digests/<hash of the folder>.json` maps each path to `[size, modification time, change time,
 inode, digest]`, with times in nanoseconds. If the file belongs to another user and cannot be written, the rows of this
 user are in `<hash>.<user id>.json`.
 """
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.console import bar
-from crackdet.core.files import SETTLE_SECONDS, change_stamp, file_digest, write_text
+from crackdet.core.files import SETTLE_SECONDS, change_stamp, write_text
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
+from crackdet.core.reading import file_digest
 from crackdet.data.bit_depth import DEEP_MARK, is_deep_file
 
 log = logging.getLogger(__name__)
@@ -34,33 +35,31 @@ Stamp = list[int]
 _unwritten: dict[str, list[Any]] = {}  # rows for the rest of this process, if no cache file can be written
 
 
-def file_digests(paths: Sequence[str], cache_dir: Path, reread: Sequence[str] = ()) -> dict[str, str]:
-    """Return the digest of each file, given by its absolute path; only new and modified files are read.
+def file_digests(paths: Sequence[str], folder: Path, cache_dir: Path, reread: bool = False) -> dict[str, str]:
+    """Return the digest of each file; only new and modified files are read.
 
     A path that is no file, or cannot be opened, gets `unreadable:<path>`. It is not cached, so the next call tries
     again. Neither is a file that was changed within `SETTLE_SECONDS`: it may change again without another stamp. The
     digest of an image with more than 8 bits per sample ends with a mark, since its pixels depend on a rule, too.
 
     Args:
-        reread: Those of the paths whose cached digests are known to be wrong.
+        paths: Absolute paths.
+        folder: The folder of the files; each has its own cache file.
+        reread: The cached digests of these files are known to be wrong.
     """
-    if not paths:
-        return {}
-    # one cache file per common folder, so that an added image is the only one to be read
-    folder = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120  # strings: many paths
     cache_file = cache_dir / "digests" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
     cache_files = [cache_file, cache_file.with_suffix(f".{user_id()}.json")]
     now = time.time()
     stamps = {path: _stamp(path) for path in paths}
-    wanted = {path: stamp for path, stamp in stamps.items() if path not in set(reread)} if reread else stamps
-    digests = _cached_digests(cache_files, wanted)
+    digests = {} if reread else _cached_digests(cache_files, stamps)
     if len(digests) < len(stamps):
         with ExitStack() as stack:
             with suppress(OSError):  # the cache is not writable, or the lock belongs to another user
                 cache_file.parent.mkdir(parents=True, exist_ok=True)
                 notice = "another process reads these files"
                 stack.enter_context(lock_with_notice(cache_file.with_suffix(".lock"), notice))
-                digests = _cached_digests(cache_files, wanted)  # with those that the other process has added
+                if not reread:
+                    digests = _cached_digests(cache_files, stamps)  # with those that the other process has added
             _add_missing(digests, stamps, cache_files, now)
     return digests
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import atomic_write
+from crackdet.core.files import atomic_write, expand_home
 from crackdet.core.output import KEEP_BYTES, READER_GONE_STATUS, reader_is_gone
 from crackdet.data.decode import IMAGE_EXTENSIONS
-from crackdet.data.sources.files import is_image, walk_images
+from crackdet.data.sources.files import walk_images
+from crackdet.data.sources.names import is_image
 
 WriteRow = Callable[[Mapping[str, Any]], None]
 
@@ -34,7 +35,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for text in paths:
-        path = Path(text).expanduser()
+        path = expand_home(text)
         if path.is_dir():
             images = _images_in(path)
         elif path.exists():

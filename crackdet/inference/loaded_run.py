@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.parsing import parse
+from crackdet.config.parsing import parse_literal
 from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import iter_images
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.store.code_digest import check_source
+from crackdet.store.config_file import load_config
+from crackdet.store.identity import read_identity
 from crackdet.store.integrity import verify_weights
 from crackdet.store.predictions import read_predictions
 from crackdet.store.run import Run
@@ -72,7 +73,7 @@ class LoadedRun:
     @property
     def history(self) -> list[dict[str, float]]:
         """One row per epoch, as in `history.csv`."""
-        return [{name: float(value) for name, value in row.items()} for row in self.run.snapshot().history]
+        return [{name: float(value or "nan") for name, value in row.items()} for row in self.run.snapshot().history]
 
     @property
     def result(self) -> Mapping[str, Any]:
@@ -123,7 +124,7 @@ class LoadedRun:
         key = (str(device), batch_size)
         if key not in self._predictors:
             size = batch_size or self.config.trainer.batch_size
-            number_format = self.result["number_format"]
+            number_format = self.result.get("number_format") or "fp32"
             self._predictors[key] = Predictor(self.model(device), number_format, size, self.white_level)
         return self._predictors[key]
 
@@ -177,14 +178,15 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     Raises:
         UserError: If the run is not finished, or its model is user code that is not trusted or has changed.
     """
-    stored = check_finished(run).config
+    check_finished(run)
+    stored = load_config(run)
     target = stored.get("model", {}).get("_target_")
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, which is not part of crackdet; "
             "to execute this code, give --trust (trust=True in Python)"
         )
-    config = parse(stored)
+    config = parse_literal(stored)
     if target is not None:
-        check_source(target, read_json(run.identity_file).get("model", {}).get("_source_"), run.id)
+        check_source(target, read_identity(run).get("model", {}).get("_source_"), run.id)
     return config

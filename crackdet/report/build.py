@@ -13,13 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from crackdet.analysis.differences import Differences
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
-from crackdet.core.console import sanitize
+from crackdet.core.console import sanitize, sanitize_part
 from crackdet.core.files import write_text
 from crackdet.report.formatting import NO_VALUE, count, percent
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
-from crackdet.report.run_table import distinguishing_keys, measure_of
+from crackdet.report.run_table import measure_of
 from crackdet.report.section import build_section, describe
 from crackdet.store.sweep_record import SweepRecord
 
@@ -69,6 +70,7 @@ def _render(page: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("crackdet.report", "page"),
         autoescape=True,
+        finalize=sanitize_part,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -144,10 +146,10 @@ def _notes(summary: Summary) -> list[str]:
 
 
 def _failures(unfinished: Sequence[RunRow]) -> list[dict[str, Any]]:
-    keys = distinguishing_keys(unfinished)
+    differences = Differences(unfinished)
     return [
-        {"id": row.id, "status": str(row.status), "settings": describe(row, keys), "epochs": len(row.snapshot.history),
-         "reason": sanitize(row.reason)}
+        {"id": row.id, "status": str(row.status), "settings": describe(row, differences),
+         "epochs": len(row.snapshot.history), "reason": sanitize(row.reason)}
         for row in unfinished
     ]  # fmt: skip
 

@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from crackdet.analysis.decision import Decision, Verdict
-from crackdet.analysis.rows import RunRow, differing_keys, group_by_settings
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
 from crackdet.report.formatting import (
     NO_VALUE,
     count,
@@ -94,26 +95,11 @@ def measure_of(metric: str) -> Measure:
     return next(measure for measure in MEASURES if measure.name == metric)
 
 
-def distinguishing_keys(rows: Sequence[RunRow]) -> list[str]:
-    """Return the settings in which runs differ, the seed last, without those that follow from the network's name."""
-    keys = sorted(differing_keys(rows), key=lambda key: (key == "seed", key != "model.name"))
-    if "model.name" not in keys:
-        return keys
-    num_names = len(group_by_settings(rows, ["model.name"]))
-    return [
-        key
-        for key in keys
-        if not key.startswith("model.")
-        or key == "model.name"
-        or len(group_by_settings(rows, ["model.name", key])) > num_names
-    ]
-
-
 def run_table(
     ranking: Sequence[RunRow], by: Measure, decision: Decision, always: Sequence[RunRow]
 ) -> dict[str, Sequence[Any]]:
     """Return columns, rows and notes of a ranking: the best runs, an even choice of the others, and `always`."""
-    keys = distinguishing_keys(ranking)
+    keys = Differences(ranking).keys
     names = short_names(keys)
     shown = {row.id for row in [*subsample(ranking, MAX_ROWS), *always]}
     others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]

@@ -7,9 +7,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from crackdet.analysis.decision import Decision
+from crackdet.analysis.differences import NETWORK, Differences
 from crackdet.analysis.importance import MIN_TRIALS, importances, interactions
 from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.report import figures
 from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Curve, pareto
 from crackdet.report.formatting import (
@@ -24,7 +26,7 @@ from crackdet.report.formatting import (
     text,
 )
 from crackdet.report.galleries import TOP_RUNS, GalleryBuilder
-from crackdet.report.run_table import Measure, distinguishing_keys, measure_of, run_table
+from crackdet.report.run_table import Measure, measure_of, run_table
 from crackdet.report.thresholds import operating_points, precision_recall_curve
 from crackdet.store.predictions import Predictions, read_predictions
 
@@ -49,9 +51,10 @@ class PageFigure:
 def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision) -> dict[str, Any]:
     """Return the content of the section of a ranking, as `section.html` uses it."""
     name, by = f"section{number}", measure_of(metric)
-    keys = distinguishing_keys(ranking)
-    labels = {row.id: describe(row, keys) for row in ranking}
-    without_seed = {row.id: describe(row, [key for key in keys if key != "seed"]) for row in ranking}
+    differences = Differences(ranking)
+    keys = differences.keys
+    labels = {row.id: describe(row, differences) for row in ranking}
+    without_seed = {row.id: describe(row, differences, seed=False) for row in ranking}
     recommended = decision.recommended
     heads = _heads(decision, by)
     curves = figures.learning_curves(ranking, without_seed)
@@ -109,12 +112,10 @@ def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision:
     }
 
 
-def describe(row: RunRow, keys: Sequence[str]) -> str:
+def describe(row: RunRow, differences: Differences, seed: bool = True) -> str:
     """Return the settings of a run as text: `custom conv_out=[64,128] seed=1`."""
-    names = short_names(keys)
-    words = [f"{names[key]}={text(value)}" for key in keys if (value := row.setting(key)) is not None]
-    named = [word.partition("=")[2] if word.startswith("network=") else word for word in words]
-    return " ".join(named) or str(row.setting("model.name"))
+    settings, network = differences.describe(row, seed), str(row.setting(NETWORK))
+    return sanitize(f"{network} {settings}".strip() if NETWORK in differences.keys else settings or network)
 
 
 def _heads(decision: Decision, by: Measure) -> list[tuple[str, str, RunRow]]:

@@ -61,6 +61,7 @@ def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
     datasets = load_data(job)
     try:
         with run.claim():
+            run.check_files()
             if job.is_finished():  # another process has finished it meanwhile
                 return _skip(run)
             if prune_check is not None and read_failure(run).get("kind") == Failure.PRUNED:

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import save_file
 
-from crackdet.config.schema import to_dict
 from crackdet.core.bitmask import encode
-from crackdet.core.files import atomic_write, write_csv, write_json, write_text
+from crackdet.core.files import atomic_write, write_csv, write_json
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import compute_score_metrics
@@ -18,6 +16,7 @@ from crackdet.models.classifier import Classifier
 from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
+from crackdet.store.config_file import write_config
 from crackdet.store.run import Run
 from crackdet.training.resume_state import BestEpoch, TrainingState
 
@@ -65,7 +64,7 @@ def publish(
 
 def write_settings(job: Job) -> None:
     """Write the configuration and the identity of a run."""
-    write_text(job.run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
+    write_config(job.run, job.config)
     write_json(job.run.identity_file, json.loads(job.identity.canonical))
 
 

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from crackdet.core.errors import FolderGone, WriteFailed
-from crackdet.core.files import check_folder, read_json, write_json
+from crackdet.core.files import check_folder, write_json
+from crackdet.core.reading import read_json
 from crackdet.store.paths import RunPaths
 
 START = "the start"  # of an attempt, before its first batch: nothing of the run has been computed
@@ -30,8 +31,14 @@ class Failure(StrEnum):
 
 
 def read_failure(run: RunPaths) -> dict[str, Any]:
-    """Return kind, reason, attempts and the point at which the attempts ended; empty if the run has not failed."""
+    """Return kind, reason, attempts and the point at which the attempts ended; empty if the run has not failed.
+
+    A damaged file counts as none.
+    """
     failure = read_json(run.failure_file)
+    texts = all(isinstance(failure.get(name, ""), str) for name in ("kind", "reason"))
+    if not texts or type(failure.get("attempts", 0)) is not int:
+        return {}
     if failure.get("kind") == Failure.DIED:
         point = _read_point(run)
         failure["attempts"] = _count(failure, point)
@@ -59,7 +66,8 @@ def record_attempt(run: RunPaths) -> None:
     before = read_failure(run)
     attempts = num_attempts(before) + 1
     record_failure(run, Failure.DIED, "its process died", attempts, point=before.get("point"))
-    run.attempt_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        run.attempt_file.unlink(missing_ok=True)  # a link would be followed
 
 
 def record_progress(run: RunPaths) -> None:

@@ -13,7 +13,7 @@ from crackdet.core.errors import FolderGone, StoreError
 from crackdet.core.files import OpenFolder, checked_folder, write_checksummed_json, write_error
 from crackdet.core.locks import is_in_place, lock
 from crackdet.store.integrity import file_record, find_corruption, read_result
-from crackdet.store.paths import RunPaths
+from crackdet.store.paths import FILES, RunPaths
 from crackdet.store.snapshot import RunSnapshot, Status
 
 
@@ -37,7 +37,8 @@ class Run(RunPaths):
             StoreError: If the result is of another identity, or a file cannot be read.
         """
         result = read_result(self)
-        if result is None or find_corruption(self, result, thorough=True) is not None:
+        corruption = find_corruption(self, result, thorough=True)
+        if result is None or corruption is not None:
             return False
         if result.get("identity") != identity:
             raise StoreError(
@@ -76,10 +77,17 @@ class Run(RunPaths):
         try:
             with OpenFolder(self.root) as store, checked_folder(self.directory, lambda: self._check(store, own)):
                 for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
-                    orphan.unlink(missing_ok=True)
+                    if orphan.is_symlink() or not orphan.is_dir():
+                        orphan.unlink(missing_ok=True)
                 yield
         finally:
             own.release()
+
+    def check_files(self) -> None:
+        """Raise StoreError if there is a folder in the place of a file; anything else is replaced when written."""
+        for name in FILES:
+            if (path := self.directory / name).is_dir() and not path.is_symlink():
+                raise StoreError(f"{path}: is a folder, not a file; remove the run: crackdet rm {self.id}")
 
     def _check(self, store: OpenFolder, own: FileLock) -> None:
         """Raise FolderGone if other processes would not find the lock that this process holds."""

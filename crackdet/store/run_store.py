@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json, write_error
+from crackdet.core.files import write_error
+from crackdet.core.reading import read_json
 from crackdet.store.identity import SCHEMA
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import AlreadyRunning, Run
@@ -44,14 +45,13 @@ class RunStore:
                 names = list(islice((entry.name for entry in entries if RUN_ID.fullmatch(entry.name)), MAX_CHECKED))
         except OSError:
             return
-        for name in names:
-            schema = read_json(self.root / name / "identity.json").get("schema", SCHEMA)
-            if schema != SCHEMA:
-                writer = "crackdet 0.1" if schema == 1 else "another version of crackdet"
-                raise UserError(
-                    f"{self.root}: this run store was written by {writer}, which names settings differently; "
-                    f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
-                )
+        schemas = {read_json(self.root / name / "identity.json").get("schema", SCHEMA) for name in names}
+        if schemas and SCHEMA not in schemas:  # a single odd run hides no other
+            writer = "crackdet 0.1" if 1 in schemas else "another version of crackdet"
+            raise UserError(
+                f"{self.root}: this run store was written by {writer}, which names settings differently; "
+                f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
+            )
 
     def check_writable(self) -> None:
         """Raise UserError if run directories cannot be created, or the store is of another version."""
@@ -99,9 +99,13 @@ class RunStore:
         """Delete a run for good.
 
         Raises:
-            UserError: If a process is training it.
+            UserError: If a process is training it, or it cannot be deleted.
         """
         try:
+            odd = run.lock_file.is_symlink() or (run.lock_file.exists() and not run.lock_file.is_file())
+            if odd:  # nobody can hold it
+                shutil.rmtree(run.directory)
+                return
             with run.claim():
                 for path in run.directory.iterdir():
                     if path != run.lock_file:
@@ -111,6 +115,8 @@ class RunStore:
                     run.directory.rmdir()
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
+        except OSError as error:
+            raise UserError(f"{error.filename or run.directory}: cannot be deleted ({error.strerror})") from None
 
     def _readable(self, names: Iterable[str]) -> Iterator[Run]:
         for name in sorted(name for name in names if RUN_ID.fullmatch(name)):

@@ -10,7 +10,9 @@ from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.sweep_record import SweepRecord
+from crackdet.sweep.command_line import restore_arguments
 from crackdet.sweep.counting import check_overrides
 
 OWN_SWEEPERS = (
@@ -20,6 +22,7 @@ OWN_SWEEPERS = (
 # Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
 # `on_multirun_end`, so `crackdet.cli.train` calls `finalize_foreign_sweeps`.
 pending_summaries: list[tuple[Path, bool, str]] = []
+foreign_sweeps: list[Path] = []  # folders of the sweeps of Hydra's own sweepers that this process has begun
 
 
 class SummaryCallback(Callback):
@@ -29,6 +32,7 @@ class SummaryCallback(Callback):
             exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or remove it to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        restore_arguments()
         _check(config)
         if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
@@ -39,10 +43,11 @@ class SummaryCallback(Callback):
             directory = Path(config.hydra.sweep.dir)
             try:
                 _check_num_values(config.hydra)
-                SweepRecord(directory).make(Path(config.runtime.store).expanduser())
+                SweepRecord(directory).make(expand_home(config.runtime.store))
             except UserError as error:
                 exit_with_error(str(error))
             keep_weights = config.runtime.get("keep_weights", "all")
+            foreign_sweeps.append(directory)
             pending_summaries.append((directory, config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

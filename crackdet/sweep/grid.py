@@ -22,7 +22,7 @@ from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
-from crackdet.core.errors import UserError
+from crackdet.core.errors import StoreError, UserError
 from crackdet.core.files import OpenFolder
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
@@ -32,6 +32,7 @@ from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
+from crackdet.sweep.conditional import apply_where_possible
 from crackdet.sweep.counting import check_combinations, num_values
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
@@ -126,9 +127,10 @@ def sweep(
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")
-    todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
-    log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
+    todo, num_unusable = unfinished(jobs)
+    log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo) - num_unusable)
     status = _train(todo, len(jobs), settings.order, config, launcher) if todo else 0
+    status = status or int(num_unusable > 0)
     keep_weights = config.runtime.keep_weights if todo else "all"
     finalize(directory, status, settings.report and bool(todo), keep_weights)  # no report if nothing was trained
 
@@ -151,6 +153,7 @@ def make_jobs(
     composer = CachedComposer(context.config_loader, config)
     hydra = config.hydra
     cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    combinations = apply_where_possible(combinations, composer)
     jobs: dict[str, Job | FinishedJob] = {}
     entries: list[CacheEntry] = []
     problems: list[str] = []
@@ -175,6 +178,19 @@ def make_jobs(
     exclude.raise_for_unknown_settings()
     cache.put(entries)
     return list(jobs.values())
+
+
+def unfinished(jobs: Iterable[Job | FinishedJob]) -> tuple[list[Job], int]:
+    """Return the jobs to train, and how many are left out because their run directory cannot be used."""
+    todo, num_unusable = [], 0
+    for job in jobs:
+        try:
+            if isinstance(job, Job) and not job.is_finished():
+                todo.append(job)
+        except StoreError as error:  # such as that of another user; the other runs are not concerned
+            log.error("left out: %s", error)
+            num_unusable += 1
+    return todo, num_unusable
 
 
 def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
@@ -210,7 +226,8 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     problems: dict[str, list[str]] = {}
     distinct: dict[str, list[Job]] = {}
     for job in jobs:
-        distinct.setdefault(repr((job.config.model, job.config.data)), []).append(job)
+        config = job.config
+        distinct.setdefault(repr((config.model, config.data, config.trainer.batch_size)), []).append(job)
     for group in distinct.values():
         config = group[0].config
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.data import digests as digests_module
 from crackdet.data.digests import file_digests
 
@@ -43,7 +43,7 @@ def sha256(content: bytes) -> str:
 
 
 def digests_of(paths: list[Path], tmp_path: Path) -> dict[Path, str]:
-    found = file_digests([str(path) for path in paths], tmp_path / "cache")
+    found = file_digests([str(path) for path in paths], tmp_path, tmp_path / "cache")
     return {Path(path): digest for path, digest in found.items()}
 
 
@@ -146,7 +146,7 @@ def test_a_digest_that_is_known_to_be_wrong_is_replaced(files: list[Path], tmp_p
     (cache_file,) = (tmp_path / "cache").rglob("*.json")
     cache_file.write_text(cache_file.read_text().replace(before[files[0]], sha256(b"wrong")))  # as after bit rot
     assert digests_of(files, tmp_path)[files[0]] == sha256(b"wrong")
-    file_digests([str(path) for path in files], tmp_path / "cache", reread=[str(files[0])])
+    file_digests([str(files[0])], tmp_path, tmp_path / "cache", reread=True)
     assert readings[3:] == ["a"]
     assert digests_of(files, tmp_path) == before
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crackdet.analysis.rows import RunRow
-from crackdet.core.files import read_csv, write_json
+from crackdet.core.files import write_json
+from crackdet.core.reading import read_csv
 from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.formatting import subsample

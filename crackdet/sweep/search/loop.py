@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
-from crackdet.core.errors import UserError
-from crackdet.core.files import OpenFolder
+from crackdet.core.errors import StoreError, UserError
+from crackdet.core.files import OpenFolder, expand_home
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -69,7 +69,7 @@ def search(
         raise UserError("runtime.retrain=true: not possible in a search; use a grid (hydra/sweeper=crackdet)")
     factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
     space = build_space(arguments, config.search_space or {}, context, factory)
-    store, directory = RunStore(Path(runtime.store).expanduser()), Path(composed.hydra.sweep.dir)
+    store, directory = RunStore(expand_home(runtime.store)), Path(composed.hydra.sweep.dir)
     sampler = Sampler(config.sampler)
     spec = PruningSpec(space, objectives[0], _max_epochs(space))
     if config.active_pruner is not None:
@@ -108,7 +108,7 @@ class SearchLoop:
         self._config, self._runtime = config, runtime
         self._proposer, self._executor, self._record = proposer, executor, record
         self._history, self._study = proposer.history, proposer.study
-        self._store = RunStore(Path(runtime.store).expanduser())
+        self._store = RunStore(expand_home(runtime.store))
         self._reservations = Reservations(self._store)
         self._n_trials = _num_wanted(config, proposer.sampler, self._history.space)
         self._active: dict[Key, ActiveTrial] = {}
@@ -201,7 +201,13 @@ class SearchLoop:
     def _start_next_job(self, trial: ActiveTrial) -> None:
         """Start the trial's next job that is not finished; if none is left, the trial has ended."""
         while (job := trial.next_job()) is not None:
-            if not job.is_finished():
+            try:
+                is_finished = job.is_finished()
+            except StoreError as error:  # such as the run of another user; the search goes on
+                log.error("left out: %s", error)
+                self._attempted.add(trial.key)
+                break
+            if not is_finished:
                 self.has_trained = True
                 self._executor.submit(job)
                 return
