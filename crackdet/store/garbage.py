@@ -1,6 +1,6 @@
 """Files of a run store that can be deleted without losing a result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,15 @@ class Removable:
         return self.path.stat().st_size if self.path.exists() else 0
 
 
-def leftovers(store: RunStore) -> Iterator[Removable]:
-    """Yield the resume states of finished runs, and the temporary files of processes that died."""
+def leftovers(store: RunStore, among: Collection[str] | None = None) -> Iterator[Removable]:
+    """Yield the resume states of finished runs, and the temporary files of processes that died.
+
+    Args:
+        among: Ids of the runs whose files may be deleted; None means all.
+    """
     for run in store.runs():
+        if among is not None and run.id not in among:
+            continue
         if (status := run.status()) is Status.RUNNING:
             continue
         if status is Status.FINISHED and run.state_file.exists():

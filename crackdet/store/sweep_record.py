@@ -11,6 +11,7 @@ from typing import Any
 from crackdet.core.errors import UserError
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
+from crackdet.store.sweep_list import add_sweep
 
 RECORD = "runs.jsonl"
 
@@ -40,6 +41,7 @@ class SweepRecord:
             )
         RunStore(store).check_version()
         self._make_folder()
+        add_sweep(store, self.directory)
 
     def _make_folder(self) -> None:
         try:
