@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
 from crackdet.core.errors import UserError
-from crackdet.store.paths import RUN_ID
 
 if TYPE_CHECKING:
     from crackdet.analysis.ranking import Summary
@@ -48,7 +47,7 @@ def load_backbone(
     """
     options = LoadOptions(pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained)
     path, run = Path(folder).expanduser(), None
-    if not path.is_dir() or RUN_ID.fullmatch(path.name):
+    if not path.is_dir() or (path / "identity.json").is_file():  # of a run directory
         try:
             run = load_run(str(folder), store, trust).run
         except UserError as error:

@@ -24,7 +24,7 @@ class NamedRun(NamedTuple):
     note: str = ""  # which run `best` or `last` is, and of what; empty for other names
 
 
-def resolve_run(text: str, folder: RunFolder) -> NamedRun:
+def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     """Return the run that a user names.
 
     - An id, or the beginning of an id or of its hash, if no other run of the store begins so.
@@ -34,17 +34,24 @@ def resolve_run(text: str, folder: RunFolder) -> NamedRun:
     - `last`: the run of the folder that finished last.
     - The path of a run directory, or of a file in it.
 
+    Args:
+        store: A run store or the folder of a sweep, opened only if the name does not tell the folder.
+        option: What the store was given as.
+
     Raises:
         UserError: If no run or several runs match.
     """
     text = text.strip()
     word, _, name = text.partition(":")
-    if word == BEST:
-        return _best(text, RunFolder.open(Path(name).expanduser(), "best:") if name not in ("", LAST) else folder)
-    if text == LAST:
-        return _last(folder)
+    if word == BEST and name not in ("", LAST):
+        return _best(text, RunFolder.open(Path(name).expanduser(), "best:"))
     if os.sep in text.rstrip(os.sep):
         return NamedRun(_by_path(Path(text).expanduser()))
+    folder = RunFolder.open(store, option)
+    if word == BEST:
+        return _best(text, folder)
+    if text == LAST:
+        return _last(folder)
     return NamedRun(folder.store.find(text.rstrip(os.sep)))
 
 

@@ -110,7 +110,7 @@ def choose_folder(folder: Path | None, store: Path | None) -> Path:
 
 def open_folder(folder: Path | None, store: Path | None = None) -> RunFolder:
     """Open the folder of a command; raise UserError if there is none."""
-    return RunFolder.open(choose_folder(folder, store), "--store" if store is not None else "")
+    return RunFolder.open(choose_folder(folder, store), "--store " if store is not None else "")
 
 
 def find_run(name: str, store: Path | None) -> Run:
@@ -128,7 +128,7 @@ def find_network(name: str, store: Path | None, trust: bool) -> Run:
 def _find_run(name: str, store: Path | None, check: Callable[[Run], None]) -> Run:
     from crackdet.analysis.run_names import resolve_run
 
-    named = resolve_run(name, open_folder(None, store))
+    named = resolve_run(name, choose_folder(None, store), "--store " if store is not None else "")
     check(named.run)
     if named.note:
         log.info("%s", named.note)

@@ -7,6 +7,7 @@ from pathlib import Path
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.data.sources.factory import open_source
+from crackdet.data.sources.folder import FolderSource
 from crackdet.inference.eval_data import check_data_overrides, config_with_data
 from crackdet.store.predictions import read_predictions
 from crackdet.store.run import Run
@@ -30,10 +31,12 @@ def check_tile(text: str) -> tuple[int, int]:
 
 
 def check_data(run: Run, overrides: Sequence[str]) -> Config:
-    """Return the configuration of a run with data overrides, after looking for the folder of the images."""
+    """Return the configuration of a run with data overrides, after looking for the folders of images and masks."""
     check_data_overrides(overrides)
     config = config_with_data(run, overrides)
-    open_source(config.data, Path(config.runtime.cache).expanduser())
+    source = open_source(config.data, Path(config.runtime.cache).expanduser())
+    if isinstance(source, FolderSource):
+        _ = source.mask_folder
     return config
 
 

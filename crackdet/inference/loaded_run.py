@@ -21,7 +21,6 @@ from crackdet.store.code_digest import check_source
 from crackdet.store.integrity import require_weights, verify_weights
 from crackdet.store.predictions import read_predictions
 from crackdet.store.run import Run
-from crackdet.store.run_folder import RunFolder
 from crackdet.store.snapshot import RunSnapshot, Status
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False)
     """See `crackdet.load_run`."""
     from crackdet.analysis.run_names import resolve_run
 
-    named = resolve_run(str(name), RunFolder.open(Path(store).expanduser(), "store"))
+    named = resolve_run(str(name), Path(store).expanduser(), "store=")
     if named.note:
         log.info("%s", named.note)
     return LoadedRun(named.run, trust)

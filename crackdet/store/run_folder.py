@@ -36,8 +36,8 @@ class RunFolder:
         overrides = record.runs()
         if not overrides and not path.is_dir():
             problem = "is a file" if path.is_file() else "no such folder"
-            message = f"{option} {path}: {problem}; give a run store, which train.py creates, or a sweep's folder"
-            raise UserError(message.strip())
+            message = f"{option}{path}: {problem}; give a run store, which train.py creates, or a sweep's folder"
+            raise UserError(message)
         store = RunStore((record.store() or path) if overrides else path)
         store.check_version()
         return cls(path, store, overrides)
