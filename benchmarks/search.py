@@ -82,6 +82,7 @@ class Replay:
         accuracy = float(trained.result["accuracy"])
         if read_result(run) is not None:  # the store answers a repeated suggestion, also that of hydra-optuna-sweeper
             return accuracy
+        run.directory.mkdir(parents=True, exist_ok=True)
         write_json(run.identity_file, json.loads(job.identity.canonical))
         prune_check = self._prune_check(run)
         rows: list[dict[str, Any]] = []

@@ -45,6 +45,7 @@ MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 
 def publish(run: Run, identity: str, accuracy: float) -> None:
     """Write a finished run, without weights and predictions."""
+    run.directory.mkdir(parents=True, exist_ok=True)
     write_json(run.identity_file, json.loads(identity))
     rows = [{"epoch": epoch, "valid_accuracy": accuracy * epoch / EPOCHS} for epoch in range(1, EPOCHS + 1)]
     write_csv(run.history_file, rows)

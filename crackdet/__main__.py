@@ -1,5 +1,12 @@
 """`python -m crackdet` is `crackdet`."""
 
-from crackdet.cli.main import app
+from crackdet.core.interrupts import exit_on_interrupt
 
-app()
+if __name__ == "__main__":
+    exit_on_interrupt()  # before the other imports, which take time
+    from crackdet.core.startup import prepare_process
+
+    prepare_process()
+    from crackdet.cli.main import app
+
+    app()

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crackdet.analysis.differences import value_text
 from crackdet.analysis.filters import value_of
-from crackdet.analysis.rows import RunRow, group_by_settings
+from crackdet.analysis.rows import RunRow
 from crackdet.store.pointing import POINTING_COLUMNS
 
 if TYPE_CHECKING:
@@ -27,15 +28,6 @@ def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
         if value >= size:
             return f"{value / size:.{digits}g}{unit}"
     return f"{value:.{digits}g}"
-
-
-def value_text(value: Any) -> str:
-    """Return a setting as text; of a path only the last part."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, str) and "/" in value:
-        return value.rpartition("/")[2] or value
-    return "[" + ",".join(map(value_text, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def p_value_text(value: float | None) -> str:
@@ -86,23 +78,3 @@ def decision_columns(decision: "Decision") -> dict[str, Column]:
         "p_value": Column("p", lambda row: p_value_text(decision.p_value(decision.ranked(row)))),
         "verdict": Column("verdict", lambda row: ", ".join(decision.verdicts(row)), right=False),
     }
-
-
-def describe(row: RunRow, keys: Sequence[str]) -> str:
-    """Return the settings of a run as text: `conv_out=[64,128] seed=1`."""
-    keys = [key for key in keys if key != "model.name"]  # part of the run id
-    short = {key: key.rpartition(".")[2].strip("_") for key in keys}  # derived keys: `_weights_`
-    names = {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
-    return " ".join(f"{names[key]}={value_text(value)}" for key in keys if (value := row.settings.get(key)) is not None)
-
-
-def distinguishing_keys(ranking: Sequence[RunRow], keys: Sequence[str]) -> dict[str, list[str]]:
-    """Return for each network name the keys that distinguish its runs, without those that follow from the name."""
-    own_keys = [key for key in keys if key.startswith("model.")]
-    values: dict[str, dict[str, set[str]]] = {}
-    for settings, indices in group_by_settings(ranking, own_keys):
-        for name in {ranking[index].id.rpartition("-")[0] for index in indices}:
-            seen = values.setdefault(name, {key: set() for key in own_keys})
-            for key, value in zip(own_keys, settings, strict=True):
-                seen[key].add(repr(value))
-    return {name: [key for key in keys if key not in seen or len(seen[key]) > 1] for name, seen in values.items()}

@@ -16,7 +16,6 @@ from crackdet.analysis import replicates
 from crackdet.analysis.replicates import ScoreSample
 from crackdet.analysis.rows import RunRow
 from crackdet.core.bitmask import Bytes, decode, unpack
-from crackdet.core.errors import UserError
 from crackdet.metrics.numpy_metrics import Bools, Floats, correctness_scores, roc_auc_scores
 from crackdet.store.predictions import Predictions, read_predictions
 
@@ -61,14 +60,8 @@ class CorrectnessMatrix:
 
     @cached_property
     def packed(self) -> Bytes:
-        """The correct images of each run, eight a byte (runs, bytes)."""
-        packed, valid = decode([row.result.get("right") for row in self.ranking], self.num_images)
-        if not valid.all():
-            invalid = self.ranking[int(valid.argmin())].run
-            raise UserError(
-                f"{invalid.result_file}: has no valid field `right`; remove the run: crackdet rm {invalid.id}"
-            )
-        return packed
+        """The correct images of each run, eight a byte (runs, bytes); none if the results of a ranking lack them."""
+        return decode([row.result.get("right") for row in self.ranking], self.num_images)[0]
 
     def num_relevant(self, index: int, metric: str) -> int:
         """Return how many images, or groups, enter a metric of a run: its sample size if the metric is 0 or 1."""

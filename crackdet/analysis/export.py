@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.rows import RunRow, differing_keys
+from crackdet.core.console import sanitize
 from crackdet.core.files import write_csv, write_json
 from crackdet.store.pointing import POINTING_COLUMNS
 
@@ -47,9 +48,11 @@ def content(summary: "Summary", directory: Path) -> dict[str, Any]:
 def write(summary: "Summary", directory: Path) -> None:
     """Write `summary.json` and `summary.csv`."""
     plain = content(summary, directory)
+    directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "summary.json", plain)
     if plain["runs"]:
-        write_csv(directory / "summary.csv", _flat(summary, plain["runs"]))
+        cells = ({key: _cell(value) for key, value in row.items()} for row in _flat(summary, plain["runs"]))
+        write_csv(directory / "summary.csv", list(cells))
 
 
 def to_pandas(summary: "Summary") -> "pandas.DataFrame":
@@ -76,6 +79,14 @@ def _flat(summary: "Summary", plain: list[dict[str, Any]]) -> list[dict[str, Any
     ]
 
 
+def _cell(value: Any) -> Any:
+    """Return a value as a cell; text that a spreadsheet would evaluate as a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = sanitize(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str, Any]:
     result, weights = row.result, row.run.weights_file
     return {
@@ -86,7 +97,7 @@ def _row(row: RunRow, rank: int | None, decision: "Decision | None") -> dict[str
         **{name: result.get(name) for name in MEASURED},
         **{name: row.pointing.get(name) for name in POINTING_COLUMNS},
         **_ranked(row, decision),
-        "checkpoint": f"{row.id}/{weights.name}" if weights.exists() else None,
+        "checkpoint": f"{row.id}/{weights.name}" if row.run.has_weights else None,
         "reason": row.reason or None,
     }
 

@@ -13,7 +13,7 @@ def notes(decision: "Decision") -> list[str]:
     found = [_selection_bias(decision), _combinations(decision), _constant_answer(decision), _observations(decision)]
     if decision.replicated and decision.num_compared_combinations < len(decision.combinations):
         found.append(f"Only the first {decision.num_compared_combinations} combinations were compared with the best.")
-    if not decision.recommended.run.weights_file.exists():
+    if not decision.recommended.run.has_weights:
         found.append(
             f"The weights of {decision.recommended.id} have been removed; train it again with its settings and "
             "runtime.retrain=true."

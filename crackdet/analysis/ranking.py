@@ -12,7 +12,6 @@ from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
 from crackdet.store.run_folder import RunFolder
-from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import RECORD
 
 if TYPE_CHECKING:
@@ -132,16 +131,17 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
-    unranked = [row for row in rows if row.status is not Status.FINISHED]
+    unranked = [row for row in rows if not row.is_comparable(metric)]
     return Summary(folder.store.root, rank(rows, metric), unranked, metric)
 
 
 def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]:
     """Rank the finished runs within each set of validation images; the largest set comes first."""
-    finished: dict[str, list[RunRow]] = defaultdict(list)
+    finished: dict[tuple[str, int, bool], list[RunRow]] = defaultdict(list)
     for row in rows:
-        if row.status is Status.FINISHED:
-            finished[row.result["valid_digest"]].append(row)
+        if row.is_comparable(metric):
+            result = row.result
+            finished[result["valid_digest"], result["valid_images"], result.get("right") is None].append(row)
     rankings = sorted(
         finished.values(), key=lambda ranking: (ranking[0].result["valid_images"], len(ranking)), reverse=True
     )

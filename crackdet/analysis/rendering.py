@@ -11,11 +11,10 @@ from crackdet.analysis.columns import (
     DEFAULT_COLUMNS,
     Column,
     decision_columns,
-    describe,
-    distinguishing_keys,
     value_column,
 )
-from crackdet.analysis.rows import RunRow, differing_keys
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
 from crackdet.analysis.tables import MAX_ROWS, console, show
 from crackdet.core.console import sanitize
 
@@ -38,17 +37,17 @@ def as_html(summary: "Summary") -> str:
         parts.append(_ranking(summary, ranking, decision))
         parts += [f"<p>{escape(sanitize(sentence))}</p>" for sentence in (*decision.sentences, *decision.notes)]
     if summary.unranked:
-        keys = differing_keys(summary)
-        rows = [(row.id, str(row.status), describe(row, keys), row.reason) for row in summary.unranked[:MAX_ROWS]]
+        describe = Differences(summary).describe
+        rows = [(row.id, str(row.status), describe(row), row.reason) for row in summary.unranked[:MAX_ROWS]]
         parts.append(_table(("run", "status", "what differs", "reason"), rows))
     return "\n".join(parts) or f"<p>no runs in {escape(sanitize(summary.store))}</p>"
 
 
 def _ranking(summary: "Summary", ranking: Sequence[RunRow], decision: "Decision") -> str:
-    keys, own = distinguishing_keys(ranking, decision.differing_keys), decision_columns(decision)
+    own = decision_columns(decision)
     columns = [
         Column("run", lambda row: row.id),
-        Column("what differs", lambda row: describe(row, keys[row.id.rpartition("-")[0]])),
+        Column("what differs", Differences(ranking, decision.differing_keys).describe),
         value_column(summary.metric),
         *(own.get(name) or value_column(name) for name in DEFAULT_COLUMNS),
     ]

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crackdet.config.groups import PATHS
+from crackdet.config.groups import AUGMENTATIONS, PATHS
 from crackdet.config.schema import flatten, setting_at
 from crackdet.core.errors import UserError
 from crackdet.store.pointing import read_pointing
 from crackdet.store.run import Run
 from crackdet.store.snapshot import RunSnapshot, Status
 
+AUGMENTATION = "data.augmentation"
 UNKNOWN_FLOPS = float("inf")
 DERIVED_KEYS = ("data.fingerprint", "model._source_", "model._weights_")  # computed by the identity, not set by a user
+COMPARED = ("valid_images", "valid_digest")  # fields of a result
 HAS_REASON = (Status.FAILED, Status.INTERRUPTED, Status.PRUNED)
 
 
@@ -47,6 +49,10 @@ class RunRow:
         if "accuracy" not in self.result:
             raise UserError(f"{self.id} is {self.status}: it has no accuracy")
         return float(self.result["accuracy"])
+
+    def is_comparable(self, metric: str = "accuracy") -> bool:
+        """Return whether the run is finished, and its result has what runs are ranked by."""
+        return all(self.result.get(name) is not None for name in (*COMPARED, metric))
 
     @property
     def flops(self) -> float:
@@ -88,15 +94,31 @@ class RunRow:
         return flatten(self.tree)
 
     def setting(self, key: str) -> Any:
-        """Return a setting by its dotted key; None if the run does not have it."""
-        return setting_at(self.tree, key)
+        """Return a setting by its dotted key; None if the run does not have it.
+
+        Of `data.augmentation`, return the option that is the most similar.
+        """
+        value = setting_at(self.tree, key)
+        return _nearest_augmentation(value) if key == AUGMENTATION and isinstance(value, Mapping) else value
 
     @cached_property
     def reason(self) -> str:
         """Why the run failed, stopped or is corrupt; empty otherwise."""
         if self.status is Status.CORRUPT:
-            return f"{self.snapshot.corruption}; the command that trained the run repairs it"
+            remedy = "; the command that trained the run repairs it" if self.snapshot.is_repairable else ""
+            return f"{self.snapshot.corruption}{remedy}"
+        if self.status is Status.FINISHED and not self.is_comparable():
+            return "its result lacks what runs are ranked by"
         return str(self.snapshot.failure.get("reason", "")) if self.status in HAS_REASON else ""
+
+
+def _nearest_augmentation(settings: Mapping[str, Any]) -> str:
+    """Return the option of data/augmentation from which the fewest settings differ."""
+
+    def num_differing(option: str) -> int:
+        return sum(settings.get(key) != value for key, value in vars(AUGMENTATIONS[option]).items())
+
+    return min(AUGMENTATIONS, key=num_differing)
 
 
 def group_by_settings(rows: Iterable[RunRow], keys: Sequence[str]) -> list[tuple[tuple[Any, ...], list[int]]]:

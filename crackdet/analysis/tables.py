@@ -14,14 +14,12 @@ from crackdet.analysis.columns import (
     TITLES,
     Column,
     decision_columns,
-    describe,
-    distinguishing_keys,
     p_value_text,
     value_column,
-    value_text,
 )
+from crackdet.analysis.differences import Differences
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
-from crackdet.analysis.rows import RunRow, differing_keys
+from crackdet.analysis.rows import RunRow
 from crackdet.config.messages import suggest
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
     from crackdet.analysis.ranking import Summary
     from crackdet.analysis.test_split import TestResult
-
-__all__ = ["View", "console", "describe", "show", "value_text"]
 
 PIPED_WIDTH = 140  # columns, if the output is no terminal
 NARROW = 105  # columns; a narrower table of combinations leaves something out
@@ -78,7 +74,7 @@ def show(summary: "Summary", view: View | None = None, out: Console | None = Non
             _line(out, f"{len(matching)} of {len(ranking)} runs match the filter; ranks and decision cover all of them")
         _show_decision(out, decision)
         best = ranking[0]
-        weights = "" if best.run.weights_file.exists() else " (weights removed)"
+        weights = "" if best.run.has_weights else " (weights removed)"
         value = f"max {summary.metric} {best.value(summary.metric):.4f}"
         out.print(
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
@@ -88,10 +84,10 @@ def show(summary: "Summary", view: View | None = None, out: Console | None = Non
         if row.result.get("repaired"):
             _line(out, f"repaired {row.id}: {escape_markup(row.result['repaired'])}")
     unranked = [row for row in summary.unranked if all(condition.holds(row) for condition in conditions)]
-    keys = differing_keys(summary) if unranked else []
+    differences = Differences(summary if unranked else [])
     for row in unranked:
         reason = f": {escape_markup(row.reason)}" if row.reason else ""
-        settings = escape_markup(describe(row, keys) or " ".join(row.overrides))
+        settings = escape_markup(differences.describe(row) or " ".join(row.overrides))
         _line(out, f"{row.status} {row.id} ({settings}){reason}")
     if not summary:
         _line(out, f"no runs in {escape_markup(summary.store)}")
@@ -145,11 +141,11 @@ def _columns(
 ) -> Mapping[str, Column]:
     """Return the requested columns, or as many of the usual ones as fit, the most important first."""
     own = decision_columns(decision)
-    keys = distinguishing_keys(ranking, decision.differing_keys)
+    differences = Differences(ranking, decision.differing_keys)
     cut = CUT_DIGITS if width < NARROW else 0
     start = {
         "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
-        "differs": Column("what differs", lambda row: describe(row, keys[row.id.rpartition("-")[0]]), right=False),
+        "differs": Column("what differs", differences.describe, right=False),
     }
     if view.columns:
         special = {**start, **own}
@@ -159,13 +155,15 @@ def _columns(
         return {name: special.get(name) or value_column(name) for name in names}
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
+    longest = max(len(differences.describe(row)) for row in ranking[:MAX_ROWS])
+    for_one_line = max(0, min(longest, width // 3) - SETTINGS_WIDTH)  # of a run
     for name in DEFAULT_COLUMNS:
         column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:
             continue
         needed = max(len(column.title), widest) + 3
-        if needed > room:
+        if needed > (room if name == "verdict" else room - for_one_line):
             break
         chosen[name], room = column, room - needed
     return chosen
@@ -206,9 +204,9 @@ def _table(
     table.add_column("", justify="right", no_wrap=True)
     for name, column in columns.items():
         if name == "differs":
-            table.add_column(column.title, overflow="fold", min_width=14)
+            table.add_column(escape_markup(column.title), overflow="fold", min_width=14)
         else:
-            table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+            table.add_column(escape_markup(column.title), justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(str(ranks[row.id]), *(escape_markup(column.text(row)) for column in columns.values()))
     return table
@@ -224,7 +222,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     shown = decision.combinations[:MAX_ROWS]
-    keys = distinguishing_keys([one.rows[0] for one in decision.combinations], list(shown[0].settings))
+    differences = Differences([one.rows[0] for one in decision.combinations], list(shown[0].settings))
     for one in shown:
         name = one.rows[0].id.rpartition("-")[0]
         figures = [
@@ -236,7 +234,7 @@ def _combinations(decision: "Decision", narrow: bool) -> Table:
         table.add_row(
             str(len(one.rows)),
             escape_markup(name),
-            escape_markup(describe(one.rows[0], keys[name])),
+            escape_markup(differences.describe(one.rows[0])),
             *figures[: 1 if narrow else None],
             ", ".join(decision.combination_verdicts(one)),
         )

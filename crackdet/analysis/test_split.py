@@ -6,7 +6,8 @@ No run is chosen by its accuracy on the test split, so that accuracy has no sele
 from dataclasses import asdict, dataclass
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_checksummed_json, write_checksummed_json
+from crackdet.core.files import write_checksummed_json
+from crackdet.core.reading import read_checksummed_json
 from crackdet.metrics import statistics
 from crackdet.metrics.statistics import Interval
 from crackdet.store.integrity import weights_digest
@@ -35,7 +36,11 @@ def read_test_result(run: Run) -> TestResult | None:
     content = read_checksummed_json(run.directory / FILE)
     if not content or content.get("digest") != _weights_digest(run):
         return None
-    return TestResult(content["accuracy"], content["images"], content["digest"], content["photographs"])
+    accuracy, images, photographs = (content.get(name) for name in ("accuracy", "images", "photographs"))
+    is_valid = type(accuracy) in (int, float) and 0 <= accuracy <= 1 and type(images) is int and images > 0
+    if not is_valid or not isinstance(photographs, str | None):
+        return None
+    return TestResult(accuracy, images, content["digest"], photographs)
 
 
 def write_test_result(run: Run, accuracy: float, images: int, photographs: str | None) -> TestResult:

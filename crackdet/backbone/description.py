@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
+from crackdet.core.reading import read_json
 from crackdet.models.classifier import Stage
 
 FORMAT = 3

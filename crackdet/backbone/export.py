@@ -18,10 +18,12 @@ from crackdet.backbone.options import check_onnx
 from crackdet.backbone.readme import readme
 from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest, read_json, write_json, write_text
+from crackdet.core.files import write_json, write_text
+from crackdet.core.reading import file_digest
 from crackdet.inference.files import check_new_folder
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
+from crackdet.store.identity import read_identity
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
 
@@ -64,7 +66,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
     body = extract_body(extractor, stages)
     check_flop_share(body, extractor, image_size, model.name)
     maps, smallest = probe_maps(body, stages, model.name)
-    identity = read_json(run.identity_file).get("model", {})
+    identity = read_identity(run).get("model", {})
     initial = identity.get("weights")
     description = Description(
         run=run.id,

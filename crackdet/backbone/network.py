@@ -16,7 +16,7 @@ from crackdet.backbone.extraction import extract_body, freeze_stages, ordered_ma
 from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
 from crackdet.config.parsing import parse_group
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.models import factory
 from crackdet.models import weights as weight_files
 from crackdet.store.code_digest import check_source

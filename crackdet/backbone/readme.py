@@ -1,6 +1,7 @@
 """The README of an exported backbone."""
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
+from crackdet.core.console import sanitize
 
 
 def readme(description: Description, folder: str) -> str:
@@ -14,7 +15,7 @@ def readme(description: Description, folder: str) -> str:
     )
     name = description.architecture.get("_target_", description.architecture["name"])
     initial = description.initial_weights or "random"
-    return f"""# The backbone of {description.run}
+    return sanitize(f"""# The backbone of {description.run}
 
 The feature extractor of a crack classifier: {name}, validation accuracy {description.accuracy:.4f}
 on {description.valid_images} images of {size} x {size} pixels. Use it in a torchvision detector:
@@ -39,4 +40,4 @@ detector = FasterRCNN(backbone, num_classes=2, rpn_anchor_generator=backbone.anc
 - {WEIGHTS} contains the weights, {DESCRIPTION} what is needed to load them. Loading executes no code from this
   folder.
 {exports}- Initial weights: {initial}. License of the initial weights: {description.license}.
-"""
+""")

@@ -10,6 +10,7 @@ from rich.table import Table
 from crackdet.cli.common import AsJson, Folder, RunName, Store, command, find_run, open_folder, print_json
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.run_store import RunStore
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def clean(
     if yes:
         deleted = [sizes[item.path] for item in remove(items)]
         print(f"deleted {len(deleted)} of {len(items)} files, {sum(deleted) / 2**20:.1f} MiB")
+        if len(deleted) < len(items):
+            raise typer.Exit(1)
     else:
         print(f"{len(items)} files, {sum(sizes.values()) / 2**20:.1f} MiB; --yes deletes them")
 
@@ -71,7 +74,7 @@ def cache(
         raise UserError(
             "--yes: also give --unused DAYS; --unused 30 --yes deletes the sets that were not used for 30 days"
         )
-    folder = folder.expanduser()
+    folder = expand_home(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")
     sets = [one for one in list_decoded_sets(folder) if unused is None or one.days_unused >= unused]

@@ -14,6 +14,8 @@ import typer
 from crackdet.cli.completion import STORE, complete_folder, complete_run, one_of
 from crackdet.core.console import exit_with_error, has_bar, sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.interrupts import interruptible
+from crackdet.core.output import output_error
 from crackdet.store.run import Run
 from crackdet.store.run_folder import RunFolder
 
@@ -89,14 +91,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*arguments: Any, **options: Any) -> None:
         _configure_logging()
         try:
-            function(*arguments, **options)
+            with interruptible():
+                function(*arguments, **options)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             raise typer.Exit(130) from None
-        except BrokenPipeError:
-            raise  # typer handles a reader that closed the pipe
         except (UserError, OSError, ValueError) as error:
             exit_with_error(str(error))
+        if output_error() is not None:  # it has been reported
+            raise typer.Exit(1)
 
     return app.command()(guarded)
 

@@ -173,16 +173,17 @@ def scan(
     check_device(device)
     if tile is not None:
         check_tile(tile)
+    if not photograph.is_file():
+        raise UserError(f"{photograph}: no such file")
+    loaded = LoadedRun(find_network(run, store, trust), trust)
     try:
-        pixels = open_rgb(photograph)
+        pixels = open_rgb(photograph, loaded.white_level)
     except BadImage as error:
         raise UserError(f"{photograph}: {error}") from None
-    found_run = find_network(run, store, trust)
     from crackdet.inference import scanning
     from crackdet.inference.overlay import draw_overlay
     from crackdet.inference.regions import find_regions, to_coco
 
-    loaded = LoadedRun(found_run, trust)
     tile_size = scanning.choose_tile(tile, loaded.config)
     heatmap = scanning.scan(loaded.predictor(device, batch_size), pixels, tile_size, overlap)
     regions = find_regions(heatmap, threshold)

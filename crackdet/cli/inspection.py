@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from crackdet.cli.common import (
     SPLITS,
@@ -35,6 +34,7 @@ def check_data(
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
+    from crackdet.data.counts import count_splits, count_table
     from crackdet.data.dataset import data_fingerprint, load_splits
     from crackdet.inference.files import check_output_path
 
@@ -42,17 +42,12 @@ def check_data(
         check_output_path(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
-    table = Table("split", "cracks", "no cracks")
-    counts = {}
-    for name, dataset in splits.items():
-        num_cracks = int(dataset.labels.sum())
-        counts[name] = {"cracks": num_cracks, "no_cracks": len(dataset) - num_cracks}
-        table.add_row(name, *map(str, counts[name].values()))
     digest = data_fingerprint(config.data, config.runtime)
+    records = {name: dataset.records for name, dataset in splits.items()}
     if as_json:
-        print_json({"splits": counts, "fingerprint": digest, "sheet": sheet})
+        print_json({"splits": count_splits(records), "fingerprint": digest, "sheet": sheet})
     else:
-        console().print(table)
+        console().print(count_table(records))
         print(f"fingerprint {digest}")
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)

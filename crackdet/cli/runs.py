@@ -24,7 +24,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import one_of, several_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
-from crackdet.store.snapshot import RunSnapshot, Status
+from crackdet.store.snapshot import Status
 
 if TYPE_CHECKING:
     from crackdet.analysis.rows import RunRow
@@ -137,26 +137,28 @@ def runs(
     store: Store = None,
 ) -> None:
     """List the runs of a store or sweep with their status."""
-    from crackdet.analysis.rows import RunRow, differing_keys
-    from crackdet.analysis.tables import console, describe
+    from crackdet.analysis.differences import Differences
+    from crackdet.analysis.rows import RunRow
+    from crackdet.analysis.tables import console
 
     wanted = [word.strip() for word in status.split(",")] if status is not None else list(Status)
     for word in wanted:
         check_choice("--status", word, list(Status))
     opened = open_folder(folder, store)
     rows = [RunRow(run.snapshot(), opened.overrides.get(run.id)) for run in opened.runs()]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     counts = {word.value: number for word in Status if (number := sum(row.status is word for row in rows))}
     rows = [row for row in rows if row.status in wanted]
     if as_json:
-        listed = [_listed(row, {key: row.setting(key) for key in keys}) for row in rows]
+        listed = [_listed(row, {key: row.setting(key) for key in differences.keys}) for row in rows]
         print_json({"store": opened.store.root, "counts": counts, "runs": listed})
         return
     table = Table("run", "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(describe(row, keys)))
+        about = row.snapshot.corruption or differences.describe(row)
+        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
     console().print(table)
     shown = f"{len(rows)} of " if status is not None else ""
     total = sum(counts.values())
@@ -190,52 +192,19 @@ def watch(
 
 
 @command
-def show(run: RunName, as_json: AsJson = False, store: Store = None) -> None:
-    """Show one run: status, result, settings and history."""
-    from crackdet.analysis.tables import console
-    from crackdet.config.schema import flatten
+def show(
+    run: RunName,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show all settings, the provenance and the history.")
+    ] = False,
+    as_json: AsJson = False,
+    store: Store = None,
+) -> None:
+    """Show one run in a few lines; --all shows everything that is stored about it."""
+    from crackdet.analysis.run_details import run_content, show_run
 
     found = find_run(run, store).snapshot()
     if as_json:
-        print_json(_shown(found))
-        return
-    out = console()
-    out.print(f"{found.id}: {found.status} in {escape_markup(found.run.directory)}", highlight=False, soft_wrap=True)
-    if found.failure and found.result is None:
-        out.print(escape_markup(found.failure.get("reason")), highlight=False, soft_wrap=True)
-    for title, values in (
-        ("result", {k: v for k, v in (found.result or {}).items() if k not in ("files", "settings", "identity")}),
-        ("configuration", flatten(found.config)),
-        ("provenance", flatten(found.provenance)),
-    ):
-        if values:
-            table = Table(title, "", box=None)
-            for key, value in values.items():
-                table.add_row(escape_markup(key), escape_markup(value))
-            out.print(table)
-    if found.history:
-        names = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
-        table = Table(*names)
-        for row in found.history:
-            table.add_row(*(_short(row.get(name, "")) for name in names))
-        out.print(table)
-
-
-def _shown(found: RunSnapshot) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "status": str(found.status),
-        "directory": found.run.directory,
-        "result": {key: value for key, value in (found.result or {}).items() if key != "settings"} or None,
-        "failure": found.failure or None,
-        "configuration": found.config,
-        "provenance": found.provenance,
-        "history": found.history,
-    }
-
-
-def _short(text: str | None) -> str:
-    try:
-        return f"{float(text or ''):.4g}"
-    except ValueError:
-        return escape_markup(text or "")  # None in an incomplete row
+        print_json(run_content(found))
+    else:
+        show_run(found, everything)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's mark of a value that the user has to give
-MAX_SEED = 2**63 - 1  # accepted by every random generator
+MAX_INTEGER = 2**63 - 1  # of torch and NumPy
+MAX_SEED = MAX_INTEGER  # accepted by every random generator
 COMPARISONS = {"ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt}
 
 
@@ -36,7 +37,7 @@ def satisfies(value: Any, constraints: Mapping[str, Any]) -> bool:
     if isinstance(value, list):
         each = {name: limit for name, limit in constraints.items() if name not in ("min_length", "max_length")}
         return all(satisfies(item, each) for item in value)
-    if isinstance(value, float) and not math.isfinite(value):
+    if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > MAX_INTEGER):
         return False
     return (
         value in constraints.get("choices", (value,))

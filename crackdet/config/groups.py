@@ -20,7 +20,17 @@ GROUPS: dict[str, dict[str, type]] = {
     "tracker": {"none": schema.Tracker},
     "sweep": {"default": schema.Sweep},
 }
+# Options of `model` that are model=torchvision with a name. They have no schema of their own: a run has one identity.
+PRESETS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
+NAMED_NETWORKS = ("custom", "resnext50", *PRESETS)  # options of `model` whose name cannot be changed
 TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
+AUGMENTATIONS = {  # options of data/augmentation
+    "none": schema.Augmentation(),
+    "flips": schema.Augmentation(horizontal_flip=True, vertical_flip=True, rotate90=True),
+    "full": schema.Augmentation(
+        True, True, True, rotation=15.0, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02
+    ),
+}
 PATHS = {  # dotted keys of the settings that name a location on this machine
     f"{group}.{item.name}"
     for group, options in GROUPS.items()

@@ -68,4 +68,12 @@ def describe(kind: Any, constraints: Mapping[str, Any]) -> str:
 
 
 def show_value(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+    try:
+        return shorten("[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value))
+    except ValueError:  # an integer with more digits than Python converts
+        return "a number with too many digits"
+
+
+def shorten(text: str, length: int = 200) -> str:
+    """Return a text of the user for a message: whole, or its beginning if it is long."""
+    return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"

@@ -6,17 +6,30 @@ Nothing here imports torch: skipping a finished run must not take the seconds of
 
 import functools
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from crackdet.config.fields import MISSING, satisfies
-from crackdet.config.groups import GROUPS
-from crackdet.config.messages import describe, describe_key, show_value, suggest
-from crackdet.config.schema import SGD, Config, CustomModel, Model, Seeded, SyntheticData, TorchvisionModel, UserModel
+from crackdet.config.fields import MAX_INTEGER, MISSING, satisfies
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
+from crackdet.config.interpolation import escape
+from crackdet.config.messages import describe, describe_key, shorten, show_value
+from crackdet.config.schema import (
+    SGD,
+    Config,
+    CustomModel,
+    Model,
+    Seeded,
+    SyntheticData,
+    TorchvisionModel,
+    UserModel,
+    setting_at,
+)
+from crackdet.config.synonyms import suggest_setting
 from crackdet.config.user_model import check_arguments
 from crackdet.core.errors import UserError
 
@@ -28,31 +41,58 @@ def parse(composed: DictConfig | Mapping[str, Any]) -> Config:
         UserError: If a key is unknown, or a value is missing, of the wrong type or out of range. The message names
             the key, the value and what is allowed.
     """
-    try:
-        tree = resolve(composed)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
-    known = [item.name for item in fields(Config)]
-    for key in sorted(set(tree) - set(known)):
-        raise UserError(f"{key}: unknown key{suggest(key, known)}")
+    return parse_literal(resolve(composed))
+
+
+def parse_literal(tree: Mapping[str, Any]) -> Config:
+    """Return the configuration of plain values in which `${` is text, such as those of a stored run.
+
+    Raises:
+        UserError: As `parse`.
+    """
+    for key in sorted(set(tree) - {item.name for item in fields(Config)}):
+        if key == "experiment":
+            raise UserError(
+                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
+                "the run; no byte order mark may precede this line"
+            )
+        raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
-    config = Config(**groups, **vars(_merge_seed(json.dumps(tree.get("seed", 0)))))
+    config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))
     _check_values(config, "")
     _check_combinations(config)
     return config
+
+
+def check_network_name(overrides: Sequence[str]) -> None:
+    """Raise UserError if overrides choose one network, and the name of another: model=resnet18 model.name=resnet50."""
+    values = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        values[key.lstrip("+")] = value.strip("'\"")
+    option, name = values.get("model"), values.get("model.name")
+    if option in NAMED_NETWORKS and name not in (None, option):
+        other = f" or model={name}" if name in NAMED_NETWORKS else ""
+        raise UserError(
+            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
+            f"model.name={name}{other}"
+        )
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Return plain values, interpolations resolved, without Hydra's own settings: some exist in a running job only.
 
     Raises:
-        OmegaConfBaseException: If an interpolation cannot be resolved.
+        UserError: If an interpolation cannot be resolved.
     """
     if not isinstance(composed, DictConfig) and "${" not in repr(composed):
         return {str(key): value for key, value in composed.items() if key != "hydra"}
-    tree = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
-    ours = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-    return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
+    try:
+        tree = composed if isinstance(composed, DictConfig) else OmegaConf.create(dict(composed))
+        ours = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+        return cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
 
 
 def parse_group(group: str, tree: Any) -> Any:
@@ -60,7 +100,7 @@ def parse_group(group: str, tree: Any) -> Any:
 
     Args:
         group: The group; a `model` with a `_target_` imports the user's class.
-        tree: Its part of a composed or stored configuration; None if it is missing.
+        tree: Its part of a composed configuration, or of one of literal values; None if it is missing.
 
     Raises:
         UserError: As `parse`.
@@ -75,31 +115,58 @@ def parse_group(group: str, tree: Any) -> Any:
 def _merge_group(group: str, tree: Any) -> Any:
     """Return an instance of the schema of a group, without the check of its values."""
     if not isinstance(tree, dict):
-        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {', '.join(GROUPS[group])}")
+        raise UserError(f"{group}: missing; choose an option with {group}=NAME, from {_options(group)}")
     if group == "model" and "_target_" in tree:
         return _merge_user_model(tree)
-    return _merge_option(group, json.dumps(tree))
+    return _merge_option(group, _to_json(group, tree))
+
+
+def _to_json(group: str, tree: dict[str, Any]) -> str:
+    """Return settings as JSON.
+
+    Raises:
+        UserError: If a value is not of a type that JSON has.
+    """
+    for name, value in tree.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError):  # bytes or dates of YAML; too many digits, or lists in lists
+            key = ".".join(filter(None, (group, str(name))))
+            raise UserError(f"{key}: must be {describe_key(key) or 'a number, text or a list of them'}") from None
+    return json.dumps(tree)
+
+
+def _options(group: str) -> str:
+    return ", ".join([*GROUPS[group], *(PRESETS if group == "model" else ())])
 
 
 @functools.lru_cache(maxsize=4096)
 def _merge_option(group: str, text: str) -> Any:
     """Return one of crackdet's own options; cached, because the runs of a sweep share most of their groups."""
     tree = json.loads(text)
-    options, name = GROUPS[group], tree.get("name")
+    options, name = GROUPS[group], str(tree.get("name"))
     if len(options) == 1:
         schema = next(iter(options.values()))
     elif group == "model":
-        schema = options.get(str(name), CustomModel if "conv_out" in tree else TorchvisionModel)
+        schema = options.get(name, TorchvisionModel)
+        if "conv_out" in tree and name != "custom":
+            raise UserError(f"model.name={shorten(name)}: must be custom with model=custom{_network(name)}")
     elif name in options:
         schema = options[name]
     else:
-        raise UserError(f"{group}.name={name}: must be one of {', '.join(options)}")
+        raise UserError(f"{group}.name={shorten(name)}: must be one of {', '.join(options)}")
     return _merge(schema, tree, group)
 
 
 @functools.lru_cache(maxsize=4096)
 def _merge_seed(text: str) -> Any:
-    return _merge(Seeded, {"seed": json.loads(text)}, "")
+    return _merge(Seeded, json.loads(text), "")
+
+
+def _network(name: str) -> str:
+    """Return the end of a message about a name that no network of `conv_out` has."""
+    chosen = f"model={name}" if name in GROUPS["model"] else f"model=torchvision model.name={shorten(name)}"
+    return f"; for another network, give {chosen}"
 
 
 def _merge_user_model(tree: dict[str, Any]) -> UserModel:
@@ -117,21 +184,25 @@ def _merge_user_model(tree: dict[str, Any]) -> UserModel:
 def _merge(schema: type, tree: dict[str, Any], group: str) -> Any:
     """Return an instance of a schema with the values of a tree."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), tree))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), escape(tree)))
     except OmegaConfBaseException as error:
         inner = str(error.full_key or "")
         key = ".".join(filter(None, (group, inner)))
         if isinstance(error, MissingMandatoryValue):
             raise UserError(_missing(key)) from None
         if isinstance(error, ConfigKeyError):
-            names = [item.name for item in fields(schema)]
-            *parents, last = inner.split(".")
-            if parents:
-                kind = get_type_hints(schema)[parents[0]]
-                names = [item.name for item in fields(next(filter(is_dataclass, get_args(kind)), kind))]
-            raise UserError(f"{key}: unknown key{suggest(last, names)}") from None
-        value = OmegaConf.select(OmegaConf.create(tree), inner)
-        raise UserError(f"{key}={show_value(value)}: must be {describe_key(key) or 'of another type'}") from None
+            raise UserError(f"{key}: unknown key{suggest_setting(key)}") from None
+        raise _wrong(key, setting_at(tree, inner)) from None
+    except OverflowError:  # an integer that is too large for a float
+        name = next(name for name, value in tree.items() if isinstance(value, int) and abs(value) > sys.float_info.max)
+        raise _wrong(".".join(filter(None, (group, name))), tree[name]) from None
+
+
+def _wrong(key: str, value: Any) -> UserError:
+    return UserError(f"{key}={show_value(value)}: must be {describe_key(key) or 'of another type'}")
+
+
+_type_hints = functools.cache(get_type_hints)
 
 
 def _missing(key: str) -> str:
@@ -139,17 +210,26 @@ def _missing(key: str) -> str:
 
 
 def _check_values(node: Any, prefix: str) -> None:
-    """Check each value against the constraints of its field."""
+    """Check each value against the constraints of its field, and each item of a list against its type."""
+    hints = _type_hints(type(node))
     for item in fields(node):
         value = getattr(node, item.name)
-        key = f"{prefix}{item.name}"
+        key, kind = f"{prefix}{item.name}", hints[item.name]
         if is_dataclass(value):
             _check_values(value, f"{key}.")
         elif value == MISSING:
             raise UserError(_missing(key))
-        elif value is not None and not satisfies(value, item.metadata):
-            kind = get_type_hints(type(node))[item.name]
-            raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}")
+        elif value is not None and not (_has_items_of(kind, value) and satisfies(value, item.metadata)):
+            bits = " of at most 64 bits" if isinstance(value, int) and abs(value) > MAX_INTEGER else ""
+            raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}{bits}")
+
+
+def _has_items_of(kind: Any, value: Any) -> bool:
+    """Return whether the items of a list have the type that a field allows; OmegaConf accepts lists within lists."""
+    if not isinstance(value, list):
+        return True
+    (item,) = next(get_args(part) for part in (kind, *get_args(kind)) if get_origin(part) is list)
+    return item is Any or all(type(each) is item for each in value)
 
 
 def _check_combinations(config: Config) -> None:

@@ -107,6 +107,7 @@ class FolderData(Data):
     groups: str | None = None  # column of the manifest; images of one group stay in one split
     manifest: str = field("manifest.csv", path=True)  # CSV with a column `path`, relative to root
     masks: str | None = field(None, path=True)  # folder of masks, relative to root, named as the images
+    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
 
 
 @dataclass
@@ -116,6 +117,7 @@ class FilenameLabelsData(Data):
     image_size: int = field(224, ge=1)
     negative_mark: str = field("noncrack", min_length=1)  # in the file name of an image without a crack
     masks: str | None = field("masks", path=True)  # folder of masks beside each folder of images
+    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
 
 
 @dataclass

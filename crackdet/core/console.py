@@ -7,6 +7,7 @@ import itertools
 import logging
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not has_bar(record):
-            get_console().print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+            get_console().print(sanitize(self.format(record)), markup=False, highlight=False, soft_wrap=True)
 
 
 def has_bar(record: logging.LogRecord) -> bool:
@@ -36,8 +37,17 @@ def has_bar(record: logging.LogRecord) -> bool:
 
 
 def sanitize(text: object) -> str:
-    """Replace the control characters in a text from a file, which could control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    """Replace the control characters in a text from a file: they could control a terminal, or reverse its text."""
+    return "".join(c if _is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def sanitize_part(value: object) -> object:
+    """Sanitize what a template inserts, unless the template's engine trusts it; to be used as `finalize` of Jinja."""
+    return sanitize(value) if type(value) is str else value
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character == "\n" or unicodedata.category(character) == "Zs"  # a space
 
 
 def escape_markup(text: object) -> str:
@@ -45,9 +55,14 @@ def escape_markup(text: object) -> str:
     return escape(sanitize(text))
 
 
+def print_error(message: str) -> None:
+    """Print why a command is refused."""
+    print(f"error: {sanitize(message)}", file=sys.stderr)
+
+
 def exit_with_error(message: str) -> NoReturn:
     """Print why a command is refused, and exit with status 2."""
-    print(f"error: {sanitize(message)}", file=sys.stderr)
+    print_error(message)
     raise SystemExit(2)
 
 

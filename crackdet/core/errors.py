@@ -37,6 +37,14 @@ class StoreError(UserError):
     """A run directory does not contain what it should, or is not accessible."""
 
 
+class FolderGone(StoreError):
+    """A run directory was moved, removed or replaced while its run was trained: nothing can be recorded there."""
+
+
+class StoreGone(FolderGone):
+    """The run store or the folder of the sweep was moved, removed or replaced: no other run can be trained either."""
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or its type if the message is empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from crackdet.core.files import leads_to
+
 try:
     import fcntl
 except ImportError:  # on Windows
@@ -24,6 +26,12 @@ def lock(path: Path) -> FileLock:
     return FileLock(path, fallback_to_soft=False)
 
 
+def is_in_place(own: FileLock) -> bool:
+    """Return whether a lock that is held is the one at its path, which other processes would find."""
+    descriptor = own._context.lock_file_fd  # filelock has no public name for it
+    return descriptor is not None and leads_to(Path(own.lock_file), descriptor)
+
+
 def is_held(path: Path) -> bool:
     """Return whether a process holds the lock of this file.
 
@@ -34,7 +42,7 @@ def is_held(path: Path) -> bool:
         return path.exists() and _is_held_exclusively(lock(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, PermissionError):  # of another user who does not share it
+    except OSError:  # missing, of another user who does not share it, or no file
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

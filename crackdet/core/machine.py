@@ -13,6 +13,11 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def user_id() -> str:
+    """Return what tells the users of this machine apart, for the names of files in a folder that they share."""
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
 def cpu_name() -> str:
     """Return the CPU model, such as `AMD EPYC 9R14`; a virtual machine may report a vague one."""
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Requests to stop: the first Ctrl-C or SIGTERM lets a run save its state, the second exits at once."""
+"""Requests to stop: the first Ctrl-C, SIGTERM or SIGHUP lets a run save its state, the second exits at once."""
 
 import signal
 import threading
@@ -34,9 +34,16 @@ class StopRequest:
             raise Interrupted(self.signum)
 
 
+_request: StopRequest | None = None  # of the outermost `catch_signals`
+
+
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request during a block."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a request during a block; a block within the block has the same request."""
+    global _request
+    if _request is not None:
+        yield _request
+        return
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # no other thread receives signals
         yield request
@@ -48,10 +55,15 @@ def catch_signals() -> Iterator[StopRequest]:
         elif not _ignore_repeated:
             raise Interrupted(signum)
 
-    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    handlers = {number: signal.signal(number, handle) for number in numbers}
+    _request = request
     try:
         yield request
     finally:
+        _request = None
         ignored = _ignore_repeated and request.signum is not None
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_IGN if ignored else handler)

@@ -10,6 +10,8 @@ never out of date. The files in `<runtime.cache>/pixels`:
     <name>.lock           held while the array is built or deleted
     <name>.streamed.json  sidecar of a set that is too large for the cache, and has no array
     .<name>.npy.tmp       array that is being built, with its index `.<name>.npy.rows`
+
+If files of this name belong to another user and cannot be used, the name ends with `-<user id>`.
 """
 
 import errno
@@ -30,8 +32,9 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.core.files import write_json
+from crackdet.core.files import expand_home, write_json
 from crackdet.core.locks import lock_with_notice
+from crackdet.core.machine import user_id
 from crackdet.data import cache_index, decode
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
@@ -82,13 +85,20 @@ def decode_all(source: Source, records: Sequence[ImageRecord], image_size: int, 
             "their files", len(cached.records), image_size, cached.num_bytes / 2**30, runtime.cache_gib
         )  # fmt: skip
     try:
-        content = cached.open() or cached.build()
+        try:
+            content = cached.open() or cached.build()
+        except OSError as error:
+            if not _is_forbidden(error):
+                raise
+            cached = _CachedSet(source, records, image_size, runtime, f"-{user_id()}")  # the others are another user's
+            content = cached.open() or cached.build()
     except OSError as error:
         if cached.array_file is None:  # streaming works without a cache
             unreadable = run_in_chunks(cached.task(list(cached.records)), runtime.num_workers)
             return DecodedImages(source, image_size, None, cached.rows, unreadable)
+        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         raise UserError(
-            f"runtime.cache={runtime.cache}: decoded images cannot be written there ({error}); "
+            f"runtime.cache={runtime.cache}: decoded images cannot be written there ({reason}); "
             f"{cached.num_bytes / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to stream "
             "images from their files"
         ) from None
@@ -97,10 +107,17 @@ def decode_all(source: Source, records: Sequence[ImageRecord], image_size: int, 
     return DecodedImages(source, image_size, cached.array_file, cached.rows, *content)
 
 
+def _is_forbidden(error: OSError) -> bool:
+    """Return whether a file cannot be opened or replaced for lack of permission."""
+    return isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError)
+
+
 class _CachedSet:
     """A set of images, and its files in the cache."""
 
-    def __init__(self, source: Source, records: Sequence[ImageRecord], image_size: int, runtime: Runtime) -> None:
+    def __init__(
+        self, source: Source, records: Sequence[ImageRecord], image_size: int, runtime: Runtime, suffix: str = ""
+    ) -> None:
         self.source = source
         unique = {record.digest: record for record in records}
         self.records = {digest: unique[digest] for digest in sorted(unique)}
@@ -110,8 +127,8 @@ class _CachedSet:
         self.shape = (len(self.records), image_size, image_size, 3)
         self.num_bytes = math.prod(self.shape)
         streamed = self.num_bytes > runtime.cache_gib * 2**30
-        name = hashlib.sha256(json.dumps([*self.header, list(self.records)]).encode()).hexdigest()[:24]
-        self.folder = Path(runtime.cache).expanduser() / "pixels"
+        name = hashlib.sha256(json.dumps([*self.header, list(self.records)]).encode()).hexdigest()[:24] + suffix
+        self.folder = expand_home(runtime.cache) / "pixels"
         self.lock_file = self.folder / f"{name}.lock"
         self.array_file = None if streamed else self.folder / f"{name}.npy"
         self.sidecar = self.folder / (f"{name}.streamed.json" if streamed else f"{name}.json")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from crackdet.core.errors import UserError
 from crackdet.core.locks import lock
 from crackdet.data.cache_index import index_file, open_array
 
@@ -47,13 +48,24 @@ def delete_decoded_sets(sets: Sequence[DecodedSet]) -> list[DecodedSet]:
     """Delete arrays and their sidecars, except those that a process is building, and return what was deleted.
 
     A process that has an array open can still read it.
+
+    Raises:
+        UserError: If files of another user cannot be deleted; all others are.
     """
-    deleted = []
+    deleted, forbidden = [], []
     for decoded in sets:
         file = decoded.file
         name = file.name.removeprefix(".").partition(".")[0]
-        with suppress(Timeout), lock(file.with_name(f"{name}.lock")).acquire(timeout=0):
-            for path in (file, file.with_suffix(".json"), index_file(file)):
-                path.unlink(missing_ok=True)
-            deleted.append(decoded)
+        try:
+            with suppress(Timeout), lock(file.with_name(f"{name}.lock")).acquire(timeout=0):
+                for path in (file, file.with_suffix(".json"), index_file(file)):
+                    path.unlink(missing_ok=True)
+                deleted.append(decoded)
+        except PermissionError:
+            forbidden.append(str(file))
+    if forbidden:
+        raise UserError(
+            f"{', '.join(forbidden)}: cannot be deleted, for lack of permission; "
+            f"{len(deleted)} of {len(sets)} sets were deleted"
+        )
     return deleted

@@ -26,6 +26,8 @@ def index_file(array_file: Path) -> Path:
 
 def open_array(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8] | None:
     """Return the memory-mapped array (images, size, size, 3); None if it is missing, damaged or of another shape."""
+    if not file.is_file():  # a named pipe would be read for ever
+        return None
     try:
         array = np.load(file, mmap_mode="r")  # a writable map would count as used memory
     except Exception:  # a damaged header can raise anything: numpy takes the file for an archive or a pickle

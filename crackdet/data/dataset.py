@@ -4,18 +4,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
 from crackdet.data.records import ImageRecord, fingerprint
+from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
-from crackdet.data.splits import SplitCache, check_classes
+from crackdet.data.splits import SplitCache, Splits, check_classes
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,17 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
         UserError: If the data cannot be listed.
     """
     with gc_disabled():
-        return fingerprint(open_source(data, Path(runtime.cache).expanduser()).list_records())
+        return fingerprint(open_source(data, expand_home(runtime.cache)).list_records())
+
+
+def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
+    """Return the records of each split, and warnings about them; reads no pixels.
+
+    Raises:
+        UserError: If the data cannot be listed or split.
+    """
+    with gc_disabled():
+        return _split_cache.get(open_source(data, expand_home(runtime.cache)).list_records(), data)
 
 
 def load_splits(
@@ -71,18 +82,22 @@ def load_splits(
     Raises:
         UserError: If the data cannot be listed, split or read, or its fingerprint is not the expected one.
     """
-    source = open_source(data, Path(runtime.cache).expanduser())
+    source = open_source(data, expand_home(runtime.cache))
     with gc_disabled():
         records = source.list_records()
         if expected not in (None, fingerprint(records)):
             raise UserError("data: the images have changed since the command began; run the command again")
         splits, warnings = _split_cache.get(records, data)
-    if folders := ", ".join(source.ignored_folders):
-        _warn_once(f"data: images in {folders} are ignored: they are in no class folder, or outside the split folders")
-    for warning in warnings:
+    for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
         _warn_once(warning)
     used = [record for members in splits.values() for record in members]
     pixels = decode_all(source, used, data.image_size, runtime)
+    if changed := [record for record in used if pixels.unreadable.get(record.digest) == CHANGED]:
+        source.reread(changed)  # else a wrong digest in the cache would end every command like this
+        raise UserError(
+            f"data: {len(changed)} images have changed since they were listed, such as {changed[0].name}; run the "
+            "command again"
+        )
     if pixels.unreadable:
         lines = sorted(f"  {r.name}: {pixels.unreadable[r.digest]}" for r in used if r.digest in pixels.unreadable)
         names = "\n".join(lines[:max_named])

@@ -1,7 +1,7 @@
 """Decoding of image files: RGB pixels of an image of any common format, booleans of a mask."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -11,9 +11,19 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+from crackdet.data.bit_depth import mask_to_8_bits, read_sample_format, to_8_bits
+
+# Files with these extensions, in lower or upper case, count as images. They are the formats that photographs come in.
+IMAGE_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jpe", ".jfif", ".mpo", ".gif", ".avif", ".heic",
+    ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pnm", ".pbm", ".dib",
+)  # fmt: skip
+# MPO counts as JPEG. Pillow could open other formats too, some of them with the help of other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "DIB", "AVIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
-VERSIONS = (2, PIL.__version__)
+VERSIONS = (3, PIL.__version__)
 TO_UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,7 +35,6 @@ TO_UPRIGHT = {  # by EXIF orientation
 }
 SWAPS_SIDES = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 MAX_STRETCH = 0.05  # of a mask: its rounded size may differ a little from the proportions of its image
-FLOAT_PERCENTILE = 99  # of a float image: if it is at most 1, the range is [0, 1] and brighter pixels are outliers
 
 # Pillow warns above this number of pixels and refuses twice as many; its default is less than phones and drones take.
 MAX_PIXELS = 2**30
@@ -36,26 +45,30 @@ class BadImage(Exception):
     """The file is not a readable image; the message says why."""
 
 
-def decode(file: Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
+def decode(file: Path | BinaryIO, image_size: int, white_level: float | None = None) -> NDArray[np.uint8]:
     """Return an image as (image_size, image_size, 3) RGB, upright, resized without keeping its proportions.
 
-    Grey, palette, transparent (on white), CMYK and 16-bit files all become 8-bit RGB. The depth of 16- and 32-bit grey
-    files follows from their maximum: up to 255 is 8 bits, up to 4095 is 12 bits, as scientific cameras write them.
+    Grey, palette, transparent (on white), CMYK and deeper files all become 8-bit RGB. Of several frames or pages, the
+    first is used; colour profiles are ignored.
+
+    Args:
+        white_level: The sample value that is white in files with more than 8 bits per sample, see `bit_depth`.
 
     Raises:
-        BadImage: If the file is truncated, unreadable or no image.
+        BadImage: If the file is truncated, unreadable or no image, or it is unknown which value is white.
     """
-    return resize_square(open_rgb(file), image_size)
+    return resize_square(open_rgb(file, white_level), image_size)
 
 
-def open_rgb(file: Path | BinaryIO | Image.Image) -> Image.Image:
+def open_rgb(file: Path | BinaryIO | Image.Image, white_level: float | None = None) -> Image.Image:
     """Return an image file, or an open Pillow image, as 8-bit RGB in its own size, upright.
 
     Raises:
-        BadImage: If the file is truncated, unreadable or no image.
+        BadImage: As `decode`.
     """
     with _open(file) as image:
-        rgb = _to_rgb(_upright(image))
+        samples = read_sample_format(image)
+        rgb = _upright(image, lambda loaded: _to_rgb(to_8_bits(loaded, samples, white_level)))
         rgb = rgb.copy() if rgb is file else rgb  # the caller's image is not changed
         rgb.info.clear()  # its orientation no longer applies
         return rgb
@@ -77,7 +90,8 @@ def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> 
         BadImage: If the file is truncated, unreadable or no image, or its proportions differ from those of the image.
     """
     with _open(path) as image:
-        mask = _upright(image)
+        samples = read_sample_format(image)
+        mask = _upright(image, lambda loaded: mask_to_8_bits(loaded, samples))
         if image_path is not None:
             mask = _match_orientation(mask, image_path)
         has_palette = mask.mode in ("P", "1")
@@ -91,20 +105,48 @@ def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> 
 def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open an image, and turn every error in the block into a BadImage."""
     try:
-        with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file) as image:
+        with nullcontext(file) if isinstance(file, Image.Image) else _open_file(file) as image:
             yield image
     except Image.DecompressionBombError:
         raise BadImage(f"has more than {2 * MAX_PIXELS / 1e9:.1f} billion pixels") from None
-    except UnidentifiedImageError:
-        raise BadImage("no image of a known format") from None
     except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error) as error:
         raise BadImage(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _open_file(file: Path | BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (UnidentifiedImageError, KeyError):  # KeyError: this Pillow lacks one of the formats
+        start = _read_start(file)
+    kind = start[4:12]
+    if kind[:4] == b"ftyp" and kind[4:] in HEIF_BRANDS:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise BadImage("HEIC and HEIF images need pillow-heif: uv pip install -e '.[heif]'") from None
+        register_heif_opener()
+        return Image.open(file, formats=["HEIF"])
+    if start[:4] in TIFF_MAGIC:
+        raise BadImage("a TIFF with samples that are not supported; save it with 8 or 16 bits per sample")
+    raise BadImage("no image of a known format")
+
+
+def _read_start(file: Path | BinaryIO) -> bytes:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return opened.read(12)
+    file.seek(0)
+    start = file.read(12)
+    file.seek(0)
+    return start
+
+
+def _upright(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Load and convert an image, and undo its EXIF orientation, which only the unconverted image knows."""
     image.load()
     transpose = _transpose_to_upright(image)
-    return image if transpose is None else image.transpose(transpose)
+    converted = convert(image)
+    return converted if transpose is None else converted.transpose(transpose)
 
 
 def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
@@ -120,7 +162,9 @@ def _match_orientation(mask: Image.Image, image_path: Path) -> Image.Image:
     """Turn the mask with its image if the raw orientation fits its proportions better. A square mask is not turned."""
     with _open(image_path) as image:
         transpose = _transpose_to_upright(image)
-        size = image.size if transpose is None else _upright(image).size  # only a loaded TIFF has its final size
+        size = (
+            image.size if transpose is None else _upright(image, lambda loaded: loaded).size
+        )  # only a loaded TIFF has its final size
     stretch = _stretch(mask.size, size)
     if transpose is not None and transpose in SWAPS_SIDES and _stretch(mask.size, size[::-1]) < stretch:
         mask = mask.transpose(transpose)
@@ -137,20 +181,7 @@ def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
 
 
 def _to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        levels = np.asarray(image).astype(np.int32)
-        maximum = levels.max(initial=0)  # tells 8, 12 and 16 bits apart, of which the upper 8 are kept
-        return _from_grey(levels.clip(0, 65535) >> (0 if maximum < 2**8 else 4 if maximum < 2**12 else 8))
-    if image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        values = np.where(np.isnan(values), 0.0, values)
-        scale = 1.0 if values.size and np.percentile(values, FLOAT_PERCENTILE) > 1 else 255.0
-        return _from_grey(values * scale)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_grey(values: NDArray[np.int32] | NDArray[np.float64]) -> Image.Image:
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -175,5 +175,6 @@ def _read(source: Source, image_size: int, records: Sequence[ImageRecord]) -> Pi
         try:
             pixels.append(source.read(record, image_size))
         except BadImage as error:  # it was readable when the run began
+            source.reread([record])
             raise RunFailed(f"data: {record.name}: {error}") from None
     return np.stack(pixels)

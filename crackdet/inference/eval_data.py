@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from crackdet.config.composing import compose
+from crackdet.config.interpolation import escape
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config
-from crackdet.core.errors import UserError
+from crackdet.core.errors import UserError, first_line
+from crackdet.store.config_file import load_config
 from crackdet.store.run import Run
 
 METRICS = ("loss", "accuracy", "precision", "recall", "f1", "roc_auc")  # the fields of `torch_metrics.Metrics`
@@ -65,11 +69,15 @@ def config_with_data(run: Run, overrides: Sequence[str]) -> Config:
     Raises:
         UserError: If an override is invalid.
     """
-    stored = run.snapshot().config
-    size = f"data.image_size={stored['data']['image_size']}"
+    stored = load_config(run)
+    size = f"data.image_size={stored.get('data', {}).get('image_size')}"
     for override in overrides:
         if override.startswith("data.image_size=") and override != size:
             raise UserError(f"{override}: cannot be changed; {run.id} was trained with {size}. Remove this override")
     if any(override.startswith("data=") for override in overrides):
         return compose([*(override for override in overrides if override != size), size])
-    return parse(OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(list(overrides))))  # type: ignore[arg-type]
+    try:
+        given = OmegaConf.from_dotlist(list(overrides))
+        return parse(OmegaConf.merge(OmegaConf.create(escape(stored)), given))  # type: ignore[arg-type]
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise UserError(f"{' '.join(overrides)}: {first_line(error)}") from None

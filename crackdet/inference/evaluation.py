@@ -12,6 +12,7 @@ from crackdet.analysis.test_split import TestResult, read_test_result, write_tes
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup, sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data import splits
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.records import ImageRecord, image_digest
@@ -128,7 +129,7 @@ def _test_split_digest(run: Run) -> str | None:
 def _list_split(config: Config, split: str) -> list[ImageRecord]:
     """Return the images of one split without decoding them; empty if the data is gone."""
     try:
-        source = open_source(config.data, Path(config.runtime.cache).expanduser())
+        source = open_source(config.data, expand_home(config.runtime.cache))
         return splits.split(source.list_records(), config.data)[split]
     except (UserError, OSError):
         return []

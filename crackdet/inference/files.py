@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import atomic_write
-from crackdet.data.decode import EXTENSIONS
-from crackdet.data.sources.files import is_image, walk_images
+from crackdet.core.files import atomic_write, expand_home
+from crackdet.core.output import KEEP_BYTES, READER_GONE_STATUS, reader_is_gone
+from crackdet.data.decode import IMAGE_EXTENSIONS
+from crackdet.data.sources.files import walk_images
+from crackdet.data.sources.names import is_image
 
 WriteRow = Callable[[Mapping[str, Any]], None]
 
@@ -34,7 +36,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for text in paths:
-        path = Path(text).expanduser()
+        path = expand_home(text)
         if path.is_dir():
             images = _images_in(path)
         elif path.exists():
@@ -45,7 +47,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
         else:
             raise UserError(f"{text}: no such file or folder")
         if not images:
-            raise UserError(f"{text}: contains no images ({', '.join(EXTENSIONS)})")
+            raise UserError(f"{text}: contains no images ({', '.join(IMAGE_EXTENSIONS)})")
         found |= dict.fromkeys(images)
     return list(found)
 
@@ -94,8 +96,15 @@ def row_writer(output: Path | None, row_format: RowFormat, columns: Sequence[str
     """Write rows to standard output, or to a file that appears once all rows are written."""
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be valid UTF-8
-        yield _writer(sys.stdout, row_format, columns)
+            sys.stdout.reconfigure(errors=KEEP_BYTES)  # file names may not be valid UTF-8
+        write_row = _writer(sys.stdout, row_format, columns)
+
+        def write_if_read(row: Mapping[str, Any]) -> None:
+            write_row(row)
+            if reader_is_gone():
+                raise SystemExit(READER_GONE_STATUS)
+
+        yield write_if_read
         sys.stdout.flush()
         return
     with (

@@ -19,12 +19,14 @@ Item = TypeVar("Item")
 PREFETCH_BATCHES = 3
 
 
-def to_pixels(image: object, image_size: int) -> NDArray[np.uint8]:
+def to_pixels(image: object, image_size: int, white_level: float | None = None) -> NDArray[np.uint8]:
     """Return the pixels (image_size, image_size, 3) of an image, preprocessed as in training.
 
     Args:
         image: A path, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), or a tensor (C, H, W) with 1, 3 or 4
             channels. Arrays and tensors hold uint8, or floats in [0, 1], which are rounded to uint8.
+        image_size: The side of the result.
+        white_level: The setting `data.white_level` of the run.
 
     Raises:
         BadImage: If the image cannot be read or has another type.
@@ -33,7 +35,7 @@ def to_pixels(image: object, image_size: int) -> NDArray[np.uint8]:
         image = Path(image)
     elif not isinstance(image, Image.Image):
         image = _from_array(image)
-    return resize_square(open_rgb(image), image_size)
+    return resize_square(open_rgb(image, white_level), image_size)
 
 
 def iter_images(images: object) -> Iterable[object]:

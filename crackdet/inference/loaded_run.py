@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.parsing import parse
+from crackdet.config.parsing import parse_literal
 from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import iter_images
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.store.code_digest import check_source
+from crackdet.store.config_file import load_config
+from crackdet.store.identity import read_identity
 from crackdet.store.integrity import require_weights, verify_weights
 from crackdet.store.predictions import read_predictions
 from crackdet.store.run import Run
@@ -75,7 +76,7 @@ class LoadedRun:
     @property
     def history(self) -> list[dict[str, float]]:
         """One row per epoch, as in `history.csv`."""
-        return [{name: float(value) for name, value in row.items()} for row in self.run.snapshot().history]
+        return [{name: float(value or "nan") for name, value in row.items()} for row in self.run.snapshot().history]
 
     @property
     def result(self) -> Mapping[str, Any]:
@@ -114,6 +115,11 @@ class LoadedRun:
         model = factory.load_trained(self.config, verify_weights(self.run))
         return model.to(target, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
+    @property
+    def white_level(self) -> float | None:
+        """The setting `data.white_level`, which images of more than 8 bits are decoded with."""
+        return getattr(self.config.data, "white_level", None)
+
     def predictor(self, device: "str | torch.device" = "auto", batch_size: int | None = None) -> "Predictor":
         """Return the cached classifier with the batch size and number format of its training."""
         from crackdet.inference.predictor import Predictor
@@ -121,7 +127,8 @@ class LoadedRun:
         key = (str(device), batch_size)
         if key not in self._predictors:
             size = batch_size or self.config.trainer.batch_size
-            self._predictors[key] = Predictor(self.model(device), self.result["number_format"], size)
+            number_format = self.result.get("number_format") or "fp32"
+            self._predictors[key] = Predictor(self.model(device), number_format, size, self.white_level)
         return self._predictors[key]
 
     def predict(
@@ -175,9 +182,10 @@ def check_loadable(run: Run, trust: bool = False) -> None:
     Raises:
         UserError: As `stored_config`, or if the weights were removed.
     """
-    stored = check_finished(run).config
+    check_finished(run)
+    stored = load_config(run)
     if not _needs_trust(run, stored, trust):
-        parse(stored)
+        parse_literal(stored)
     require_weights(run)
 
 
@@ -187,11 +195,12 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     Raises:
         UserError: If the run is not finished, or its model is user code that is not trusted or has changed.
     """
-    stored = check_finished(run).config
+    check_finished(run)
+    stored = load_config(run)
     target = _needs_trust(run, stored, trust)
-    config = parse(stored)
+    config = parse_literal(stored)
     if target is not None:
-        check_source(target, read_json(run.identity_file).get("model", {}).get("_source_"), run.id)
+        check_source(target, read_identity(run).get("model", {}).get("_source_"), run.id)
     return config
 
 

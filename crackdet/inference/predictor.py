@@ -32,6 +32,7 @@ class Predictor:
     model: Classifier
     number_format: str
     batch_size: int
+    white_level: float | None = None  # the setting `data.white_level` of the run
 
     @torch.no_grad()
     def logits(self, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -45,8 +46,8 @@ class Predictor:
 
     def iter_logits(self, images: Iterable[Item]) -> Iterator[tuple[Item, float | BadImage]]:
         """Yield each image, in order, with its logit or the error of reading it."""
-        size = self.model.image_size
-        batches = prefetch(images, self.batch_size, lambda image: to_pixels(image, size))
+        size, white = self.model.image_size, self.white_level
+        batches = prefetch(images, self.batch_size, lambda image: to_pixels(image, size, white))
         read: list[tuple[Item, NDArray[np.uint8] | BadImage]] = []
 
         def next_pixels() -> Iterator[NDArray[np.uint8]]:

@@ -14,6 +14,7 @@ from PIL import Image
 from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.decode import BadImage, resize_square
 from crackdet.data.sources.factory import open_source
 from crackdet.inference.checks import check_tile
@@ -75,7 +76,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
     if isinstance(config.data, SyntheticData):
         return Tile(size, size, "the size of the synthetic training images")
     try:
-        source = open_source(config.data, Path(config.runtime.cache).expanduser())
+        source = open_source(config.data, expand_home(config.runtime.cache))
         records = source.list_records()
     except (UserError, OSError) as error:
         reason = f"the size of the training photographs cannot be read ({error})"

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from crackdet.config.schema import flatten
+from crackdet.core.console import sanitize_part
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write, write_text
 from crackdet.inspection.drawing import Tile, draw_mask_outline, draw_ring, overlay, tile_sheet, upscale
@@ -117,7 +118,14 @@ def render(
         prediction = _prediction(sample, probability)
         images.append({"name": sample.name, "prediction": prediction, "saliency": saliency, "maps": tiles_by_stage})
     loader = PackageLoader("crackdet.inspection", ".")
-    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = Environment(
+        loader=loader,
+        autoescape=True,
+        finalize=sanitize_part,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page = jinja.get_template("page.html").render(
         run=network.run.id,
         settings=_settings(network),
@@ -193,9 +201,9 @@ def _prediction(sample: Sample, probability: float) -> str:
 def _settings(network: LoadedNetwork) -> str:
     snapshot, data = network.run.snapshot(), network.config.data
     result = snapshot.result or {}
-    model = ", ".join(f"{key}={value}" for key, value in flatten(snapshot.config["model"]).items() if value)
+    model = ", ".join(f"{key}={value}" for key, value in flatten(snapshot.config.get("model", {})).items() if value)
     return (
-        f"Validation accuracy {result['accuracy']:.4f} on {result['valid_images']} {data.name} images of "
+        f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} {data.name} images of "
         f"{data.image_size} pixels; {model}"
     )
 
@@ -203,7 +211,7 @@ def _settings(network: LoadedNetwork) -> str:
 def _pointing_notes(network: LoadedNetwork) -> list[str]:
     """Return the recorded result of the pointing game as a note."""
     scores = read_pointing(network.run)
-    if not scores:
+    if not {"pointing", "pointing_images", "pointing_ig", "pointing_chance", "blank"} <= scores.keys():
         return []
     return [
         f"The pointing game: the strongest point of Grad-CAM lies on the crack in {scores['pointing']:.0%} of "
@@ -214,5 +222,6 @@ def _pointing_notes(network: LoadedNetwork) -> list[str]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         image.save(temporary, "PNG", optimize=True)

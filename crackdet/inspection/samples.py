@@ -81,7 +81,8 @@ def _find_sample(network: LoadedNetwork, name: str, images: ImageDataset | None)
     if not Path(name).is_file():
         raise UserError(f"{name}: is neither a file nor the name of one of the run's validation images")
     try:
-        return Sample(name, to_pixels(name, network.config.data.image_size))
+        data = network.config.data
+        return Sample(name, to_pixels(name, data.image_size, getattr(data, "white_level", None)))
     except BadImage as error:
         raise UserError(f"{name}: cannot be read ({error})") from None
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import UNNORMALIZED, Normalization
+from crackdet.models.weights import NOTHING, Unused
 
 UNKNOWN_LICENSE = "unknown: see the source of the initial weights file"
-
-InitialWeights = tuple[dict[str, Tensor], Normalization]  # a state dict, and the normalisation it was trained with
 
 
 @dataclass
@@ -37,13 +36,25 @@ class Architecture:
         """Return the exact name of DEFAULT; raise UserError if there are no published weights."""
         raise self._no_published_weights("DEFAULT")
 
-    def download_weights(self, weights: str) -> InitialWeights:
-        """Return the published weights of this name; raise UserError if they are not available."""
+    def published_weights(self, weights: str) -> tuple[Path, Normalization]:
+        """Return the file of the published weights of this name, and the normalisation that they were trained with.
+
+        Raises:
+            UserError: If the file is not available, or is not the published one.
+        """
         raise self._no_published_weights(weights)
 
-    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
-        """Return the weights of a local file, with their normalisation if the file is a published one."""
-        return state, UNNORMALIZED
+    def normalization_of(self, file: Path) -> Normalization:
+        """Return the normalisation of a local file of weights, known if the file is a published one."""
+        return UNNORMALIZED
+
+    def current_name(self, name: str) -> str:
+        """Return the present name of a tensor that older weights may name differently."""
+        return name
+
+    def unused(self, full_model: nn.Module) -> Unused:
+        """Return what `feature_extractor` removes from the full model."""
+        return NOTHING
 
     def license(self, weights: str) -> str:
         """Return the licence of weights, given by their published name or as sha256:DIGEST."""

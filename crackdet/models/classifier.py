@@ -109,14 +109,26 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     dimension = _try_size(feature_extractor, image_size)
     if isinstance(dimension, int):
         return dimension
-    sizes = [str(size) for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    sizes = [size for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
     if not sizes and isinstance(dimension, UserError):
         raise UserError(f"model.name={name}: {dimension}")
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
-    raise UserError(
-        f"data.image_size={image_size}: {name} does not accept images of this size; it accepts {', '.join(sizes)}"
-    )
+    problem = f"{name} does not accept images of this size"
+    if image_size < sizes[0] and CANDIDATE_SIZES[-len(sizes) :] == tuple(sizes):  # it accepts all sizes from one on
+        problem = f"must be at least {_smallest_size(feature_extractor, image_size, sizes[0])} for {name}"
+    raise UserError(f"data.image_size={image_size}: {problem}; it accepts {', '.join(map(str, sizes))}")
+
+
+def _smallest_size(feature_extractor: nn.Module, refused: int, accepted: int) -> int:
+    """Return the smallest size above a refused one that a network accepts, if it accepts all larger ones."""
+    while accepted - refused > 1:
+        middle = (refused + accepted) // 2
+        if isinstance(_try_size(feature_extractor, middle), int):
+            accepted = middle
+        else:
+            refused = middle
+    return accepted
 
 
 def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:

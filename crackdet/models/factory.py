@@ -15,8 +15,10 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
+from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
 from crackdet.models.custom import CustomFeatures
 from crackdet.models.flops import MetaFlopCounter
@@ -107,8 +109,8 @@ def validate_model(config: Config) -> int:
 
 
 def validate_initial_weights(config: Config) -> None:
-    """Raise UserError if the network cannot be built, or its initial weights do not exist or do not fit."""
-    validate_model(config)
+    """Raise UserError if the network cannot be built or trained, or its initial weights do not exist or do not fit."""
+    check_batch_size(config, build_on_meta(config))
     _load_initial_weights(config.model, on_meta=True)
 
 
@@ -171,25 +173,36 @@ def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Modul
     """Return the feature extractor with `model.weights`, which the meta device only checks, and their normalisation."""
     family = architecture(model)
     full_model = _full_model(family, on_meta)
+    unused = family.unused(full_model)
+    extractor = family.feature_extractor(full_model)
     if model.weights is None:
-        return family.feature_extractor(full_model), UNNORMALIZED
+        return extractor, UNNORMALIZED
     key = f"model.weights={model.weights}"
-    if is_weights_file(model.weights):
-        path = Path(model.weights).expanduser()
-        state = weight_files.read_state_dict(path)
-        backbone = {n.removeprefix(PREFIX): tensor for n, tensor in state.items() if n.startswith(PREFIX)}
-        if backbone:  # the weights of another run
-            extractor = family.feature_extractor(full_model)
-            weight_files.load_strict(extractor, backbone, key)
-            mean, std = (state[n].flatten().tolist() if n in state else None for n in ("input_mean", "input_std"))
-            return extractor, Normalization(mean, std)
-        state, normalization = family.identify_weights(path, state)
-    else:
-        state, normalization = family.download_weights(model.weights)
-    weight_files.load_strict(full_model, state, key)
+    if not is_weights_file(model.weights):
+        file, normalization = family.published_weights(model.weights)
+        _load_weights(family, extractor, file, key, unused)
+        return extractor, normalization
+    file = expand_home(model.weights)
+    fit, own = _load_weights(family, extractor, file, key, unused)
+    if own.mean is not None:  # the weights of another run
+        return extractor, own
+    normalization = family.normalization_of(file)
+    if fit.notes and not on_meta:
+        log.info("%s: %s", file.name, "; ".join(fit.notes))
     if normalization.mean is None and model.input_mean is None and not on_meta:
         log.warning(
             "%s: the normalisation of these weights is unknown, so pixels stay in [0, 1]. "
             "Set model.input_mean and model.input_std", key,
         )  # fmt: skip
-    return family.feature_extractor(full_model), normalization
+    return extractor, normalization
+
+
+def _load_weights(
+    family: Architecture, extractor: nn.Module, file: Path, key: str, unused: weight_files.Unused
+) -> tuple[weight_files.Fit, Normalization]:
+    """Load a file of weights into a feature extractor; return how it fits, and the normalisation that is in it."""
+    state = {family.current_name(name): tensor for name, tensor in weight_files.read_state_dict(file).items()}
+    fit = weight_files.load_fit(extractor, state, key, unused)
+    names = (fit.prefix.removesuffix(PREFIX) + name for name in ("input_mean", "input_std"))
+    mean, std = (state[name].flatten().tolist() if name in state else None for name in names)
+    return fit, Normalization(mean, std)

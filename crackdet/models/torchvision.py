@@ -1,24 +1,38 @@
 """Classification networks of torchvision as feature extractors, with their published weights."""
 
+import logging
 import re
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision.models
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config.messages import suggest
-from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
-from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture, InitialWeights
+from crackdet.core.errors import UserError, first_line
+from crackdet.core.files import SETTLE_SECONDS
+from crackdet.core.reading import file_digest
+from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
+from crackdet.models.checkpoint_file import describe_content
 from crackdet.models.classifier import UNNORMALIZED, Normalization
+from crackdet.models.weights import Unused
 
 NUM_CLASSES = 1000  # of ImageNet
 SELF_NORMALIZING = ("googlenet", "inception_v3")  # with published weights they convert [0, 1] to [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that are used only in the network's original training
+HASH = re.compile(r"-([0-9a-f]{8,})\.[a-z]+$")  # the first digits of a published file's SHA-256, in its name
+OLDER_NAMES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),  # DenseNet as published
+    (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_([12])\."), lambda found: f"{found[1]}.{3 * int(found[2]) - 3}."),
+)  # the latter: vision transformers as published
+
+log = logging.getLogger(__name__)
+_verified: dict[Path, tuple[int, ...]] = {}  # stamps of published files whose SHA-256 this process found right
 
 
 class TorchvisionArchitecture(Architecture):
@@ -39,6 +53,29 @@ class TorchvisionArchitecture(Architecture):
     def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         if self.keep_last_layer:
             return full_model
+        parent, _, child = self._last_layer(full_model).rpartition(".")
+        setattr(full_model.get_submodule(parent), child, nn.Identity())
+        return full_model
+
+    def unused(self, full_model: nn.Module) -> Unused:
+        """Return the last layer and the auxiliary classifiers.
+
+        The last layer includes the modules around it that have no other weights: people replace the whole of them.
+        """
+        if self.keep_last_layer:
+            return Unused(others=AUXILIARY)
+        head, weights = self._last_layer(full_model), list(full_model.state_dict())
+        own = sum(name.startswith(f"{head}.") for name in weights)
+        while (parent := head.rpartition(".")[0]) and sum(name.startswith(f"{parent}.") for name in weights) == own:
+            head = parent
+        return Unused(head, NUM_CLASSES, AUXILIARY)
+
+    def current_name(self, name: str) -> str:
+        for pattern, replacement in OLDER_NAMES:
+            name = pattern.sub(replacement, name)
+        return name
+
+    def _last_layer(self, full_model: nn.Module) -> str:
         sizes = ("out_features", "out_channels")
         layers = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)]
         if not layers:
@@ -46,9 +83,7 @@ class TorchvisionArchitecture(Architecture):
                 f"model.name={self.name}: this network has no last layer with {NUM_CLASSES} outputs that could be "
                 "removed; choose another network"
             )
-        parent, _, child = layers[-1].rpartition(".")
-        setattr(full_model.get_submodule(parent), child, nn.Identity())
-        return full_model
+        return layers[-1]
 
     def check_weights_name(self, weights: str) -> None:
         self._by_name(weights)
@@ -56,22 +91,34 @@ class TorchvisionArchitecture(Architecture):
     def default_weights(self) -> str:
         return str(get_model_weights(self.name).DEFAULT.name)
 
-    def download_weights(self, weights: str) -> InitialWeights:
-        """Return the weights from torch's download folder, or from the network."""
+    def published_weights(self, weights: str) -> tuple[Path, Normalization]:
+        """Return the file in torch's download folder, downloaded if it is missing; its SHA-256 has been compared."""
         published = self._by_name(weights)
-        try:
-            state = published.get_state_dict(progress=False, check_hash=True)
-        except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-            file, folder = Path(published.url).name, Path(torch.hub.get_dir()) / "checkpoints"
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+        match = HASH.search(file.name)
+        if not file.exists():
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                hash_prefix = match[1] if match else None
+                torch.hub.download_url_to_file(published.url, str(file), hash_prefix, progress=False)
+            except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+                raise UserError(
+                    f"model.weights={weights}: {file.name} for {self.name} cannot be downloaded ({first_line(error)}); "
+                    f"copy the file to {file.parent}, set model.weights=FILE.pth, or train from random weights: "
+                    "model.weights=null"
+                ) from None
+        if match is None:
+            log.warning("%s: cannot be verified, because its name has no digest", file)
+        elif found := _wrong_content(file, match[1]):
             raise UserError(
-                f"model.weights={weights}: {file} for {self.name} cannot be downloaded ({error}); copy the file to "
-                f"{folder}, set model.weights=FILE.pth, or train from random weights: model.weights=null"
-            ) from None
-        return self._initial_weights(state, published)
+                f"model.weights={weights}: {file} is not the published file of this name ({found}); delete it, and it "
+                f"is downloaded again, or load it as your own: model.weights={file}"
+            )
+        return file, self._normalization(published)
 
-    def identify_weights(self, file: Path, state: dict[str, Tensor]) -> InitialWeights:
+    def normalization_of(self, file: Path) -> Normalization:
         """Recognise published weights by content: the name of the file is not part of a run's identity."""
-        return self._initial_weights(state, self._by_digest(file_digest(file)))
+        return self._normalization(self._by_digest(file_digest(file)))
 
     def license(self, weights: str) -> str:
         by_name = get_model_weights(self.name).__members__
@@ -85,7 +132,7 @@ class TorchvisionArchitecture(Architecture):
     def _by_digest(self, digest: str) -> Any:
         """Return the published weights whose file has this SHA-256, or None; file names end with its first digits."""
         for published in get_model_weights(self.name):
-            match = re.search(r"-([0-9a-f]{8,})\.", Path(published.url).name)
+            match = HASH.search(Path(published.url).name)
             if match and digest.startswith(match[1]):
                 return published
         return None
@@ -99,11 +146,27 @@ class TorchvisionArchitecture(Architecture):
             )
         return published[weights]
 
-    def _initial_weights(self, state: dict[str, Tensor], published: Any) -> InitialWeights:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}
+    def _normalization(self, published: Any) -> Normalization:
         if published is None:
-            return state, UNNORMALIZED
+            return UNNORMALIZED
         if self.name in SELF_NORMALIZING:
-            return state, Normalization([0.5] * 3, [0.5] * 3)
+            return Normalization([0.5] * 3, [0.5] * 3)
         transforms = published.transforms()
-        return state, Normalization(list(transforms.mean), list(transforms.std))
+        return Normalization(list(transforms.mean), list(transforms.std))
+
+
+def _wrong_content(file: Path, digest: str) -> str | None:
+    """Return what a file holds if its SHA-256 does not begin with `digest`; an unchanged file is read once."""
+    try:
+        status = file.stat()
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if _verified.get(file) == stamp:
+            return None
+        found = file_digest(file)
+        if not found.startswith(digest):
+            return describe_content(file) or f"its SHA-256 begins with {found[: len(digest)]}"
+    except OSError as error:
+        return error.strerror or str(error)
+    if time.time() - status.st_ctime > SETTLE_SECONDS:  # else it may change again without a change of its times
+        _verified[file] = stamp
+    return None

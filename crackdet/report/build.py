@@ -13,15 +13,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from crackdet.analysis.differences import Differences
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
-from crackdet.core.console import sanitize
+from crackdet.core.console import sanitize, sanitize_part
 from crackdet.core.files import write_text
 from crackdet.report.formatting import NO_VALUE, count, percent
 from crackdet.report.marker import FILE
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
-from crackdet.report.run_table import distinguishing_keys, measure_of
+from crackdet.report.run_table import measure_of
 from crackdet.report.section import build_section, describe
+from crackdet.store.sweep_record import SweepRecord
 
 MAX_SECTIONS = 4
 MAX_FAILURES = 200
@@ -37,6 +39,7 @@ def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy")
     """
     summary = summarize(folder, metric)
     target = folder / FILE if to is None else to
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, _render(_content(summary, folder)))
     return target
 
@@ -45,7 +48,7 @@ def _content(summary: Summary, folder: Path) -> dict[str, Any]:
     """Return the content of the page, as `report.html` uses it."""
     ranked = list(zip(summary.rankings, summary.decisions, strict=True))[:MAX_SECTIONS]
     return {
-        "title": _title(summary),
+        "title": _title(summary, folder),
         "counts": _counts(summary),
         "folder": sanitize(folder),
         "written": datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
@@ -67,6 +70,7 @@ def _render(page: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("crackdet.report", "page"),
         autoescape=True,
+        finalize=sanitize_part,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -104,12 +108,19 @@ def _content_security_policy(*scripts: str) -> str:
     return f"default-src 'none'; script-src {allowed} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
-def _title(summary: Summary) -> str:
+def _title(summary: Summary, folder: Path) -> str:
     names = sorted({str(row.setting("model.name")) for ranking in summary.rankings for row in ranking})
-    if not names:
-        return "No finished run yet"
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return sanitize(f"Crack classifiers: {listed}")
+    return sanitize(f"{_folder_name(folder)}: {listed or 'no finished run yet'}")
+
+
+def _folder_name(folder: Path) -> str:
+    """Return `Sweep 2026-11-30/20-15-02` or `Run store runs`; Hydra names the folder of a sweep by day and time."""
+    path = folder.resolve()
+    if not SweepRecord(path).file.exists():
+        return f"Run store {path.name}"
+    is_time = path.name.replace("-", "").isdigit()
+    return f"Sweep {path.parent.name}/{path.name}" if is_time else f"Sweep {path.name}"
 
 
 def _counts(summary: Summary) -> str:
@@ -135,10 +146,10 @@ def _notes(summary: Summary) -> list[str]:
 
 
 def _failures(unfinished: Sequence[RunRow]) -> list[dict[str, Any]]:
-    keys = distinguishing_keys(unfinished)
+    differences = Differences(unfinished)
     return [
-        {"id": row.id, "status": str(row.status), "settings": describe(row, keys), "epochs": len(row.snapshot.history),
-         "reason": sanitize(row.reason)}
+        {"id": row.id, "status": str(row.status), "settings": describe(row, differences),
+         "epochs": len(row.snapshot.history), "reason": sanitize(row.reason)}
         for row in unfinished
     ]  # fmt: skip
 

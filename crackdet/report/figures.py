@@ -13,6 +13,7 @@ from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.report.formatting import subsample, text
 from crackdet.report.run_table import Measure
+from crackdet.report.thresholds import PrecisionRecallCurve
 
 # at least 3:1 against white and against the dark theme, and distinguishable with colour blindness
 COLOURS = ("#2f7fc1", "#c8702a", "#1f9a78", "#bd5a97", "#8273cf", "#94801f", "#cf4a52", "#3a98a8")
@@ -21,6 +22,7 @@ SCALE = (COLOURS[1], COLOURS[3], COLOURS[0])  # from the least to the most accur
 MIN_LOG_RATIO = 20  # of the largest to the smallest value, for a logarithmic axis
 MAX_TICKS = 12  # named values on an axis of the parallel coordinates
 MAX_CURVES = 60
+MAX_ERROR_BARS = 40  # with more runs, only the marked ones have them
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,17 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def cost_figure(
-    runs: Sequence[tuple[RunRow, Marker]], by: Measure, axis: CostAxis, labels: Mapping[str, str]
+    runs: Sequence[tuple[RunRow, Marker]],
+    by: Measure,
+    axis: CostAxis,
+    labels: Mapping[str, str],
+    intervals: Mapping[str, tuple[float, float]],
 ) -> go.Figure:
-    """Plot a measure against a cost, with the Pareto front of the runs.
+    """Plot a measure against a cost, with 95 % intervals and the Pareto front of the runs.
 
     Args:
         labels: What distinguishes each run, by run id.
+        intervals: The interval of the measure of each run, by run id.
     """
     figure = go.Figure()
     costs = [float(row.result[axis.name]) for row, _ in runs]
@@ -109,8 +116,10 @@ def cost_figure(
         indices = [index for index, (_, own) in enumerate(runs) if own is marker]
         if indices:
             rows = [runs[index][0] for index in indices]
+            values = [row.value(by.name) for row in rows]
+            bars = [intervals[row.id] for row in rows] if marker is not OTHER or len(runs) <= MAX_ERROR_BARS else []
             figure.add_scatter(
-                x=[costs[index] for index in indices], y=[row.value(by.name) for row in rows],
+                x=[costs[index] for index in indices], y=values, error_y=_error_bars(values, bars, marker.colour),
                 mode="markers",
                 name=marker.name, text=[f"<b>{plain(row.id)}</b><br>{plain(labels[row.id])}" for row in rows],
                 hovertemplate=f"%{{text}}<br>{by.title} %{{y:{by.form}}}<br>%{{x:.4s}} {axis.unit}<extra></extra>",
@@ -118,9 +127,37 @@ def cost_figure(
             )  # fmt: skip
     scale = {"type": "log", "dtick": "D2"} if _is_wide(costs) else {"type": "linear"}  # ticks at 1, 2 and 5
     figure.update_xaxes(title=axis.unit, tickformat=axis.ticks, **scale)
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    around = [low - 0.01, high + 0.01] if low == high else None  # Plotly would show equal values from 0 on
-    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks, range=around)
+    ends = [end for row, marker in runs if marker in (RECOMMENDED, BEST) for end in intervals[row.id]]
+    low, high = min([*ends, *(y for _, y in points)]), max([*ends, *(y for _, y in points)])
+    margin = (high - low) / 20 or 0.01  # Plotly would show equal values from 0 on
+    figure.update_yaxes(title=f"validation {by.title}", tickformat=by.ticks, range=[low - margin, high + margin])
+    return _framed(figure)
+
+
+def _error_bars(values: Sequence[float], intervals: Sequence[tuple[float, float]], colour: str) -> dict[str, Any]:
+    return {
+        "type": "data", "symmetric": False, "color": colour, "thickness": 1, "width": 3, "visible": bool(intervals),
+        "array": [max(high - value, 0) for value, (_, high) in zip(values, intervals, strict=False)],
+        "arrayminus": [max(value - low, 0) for value, (low, _) in zip(values, intervals, strict=False)],
+    }  # fmt: skip
+
+
+def precision_recall_figure(curves: Mapping[str, PrecisionRecallCurve]) -> go.Figure:
+    """Plot precision against recall.
+
+    Args:
+        curves: The curves by their title; the first has the colour of the recommended run.
+    """
+    figure = go.Figure()
+    for (title, curve), marker in zip(curves.items(), (RECOMMENDED, BEST), strict=False):
+        figure.add_scatter(
+            x=curve.recall.tolist(), y=curve.precision.tolist(), mode="lines", name=plain(title),
+            line={"shape": "hv", "color": marker.colour, "width": 2}, customdata=curve.thresholds.tolist(),
+            hovertemplate=f"<b>{plain(title)}</b><br>recall %{{x:.1%}}, precision %{{y:.1%}}<br>"
+            "threshold %{customdata:.4~g}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="recall (share of the cracks found)", tickformat=".0%", range=[0, 1.02])
+    figure.update_yaxes(title="precision", tickformat=".0%", range=[0, 1.02])
     return _framed(figure)
 
 

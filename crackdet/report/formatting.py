@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from crackdet.analysis.columns import scaled, value_text
+from crackdet.analysis import differences
+from crackdet.analysis.columns import scaled
+from crackdet.analysis.differences import NETWORK, value_text
 from crackdet.core.console import sanitize
 
 Item = TypeVar("Item")
@@ -49,17 +51,12 @@ def duration(seconds: float) -> str:
 
 def text(value: Any) -> str:
     """Return a setting as a user types it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
     return sanitize(value_text(value))
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Shorten dotted keys to their last part if that is unique; `model.name` becomes `network`."""
-    ends = {key: "network" if key == "model.name" else key.rpartition(".")[2] for key in keys}
-    return {key: end if list(ends.values()).count(end) == 1 else key for key, end in ends.items()}
+    return differences.short_names(keys) | ({NETWORK: "network"} if NETWORK in keys else {})
 
 
 def subsample(ranked: Sequence[Item], max_items: int) -> list[Item]:

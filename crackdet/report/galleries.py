@@ -12,7 +12,7 @@ from crackdet.report.formatting import percent
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
 from crackdet.store.predictions import Predictions, read_predictions
 
-MAX_PICTURES = 24
+MAX_PICTURES = 48
 TOP_RUNS = 7  # whose disagreements are shown
 CLASS_NAMES = {True: "crack", False: "no crack"}
 
@@ -23,6 +23,8 @@ class Picture:
     verdict: str
     lines: Sequence[str]
     uri: str | None
+    label: str  # its class: one of `CLASS_NAMES`
+    confidence: float | None = None  # probability of the predicted class
     missing: str = ""  # why there is no thumbnail
 
     @property
@@ -57,7 +59,8 @@ class GalleryBuilder:
             crack = bool(predictions.labels[index])
             confidence = float(1 - chances[index] if crack else chances[index])
             verdict = f"labelled {CLASS_NAMES[crack]}, predicted {CLASS_NAMES[not crack]}"
-            pictures.append(self._picture(predictions, index, verdict, [f"confidence {percent(confidence, 1)}"]))
+            lines = [f"confidence {percent(confidence, 1)}"]
+            pictures.append(self._picture(predictions, index, verdict, lines, confidence))
         shown = "the mistakes, the most confident first"
         if len(pictures) < len(indices):
             shown = f"the {len(pictures)} most confident mistakes"
@@ -95,12 +98,16 @@ class GalleryBuilder:
             *_merge_missing(pictures),
         )
 
-    def _picture(self, predictions: Predictions, index: int, verdict: str, lines: Sequence[str]) -> Picture:
+    def _picture(
+        self, predictions: Predictions, index: int, verdict: str, lines: Sequence[str], confidence: float | None = None
+    ) -> Picture:
         name, digest = predictions.images[index], predictions.digests[index]
+        label = CLASS_NAMES[bool(predictions.labels[index])]
         try:
-            return Picture(sanitize(name), verdict, lines, self._thumbnails.uri(name, digest))
+            uri, missing = self._thumbnails.uri(name, digest), ""
         except NoThumbnail as reason:
-            return Picture(sanitize(name), verdict, lines, None, sanitize(reason))
+            uri, missing = None, sanitize(reason)
+        return Picture(sanitize(name), verdict, lines, uri, label, confidence, missing)
 
 
 def _merge_missing(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequence[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
-from crackdet.core.files import read_json
+from crackdet.store.identity import read_identity
 from crackdet.store.integrity import weights_digest
 
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")  # of Hydra
@@ -32,7 +32,7 @@ def recipe(title: str, row: RunRow) -> Recipe:
         "platform": provenance.get("platform"),
         "versions": _versions(provenance.get("versions")),
         "data": _data(row),
-        "data fingerprint": read_json(row.run.identity_file).get("fingerprint"),
+        "data fingerprint": read_identity(row.run).get("fingerprint"),
         "validation images": f"{row.result.get('valid_images')}, digest {row.result.get('valid_digest')}",
         "weights": _weights(row),
     }
@@ -101,5 +101,5 @@ def _data(row: RunRow) -> str | None:
 
 def _weights(row: RunRow) -> str:
     digest = weights_digest(row.run)
-    removed = "" if row.run.weights_file.exists() else " (removed)"
+    removed = "" if row.run.has_weights else " (removed)"
     return f"{row.run.weights_file}{removed}" + (f", SHA-256 {digest}" if digest else "")

@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from crackdet.analysis.decision import Decision, Verdict
-from crackdet.analysis.rows import RunRow, differing_keys, group_by_settings
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
 from crackdet.report.formatting import (
     NO_VALUE,
     count,
@@ -94,33 +95,18 @@ def measure_of(metric: str) -> Measure:
     return next(measure for measure in MEASURES if measure.name == metric)
 
 
-def distinguishing_keys(rows: Sequence[RunRow]) -> list[str]:
-    """Return the settings in which runs differ, the seed last, without those that follow from the network's name."""
-    keys = sorted(differing_keys(rows), key=lambda key: (key == "seed", key != "model.name"))
-    if "model.name" not in keys:
-        return keys
-    num_names = len(group_by_settings(rows, ["model.name"]))
-    return [
-        key
-        for key in keys
-        if not key.startswith("model.")
-        or key == "model.name"
-        or len(group_by_settings(rows, ["model.name", key])) > num_names
-    ]
-
-
 def run_table(
     ranking: Sequence[RunRow], by: Measure, decision: Decision, always: Sequence[RunRow]
 ) -> dict[str, Sequence[Any]]:
     """Return columns, rows and notes of a ranking: the best runs, an even choice of the others, and `always`."""
-    keys = distinguishing_keys(ranking)
+    keys = Differences(ranking).keys
     names = short_names(keys)
     shown = {row.id for row in [*subsample(ranking, MAX_ROWS), *always]}
     others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]
     columns = [
         ReportColumn("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
+        ReportColumn(by.title, by.meaning, "number falling"),  # early, so that a phone shows it
         ReportColumn("run", "run id and verdict"),
-        ReportColumn(by.title, by.meaning, "number falling"),
         ReportColumn("95 % interval", f"of the {by.title} on other images of the same kind", "number"),
         *(ReportColumn(names[key], key) for key in keys),
         *(ReportColumn(measure.title, measure.meaning, measure.css) for measure in others),
@@ -145,8 +131,8 @@ def _row(rank: int, row: RunRow, names: Mapping[str, str], measures: Sequence[Me
     marks = Markup("").join(Markup('<span class="tag {}">{}</span>').format(tag, tag) for tag in tags)
     cells = [
         _cell(str(rank), rank, "rank"),
-        Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(row.id, row.id, marks),
         by,
+        Markup('<th scope="row" data-value="{}"><code>{}</code>{}</th>').format(row.id, row.id, marks),
         _cell(span(low, high), low, "interval"),
         *(_cell(*_setting(value), name, "") for name, value in settings.items()),
         *others,

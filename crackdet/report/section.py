@@ -7,8 +7,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from crackdet.analysis.decision import Decision
-from crackdet.analysis.importance import MIN_TRIALS, importances
+from crackdet.analysis.differences import NETWORK, Differences
+from crackdet.analysis.importance import MIN_TRIALS, importances, interactions
+from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
+from crackdet.core.console import sanitize
 from crackdet.report import figures
 from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Curve, pareto
 from crackdet.report.formatting import (
@@ -23,12 +26,14 @@ from crackdet.report.formatting import (
     text,
 )
 from crackdet.report.galleries import TOP_RUNS, GalleryBuilder
-from crackdet.report.run_table import Measure, distinguishing_keys, measure_of, run_table
+from crackdet.report.run_table import Measure, measure_of, run_table
+from crackdet.report.thresholds import operating_points, precision_recall_curve
 from crackdet.store.predictions import Predictions, read_predictions
 
 MAX_POINTS = 2000  # in a cost figure
 MAX_LINES = 500  # in the parallel coordinates
 MAX_COMBINATIONS = 30
+MAX_INTERACTIONS = 5
 MARKERS = (BEST, RECOMMENDED, UNDECIDED)  # the first one that is among the verdicts
 DEVICE_NAMES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 
@@ -46,9 +51,10 @@ class PageFigure:
 def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision: Decision) -> dict[str, Any]:
     """Return the content of the section of a ranking, as `section.html` uses it."""
     name, by = f"section{number}", measure_of(metric)
-    keys = distinguishing_keys(ranking)
-    labels = {row.id: describe(row, keys) for row in ranking}
-    without_seed = {row.id: describe(row, [key for key in keys if key != "seed"]) for row in ranking}
+    differences = Differences(ranking)
+    keys = differences.keys
+    labels = {row.id: describe(row, differences) for row in ranking}
+    without_seed = {row.id: describe(row, differences, seed=False) for row in ranking}
     recommended = decision.recommended
     heads = _heads(decision, by)
     curves = figures.learning_curves(ranking, without_seed)
@@ -60,13 +66,18 @@ def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision:
         for title, _, row in heads
         if (found := predictions[row.id])
     ]
+    recall_curves = _precision_recall(name, heads, predictions)
+    recommended_predictions = predictions[recommended.id]
+    points = operating_points(recommended_predictions) if recommended_predictions else []
     galleries = GalleryBuilder(recommended)
     disagreements = galleries.disagreements(ranking[:TOP_RUNS])
     subsections = (
         ("decision", "Decision", True), ("table", "All runs", True), ("cost", "Cost", True),
         ("curves", "Learning curves", True), ("drivers", "Influence of settings", bool(drivers)),
-        ("confusion", "Errors by class", bool(confusions)), ("hardest", "Hardest images", True),
+        ("confusion", "Errors by class", bool(confusions)), ("thresholds", "Thresholds", bool(points)),
+        ("hardest", "Hardest images", True),
         ("disagreements", "Disagreements", disagreements is not None),
+        ("next", "Next steps", True),
     )  # fmt: skip
     result = ranking[0].result
     return {
@@ -85,23 +96,26 @@ def build_section(number: int, ranking: Sequence[RunRow], metric: str, decision:
         "curves": learning,
         "curve_legend": {curve.name: curve.colour for curve in curves},
         "drivers": drivers,
-        "importance": _importance(ranking, by, keys),
+        **_importance(ranking, by, keys),
         "no_importance": f"At least {MIN_TRIALS} runs with different settings are needed to tell which settings matter."
         if len(ranking) < MIN_TRIALS
         else "No setting has several runs for each of several values, so none can be distinguished from chance.",
         "confusions": confusions,
         "hardest": galleries.hardest(predictions[recommended.id]),
         "disagreements": disagreements,
-        "figures": [*costs, *learning, *drivers],
+        "recall_curves": recall_curves,
+        "operating_points": points,
+        "recommended_id": recommended.id,
+        "next_commands": next_commands(decision),
+        "firmer_answers": firmer_answers(decision),
+        "figures": [*costs, *learning, *drivers, *recall_curves],
     }
 
 
-def describe(row: RunRow, keys: Sequence[str]) -> str:
+def describe(row: RunRow, differences: Differences, seed: bool = True) -> str:
     """Return the settings of a run as text: `custom conv_out=[64,128] seed=1`."""
-    names = short_names(keys)
-    words = [f"{names[key]}={text(value)}" for key in keys if (value := row.setting(key)) is not None]
-    named = [word.partition("=")[2] if word.startswith("network=") else word for word in words]
-    return " ".join(named) or str(row.setting("model.name"))
+    settings, network = differences.describe(row, seed), str(row.setting(NETWORK))
+    return sanitize(f"{network} {settings}".strip() if NETWORK in differences.keys else settings or network)
 
 
 def _heads(decision: Decision, by: Measure) -> list[tuple[str, str, RunRow]]:
@@ -162,6 +176,7 @@ def _costs(
 ) -> tuple[list[PageFigure], list[RunRow]]:
     """Return the cost figures, and the runs on their Pareto fronts."""
     found, on_front = [], {}
+    intervals = {row.id: decision.ranked(row).interval for row in ranking}
     for axis in COST_AXES:
         rows = [row for row in ranking if row.result.get(axis.name) is not None]
         if not rows:
@@ -183,7 +198,8 @@ def _costs(
             alt += f"; along the Pareto front of {len(front)} runs, {by.title} rises to {best}."
         else:
             alt += ", and no run reaches more." if len(rows) > 1 else "."
-        found.append(PageFigure(f"{name}-{axis.name}", axis.title, alt, figures.cost_figure(runs, by, axis, labels)))
+        figure = figures.cost_figure(runs, by, axis, labels, intervals)
+        found.append(PageFigure(f"{name}-{axis.name}", axis.title, alt, figure))
     return found, list(on_front.values())
 
 
@@ -208,12 +224,29 @@ def _drivers(name: str, ranking: Sequence[RunRow], by: Measure, keys: Sequence[s
     return [PageFigure(f"{name}-parallel", f"Settings and {by.title} of each run", alt.strip(), figure)]
 
 
-def _importance(ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> dict[str, float]:
-    """Return the share of the measure's variance that each setting explains alone."""
+def _precision_recall(
+    name: str, heads: Sequence[tuple[str, str, RunRow]], predictions: Mapping[str, Predictions | None]
+) -> list[PageFigure]:
+    """Return the precision-recall curves of the runs with a card, the recommended run first."""
+    known = [(title, found) for title, _, row in reversed(heads) if (found := predictions[row.id])]
+    curves = {title: curve for title, found in known if (curve := precision_recall_curve(found))}
+    if not curves:
+        return []
+    alt = f"Precision against recall at every threshold. Runs: {'; '.join(curves)}."
+    return [PageFigure(f"{name}-recall", "Precision and recall", alt, figures.precision_recall_figure(curves))]
+
+
+def _importance(ranking: Sequence[RunRow], by: Measure, keys: Sequence[str]) -> dict[str, Mapping[str, float]]:
+    """Return the shares of the measure's variance that each setting explains alone, and that pairs of them add."""
     names = short_names(keys)
     trials = [
         {names[key]: value if isinstance(value, int | float) else text(value)
          for key in keys if (value := row.setting(key)) is not None}
         for row in ranking
     ]  # fmt: skip
-    return importances(trials, [row.value(by.name) for row in ranking])
+    values = [row.value(by.name) for row in ranking]
+    pairs = interactions(trials, values) if len(ranking) >= MIN_TRIALS else {}
+    return {
+        "importance": importances(trials, values),
+        "interactions": {" and ".join(pair): share for pair, share in list(pairs.items())[:MAX_INTERACTIONS]},
+    }

@@ -10,15 +10,16 @@ from PIL import Image
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.files import expand_home
+from crackdet.core.reading import file_digest
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
 from crackdet.data.sources.factory import open_source
 from crackdet.store.run import Run
 
-SIDE = 144  # pixels
-QUALITY = 60  # of WebP: about 3 KB a thumbnail
+SIDE = 256  # pixels
+QUALITY = 60  # of WebP: about 8 KB a thumbnail
 
 
 class NoThumbnail(Exception):
@@ -44,7 +45,7 @@ class Thumbnails:
 
     @cached_property
     def _source(self) -> Source:
-        cache = Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser()
+        cache = expand_home(str(self._config.get("runtime", {}).get("cache", ".")))
         try:
             data: Data = parse_group("data", self._config.get("data"))
             return open_source(data, cache)
@@ -70,7 +71,7 @@ def _check_file(root: Path, record: ImageRecord) -> None:
         raise NoThumbnail(f"{record.name} is not in {root}")
     try:
         unchanged = file_digest(root / record.name) == record.digest
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null character
         raise NoThumbnail(f"{record.name} is no longer in {root}") from None
     if not unchanged:
         raise NoThumbnail(f"{record.name} has changed since the run was evaluated on it")

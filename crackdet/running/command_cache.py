@@ -1,7 +1,7 @@
 """A cache from overrides to finished runs, which are then skipped before Hydra composes their configurations.
 
-An entry is valid while everything that was read for it has the same sizes and modification times: crackdet's modules,
-the configuration folders, the weights, a user's network, and the images.
+An entry is valid while everything that was read for it has the same sizes, times and inodes: crackdet's modules, the
+configuration folders, the weights, a user's network, and the images.
 """
 
 import hashlib
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, FolderData, UserModel
-from crackdet.core.files import SETTLE_SECONDS
+from crackdet.core.errors import UserError
+from crackdet.core.files import SETTLE_SECONDS, expand_home
+from crackdet.core.reading import load_json
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
 from crackdet.store.identity import is_weights_file
@@ -62,20 +64,16 @@ class CommandCache:
     _stamps: dict[str, Stamp] = field(default_factory=dict)
 
     def get(self, overrides: Sequence[str]) -> Run | None:
-        """Return the finished run of these overrides; None if there is no valid entry.
-
-        Raises:
-            StoreError: If the run directory holds another configuration.
-        """
+        """Return the finished run of these overrides; None if there is no valid entry, or the run cannot be used."""
         if self._folder is None:
             return None
         try:
-            entry = json.loads(_entry_file(self._folder, overrides).read_text(encoding="utf-8"))
+            entry = load_json(_entry_file(self._folder, overrides))
             if not all(text and self._stamp(path).text == text for path, text in entry["dependencies"].items()):
                 return None
             run = RunStore(Path(entry["store"])).run(entry["run"])
             return run if run.is_finished(entry["identity"]) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no entry, or a corrupt one
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):  # no entry, or a corrupt one
             return None
 
     def put(self, entries: Iterable[CacheEntry]) -> None:
@@ -146,13 +144,13 @@ def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
     paths: list[Path] = []
     if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
-        root = Path(folder).expanduser()
+        root = expand_home(folder)
         paths.append(root)
         if isinstance(config.data, FolderData) and config.data.groups is not None:
-            paths.append(root / config.data.manifest)
+            paths.append(root / expand_home(config.data.manifest))
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
-        paths.append(Path(weights).expanduser())
+        paths.append(expand_home(weights))
     elif weights is not None and (spec := importlib.util.find_spec("torchvision")) and spec.origin:
         paths.append(Path(spec.origin).with_name("version.py"))  # determines the meaning of DEFAULT
     if isinstance(config.model, UserModel):

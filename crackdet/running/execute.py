@@ -1,17 +1,27 @@
 """Execute a job: skip a finished run, or claim it, train it, and record how it ended."""
 
+import errno
 import logging
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crackdet.config.schema import flatten
-from crackdet.core.errors import DeviceLost, Pruned, RunFailed, UserError, WriteFailed
-from crackdet.core.signals import Interrupted
+from crackdet.core.errors import DeviceLost, FolderGone, Pruned, RunFailed, StoreGone, UserError, WriteFailed
+from crackdet.core.signals import Interrupted, catch_signals
 from crackdet.running.fast_path import finished_line
 from crackdet.running.job import Job, PruneCheck
-from crackdet.store.failures import Failure, num_attempts, read_failure, record_attempt, record_failure
+from crackdet.store.failures import (
+    Failure,
+    forget_attempts,
+    num_attempts,
+    read_failure,
+    record_attempt,
+    record_failure,
+    record_or_forget,
+)
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import AlreadyRunning, Run
 from crackdet.store.snapshot import Status
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
     from crackdet.data.dataset import ImageDataset
 
 log = logging.getLogger(__name__)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
@@ -36,6 +48,7 @@ def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
     Raises:
         UserError: If the run cannot start.
         RunFailed: If it failed; `failure.json` has the reason.
+        StoreGone: If the run store was moved, removed or replaced.
         DeviceLost: If the next run of this process would fail as well.
         Interrupted: If the process was asked to stop.
     """
@@ -48,6 +61,7 @@ def execute(job: Job, prune_check: PruneCheck | None = None) -> float | None:
     datasets = load_data(job)
     try:
         with run.claim():
+            run.check_files()
             if job.is_finished():  # another process has finished it meanwhile
                 return _skip(run)
             if prune_check is not None and read_failure(run).get("kind") == Failure.PRUNED:
@@ -114,48 +128,56 @@ def _train(
     run = job.run
     log.info("training %s: %s", run.id, " ".join(job.overrides) or "the default configuration")
     trackers = Trackers(job.config.tracker, TrackedRun(run, flatten(job.settings), job.overrides, job.sweep))
-    try:
-        record_attempt(run)
-        result = train_run(job, datasets, repair_note=repair_note, prune_check=prune_check, on_history=trackers.update)
-    except Pruned as pruned:
-        record_failure(run, Failure.PRUNED, str(pruned), attempts=0)
-        log.info("pruned %s %s", run.id, pruned)
-        trackers.end(Status.PRUNED)
-        return None
-    except Interrupted:
-        run.failure_file.unlink(missing_ok=True)
-        log.warning("%s is saved; the same command resumes it", run.id)
-        published = read_result(run)
-        trackers.end(Status.INTERRUPTED if published is None else Status.FINISHED, published)
-        raise
-    except Exception as error:
-        failed = _record_error(run, error)
-        trackers.end(Status.FAILED)
-        if gpu_is_unusable():
-            raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
-        raise failed from error
-    trackers.end(Status.FINISHED, result)
-    accuracy, epoch = float(result["accuracy"]), result["epoch"]
-    log.info("finished %s: accuracy %.4f in epoch %d, %s", run.id, accuracy, epoch, run.weights_file)
+    with catch_signals() as request:
+        try:
+            record_attempt(run)
+            result = train_run(
+                job, datasets, repair_note=repair_note, prune_check=prune_check, on_history=trackers.update
+            )
+        except Pruned as pruned:
+            record_failure(run, Failure.PRUNED, str(pruned), attempts=0)
+            log.info("pruned %s %s", run.id, pruned)
+            trackers.end(Status.PRUNED)
+            return None
+        except Interrupted:
+            with suppress(FolderGone):
+                forget_attempts(run)
+            log.warning("%s is saved; the same command resumes it", run.id)
+            published = read_result(run)
+            trackers.end(Status.INTERRUPTED if published is None else Status.FINISHED, published)
+            raise
+        except Exception as error:
+            failed = _record_error(run, error)
+            trackers.end(Status.FAILED)
+            if request.signum is not None and not isinstance(failed, StoreGone):
+                log.error("error: %s", failed)
+                request.raise_if_asked()
+            if gpu_is_unusable():
+                raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
+            raise failed from error
+        trackers.end(Status.FINISHED, result)
+        accuracy, epoch = float(result["accuracy"]), result["epoch"]
+        log.info("finished %s: accuracy %.4f in epoch %d, %s", run.id, accuracy, epoch, run.weights_file)
+        request.raise_if_asked()  # the run is finished, but the sweep has to stop
     return accuracy
 
 
-def _record_error(run: Run, error: Exception) -> RunFailed:
+def _record_error(run: Run, error: Exception) -> RunFailed | StoreGone:
     """Write `failure.json`, and return the error to raise; a cause that the user can fix counts as no attempt."""
+    if isinstance(error, StoreGone):
+        return error
     is_expected = isinstance(error, UserError | RunFailed | WriteFailed)
     reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
     if type(error).__name__ == "OutOfMemoryError":  # of torch, on a GPU
         reason = f"out of GPU memory; reduce trainer.batch_size or data.image_size ({str(error).split('.')[0]})"
     elif not is_expected:
         log.error("%s", traceback.format_exc())
-    attempts = num_attempts(read_failure(run))
-    if isinstance(error, UserError | WriteFailed):
-        kind, attempts = Failure.REFUSED, attempts - 1
+    before = read_failure(run)
+    attempts = num_attempts(before)
+    if isinstance(error, UserError | WriteFailed) or getattr(error, "errno", None) in DISK_FULL:
+        kind, attempts = Failure.REFUSED, max(attempts - 1, 0)
     else:
         kind = Failure.FATAL if isinstance(error, RunFailed) and not error.retryable else Failure.ERROR
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        record_failure(run, kind, reason, attempts, traceback=traceback.format_exc(), time=time)
-    except WriteFailed as disk_full:
-        log.error("%s", disk_full)
+    time, point = datetime.now(UTC).isoformat(timespec="seconds"), before.get("point")
+    record_or_forget(run, kind, reason, attempts, traceback=traceback.format_exc(), time=time, point=point)
     return RunFailed(f"{run.id} failed: {reason}")

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from crackdet.core.errors import StoreError
+from crackdet.config.arguments import quote_home
 from crackdet.running.command_cache import SINGLE, CommandCache
 from crackdet.store.integrity import read_result
 from crackdet.store.run import Run
@@ -21,10 +20,9 @@ def skip_finished(arguments: Sequence[str], conf: Path) -> bool:
         conf: The configuration folder of `train.py`.
     """
     run = None
-    if (parsed := _parse_arguments(arguments)) is not None:
+    if (parsed := _parse_arguments(quote_home(arguments))) is not None:
         overrides, folders = parsed
-        with suppress(StoreError):  # reported when the run is executed
-            run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
+        run = CommandCache([conf, *folders], f"{SINGLE} config").get(overrides)
     if run is not None:
         print(finished_line(run))
     return run is not None

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from crackdet.core.bitmask import encode
-from crackdet.core.files import atomic_write, write_csv
+from crackdet.core.files import atomic_write, write_csv, write_json
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import compute_score_metrics
@@ -16,6 +16,7 @@ from crackdet.models.classifier import Classifier
 from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
+from crackdet.store.config_file import write_config
 from crackdet.store.run import Run
 from crackdet.training.resume_state import BestEpoch, TrainingState
 
@@ -32,6 +33,7 @@ def publish(
     """
     progress, best, model = state.progress, state.progress.best, classifier_of(state)
     records, labels = datasets["valid"].records, torch.from_numpy(datasets["valid"].labels)
+    write_settings(job)  # again: an unfinished run's files may have been deleted
     _write_weights(job.run, best)
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
@@ -58,6 +60,12 @@ def publish(
     keep_state(job, state)
     job.run.publish(result)
     return result
+
+
+def write_settings(job: Job) -> None:
+    """Write the configuration and the identity of a run."""
+    write_config(job.run, job.config)
+    write_json(job.run.identity_file, json.loads(job.identity.canonical))
 
 
 def classifier_of(state: TrainingState) -> Classifier:

@@ -1,4 +1,4 @@
-"""Stamps of files and folders: sizes and modification times, to notice a change without reading the content."""
+"""Stamps of files and folders: sizes, times and inodes, to notice a change without reading the content."""
 
 import hashlib
 import os
@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crackdet.core.files import change_stamp
+
 
 @dataclass(frozen=True)
 class Stamp:
     """Differs if a file, or any file in a folder, has changed."""
 
     text: str  # empty if the path is missing or cannot be read
-    newest: float = 0.0  # the latest modification time, in seconds since the epoch
+    newest: float = 0.0  # the latest time of a modification or change, in seconds since the epoch
 
 
 def stamp(path: str) -> Stamp:
@@ -21,19 +23,19 @@ def stamp(path: str) -> Stamp:
     try:
         if not Path(path).is_dir():
             status = Path(path).stat()
-            return Stamp(f"{status.st_size}:{status.st_mtime_ns}", status.st_mtime)
-        for name, size, time_ns in sorted(_listing(path, "", set())):
-            if size >= 0:  # a folder's own time only tells that files came or went, which their names tell as well
-                digest.update(f"{name}\0{size}\0{time_ns}\0".encode(errors="surrogateescape"))
-            newest = max(newest, time_ns)
+            return Stamp(":".join(map(str, change_stamp(status))), max(status.st_mtime, status.st_ctime))
+        for name, is_file, status in sorted(_listing(path, "", set()), key=lambda item: item[:2]):
+            if is_file:  # the times of a folder only tell that files came or went, which their names tell as well
+                digest.update(f"{name}\0{change_stamp(status)}\0".encode(errors="surrogateescape"))
+            newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
     except OSError:
         return Stamp("")
     return Stamp(digest.hexdigest()[:24], newest / 1e9)
 
 
-def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and modification time of each file, and of each folder with size -1, without `__pycache__`."""
-    yield prefix, -1, Path(folder).stat().st_mtime_ns
+def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, bool, os.stat_result]]:
+    """Yield name and status of each file and folder, without `__pycache__`, and whether it is a file."""
+    yield prefix, False, Path(folder).stat()
     with os.scandir(folder) as entries:
         for entry in entries:
             exists = not entry.is_symlink() or Path(entry.path).exists()  # a dangling link counts as a file
@@ -45,5 +47,4 @@ def _listing(folder: str, prefix: str, linked: set[str]) -> Iterator[tuple[str, 
                 if entry.name != "__pycache__":
                     yield from _listing(entry.path, f"{prefix}{entry.name}/", linked)
             else:
-                status = entry.stat(follow_symlinks=exists)
-                yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns
+                yield f"{prefix}{entry.name}", True, entry.stat(follow_symlinks=exists)

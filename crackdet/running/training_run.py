@@ -1,24 +1,21 @@
 """Train one claimed run: start or resume, train, publish."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import yaml
 
-from crackdet.config.schema import to_dict
 from crackdet.core.errors import Pruned
-from crackdet.core.files import write_csv, write_json, write_text
+from crackdet.core.files import write_csv, write_json
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
 from crackdet.data.dataset import ImageDataset
 from crackdet.models.torch_internals import is_compiled
 from crackdet.running.job import Job, PruneCheck
-from crackdet.running.publish import classifier_of, publish
+from crackdet.running.publish import classifier_of, publish, write_settings
 from crackdet.running.resume import start_or_resume
 from crackdet.store import provenance
-from crackdet.store.failures import record_progress
+from crackdet.store.failures import AttemptPoint, forget_attempts, record_progress
 from crackdet.tracking.trackers import EpochHistory
 from crackdet.training.cuda_graphs import use_cuda_graphs
 from crackdet.training.device import (
@@ -56,11 +53,12 @@ def train_run(
         UserError: If weights cannot be loaded.
         RunFailed: If training cannot continue.
         WriteFailed: If the disk is full.
+        FolderGone: If the run directory or the store was moved, removed or replaced.
         Pruned: If `prune_check` returns a reason; the state is saved.
         Interrupted: If the process was asked to stop; the state is saved, and the next call resumes.
     """
     run, config = job.run, job.config
-    with catch_signals() as request, preserve_num_threads():
+    with catch_signals() as request, preserve_num_threads(), AttemptPoint(run) as point:
         device = choose_device(config.runtime)
         make_deterministic()
         if device.type == "cpu":
@@ -77,6 +75,8 @@ def train_run(
             on_history(state.progress.history)
 
         def save() -> None:
+            if request.signum is not None:
+                forget_attempts(run)  # first: the process may be killed if saving takes long
             state.save(run.state_file, run.id)
             record_progress(run)
 
@@ -93,8 +93,11 @@ def train_run(
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
         graphs = use_cuda_graphs(config, device, resources)
         train(
-            TrainContext(state, config, datasets["train"], datasets["valid"], precision, graphs, checkpointer, on_epoch)
-        )
+            TrainContext(
+                state, config, datasets["train"], datasets["valid"], precision, graphs, checkpointer, on_epoch,
+                on_batch=point.set,
+            )
+        )  # fmt: skip
         extra: dict[str, str | float | None] = {
             **_measure_costs(job, state, precision, memory),
             "device": device.type,
@@ -110,8 +113,7 @@ def train_run(
 
 def _write_inputs(job: Job, device: torch.device) -> None:
     run = job.run
-    write_text(run.config_file, yaml.safe_dump(to_dict(job.config), sort_keys=False))
-    write_json(run.identity_file, json.loads(job.identity.canonical))
+    write_settings(job)
     now = provenance.collect(str(device), gpu_name(device), torch.get_num_threads(), job.overrides)
     before = run.snapshot().provenance if run.state_file.exists() else {}
     write_json(run.provenance_file, provenance.add_earlier(before, now) if before else now)

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 
 PACKAGE = "__init__.py"
 NOT_FOLLOWED = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])

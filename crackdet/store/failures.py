@@ -1,11 +1,23 @@
-"""`failure.json`: why a run has not finished, and how many attempts it has had."""
+"""`failure.json`: why a run has not finished, and how many attempts it has had.
 
+An attempt whose process dies writes nothing more. So each attempt is recorded as having died before it trains, and
+notes in the file `attempt` where it is. Attempts that die count as long as they die at the same point: a run that was
+killed at different points was only interrupted.
+"""
+
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-from crackdet.core.files import read_json, write_json
+from crackdet.core.errors import FolderGone, WriteFailed
+from crackdet.core.files import check_folder, write_json
+from crackdet.core.reading import read_json
 from crackdet.store.paths import RunPaths
+
+START = "the start"  # of an attempt, before its first batch
+POINT_BYTES = 60  # the file is overwritten in place, so all its contents have the same length
 
 
 class Failure(StrEnum):
@@ -19,8 +31,21 @@ class Failure(StrEnum):
 
 
 def read_failure(run: RunPaths) -> dict[str, Any]:
-    """Return kind, reason and attempts; empty if the run has not failed."""
-    return read_json(run.failure_file)
+    """Return kind, reason, attempts and the point that the attempts reached; empty if the run has not failed.
+
+    A damaged file counts as none.
+    """
+    failure = read_json(run.failure_file)
+    texts = all(isinstance(failure.get(name, ""), str) for name in ("kind", "reason"))
+    if not texts or type(failure.get("attempts", 0)) is not int:
+        return {}
+    if failure.get("kind") == Failure.DIED:
+        point = _read_point(run)
+        if num_attempts(failure) > 1 and point != failure.get("point"):
+            failure["attempts"] = 1
+        failure["point"] = point
+        failure["reason"] = f"its process died at {point}: killed, or out of memory"
+    return failure
 
 
 def num_attempts(failure: Mapping[str, Any]) -> int:
@@ -29,19 +54,74 @@ def num_attempts(failure: Mapping[str, Any]) -> int:
     return attempts if isinstance(attempts, int) else 0
 
 
-def record_failure(run: RunPaths, kind: Failure, reason: str, attempts: int = 0, **details: str) -> None:
+def record_failure(run: RunPaths, kind: Failure, reason: str, attempts: int = 0, **details: Any) -> None:
     """Write `failure.json`."""
     write_json(run.failure_file, {"kind": kind, "reason": reason, "attempts": attempts, **details})
 
 
 def record_attempt(run: RunPaths) -> None:
     """Count an attempt before training starts, so that a process that dies leaves a record of it."""
-    attempts = num_attempts(read_failure(run)) + 1
-    record_failure(run, Failure.DIED, "its process died: killed, or out of memory", attempts)
+    before = read_failure(run)
+    attempts = num_attempts(before) + 1
+    record_failure(run, Failure.DIED, "its process died", attempts, point=before.get("point"))
+    with suppress(OSError):
+        run.attempt_file.unlink(missing_ok=True)  # a link would be followed
+        run.attempt_file.write_bytes(_content(START))
 
 
 def record_progress(run: RunPaths) -> None:
     """Forget earlier attempts once this one has got further than they did."""
-    failure = read_failure(run)
+    failure = read_json(run.failure_file)
     if num_attempts(failure) > 1:
-        record_failure(run, Failure.DIED, str(failure.get("reason")), attempts=1)
+        record_failure(run, Failure.DIED, "its process died", attempts=1)
+
+
+def forget_attempts(run: RunPaths) -> None:
+    """Delete the record of a claimed run, for an attempt that does not count: it was stopped, or the disk is full.
+
+    Deleting needs no disk space.
+    """
+    check_folder(run.directory)
+    for path in (run.failure_file, run.attempt_file):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def record_or_forget(run: RunPaths, kind: Failure, reason: str, attempts: int, **details: Any) -> None:
+    """Write `failure.json`, or delete it if the disk is full; do nothing if the run directory is gone."""
+    with suppress(FolderGone):
+        try:
+            record_failure(run, kind, reason, attempts, **details)
+        except WriteFailed:
+            forget_attempts(run)
+
+
+class AttemptPoint:
+    """Notes where an attempt is, by overwriting a few bytes: cheap enough for every batch. A context manager."""
+
+    def __init__(self, run: RunPaths) -> None:
+        self._path = run.attempt_file
+
+    def __enter__(self) -> "AttemptPoint":
+        self._file = None
+        with suppress(OSError):  # without the note, attempts that die all count
+            self._file = self._path.open("rb+", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def set(self, text: str) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.seek(0)
+                self._file.write(_content(text))
+
+
+def _content(point: str) -> bytes:
+    return json.dumps({"point": point}).ljust(POINT_BYTES).encode()
+
+
+def _read_point(run: RunPaths) -> str:
+    return str(read_json(run.attempt_file).get("point", START))

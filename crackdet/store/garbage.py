@@ -1,7 +1,7 @@
 """Files of a run store that can be deleted without losing a result."""
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from crackdet.core.errors import StoreError
 from crackdet.store.run import AlreadyRunning, Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,10 @@ class Removable:
 
     @property
     def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
+        try:
+            return self.path.lstat().st_size
+        except OSError:
+            return 0
 
 
 def leftovers(store: RunStore, among: Collection[str] | None = None) -> Iterator[Removable]:
@@ -35,17 +40,27 @@ def leftovers(store: RunStore, among: Collection[str] | None = None) -> Iterator
             continue
         if (status := run.status()) is Status.RUNNING:
             continue
-        if status is Status.FINISHED and run.state_file.exists():
+        if status is Status.FINISHED and run.state_file.is_file():
             yield Removable(run, run.state_file, "resume state of a finished run")
         for path in run.directory.glob(".*.tmp"):
-            yield Removable(run, path, "temporary file of a process that died")
+            if path.is_symlink() or not path.is_dir():
+                yield Removable(run, path, "temporary file of a process that died")
 
 
 def remove(items: Sequence[Removable]) -> list[Removable]:
-    """Delete the files, except those of runs that another process or user holds; return those that were deleted."""
-    removed = []
+    """Delete the files and return those that were deleted; log why others were not, such as those of another user."""
+    removed, problems = [], []
     for item in items:
-        with suppress(AlreadyRunning, StoreError, PermissionError), item.run.claim():
-            item.path.unlink(missing_ok=True)
+        try:
+            with item.run.claim():
+                item.path.unlink(missing_ok=True)
             removed.append(item)
+        except AlreadyRunning:
+            log.info("%s: is being trained, and keeps its files", item.run.id)
+        except StoreError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{item.path}: cannot be deleted ({error.strerror})")
+    for problem in dict.fromkeys(problems):  # several files of a run may have the same
+        log.warning("%s", problem)
     return removed

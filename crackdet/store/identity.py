@@ -10,16 +10,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from crackdet.config.groups import PATHS
+from crackdet.config.groups import GROUPS, PATHS
 from crackdet.config.schema import Config, UserModel, to_dict
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.files import expand_home
+from crackdet.core.reading import file_digest, read_json
 from crackdet.store.code_digest import code_digest
+from crackdet.store.paths import RunPaths
 
 SCHEMA = 2  # raised by hand if the name or the meaning of a setting changes
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar")
 NON_IDENTITY = ("runtime", "tracker", "sweep", "hydra")  # groups
 
 
@@ -47,7 +49,7 @@ def identify(config: Config, fingerprint: str) -> Identity:
     """Return the identity of a configuration on data with this fingerprint.
 
     Raises:
-        UserError: If `model.weights` is a file that does not exist.
+        UserError: If `model.weights` is a file that does not exist or cannot be read.
     """
     tree = {key: value for key, value in to_dict(config).items() if key not in NON_IDENTITY}
     for path in PATHS:
@@ -62,9 +64,16 @@ def identify(config: Config, fingerprint: str) -> Identity:
     return Identity(content)
 
 
+def read_identity(run: RunPaths) -> dict[str, Any]:
+    """Return the content of `identity.json`; empty if it is missing or damaged."""
+    content = read_json(run.identity_file)
+    groups = all(isinstance(content.get(group, {}), dict) for group in GROUPS)
+    return content if groups and isinstance(content.get("fingerprint", ""), str) else {}
+
+
 def is_weights_file(weights: str) -> bool:
     """Return whether `model.weights` is a file rather than a name of torchvision's."""
-    return weights.endswith((".pth", ".pt", ".safetensors")) or "/" in weights
+    return weights.lower().endswith(WEIGHTS_SUFFIXES) or "/" in weights
 
 
 def _exact_weights(config: Config) -> str | None:
@@ -72,10 +81,13 @@ def _exact_weights(config: Config) -> str | None:
     weights = config.model.weights
     if weights is None or not is_weights_file(weights):
         return weights
-    path = Path(weights).expanduser()
+    path = expand_home(weights)
     if not path.is_file():
         raise UserError(f"model.weights={weights}: there is no such file")
-    return f"sha256:{file_digest(path)}"
+    try:
+        return f"sha256:{file_digest(path)}"
+    except OSError as error:
+        raise UserError(f"model.weights={weights}: cannot be read ({error.strerror})") from None
 
 
 def _without_nulls(value: Any) -> Any:

@@ -10,10 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import SETTLE_SECONDS, read_checksummed_json, write_checksummed_json
+from crackdet.core.files import SETTLE_SECONDS, write_checksummed_json
+from crackdet.core.reading import MIB, load_checksummed_json
+from crackdet.store.result import REQUIRED, find_problem
 from crackdet.store.run import Run
 from crackdet.store.snapshot import RunSnapshot, Status
 from crackdet.store.watcher import RunStamp
@@ -21,7 +24,9 @@ from crackdet.store.watcher import RunStamp
 FILE = ".results-7"  # the number changes with the format
 MIN_RUNS = 1000  # smaller stores have no index
 MAX_UNKNOWN = 0.1  # of the runs: if more are missing from the index it is written again
+MAX_BYTES = 512 * MIB
 NOT_INDEXED = ("files", "identity")  # more than half of a result, and needed only when the run itself is opened
+INDEXED_FIELDS = {name: field for name, field in REQUIRED.items() if name not in NOT_INDEXED}
 
 Result = Mapping[str, Any]
 
@@ -43,7 +48,7 @@ def read_snapshots(runs: Sequence[Run]) -> list[RunSnapshot]:
     if len(runs) < MIN_RUNS:
         return [run.snapshot() for run in runs]
     root = runs[0].root
-    index = Index(**read_checksummed_json(root / FILE))
+    index = Index.read(root)
     snapshots: list[RunSnapshot] = []
     settled: dict[str, tuple[RunStamp, Result]] = {}
     settings: Mapping[str, Any] = {}
@@ -86,6 +91,17 @@ class Index:
     rows: dict[str, list[Any]] = field(default_factory=dict)  # by id: stamp, shape, numbers, positions in `shared`
     shapes: list[list[list[str]]] = field(default_factory=list)  # names of numbers, of other values, of settings
     shared: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, root: Path) -> "Index":
+        """Return the index of a store; empty if it is missing or damaged."""
+        try:
+            index = cls(**load_checksummed_json(root / FILE, MAX_BYTES))
+            if all(find_problem(index.result(row), INDEXED_FIELDS) is None for row in index.rows.values()):
+                return index
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
+            pass
+        return cls()
 
     def result(self, row: Sequence[Any]) -> Result:
         shape, numbers, places = row[3:]

@@ -1,5 +1,6 @@
 """The files of a run directory."""
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,12 @@ from pathlib import Path
 
 RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
+FILES = (
+    "config.yaml", "identity.json", "provenance.json", "history.csv", "predictions.csv", WEIGHTS, "resume.pt",
+    "failure.json", "attempt", "result.json", "pointing.json", "mlflow.json", "test.json", "lock",
+)  # fmt: skip
+PUBLISHED = FILES[:6]  # those whose digests `result.json` records
+MAY_BE_LINKS = (WEIGHTS, "resume.pt")  # large, and verified before use; what is displayed must not be a link
 
 
 class RunFile:
@@ -34,6 +41,7 @@ class RunPaths:
     weights_file = RunFile(WEIGHTS)
     state_file = RunFile("resume.pt")
     failure_file = RunFile("failure.json")
+    attempt_file = RunFile("attempt")  # where the attempt is; overwritten in place
     result_file = RunFile("result.json")
     pointing_file = RunFile("pointing.json")
     mlflow_file = RunFile("mlflow.json")
@@ -44,7 +52,11 @@ class RunPaths:
         return self.root / self.id
 
     @property
+    def has_weights(self) -> bool:
+        """Whether the weights are there; False if this user may not look."""
+        return os.path.exists(self.weights_file)  # noqa: PTH110  # Path.exists raises PermissionError
+
+    @property
     def published_files(self) -> tuple[Path, ...]:
         """The files whose digests `result.json` records."""
-        inputs = (self.config_file, self.identity_file, self.provenance_file)
-        return (*inputs, self.history_file, self.predictions_file, self.weights_file)
+        return tuple(self.directory / name for name in PUBLISHED)

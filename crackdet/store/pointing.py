@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from crackdet.config.schema import flatten
-from crackdet.core.files import read_json, write_json
+from crackdet.core.files import write_json
+from crackdet.core.reading import read_json
 from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import RunPaths
 
@@ -20,6 +21,9 @@ POINTING_COLUMNS = {  # column of a summary -> dotted key in the file
 }
 
 
+MAX_IMAGES = 1e9
+
+
 def read_pointing(run: RunPaths) -> dict[str, float]:
     """Return the scores from 0 to 1 of a run; empty if its present weights have not been measured.
 
@@ -32,7 +36,9 @@ def read_pointing(run: RunPaths) -> dict[str, float]:
         return {}
     values = flatten(content)
     return {
-        name: float(values[key]) for name, key in POINTING_COLUMNS.items() if isinstance(values.get(key), (int, float))
+        name: float(values[key])
+        for name, key in POINTING_COLUMNS.items()
+        if type(values.get(key)) in (int, float) and 0 <= values[key] <= (MAX_IMAGES if key == "cracks" else 1)
     }
 
 

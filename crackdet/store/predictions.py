@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.core.files import read_csv
+from crackdet.core.reading import read_csv
 from crackdet.store.paths import RunPaths
 
 
@@ -36,13 +36,16 @@ def read_predictions(run: RunPaths) -> Predictions | None:
     if not rows:
         return None
     try:
+        logits = np.array([float(row["logit"]) for row in rows])
+        if not np.isfinite(logits).all() or not {row["crack"] for row in rows} <= {"0", "1"}:
+            return None
         groups = [row.get("group") or f"{row['digest']} alone" for row in rows]
         return Predictions(
             images=[row["image"] for row in rows],
             digests=[row["digest"] for row in rows],
             groups=np.unique(groups, return_inverse=True)[1] if any(row.get("group") for row in rows) else None,
             labels=np.array([row["crack"] == "1" for row in rows]),
-            logits=np.array([float(row["logit"]) for row in rows]),
+            logits=logits,
         )
     except (KeyError, TypeError, ValueError):
         return None

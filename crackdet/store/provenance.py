@@ -5,14 +5,36 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from crackdet.core.machine import cpu_name, num_cores
+from crackdet.core.reading import read_json
+from crackdet.store.paths import RunPaths
 
+Check = Callable[[Any], bool]
+
+
+def _is(*types: type) -> Check:
+    return lambda value: type(value) in types
+
+
+def _is_list_of(kind: type) -> Check:
+    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+FIELDS: Mapping[str, Check] = {
+    **dict.fromkeys(("started", "command", "platform", "host", "processor", "device"), _is(str, NoneType)),
+    "overrides": _is_list_of(str),
+    **dict.fromkeys(("git", "versions"), _is(dict, NoneType)),
+    **dict.fromkeys(("cores", "threads"), _is(int, NoneType)),
+    "gpu": _is(str, NoneType),
+    "earlier": _is_list_of(dict),
+}
 PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
 
 
@@ -32,6 +54,12 @@ def collect(device: str, gpu: str | None, threads: int, overrides: list[str]) ->
         "gpu": gpu,
         "threads": threads,
     }
+
+
+def read_provenance(run: RunPaths) -> dict[str, Any]:
+    """Return the content of `provenance.json`, without what no run writes; empty if it is missing or damaged."""
+    content = read_json(run.provenance_file)
+    return {name: value for name, value in content.items() if name in FIELDS and FIELDS[name](value)}
 
 
 def add_earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
-from crackdet.core.errors import StoreError
-from crackdet.core.files import write_checksummed_json
-from crackdet.core.locks import lock
+from crackdet.core.errors import FolderGone, StoreError
+from crackdet.core.files import OpenFolder, checked_folder, write_checksummed_json, write_error
+from crackdet.core.locks import is_in_place, lock
 from crackdet.store.integrity import file_record, find_corruption, read_result
-from crackdet.store.paths import RunPaths
+from crackdet.store.paths import FILES, RunPaths
 from crackdet.store.snapshot import RunSnapshot, Status
 
 
@@ -37,7 +37,8 @@ class Run(RunPaths):
             StoreError: If the result is of another identity, or a file cannot be read.
         """
         result = read_result(self)
-        if result is None or find_corruption(self, result, thorough=True) is not None:
+        corruption = find_corruption(self, result, thorough=True)
+        if result is None or corruption is not None:
             return False
         if result.get("identity") != identity:
             raise StoreError(
@@ -50,14 +51,20 @@ class Run(RunPaths):
     def claim(self) -> Iterator[None]:
         """Hold the run for this process, by an operating system lock that is released when the process dies.
 
+        Creates the run directory. If the directory or the store is moved, removed or replaced during the block, no
+        file is written in its place: writing raises FolderGone, or StoreGone.
+
         Raises:
             AlreadyRunning: If another process holds it.
-            StoreError: If this user may not write to it.
+            StoreError: If it may not or cannot be written.
         """
         own = lock(self.lock_file)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            own.acquire(timeout=0.5, poll_interval=0.05)  # longer than `is_held` takes the lock
+            while not own.is_locked:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                own.acquire(timeout=0.5, poll_interval=0.05)  # longer than `is_held` takes the lock
+                if not is_in_place(own):  # the run was removed meanwhile
+                    own.release()
         except Timeout:
             raise AlreadyRunning(self.id) from None
         except PermissionError:
@@ -65,21 +72,41 @@ class Run(RunPaths):
                 f"{self.directory}: may not be written; it belongs to another user, or the store is not shared: give "
                 "the store a group that all users are in, its folders the mode 2775, and train with umask 002"
             ) from None
+        except OSError as error:
+            raise StoreError(str(write_error(self.directory, error))) from None
         try:
-            for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
-                orphan.unlink(missing_ok=True)
-            yield
+            with OpenFolder(self.root) as store, checked_folder(self.directory, lambda: self._check(store, own)):
+                for orphan in self.directory.glob(".*.tmp"):  # of a process that died while it wrote
+                    if orphan.is_symlink() or not orphan.is_dir():
+                        orphan.unlink(missing_ok=True)
+                yield
         finally:
             own.release()
+
+    def check_files(self) -> None:
+        """Raise StoreError if there is a folder in the place of a file; anything else is replaced when written."""
+        for name in FILES:
+            if (path := self.directory / name).is_dir() and not path.is_symlink():
+                raise StoreError(f"{path}: is a folder, not a file; remove the run: crackdet rm {self.id}")
+
+    def _check(self, store: OpenFolder, own: FileLock) -> None:
+        """Raise FolderGone if other processes would not find the lock that this process holds."""
+        store.check()
+        if not is_in_place(own):
+            raise FolderGone(
+                f"{self.directory}: the run directory was moved, removed or replaced while the run was trained; "
+                "nothing was written in its place; move it back, and give the same command again"
+            )
 
     def publish(self, result: Mapping[str, Any]) -> None:
         """Finish the run: write `result.json` with the digests of the published files."""
         files = [file_record(path) for path in self.published_files if path.exists()]
         write_checksummed_json(self.result_file, {"id": self.id, **result, "files": files})
         self.failure_file.unlink(missing_ok=True)
+        self.attempt_file.unlink(missing_ok=True)
 
     def reset(self) -> None:
         """Delete crackdet's files, the result first, but not the lock: another process may be waiting for it."""
-        others = (self.failure_file, self.state_file, self.pointing_file, self.mlflow_file)
+        others = (self.failure_file, self.attempt_file, self.state_file, self.pointing_file, self.mlflow_file)
         for path in (self.result_file, *others, *reversed(self.published_files)):
             path.unlink(missing_ok=True)

@@ -4,13 +4,15 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
+from crackdet.core.files import write_error
+from crackdet.core.reading import read_json
 from crackdet.store.identity import SCHEMA
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import AlreadyRunning, Run
@@ -43,24 +45,24 @@ class RunStore:
                 names = list(islice((entry.name for entry in entries if RUN_ID.fullmatch(entry.name)), MAX_CHECKED))
         except OSError:
             return
-        for name in names:
-            schema = read_json(self.root / name / "identity.json").get("schema", SCHEMA)
-            if schema != SCHEMA:
-                writer = "crackdet 0.1" if schema == 1 else "another version of crackdet"
-                raise UserError(
-                    f"{self.root}: this run store was written by {writer}, which names settings differently; "
-                    f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
-                )
+        schemas = {read_json(self.root / name / "identity.json").get("schema", SCHEMA) for name in names}
+        if schemas and SCHEMA not in schemas:  # a single odd run hides no other
+            writer = "crackdet 0.1" if 1 in schemas else "another version of crackdet"
+            raise UserError(
+                f"{self.root}: this run store was written by {writer}, which names settings differently; "
+                f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
+            )
 
     def check_writable(self) -> None:
         """Raise UserError if run directories cannot be created, or the store is of another version."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            problem = None if os.access(self.root, os.W_OK | os.X_OK) else "is not writable"
         except OSError as error:
-            problem = f"cannot be created ({error.strerror})"
-        if problem is not None:
-            raise UserError(f"runtime.store={self.root}: {problem}; give another folder")
+            raise UserError(f"runtime.store={write_error(self.root, error)}") from None
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            read_only = hasattr(os, "statvfs") and os.statvfs(self.root).f_flag & os.ST_RDONLY
+            cause = "is on a read-only file system" if read_only else "is not writable"
+            raise UserError(f"runtime.store={self.root}: {cause}; give another folder")
         self.check_version()
 
     def runs(self) -> Iterator[Run]:
@@ -97,13 +99,24 @@ class RunStore:
         """Delete a run for good.
 
         Raises:
-            UserError: If a process is training it.
+            UserError: If a process is training it, or it cannot be deleted.
         """
         try:
-            with run.claim():
+            odd = run.lock_file.is_symlink() or (run.lock_file.exists() and not run.lock_file.is_file())
+            if odd:  # nobody can hold it
                 shutil.rmtree(run.directory)
+                return
+            with run.claim():
+                for path in run.directory.iterdir():
+                    if path != run.lock_file:
+                        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                run.lock_file.unlink()  # last: from now on another process can claim the run
+                with suppress(OSError):  # another process has done so
+                    run.directory.rmdir()
         except AlreadyRunning:
             raise UserError(f"{run.id}: is running; stop it first") from None
+        except OSError as error:
+            raise UserError(f"{error.filename or run.directory}: cannot be deleted ({error.strerror})") from None
 
     def _readable(self, names: Iterable[str]) -> Iterator[Run]:
         for name in sorted(name for name in names if RUN_ID.fullmatch(name)):

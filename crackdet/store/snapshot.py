@@ -1,5 +1,6 @@
 """The status and the content of a run directory at one moment."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +8,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from crackdet.core.files import read_csv, read_json
+from crackdet.core.errors import StoreError
 from crackdet.core.locks import is_held
 from crackdet.store.failures import Failure, read_failure
-from crackdet.store.identity import NON_IDENTITY
+from crackdet.store.history import read_history
+from crackdet.store.identity import NON_IDENTITY, read_identity
 from crackdet.store.integrity import find_corruption, read_result
+from crackdet.store.provenance import read_provenance
 
 if TYPE_CHECKING:
     from crackdet.store.run import Run
@@ -47,7 +50,7 @@ class RunSnapshot:
         corruption = find_corruption(run, result)
         if result is not None and corruption is None:
             return cls(run, Status.FINISHED, result)
-        if not run.directory.is_dir():
+        if corruption is None and not os.path.isdir(run.directory):  # noqa: PTH112  # False if it may not be read
             return cls(run, Status.TODO)
         is_running = is_held(run.lock_file)  # before the failure, which the process writes before it ends
         failure = read_failure(run)
@@ -58,17 +61,20 @@ class RunSnapshot:
     def id(self) -> str:
         return self.run.id
 
+    @property
+    def is_repairable(self) -> bool:
+        """Whether training replaces what is corrupt: not a folder, nor a file that this user may not read."""
+        return not any(problem in (self.corruption or "") for problem in ("cannot be read", "is a folder"))
+
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration as plain values; empty if there is none."""
-        import yaml
+        """The resolved configuration as literal values by group; empty if there is none that `load_config` reads."""
+        from crackdet.store.config_file import load_config
 
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if PyYAML was built with it
         try:
-            tree = yaml.load(self.run.config_file.read_bytes(), loader)
-        except (OSError, ValueError, yaml.YAMLError):
+            return load_config(self.run)
+        except StoreError:
             return {}
-        return tree if isinstance(tree, dict) else {}
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -79,7 +85,7 @@ class RunSnapshot:
         """
         settings = (self.result or {}).get("settings")
         settings = settings or {group: value for group, value in self.config.items() if group not in NON_IDENTITY}
-        identity = read_json(self.run.identity_file)
+        identity = read_identity(self.run)
         model = identity.get("model", {})
         weights = re.match("sha256:(.{12})", str(model.get("weights")))
         digests = {
@@ -95,12 +101,12 @@ class RunSnapshot:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """The content of `provenance.json`; empty if there is none."""
-        return read_json(self.run.provenance_file)
+        return read_provenance(self.run)
 
     @cached_property
     def history(self) -> list[dict[str, str]]:
-        """One row per epoch."""
-        return read_csv(self.run.history_file)
+        """One row per epoch; a cell is empty if it holds no number."""
+        return read_history(self.run)
 
 
 def _unfinished_status(run: "Run", corruption: str | None, failure: Mapping[str, Any]) -> Status:

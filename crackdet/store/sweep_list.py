@@ -9,17 +9,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from crackdet.core.reading import MIB, parse_json, read_bytes
+
 FILE = ".sweeps"
-MAX_SIZE = 2**20  # bytes that are read
+MAX_BYTES = MIB
 
 
 def add_sweep(store: Path, directory: Path) -> None:
     """Add the folder of a sweep, unless it is the newest one; do nothing if the store cannot be written."""
-    line = json.dumps(os.path.relpath(directory.resolve(), store.resolve())).encode() + b"\n"
+    line = json.dumps({"folder": os.path.relpath(directory.resolve(), store.resolve())}).encode() + b"\n"
     with suppress(OSError):  # of a read-only or full store, which is reported when runs are written
         store.mkdir(parents=True, exist_ok=True)
         if not _read(store).endswith(line):
-            with (store / FILE).open("ab") as file:
+            with open(store / FILE, "ab", opener=open_unlinked) as file:
                 file.write(line)
 
 
@@ -27,16 +29,18 @@ def listed_sweeps(store: Path) -> Iterator[Path]:
     """Yield the folders of the list, the newest first, whether or not they exist."""
     for line in reversed(_read(store).splitlines()):
         with suppress(ValueError):  # half a line
-            text = json.loads(line)
-            if isinstance(text, str) and "\0" not in text:
-                yield Path(os.path.normpath(store.resolve() / text))
+            folder = parse_json(line).get("folder")
+            if isinstance(folder, str) and "\0" not in folder:
+                yield Path(os.path.normpath(store.resolve() / folder))
 
 
 def _read(store: Path) -> bytes:
-    path = store / FILE
-    with suppress(OSError):
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(max(path.stat().st_size - MAX_SIZE, 0))
-                return file.read(MAX_SIZE)
-    return b""
+    try:
+        return read_bytes(store / FILE, MAX_BYTES)
+    except OSError:
+        return b""
+
+
+def open_unlinked(path: str, flags: int) -> int:
+    """Open a file for writing in place, which must not be a link to a file elsewhere."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

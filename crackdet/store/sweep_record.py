@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from crackdet.core.errors import UserError
+from crackdet.core.reading import MIB, parse_json, read_bytes
+from crackdet.store.paths import RUN_ID
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
-from crackdet.store.sweep_list import add_sweep
+from crackdet.store.sweep_list import add_sweep, open_unlinked
 
 RECORD = "runs.jsonl"
+MAX_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class SweepRecord:
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         try:
-            with self.file.open("ab+") as file:
+            with open(self.file, "ab+", opener=open_unlinked) as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
                 begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after the half line of a process that died
                 file.write(begin + line.encode() + b"\n")
@@ -85,16 +88,21 @@ class SweepRecord:
         return store
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        if not self.file.is_file():
+        """Yield the rows of the file; none if it is missing, and none of half a line or of what no sweep writes."""
+        try:
+            lines = read_bytes(self.file, MAX_BYTES).split(b"\n")
+        except OSError:
             return
-        with self.file.open("rb") as file:
-            for line in file:
-                row = None
-                with suppress(ValueError):  # half a line
-                    row = json.loads(line)
+        for line in lines:
+            with suppress(ValueError):
+                row = parse_json(line)
+                run_id, store, overrides = (row.get(name) for name in ("id", "store", "overrides"))
                 if (
-                    isinstance(row, dict)
-                    and row.keys() >= {"id", "store", "overrides"}
-                    and isinstance(row["store"], str)
+                    isinstance(run_id, str)
+                    and RUN_ID.fullmatch(run_id)
+                    and isinstance(store, str)
+                    and "\0" not in store
+                    and isinstance(overrides, list)
+                    and all(isinstance(override, str) for override in overrides)
                 ):
                     yield row

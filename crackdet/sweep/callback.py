@@ -4,11 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from crackdet.config.overrides import parse_overrides
+from crackdet.config.parsing import parse_group
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.sweep_record import SweepRecord
+from crackdet.sweep.command_line import restore_arguments
+from crackdet.sweep.counting import check_overrides
 
 OWN_SWEEPERS = (
     "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
@@ -17,16 +22,18 @@ OWN_SWEEPERS = (
 # Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
 # `on_multirun_end`, so `crackdet.cli.train` calls `finalize_foreign_sweeps`.
 pending_summaries: list[tuple[Path, bool, str]] = []
+foreign_sweeps: list[Path] = []  # folders of the sweeps of Hydra's own sweepers that this process has begun
 
 
 class SummaryCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_chdir(config)
+        _check(config)
         if config.sweep.get("dry_run"):
             exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or remove it to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_chdir(config)
+        restore_arguments()
+        _check(config)
         if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
@@ -35,22 +42,37 @@ class SummaryCallback(Callback):
                     )
             directory = Path(config.hydra.sweep.dir)
             try:
-                SweepRecord(directory).make(Path(config.runtime.store).expanduser())
+                _check_num_values(config.hydra)
+                SweepRecord(directory).make(expand_home(config.runtime.store))
             except UserError as error:
                 exit_with_error(str(error))
             keep_weights = config.runtime.get("keep_weights", "all")
+            foreign_sweeps.append(directory)
             pending_summaries.append((directory, config.sweep.get("report", True), keep_weights))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         finalize_foreign_sweeps()
 
 
-def _check_chdir(config: DictConfig) -> None:
+def _check(config: DictConfig) -> None:
+    """Refuse a command before its first job."""
+    try:
+        for group in ("sweep", "runtime"):
+            parse_group(group, None if OmegaConf.is_missing(config, group) else config.get(group))
+    except UserError as error:
+        exit_with_error(str(error))
     if config.hydra.job.chdir:
         exit_with_error(
             "hydra.job.chdir=true: must be false; the paths of the run store, the data and the cache are relative to "
             "the current folder"
         )
+
+
+def _check_num_values(hydra: Any) -> None:
+    """Raise UserError if Hydra's own sweepers would list too many values or combinations."""
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    overrides = parse_overrides([*params, *hydra.overrides.task])
+    check_overrides(overrides, grid=hydra.sweeper._target_.endswith(".BasicSweeper"))
 
 
 def finalize_foreign_sweeps(status: int = 0) -> None:

@@ -1,5 +1,6 @@
 """`sweep.dry_run=true`: prints a table of what a sweep would train, and trains nothing. Imports torch."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,16 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from crackdet.analysis.rows import RunRow, differing_keys
-from crackdet.analysis.tables import console, describe
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
+from crackdet.analysis.tables import console
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
+from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
+from crackdet.data.counts import count_table
+from crackdet.data.dataset import list_splits
+from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.integrity import read_result
@@ -22,6 +28,9 @@ from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
 from crackdet.training.device import choose_device, resolve_precision
 from crackdet.training.resources import MIB, estimate_resources
 
+log = logging.getLogger(__name__)
+
+MAX_SPLITS = 3  # tables of images, if the runs have different splits
 STATUS_TEXT = {
     Status.TODO: "to do",
     Status.INTERRUPTED: "resumable",
@@ -46,7 +55,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     """Print the runs with their status, size and expected time.
 
     Raises:
-        UserError: If a network cannot be built.
+        UserError: If a network cannot be built, or the images cannot be listed.
     """
     if not jobs:
         console().print("no runs: sweep.exclude excludes every combination")
@@ -55,7 +64,7 @@ def dry_run(jobs: Sequence[Job]) -> None:
     store = RunStore(jobs[0].run.root)
     times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
     rows = [PlannedRow(job.run.snapshot(), job.overrides, job) for job in jobs]
-    keys = differing_keys(rows)
+    differences = Differences(rows)
     table = Table("run", "what differs", "status")
     for name in ("parameters", "memory", "at most"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -64,19 +73,20 @@ def dry_run(jobs: Sequence[Job]) -> None:
     to_train: list[Config] = []
     durations: list[float | None] = []  # of the unfinished runs
     for job, row, cells in zip(jobs, rows, sizes, strict=True):
-        is_finished = job.is_finished()
+        is_finished = _is_finished(job)
         seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
         if not is_finished:
             durations.append(seconds)
             to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
             row.id,
-            escape_markup(describe(row, keys)),
+            escape_markup(differences.describe(row)),
             _status(row, job, is_finished),
             *cells,
             "" if is_finished else _duration(seconds),
         )
     console().print(table)
+    _print_splits([job.config for job in jobs])
     known = [seconds for seconds in durations if seconds is not None]
     expected = f", at most {_duration(sum(known))}" if to_train and len(known) == len(durations) else ""
     line = f"{len(jobs)} runs, {len(jobs) - len(durations)} of them finished, {len(to_train)} to train{expected}"
@@ -86,13 +96,39 @@ def dry_run(jobs: Sequence[Job]) -> None:
         console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
 
 
+def _is_finished(job: Job) -> bool:
+    try:
+        return job.is_finished()
+    except StoreError as error:  # such as the run of another user: a sweep would leave it out
+        log.error("would be left out: %s", error)
+        return False
+
+
+def _print_splits(configs: Sequence[Config]) -> None:
+    """Print the images and groups of each split, once for all configurations with the same ones, and warn of few."""
+    tables: dict[str, Table] = {}
+    warnings: dict[str, None] = {}
+    for config in {repr(config.data): config for config in configs}.values():
+        splits, found = list_splits(config.data, config.runtime)
+        tables.setdefault(repr(splits), count_table(splits))
+        warnings |= dict.fromkeys(found)
+    for table in list(tables.values())[:MAX_SPLITS]:
+        console().print(table)
+    if len(tables) > MAX_SPLITS:
+        console().print(f"and {len(tables) - MAX_SPLITS} other splits", highlight=False)
+    for warning in warnings:
+        console().print(escape_markup(warning), highlight=False, soft_wrap=True)
+
+
 def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[str, str]]:
     """Return the cells for parameters and memory; equal networks, such as those of replicates, are built once."""
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
     cells = {}
     for key, config in dict(zip(keys, configs, strict=True)).items():
+        model = build_on_meta(config)
+        check_batch_size(config, model)
         memory = estimate_resources(config, resolve_precision(config, device)).memory
-        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        cells[key] = f"{model.num_parameters:,}", f"{memory / MIB:,.0f} MiB"
     return [cells[key] for key in keys]
 
 
@@ -104,7 +140,7 @@ def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops:
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
-    text = STATUS_TEXT.get(row.status, str(row.status))
+    text = "corrupt" if not row.snapshot.is_repairable else STATUS_TEXT.get(row.status, str(row.status))
     epochs = len(row.snapshot.history)
     if row.status in (Status.INTERRUPTED, Status.PRUNED, Status.RUNNING) and epochs:
         return f"{text}, epoch {epochs} of {job.config.trainer.max_epochs}"

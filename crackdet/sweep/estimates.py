@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
 from crackdet.config.schema import Config, to_dict
+from crackdet.core.files import expand_home
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
 from crackdet.models.factory import feature_flops, validate_model
@@ -44,7 +45,7 @@ class FlopEstimator:
         """
         key = repr(config.data)
         if key not in self._num_images:
-            records = open_source(config.data, Path(config.runtime.cache).expanduser()).list_records()
+            records = open_source(config.data, expand_home(config.runtime.cache)).list_records()
             self._num_images[key] = len(split(records, config.data)["train"])
         return self._num_images[key]
 
@@ -60,15 +61,18 @@ class TimeEstimator:
         self._per_image: dict[str, list[float]] = defaultdict(list)  # seconds, by network
         self._per_flop: list[float] = []  # seconds
         for result in results:
-            if result["device"] != device:
-                continue
-            seconds = result["seconds"] / (result["train_images"] * result["epochs"])
-            self._per_image[_network_key(result["settings"])].append(seconds)
-            model = result["settings"]["model"]
-            flops = _training_flops(
-                result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
-            )
-            self._per_flop.append(seconds / flops)
+            if result.get("device") == device:
+                with suppress(LookupError, TypeError, ValueError, ArithmeticError):  # a result without what is needed
+                    self._add(result)
+
+    def _add(self, result: Mapping[str, Any]) -> None:
+        model = result["settings"]["model"]
+        flops = _training_flops(
+            result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
+        )
+        seconds = result["seconds"] / (result["train_images"] * result["epochs"])
+        self._per_flop.append(seconds / flops)
+        self._per_image[_network_key(result["settings"])].append(seconds)
 
     def epoch_seconds(self, config: Config, flops: FlopEstimator) -> float | None:
         """Return the median of the runs of the same network, else an estimate by operations; None without runs."""

@@ -18,17 +18,22 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crackdet.config.composing import explain_hydra_error
+from crackdet.config.hydra_errors import explain_hydra_error
+from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
-from crackdet.core.errors import UserError
+from crackdet.core.errors import StoreError, UserError
+from crackdet.core.files import OpenFolder
 from crackdet.core.signals import Interrupted
 from crackdet.running.command_cache import JOB, CacheEntry, CommandCache, config_folders
 from crackdet.running.job import Job, make_job
 from crackdet.store.run import Run
+from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
+from crackdet.sweep.conditional import apply_where_possible
+from crackdet.sweep.counting import check_combinations, num_values
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
 from crackdet.sweep.execution.factory import create_executor
@@ -59,9 +64,10 @@ def expand(
         zipped: Keys, or lists of keys, whose values are paired.
 
     Raises:
-        UserError: If an override has infinitely many values, or keys cannot be zipped.
+        UserError: If an override has no values, or there are too many; or if keys cannot be zipped.
     """
     combinations: list[list[str]] = []
+    total = 0
     for point in points:
         values: dict[str, list[str]] = {}
         for override in [*overrides, *point]:
@@ -70,7 +76,7 @@ def expand(
                 continue
             if not override.is_sweep_override():
                 values[key] = [f"{key}={override.get_value_element_as_str()}"]
-            elif override.is_discrete_sweep():
+            elif override.is_discrete_sweep() and num_values(override):
                 values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
             else:
                 raise UserError(
@@ -78,6 +84,7 @@ def expand(
                     "an interval is for a search: hydra/sweeper=crackdet_optuna"
                 )
         axes = zip_axes(values, zipped)
+        total += check_combinations({axis[0][0].partition("=")[0]: len(axis) for axis in axes}, total)
         combinations += [list(itertools.chain(*combination)) for combination in itertools.product(*axes)]
     return combinations
 
@@ -98,8 +105,8 @@ def sweep(
     settings: Sweep = parse_group("sweep", config.get("sweep"))
     parser = OverridesParser.create(config_loader=context.config_loader)
     combinations = expand(
-        parser.parse_overrides(list(arguments)),
-        [parser.parse_overrides(list(point)) for point in points] or [()],
+        parse_overrides(arguments, parser),
+        [parse_overrides(point, parser) for point in points] or [()],
         settings.zip,
     )
     exclude = ExcludeFilter(settings.exclude)
@@ -120,9 +127,10 @@ def sweep(
     for job in jobs:
         record.add(job.run, job.overrides)
     OmegaConf.save(config, directory / "multirun.yaml")
-    todo = [job for job in jobs if isinstance(job, Job) and not job.is_finished()]
-    log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo))
+    todo, num_unusable = unfinished(jobs)
+    log.info("%d runs, %d of them already finished", len(jobs), len(jobs) - len(todo) - num_unusable)
     status = _train(todo, len(jobs), settings.order, config, launcher) if todo else 0
+    status = status or int(num_unusable > 0)
     keep_weights = config.runtime.keep_weights if todo else "all"
     finalize(directory, status, settings.report and bool(todo), keep_weights)  # no report if nothing was trained
 
@@ -145,6 +153,7 @@ def make_jobs(
     composer = CachedComposer(context.config_loader, config)
     hydra = config.hydra
     cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{JOB} {hydra.job.config_name}")
+    combinations = apply_where_possible(combinations, composer)
     jobs: dict[str, Job | FinishedJob] = {}
     entries: list[CacheEntry] = []
     problems: list[str] = []
@@ -171,12 +180,28 @@ def make_jobs(
     return list(jobs.values())
 
 
+def unfinished(jobs: Iterable[Job | FinishedJob]) -> tuple[list[Job], int]:
+    """Return the jobs to train, and how many are left out because their run directory cannot be used."""
+    todo, num_unusable = [], 0
+    for job in jobs:
+        try:
+            if isinstance(job, Job) and not job.is_finished():
+                todo.append(job)
+        except StoreError as error:  # such as that of another user; the other runs are not concerned
+            log.error("left out: %s", error)
+            num_unusable += 1
+    return todo, num_unusable
+
+
 def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, launcher: Launcher) -> int:
     """Check and train the jobs, wait for other processes if the settings say so; return a status as `run_jobs`."""
     runtime: Runtime = parse_group("runtime", config.get("runtime"))
-    executor = create_executor(launcher, runtime, SweepContext(Path(config.hydra.sweep.dir)), max_jobs=len(todo))
+    store, directory = todo[0].run.root, Path(config.hydra.sweep.dir)
+    RunStore(store).check_writable()
+    executor = create_executor(launcher, runtime, SweepContext(directory), max_jobs=len(todo))
     try:
-        with executor:
+        with OpenFolder(store) as opened, OpenFolder(directory, "hydra.sweep.dir") as own, executor:
+            executor.folders = (opened, own)
             validate_jobs(todo)
             warn_if_disk_is_short(todo)
             status = run_jobs(order_jobs(todo, order), total, executor)
@@ -201,7 +226,8 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     problems: dict[str, list[str]] = {}
     distinct: dict[str, list[Job]] = {}
     for job in jobs:
-        distinct.setdefault(repr((job.config.model, job.config.data)), []).append(job)
+        config = job.config
+        distinct.setdefault(repr((config.model, config.data, config.trainer.batch_size)), []).append(job)
     for group in distinct.values():
         config = group[0].config
         try:

@@ -23,8 +23,9 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 from crackdet.config.schema import MLflow  # noqa: E402
-from crackdet.core.files import read_json, write_json  # noqa: E402
+from crackdet.core.files import write_json  # noqa: E402
 from crackdet.core.locks import lock  # noqa: E402
+from crackdet.core.reading import read_json  # noqa: E402
 from crackdet.store.snapshot import Status  # noqa: E402
 from crackdet.tracking.trackers import EpochHistory, TrackedRun  # noqa: E402
 

@@ -43,6 +43,7 @@ class TrainContext:
     use_cuda_graphs: bool
     checkpointer: Checkpointer
     on_epoch: Callable[[Progress], None]  # called after each epoch
+    on_batch: Callable[[str], None]  # called before each batch, and before validation, with where training is
 
     @property
     def device(self) -> torch.device:
@@ -122,6 +123,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         step_batches = batches[first : first + trainer.accumulate_grad_batches]
         ends_step = number + 1 - first == len(step_batches)
         params = None if aug_params is None else aug_params[batch.indices]
+        context.on_batch(f"epoch {progress.epoch}, batch {number + 1}")
         train_step(batch.pixels, batch.labels, params, sum(map(len, step_batches)), ends_step)
 
         is_last, is_due = number + 1 == len(batches), checkpointer.due()
@@ -175,6 +177,7 @@ def evaluation_step(model: nn.Module, precision: str, pixels: Tensor) -> tuple[T
 def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics, float]:
     """Return logits and metrics of the validation images, and the seconds that they took."""
     began, trainer, images = time.monotonic(), context.config.trainer, context.valid_set
+    context.on_batch(f"validation after epoch {context.state.progress.epoch}")
     logits = predict(
         context.state.model, images, trainer.batch_size, context.precision, context.config.runtime.num_workers,
         context.checkpointer, eval_step,

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.live import Live
 
 from crackdet.analysis.tables import console
+from crackdet.core.output import reader_is_gone
 from crackdet.watch.monitor import StoreMonitor
 from crackdet.watch.screen import Screen, change_line
 
@@ -39,8 +40,6 @@ def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
             _print_changes(monitor, every)
     except KeyboardInterrupt:  # how the user leaves
         return
-    except BrokenPipeError:  # the reader of the pipe is gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read_all(monitor: StoreMonitor) -> None:
@@ -52,7 +51,7 @@ def _show_live(monitor: StoreMonitor, every: float) -> None:
     screen, out = Screen(monitor), console()
     monitor.update(FIRST_UPDATE)
     with Live(screen.render(out.height), console=out, auto_refresh=False) as live:
-        while True:
+        while not reader_is_gone():
             live.update(screen.render(out.height), refresh=True)
             time.sleep(every if not monitor.num_unread else every * (1 - READ_SHARE))
             monitor.update(every * READ_SHARE)
@@ -61,7 +60,8 @@ def _show_live(monitor: StoreMonitor, every: float) -> None:
 def _print_changes(monitor: StoreMonitor, every: float) -> None:
     _read_all(monitor)
     console().print(Screen(monitor).render())
-    while True:
+    sys.stdout.flush()
+    while not reader_is_gone():
         time.sleep(every)
         for run in monitor.update():
             print(change_line(run), flush=True)

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crackdet.analysis.rows import RunRow, differing_keys
-from crackdet.analysis.tables import describe
+from crackdet.analysis.differences import Differences
+from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.store.snapshot import Status
 from crackdet.watch.monitor import StoreMonitor, WatchedRun
@@ -67,9 +67,9 @@ class Screen:
     def _describe(self, runs: Iterable[WatchedRun]) -> dict[str, str]:
         """Return the settings that distinguish each of the shown runs from the others."""
         self._rows = {run: self._rows.get(run) or self._monitor.row(run) for run in runs}
-        keys = differing_keys(self._rows.values())
+        differences = Differences(self._rows.values())
         return {
-            run.id: sanitize(describe(row, keys) or " ".join(map(_short, self._monitor.overrides(run))))
+            run.id: sanitize(differences.describe(row) or " ".join(map(_short, self._monitor.overrides(run))))
             for run, row in self._rows.items()
         }
 

@@ -92,7 +92,8 @@ def test_the_sweeps_of_a_store_are_found_without_its_list_and_beside_damage(stor
     newer = sweep("multirun/2030-01-01/11-00-00", second)
     os.utime(newer.file, (2e9, 2e9))
     assert name("best", store) == second.id
-    (store / FILE).write_bytes(b'"../../multirun/2030-01-01/10-00-00"\n[1]\n"\\u0000"\n\xff\n"../')
+    listed = b'{"folder": "../../multirun/2030-01-01/10-00-00"}'
+    (store / FILE).write_bytes(listed + b'\n[1]\n{"folder": "\\u0000"}\n\xff\n{"folder": "../')
     assert name("best", store) == first.id, "the list decides"
     (store / FILE).unlink()
     assert name("best", store) == second.id

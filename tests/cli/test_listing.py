@@ -89,7 +89,7 @@ def test_json_is_all_of_standard_output_and_has_the_documented_shape(runs: list[
     shown = json_of("show", "best")
     assert shown["id"] == runs[1].id and shown["result"]["accuracy"] == pytest.approx(298 / 300)
     assert shown.keys() == {
-        "id", "status", "directory", "result", "failure", "configuration", "provenance", "history"
+        "id", "status", "directory", "result", "failure", "corruption", "configuration", "provenance", "history"
     }  # fmt: skip
     assert json_of("show", runs[3].id)["failure"]["reason"] == "no memory"
     summary = json_of("summary", SWEEP)

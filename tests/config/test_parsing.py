@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from crackdet.config.composing import CONF, compose
-from crackdet.config.groups import GROUPS, TRACKERS
+from crackdet.config.groups import GROUPS, PRESETS, TRACKERS
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Augmentation, Config, MLflow, Seeded, TensorBoard, Tracker, to_dict
 from crackdet.core.errors import UserError
@@ -57,7 +57,10 @@ def error_of(*overrides: str) -> str:
         (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
         (["sede=1"], "sede: unknown key; did you mean seed?"),
         (["tracker=tensorboard", "+tracker.tensorboard.a=1"], "tracker.tensorboard.a: unknown key; choose from folder"),
-        (["model=customs"], "model=customs: no such option; choose from custom, resnext50, torchvision"),
+        (
+            ["model=customs"],
+            "model=customs: no such option; choose from convnext_tiny, custom, efficientnet_b0, mobilenet_v2, ",
+        ),
         (["data/augmentation=flip"], "data/augmentation=flip: no such option; choose from flips, full, none"),
         (["data=folder"], "data.root: missing; give it as in data.root=VALUE"),
         (["data=filename_labels"], "data.root: missing; give it as in data.root=VALUE"),
@@ -241,8 +244,8 @@ def test_every_augmentation_file_has_every_setting_and_none_is_the_default() -> 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_yaml_file_of_a_group_has_a_schema(group: str) -> None:
-    trackers = set(TRACKERS) if group == "tracker" else set()
-    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group]) | trackers
+    others = {"tracker": set(TRACKERS), "model": set(PRESETS)}.get(group, set())
+    assert {file.stem for file in (CONF / group).glob("*.yaml")} == set(GROUPS[group]) | others
 
 
 @pytest.mark.parametrize("tracker", TRACKERS)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import atomic_write, read_csv, write_csv
+from crackdet.core.files import atomic_write, write_csv
+from crackdet.core.reading import read_csv
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,11 @@ class CountingSource:
         return "images"
 
     @property
-    def ignored_folders(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return []
+
+    def reread(self, records: Sequence[ImageRecord]) -> None:
+        pass
 
     def mask(self, record: ImageRecord, image_size: int) -> None:
         return None

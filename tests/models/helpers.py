@@ -1,14 +1,17 @@
 """Small classifiers, images and error messages for the tests of weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision.models
 from torch import Tensor, nn
+from torchvision.models import get_model_weights
 
 from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
+from crackdet.core.files import file_digest
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 
@@ -38,3 +41,14 @@ def mobilenet_features(state: dict[str, Tensor], images: Tensor) -> Tensor:
     network.classifier = nn.Identity()
     with torch.no_grad():
         return network.eval()(images)
+
+
+def publish(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, network: str, weights: str, state: Mapping[str, Tensor]
+) -> Path:
+    """Save a state dict as the weights that torchvision publishes for a network, with its digest in the file's name."""
+    file = folder / f"{network}.pth"
+    torch.save(state, file)
+    file = file.rename(folder / f"{network}-{file_digest(file)[:8]}.pth")
+    monkeypatch.setattr(get_model_weights(network)[weights].value, "url", f"https://example.com/{file.name}")
+    return file

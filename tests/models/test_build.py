@@ -17,6 +17,7 @@ from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, depthwise_share, feature_flops, validate_model
 from crackdet.models.torchvision import TorchvisionArchitecture
 
+FOLDER = ("data=folder", "data.root=.")  # synthetic images have at least 24 pixels
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
 SHUFFLENET = ("model=torchvision", "model.name=shufflenet_v2_x0_5", "model.weights=null", "model.linear_features=8")
 
@@ -126,11 +127,25 @@ def test_the_error_for_an_unsupported_image_size_lists_supported_sizes(action: C
     assert message == "data.image_size=64: vit_b_16 does not accept images of this size; it accepts 224"
 
 
+@pytest.mark.parametrize(("name", "smallest"), [("alexnet", 63), ("squeezenet1_0", 21), ("vgg11", 32)])
+def test_the_error_for_images_that_are_too_small_names_the_smallest_size_that_works(name: str, smallest: int) -> None:
+    def network(size: int) -> tuple[str, ...]:
+        return "model=torchvision", f"model.name={name}", "model.weights=null", f"data.image_size={size}", *FOLDER
+
+    message = error_message(validate_model, *network(size=16))
+    assert message.startswith(f"data.image_size=16: must be at least {smallest} for {name}; it accepts ")
+    assert f"at least {smallest}" in error_message(validate_model, *network(size=smallest - 1))
+    features = torchvision.models.get_model(name, weights=None).features
+    assert features(torch.zeros(1, 3, smallest, smallest)).numel()  # torchvision agrees
+    with pytest.raises(RuntimeError):
+        features(torch.zeros(1, 3, smallest - 1, smallest - 1))
+
+
 def test_an_image_size_that_is_too_small_is_an_error() -> None:
     message = error_message(
         validate_model, "model=torchvision", "model.name=inception_v3", "model.weights=null", "data.image_size=64"
     )
-    assert "it accepts 96, 128, 160" in message
+    assert "must be at least 75" in message and "it accepts 96, 128, 160" in message
 
 
 def test_the_error_for_an_unknown_network_suggests_a_similar_name() -> None:

@@ -1,5 +1,6 @@
 """Published weights of torchvision: downloaded, checked, recognised by content, and normalised as published."""
 
+import os
 import shutil
 import urllib.request
 from functools import partial
@@ -15,9 +16,16 @@ from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import normalize
 
 from crackdet.config.composing import compose
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.models.factory import validate_model
-from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
+from tests.models.helpers import (
+    MOBILENET,
+    build_from,
+    error_message,
+    mobilenet_features,
+    publish,
+    random_images,
+)
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -51,9 +59,9 @@ def test_the_error_for_an_unknown_weights_name_lists_the_known_ones_before_train
 
 
 def test_published_weights_come_from_the_download_folder_with_their_normalisation(
-    hub: Path, mobilenet: dict[str, Tensor]
+    hub: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.save(mobilenet, hub / "mobilenet_v2-7ebf99e0.pth")
+    publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
     model = build_from(*MOBILENET, "model.weights=IMAGENET1K_V2")
     expected = mobilenet_features(mobilenet, normalize(random_images(), IMAGENET_MEAN, IMAGENET_STD))
     with torch.no_grad():
@@ -61,9 +69,9 @@ def test_published_weights_come_from_the_download_folder_with_their_normalisatio
 
 
 def test_a_configured_normalisation_overrides_that_of_published_weights(
-    hub: Path, mobilenet: dict[str, Tensor]
+    hub: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.save(mobilenet, hub / "mobilenet_v2-7ebf99e0.pth")
+    publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
     model = build_from(*MOBILENET, "model.weights=IMAGENET1K_V2", "model.input_mean=[0,0,0]", "model.input_std=[1,1,1]")
     with torch.no_grad():
         assert torch.equal(model.features(random_images()), mobilenet_features(mobilenet, random_images()))
@@ -78,16 +86,13 @@ def first_convolution_input(network: nn.Module, images: Tensor) -> Tensor:
     return inputs_seen[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "file", "size"),
-    [("googlenet", "googlenet-1378be20.pth", 64), ("inception_v3", "inception_v3_google-0cc3c7bd.pth", 96)],
-)
+@pytest.mark.parametrize(("name", "size"), [("googlenet", 64), ("inception_v3", 96)])
 def test_self_normalizing_networks_get_the_same_input_as_in_torchvision(
-    hub: Path, name: str, file: str, size: int
+    hub: Path, name: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"aux_logits": True, "transform_input": True, "init_weights": False}  # as with published weights
     reference = torchvision.models.get_model(name, weights=None, **options)
-    torch.save(reference.state_dict(), hub / file)
+    publish(monkeypatch, hub, name, "IMAGENET1K_V1", reference.state_dict())
     model = build_from(
         "model=torchvision", f"model.name={name}", "model.weights=IMAGENET1K_V1", f"data.image_size={size}"
     )
@@ -130,6 +135,68 @@ def test_a_damaged_download_is_an_error(hub: Path, published: Path) -> None:
     assert "cannot be downloaded (invalid hash value" in error_message(
         lambda: build_from(*TINY, "model.weights=IMAGENET1K_V1")
     )
+
+
+PUBLISHED = (*MOBILENET, "model.weights=IMAGENET1K_V2")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty"),
+        (b"<html>please log in</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (b"PK\x03\x04cut short", "its SHA-256 begins with 4c338e95"),
+    ],
+)
+def test_a_file_under_a_published_name_is_refused_if_its_digest_is_another(
+    content: bytes, what: str, hub: Path
+) -> None:
+    file = hub / "mobilenet_v2-7ebf99e0.pth"
+    file.write_bytes(content)
+    message = error_message(lambda: build_from(*PUBLISHED))
+    assert message.startswith(f"model.weights=IMAGENET1K_V2: {file} is not the published file of this name ({what}")
+    assert "delete it" in message and "cannot be downloaded" not in message
+    assert file.read_bytes() == content
+
+
+def test_a_published_file_that_was_exchanged_with_the_same_size_and_time_is_noticed(
+    hub: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
+    monkeypatch.setattr("crackdet.models.torchvision.SETTLE_SECONDS", -1.0)  # as if the file had lain here for long
+    before = file.stat()
+    build_from(*PUBLISHED)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert "is not the published file" in error_message(lambda: build_from(*PUBLISHED))
+
+
+def test_an_unchanged_published_file_is_digested_once(
+    hub: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
+    monkeypatch.setattr("crackdet.models.torchvision.SETTLE_SECONDS", -1.0)
+    read: list[Path] = []
+    monkeypatch.setattr("crackdet.models.torchvision.file_digest", lambda file: read.append(file) or file_digest(file))
+    build_from(*PUBLISHED)
+    build_from(*PUBLISHED)
+    assert len(read) == 1
+
+
+def test_published_weights_whose_name_has_no_digest_are_loaded_with_a_warning(
+    hub: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet).rename(hub / "mobilenet.pth")
+    weights = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2
+    monkeypatch.setattr(weights.value, "url", f"https://example.com/{file.name}")
+    build_from(*PUBLISHED)
+    assert f"{file}: cannot be verified" in caplog.text
+    file.write_bytes(b"<html>")
+    assert f"{file}: is a web page" in error_message(lambda: build_from(*PUBLISHED))
 
 
 def test_published_weights_are_recognised_by_content_and_not_by_file_name(published: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The page in a real browser; skipped without Debian's `chromium`."""
 
+import csv
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -52,7 +54,7 @@ def column(page: Any, name: str) -> list[str]:
 
 def test_every_figure_is_drawn(opened: Any) -> None:
     plots = opened.locator(".plot")
-    assert plots.count() == 7
+    assert plots.count() == 8
     for index in range(plots.count()):
         assert plots.nth(index).locator(".main-svg").count() > 0
     assert opened.locator("#section1-parameters .scatterlayer path.point").count() == 8
@@ -108,3 +110,53 @@ def test_screen_readers_find_headings_and_labels(opened: Any) -> None:
     assert opened.evaluate(
         "(ids => ids.length == new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
     )
+
+
+def test_a_phone_shows_the_accuracy_of_each_run(browser: Any, sweep: Sweep) -> None:
+    page, _ = open_page(browser, sweep, viewport={"width": 390, "height": 844})
+    cells = page.locator("table.runs tbody td[data-name=accuracy]")
+    for index in range(cells.count()):
+        box = cells.nth(index).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.context.close()
+
+
+def test_mistakes_can_be_filtered_by_label_and_confidence(browser: Any, sweep: Sweep) -> None:
+    page, _ = open_page(browser, sweep)
+    items = page.locator("#section1-mistakes li")
+    known = items.evaluate_all("items => items.map(i => [i.dataset.label, Number(i.dataset.confidence)])")
+    assert len(known) > 2 and all(0.5 <= confidence <= 1 for _, confidence in known)
+    slider = page.locator("[data-pictures] input[type=range]")
+    visible = page.locator("#section1-mistakes li:not([hidden])")
+    least = math.floor(100 * min(confidence for _, confidence in known))
+    for percent in (100, least + 1, least, 50):
+        slider.evaluate(
+            "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", percent
+        )
+        assert visible.count() == sum(confidence >= percent / 100 for _, confidence in known)
+    page.locator("[data-pictures] select").select_option("crack")
+    assert visible.count() == sum(label == "crack" for label, _ in known)
+    page.context.close()
+
+
+def test_images_are_shown_one_by_one_and_wrong_labels_are_collected(browser: Any, sweep: Sweep) -> None:
+    page, messages = open_page(browser, sweep)
+    items = page.locator("#section1-mistakes li")
+    page.locator("#section1-mistakes img").first.click()
+    viewer = page.locator("#viewer")
+    assert viewer.is_visible() and page.locator("#section1-relabel").is_hidden()
+    assert viewer.locator("img").get_attribute("src") == items.nth(0).locator("img").get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    assert viewer.locator("img").get_attribute("src") == items.nth(1).locator("img").get_attribute("src")
+    viewer.get_by_label("The label is wrong").check()
+    page.keyboard.press("Escape")
+    assert viewer.is_hidden()
+    rows = list(csv.reader(page.locator("#section1-relabel textarea").input_value().splitlines()))
+    label = items.nth(1).get_attribute("data-label")
+    corrected = {"crack": "no crack", "no crack": "crack"}[label]
+    assert rows == [["path", "label", "corrected_label"], [items.nth(1).get_attribute("data-path"), label, corrected]]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download relabel.csv").click()
+    assert list(csv.reader(download.value.path().read_text().splitlines())) == rows
+    assert not [line for line in messages if "GPU stall" not in line]
+    page.context.close()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crackdet.analysis.ranking import summarize
 from crackdet.report.figures import BEST, COST_AXES, UNDECIDED, cost_figure
@@ -21,6 +22,25 @@ def test_the_axis_of_equal_values_lies_around_them(tmp_path: Path) -> None:
     runs = [(row, UNDECIDED if rank else BEST) for rank, row in enumerate(summarize(tmp_path))]
     labels = {row.id: row.id for row, _ in runs}
     (flops,) = (axis for axis in COST_AXES if axis.name == "feature_flops")
-    low, high = cost_figure(runs[:2], measure_of("accuracy"), flops, labels).layout.yaxis.range
+    points = {row.id: (row.accuracy, row.accuracy) for row, _ in runs}
+    low, high = cost_figure(runs[:2], measure_of("accuracy"), flops, labels, points).layout.yaxis.range
     assert 0.9 < low < 0.95 < high < 1
-    assert cost_figure(runs, measure_of("accuracy"), flops, labels).layout.yaxis.range is None
+    intervals = {row.id: (row.accuracy - 0.1, row.accuracy + 0.02) for row, _ in runs}
+    low, high = cost_figure(runs, measure_of("accuracy"), flops, labels, intervals).layout.yaxis.range
+    assert low < runs[0][0].accuracy - 0.1 and high > runs[0][0].accuracy + 0.02, "the interval of the best fits"
+
+
+def test_error_bars_end_at_the_interval(tmp_path: Path) -> None:
+    for width in (1, 2):
+        publish(tmp_path, LABELS, np.where(LABELS, 1.0, -1.0) * (np.arange(40) > width), 10 * width, width=width)
+    summary = summarize(tmp_path)
+    runs = [(row, UNDECIDED if rank else BEST) for rank, row in enumerate(summary)]
+    intervals = {row.id: summary.decisions[0].ranked(row).interval for row, _ in runs}
+    figure = cost_figure(runs, measure_of("accuracy"), COST_AXES[1], {row.id: "" for row, _ in runs}, intervals)
+    ends = {
+        (y - below, y + above)
+        for trace in figure.data[1:]
+        for y, below, above in zip(trace.y, trace.error_y.arrayminus, trace.error_y.array, strict=True)
+    }
+    expected = sorted(tuple(interval) for interval in intervals.values())
+    assert [pytest.approx(end) for end in sorted(ends)] == expected

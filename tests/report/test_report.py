@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crackdet.analysis.rows import RunRow
-from crackdet.core.files import read_csv, write_json
+from crackdet.core.files import write_json
+from crackdet.core.reading import read_csv
 from crackdet.report.build import write_report
 from crackdet.report.figures import pareto
 from crackdet.report.formatting import subsample
@@ -222,3 +223,14 @@ def test_the_command_of_a_run_keeps_its_configuration_flags(
     write_json(other.provenance_file, provenance)
     found = recipe("again", RunRow(other.snapshot()))
     assert found.command == f"python train.py {flags}model=mine seed=1"
+
+
+def test_the_title_names_the_sweep_or_the_store(sweep: Sweep, tmp_path: Path) -> None:
+    timed = tmp_path / "2026-11-30" / "20-15-02"
+    shutil.copytree(sweep.folder, timed)
+    shutil.copytree(sweep.store.root, tmp_path / "2026-11-30" / "runs")
+    for folder, name in ((timed, "Sweep 2026-11-30/20-15-02"), (tmp_path / "2026-11-30" / "runs", "Run store runs")):
+        page = Reader(write_report(folder, tmp_path / "page.html"))
+        for tag in ("title", "h1"):
+            ((_, text),) = page.find(tag)
+            assert text.startswith(f"{name}: custom")

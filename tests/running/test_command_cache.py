@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
+from crackdet.core.files import SETTLE_SECONDS
 from crackdet.running.command_cache import MAX_VERSIONS, ROOT, SINGLE, CommandCache, is_cacheable
 from crackdet.running.execute import execute
 from crackdet.running.fast_path import skip_finished
@@ -29,13 +29,9 @@ class Net(torch.nn.Sequential):
 
 @pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled as soon as a command begins: their times of change cannot be set back."""
     monkeypatch.chdir(tmp_path)
-
-
-def age(folder: Path) -> None:
-    """Set all modification times to a minute ago: a command that reads a file written just now is not cached."""
-    for path in [folder, *folder.rglob("*")]:
-        os.utime(path, (time.time() - 60,) * 2, follow_symlinks=False)
+    monkeypatch.setattr("crackdet.running.command_cache.SETTLE_SECONDS", 0)
 
 
 class CachedRun:
@@ -59,7 +55,6 @@ class CachedRun:
         model = {"_target_": f"{folder.name}.Net", "name": "net", "width": 4, "linear_features": 8, "weights": None}
         self.save_weights(parse({**base, "model": model}))
         self.tree = {**base, "model": {**model, "weights": str(self.weights)}}
-        age(folder)
         self.overrides = ["model=net"]
         self.put()
         assert self.get() is None, "not trained yet"
@@ -99,6 +94,21 @@ def edit(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
 
 
+def exchange_two_images(cached: CachedRun) -> None:
+    """Correct two labels: both files have the same size and time."""
+    first, second = (next((cached.images / name).iterdir()) for name in ("Positive", "Negative"))
+    for path in (first, second):
+        path.write_bytes(path.read_bytes().ljust(10_000))
+        os.utime(path, (1.5e9, 1.5e9))
+    cached.put()
+    execute(cached.job())
+    cached.put()
+    assert cached.get() is not None
+    first.rename(cached.images / "temporary")
+    second.rename(first)
+    (cached.images / "temporary").rename(second)
+
+
 CHANGES: dict[str, Callable[[CachedRun], object]] = {
     "a configuration file": lambda cached: edit(cached.conf / "config.yaml"),
     "another configuration file": lambda cached: (cached.conf / "more.yaml").write_text("a: 1\n"),
@@ -109,6 +119,7 @@ CHANGES: dict[str, Callable[[CachedRun], object]] = {
     "the name of an image": lambda cached: next(cached.images.rglob("*.png")).rename(
         cached.images / "Positive" / "other.png"
     ),
+    "two images": exchange_two_images,
     "the manifest": lambda cached: edit(cached.manifest),
     "the initial weights": lambda cached: edit(cached.weights),
     "the network's source": lambda cached: edit(cached.source),
@@ -133,7 +144,6 @@ def test_an_entry_is_invalid_after_a_change_of(cached: CachedRun, what: str) -> 
 @pytest.mark.parametrize("link", [".#config.yaml", "more.yaml"])
 def test_a_dangling_link_hides_no_change(cached: CachedRun, link: str) -> None:
     (cached.conf / link).symlink_to("somebody@somewhere:1")  # as editors leave beside an unsaved file
-    age(cached.conf.parent)
     cached.put()
     assert cached.get() == cached.run
     edit(cached.conf / "config.yaml")
@@ -161,9 +171,19 @@ def test_a_corrupt_entry_is_ignored_until_it_is_written_again(cached: CachedRun,
     assert cached.get() == cached.run
 
 
-def test_a_command_that_reads_a_file_written_just_now_is_not_cached(cached: CachedRun, tmp_path: Path) -> None:
+def edit_and_restore_the_time(path: Path) -> None:
+    status = path.stat()
+    edit(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [edit, edit_and_restore_the_time])
+def test_a_command_that_reads_a_file_written_just_now_is_not_cached(
+    change: Callable[[Path], None], cached: CachedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(tmp_path / "outputs")
-    edit(cached.weights)
+    monkeypatch.setattr("crackdet.running.command_cache.SETTLE_SECONDS", SETTLE_SECONDS)
+    change(cached.weights)
     cached.put()
     assert not (tmp_path / "outputs").exists()
 
@@ -176,7 +196,6 @@ def test_a_cache_that_cannot_be_written_stays_empty(cached: CachedRun, tmp_path:
 
 def test_a_defaults_list_that_reads_the_environment_is_not_cached(cached: CachedRun, tmp_path: Path) -> None:
     (cached.conf / "config.yaml").write_text("defaults:\n  - model: ${oc.env:MODEL}\n")
-    age(tmp_path)
     cached.put()
     assert cached.get() is None
 
@@ -196,7 +215,6 @@ def test_a_configuration_with_a_resolver_is_not_cacheable(value: str) -> None:
 def test_entries_of_old_configuration_files_are_deleted(cached: CachedRun, tmp_path: Path) -> None:
     for number in range(20):
         (cached.conf / "config.yaml").write_text(f"seed: {number}\n")
-        age(tmp_path)
         cached.put()
         assert cached.get() == cached.run
     assert len(list((tmp_path / ROOT).iterdir())) == MAX_VERSIONS == 8

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from crackdet.config.parsing import parse
 from crackdet.core.errors import RunFailed
-from crackdet.core.files import read_csv
+from crackdet.core.reading import read_csv
 from crackdet.inference.eval_data import EvalSet
 from crackdet.inference.evaluation import evaluate
 from crackdet.inference.loaded_run import LoadedRun

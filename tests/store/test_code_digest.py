@@ -9,7 +9,7 @@ import pytest
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.running.command_cache import dependencies
 from crackdet.store.code_digest import check_source, code_digest, source_files
 from tests.store.test_identity import configuration, run_id

@@ -75,6 +75,7 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "cuda_graphs": True,
     "exclude": "seed == 1",
     "masks": "masks",
+    "white_level": 4095.0,
     "tensorboard": TensorBoard(),
     "mlflow": MLflow(),
 }

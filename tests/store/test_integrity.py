@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crackdet.core.errors import StoreError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.store.identity import Identity
 from crackdet.store.integrity import find_corruption, read_result, verify_weights, weights_digest
 from crackdet.store.run import Run

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord
 
+CHANGED = "has changed since the images were listed; run the command again"
+
 
 class Source(Protocol):
     """A set of labelled images."""
@@ -22,8 +24,8 @@ class Source(Protocol):
         """The root folder, or a word, for messages."""
 
     @property
-    def ignored_folders(self) -> Sequence[str]:
-        """Folders with images that the last `list_records()` did not list."""
+    def warnings(self) -> Sequence[str]:
+        """Messages about what the last `list_records()` left out or doubts."""
 
     def list_records(self) -> list[ImageRecord]:
         """Return the records of all images in canonical order.
@@ -32,11 +34,14 @@ class Source(Protocol):
             UserError: If a class has no image, or the images cannot be listed.
         """
 
+    def reread(self, records: Sequence[ImageRecord]) -> None:
+        """Read the digests of these images anew, because those of the last `list_records()` are known to be wrong."""
+
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         """Return the pixels of one image, (image_size, image_size, 3) RGB.
 
         Raises:
-            BadImage: If the image cannot be read.
+            BadImage: If the image cannot be read; `CHANGED` if its content is not that of its digest.
         """
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:

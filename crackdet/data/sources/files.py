@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,54 +11,84 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS, BadImage, decode, decode_mask
+from crackdet.core.files import expand_home
+from crackdet.core.reading import open_regular
+from crackdet.data.bit_depth import DEEP_MARK
+from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import CHANGED
+from crackdet.data.sources.names import extension, is_hidden, is_image
+
+MAX_KINDS = 12  # of files that were left out, named in a message
+LeftOut = Counter[str]  # how many files and folders of each kind were left out
 
 
 class FileSource:
     """Image files below a root folder."""
 
-    def __init__(self, root: str, cache_dir: Path) -> None:
-        self.root = Path(root).expanduser()
+    def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
+        self.root = expand_home(root)
         self.name = str(self.root)
         self.cache_dir = cache_dir
+        self.white_level = white_level
+        self.left_out = LeftOut()  # of the last listing
         if not self.root.is_dir():
             raise UserError(f"data.root={root}: there is no such folder")
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [f"{self.root}: left out {_describe(self.left_out)}"] if self.left_out else []
+
     def list_names(self, folder: Path) -> list[str]:
-        """Return the names, relative to the root, of all images in a folder and its subfolders."""
+        """Return the names, relative to the root, of all images in a folder and its subfolders.
+
+        Raises:
+            UserError: If the folder cannot be read, or there is none.
+        """
+        left_out = LeftOut()
 
         def on_error(error: OSError) -> None:
-            if not isinstance(error, PermissionError):  # a folder without read permission is skipped
+            if not isinstance(error, PermissionError):
                 raise UserError(f"data.root={self.root}: {error.filename} cannot be read ({error.strerror})")
+            left_out[f"folder without read permission: {error.filename}"] += 1
 
         found: list[str] = []
-        for path, names in walk_images(folder, on_error):
+        for path, names in walk_images(folder, on_error, left_out):
             relative = Path(path).relative_to(self.root).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
             found += [prefix + name for name in names]
+        if not found:
+            others = f"; it holds {_describe(left_out)}" if left_out else ""
+            raise UserError(f"data.root={self.root}: {folder} holds no image ({', '.join(IMAGE_EXTENSIONS)}){others}")
+        self.left_out += left_out
         return sorted(found)
 
     def add_digests(self, records: Sequence[ImageRecord]) -> list[ImageRecord]:
-        prefix = (self.root.absolute() / "_").as_posix()[:-1]  # strings: a Path per image is slow
-        digests = file_digests([prefix + record.name for record in records], self.cache_dir)
-        return [record._replace(digest=digests[prefix + record.name]) for record in records]
+        paths = self._absolute(records)
+        digests = file_digests(paths, self.root.absolute(), self.cache_dir)
+        level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
+        found = (digests[path] + (level if digests[path].endswith(DEEP_MARK) else "") for path in paths)
+        return [record._replace(digest=digest) for record, digest in zip(records, found, strict=True)]
+
+    def reread(self, records: Sequence[ImageRecord]) -> None:
+        file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         try:
-            content = (self.root / record.name).read_bytes()
+            with open_regular(self.root / record.name, follow_links=True) as file:
+                content = file.read()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
         if is_unreadable(record.digest):  # the digest does not identify the content
             raise BadImage("could not be opened when the images were listed; run the command again")
-        if hashlib.sha256(content).hexdigest() != record.digest:
-            raise BadImage("has changed since the images were listed; run the command again")
-        return decode(io.BytesIO(content), image_size)
+        if hashlib.sha256(content).hexdigest() != record.digest.partition(DEEP_MARK)[0]:
+            raise BadImage(CHANGED)
+        return decode(io.BytesIO(content), image_size, self.white_level)
 
     def read_mask(self, path: Path, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the mask at `path`, with the extension of any image format; None if there is no such file."""
-        file = next((f for extension in EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
+        file = next((f for extension in IMAGE_EXTENSIONS if (f := path.with_suffix(extension)).is_file()), None)
         if file is None:
             return None
         try:
@@ -66,31 +96,76 @@ class FileSource:
         except BadImage as error:
             raise UserError(f"{file}: cannot be used as a mask ({error})") from None
 
+    def _absolute(self, records: Sequence[ImageRecord]) -> list[str]:
+        prefix = (self.root.absolute() / "_").as_posix()[:-1]  # strings: a Path per image is slow
+        return [prefix + record.name for record in records]
+
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders directly in a folder, sorted."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Return the folders directly in a folder, sorted, without hidden ones.
+
+    Raises:
+        UserError: If the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:  # tells folders without a system call for each file
+            return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
 
 
-def walk_images(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+def walk_images(
+    folder: Path, on_error: Callable[[OSError], None], left_out: LeftOut | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """Yield the path of a folder and of each subfolder, with the names of the images in it.
 
-    Links are followed, but each real folder is visited once. Hidden files and folders are skipped: programs make them.
+    Links are followed, but each real folder is visited once, and a link to a folder above is not followed. Hidden files
+    and folders are skipped: programs make them. What is no image is counted in `left_out`.
     """
+    left_out = LeftOut() if left_out is None else left_out
     visited: set[str] = set()
     pending = deque([str(folder)])
+    start = os.path.realpath(folder)
     while pending:
         for path, folders, names in os.walk(pending.popleft(), onerror=on_error):  # does not follow links itself
-            if (real_path := os.path.realpath(path)) in visited:
+            real_path = os.path.realpath(path)
+            is_above = f"{start}/".startswith(f"{real_path}/") and bool(visited)
+            if is_above:
+                left_out["link to a folder above"] += 1
+            if is_above or real_path in visited:
                 folders.clear()
                 continue
             visited.add(real_path)
-            folders[:] = [name for name in sorted(folders) if name[0] != "."]
+            left_out.update(f"folder {name}" for name in folders if is_hidden(name))
+            folders[:] = [name for name in sorted(folders) if not is_hidden(name)]
             pending += [link for name in folders if os.path.islink(link := f"{path}/{name}")]  # noqa: PTH114  # strings
-            yield path, [name for name in names if is_image(name)]
+            images = [name for name in names if is_image(name)]
+            left_out.update(kind for name in names if (kind := _kind(name)))
+            if is_image(path.rpartition("/")[2]) and not images:
+                left_out["folder named like an image"] += 1
+            yield path, images
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file name has the extension of an image and is not hidden."""
-    stem, dot, extension = name.rpartition(".")
-    return bool(stem) and stem[0] != "." and f"{dot}{extension}".lower() in EXTENSIONS
+def image_folders(folder: Path) -> list[Path]:
+    """Return the folder and those of its subfolders that directly hold images, sorted."""
+    return sorted(Path(path) for path, names in walk_images(folder, lambda error: None) if names)
+
+
+def has_images(folder: Path) -> bool:
+    """Return whether a folder directly holds images."""
+    return any(is_image(entry.name) for entry in folder.iterdir())
+
+
+def _kind(name: str) -> str:
+    """Return what is counted for a file that is left out; nothing for an image, and for a file that no user makes."""
+    if is_image(name):
+        return ""
+    if is_hidden(name):
+        return "hidden image" if is_image(name.lstrip(".")) and not name.startswith("._") else ""
+    return extension(name) or "file without extension"
+
+
+def _describe(left_out: LeftOut) -> str:
+    """Return for example `12 .cr2, 3 .txt, 1 folder @eaDir`."""
+    kinds = [f"{number} {kind}" for kind, number in left_out.most_common(MAX_KINDS)]
+    return ", ".join(kinds) + (f" and {len(left_out) - MAX_KINDS} kinds more" if len(left_out) > MAX_KINDS else "")

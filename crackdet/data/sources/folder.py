@@ -1,53 +1,54 @@
-"""`data=folder`: `root/[<split>/]<class>/**/image`, or `root/<class>/<split>/**/image`."""
+"""`data=folder`: `root/[<split>/]<class>/**/image`, or `root/<class>/<split>/**/image`; the root may be deeper."""
 
-import csv
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS
+from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
-from crackdet.data.sources.files import FileSource, is_image, subfolders, walk_images
-
-SPLIT_FOLDERS = {"train": "train", "valid": "valid", "test": "test"} | {
-    "training": "train", "val": "valid", "validation": "valid", "testing": "test"
-}  # fmt: skip
+from crackdet.data.sources.class_names import guess_labels, list_folders, setting
+from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, walk_images
+from crackdet.data.sources.layout import MASK_NAMES, ClassFolder, Layout, LayoutFinder
+from crackdet.data.sources.manifest import read_groups
+from crackdet.data.sources.names import normalized, split_of
 
 
 class FolderSource(FileSource):
     """Images labelled by the name of their folder, with an optional manifest of groups."""
 
     def __init__(self, data: FolderData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir)
+        super().__init__(data.root, cache_dir, data.white_level)
         self.data = data
-        self.class_folders: list[Path] = []  # of the last listing
-        self.other_folders: list[Path] = []  # neither a class nor a split
-        self.labels = {_normalized(name): False for name in data.no_crack_names}
+        self.layout = Layout()  # of the last listing
+        self.doubts: list[str] = []  # likewise
+        self.labels = {normalized(name): False for name in data.no_crack_names}
         for name in data.crack_names:
-            if _normalized(name) in self.labels:
+            if normalized(name) in self.labels:
                 raise UserError(
                     f"data.crack_names, data.no_crack_names: {name} is in both; a folder name stands for one class"
                 )
-            self.labels[_normalized(name)] = True
+            self.labels[normalized(name)] = True
 
     def list_records(self) -> list[ImageRecord]:
-        folders = subfolders(self.root)
-        splits = {path: SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in SPLIT_FOLDERS}
-        self.class_folders, self.other_folders = [], [path for path in folders if path not in splits] if splits else []
-        records: list[ImageRecord] = []
-        for folder, split in splits.items() if splits else {self.root: None}.items():
-            records += self._list_classes(folder, split)
-        if not splits:
-            records = self._add_inner_splits(records)
+        self.left_out.clear()
+        self.doubts = []
+        masks = self._masks_folder()
+        self.layout = LayoutFinder(self.labels, None if masks is None else masks.resolve()).find(self.root)
+        for folder in self.layout.empty_splits or ([] if self.layout.classes else [self.root]):
+            raise self._no_classes_error(folder)
+        if not self.layout.has_both_classes:
+            raise self._one_class_error(not self.layout.classes[0].crack)
+        records = [record for folder in self.layout.classes for record in self._list_class(folder)]
+        self._check_splits(records)
         if self.data.groups is not None:
-            records = self._add_groups(records, self.data.groups)
+            groups, doubts = read_groups(self.data, self.root, [record.name for record in records])
+            records = [record._replace(group=groups[record.name]) for record in records]
+            self.doubts += doubts
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
@@ -61,47 +62,39 @@ class FolderSource(FileSource):
         Raises:
             UserError: If there is no such folder.
         """
-        if self.data.masks is None:
-            return None
-        folder = self.root / Path(self.data.masks).expanduser()
-        if not folder.is_dir():
+        folder = self._masks_folder()
+        if folder is not None and not folder.is_dir():
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
         return folder
 
     @property
-    def ignored_folders(self) -> Sequence[str]:
-        parents = dict.fromkeys([self.root, *(path.parent for path in self.class_folders)])
-        with_images = [path for path in parents if any(is_image(entry.name) for entry in path.iterdir())]
-        names = [path if path == self.root else path.relative_to(self.root).as_posix() for path in with_images]
-        folders = [path for path in self.other_folders if self._has_unused_images(path)]
-        return [*(f"{name} itself" for name in names), *(path.relative_to(self.root).as_posix() for path in folders)]
-
-    def _list_classes(self, folder: Path, split: str | None) -> Iterator[ImageRecord]:
-        folders = subfolders(folder)
-        classes = [path for path in folders if _normalized(path.name) in self.labels]
-        self.class_folders += classes
-        self.other_folders += [path for path in folders if path not in classes]
-        if not folders:
-            raise UserError(
-                f"data.root={self.data.root}: {folder} holds no folder; each class has one, such as cracked/ and "
-                "uncracked/"
+    def warnings(self) -> Sequence[str]:
+        loose = [f"{self._relative(path)} itself" for path in dict.fromkeys(self.layout.parents) if has_images(path)]
+        if ignored := [*loose, *(self._relative(path) for path in self._unused_folders())]:
+            message = (
+                f"images in {', '.join(ignored)} are ignored: they are in no class folder, or outside the split folders"
             )
-        if not classes:
-            raise UserError(
-                f"data.root={self.data.root}: {folder} holds no folder named after a class, but "
-                f"{', '.join(path.name for path in folders)}; name the classes, as in data.crack_names=[broken] "
-                "data.no_crack_names=[intact]"
-            )
-        for path in classes:
-            names = self.list_names(path)
-            if not names:
-                raise UserError(f"data.root={self.data.root}: {path} holds no image ({', '.join(EXTENSIONS)})")
-            crack = self.labels[_normalized(path.name)]
-            yield from (ImageRecord(name, crack, "", split) for name in names)
+            return [message, *self.doubts, *super().warnings]
+        return [*self.doubts, *super().warnings]
 
-    def _add_inner_splits(self, records: list[ImageRecord]) -> list[ImageRecord]:
-        """Add the splits of `<class>/<split>/...`; either all images are in such a folder, or none."""
-        splits = [SPLIT_FOLDERS.get(record.name.split("/")[1].lower()) for record in records]
+    def _list_class(self, folder: ClassFolder) -> list[ImageRecord]:
+        names = self.list_names(folder.path)
+        start = len(folder.path.relative_to(self.root).parts)
+        inside = {path: path.split("/")[start:] for path in {name.rpartition("/")[0] for name in names}}
+        for path, parts in inside.items():
+            if any(self.labels.get(normalized(part), folder.crack) is not folder.crack for part in parts):
+                raise UserError(
+                    f"data.root={self.data.root}: {path} is a folder of one class in a folder of the other; "
+                    "move one of them"
+                )
+        if masks := [path for path, parts in inside.items() if any(normalized(part) in MASK_NAMES for part in parts)]:
+            self.doubts.append(f"images in {list_folders(sorted(masks))} are taken for photographs; move masks away")
+        splits = {path: folder.split or (split_of(parts[0]) if parts else None) for path, parts in inside.items()}
+        return [ImageRecord(name, folder.crack, "", splits[name.rpartition("/")[0]]) for name in names]
+
+    def _check_splits(self, records: Sequence[ImageRecord]) -> None:
+        """Check that all images are in a folder named after a split, or none is."""
+        splits = [record.split for record in records]
         if None in splits and any(splits):
             inside = records[next(i for i, split in enumerate(splits) if split is not None)]
             outside = records[splits.index(None)]
@@ -109,54 +102,61 @@ class FolderSource(FileSource):
                 f"data.root={self.data.root}: {inside.name} is in a folder named after a split and {outside.name} is "
                 "not; put all images into split folders, or none"
             )
-        return [record._replace(split=split) for record, split in zip(records, splits, strict=True)]
+        if pooled := [self._relative(path) for path in self.layout.pooled]:
+            self.doubts.append(
+                f"the class folders in {list_folders(pooled)} are taken together; data.root="
+                f"{self.layout.pooled[0]} takes one of them alone"
+            )
 
-    def _has_unused_images(self, folder: Path) -> bool:
-        """Return whether a folder holds images that are neither masks nor listed through another path."""
-        real_path = folder.resolve()
-        if any(path.resolve().is_relative_to(real_path) for path in self.class_folders):
-            return False
-        masks = (self.root / Path(self.data.masks).expanduser()).resolve() if self.data.masks is not None else None
-        return any(
-            names and (masks is None or not Path(path).resolve().is_relative_to(masks))
-            for path, names in walk_images(folder, lambda error: None)
+    def _unused_folders(self) -> list[Path]:
+        """Return folders of the last listing that hold images that are neither masks nor listed by another path."""
+        classes = [folder.path.resolve() for folder in self.layout.classes]
+        masks = self._masks_folder()
+        real_masks = None if masks is None else masks.resolve()
+
+        def is_unused(folder: Path) -> bool:
+            real_path = folder.resolve()
+            return not any(path.is_relative_to(real_path) for path in classes) and any(
+                names and (real_masks is None or not Path(path).resolve().is_relative_to(real_masks))
+                for path, names in walk_images(folder, lambda error: None)
+            )
+
+        return [folder for folder in dict.fromkeys(self.layout.others) if is_unused(folder)]
+
+    def _no_classes_error(self, folder: Path) -> UserError:
+        where = f"data.root={self.data.root}: {folder}"
+        folders = subfolders(folder)
+        if not folders:
+            return UserError(f"{where} holds no folder; each class has one, such as cracked/ and uncracked/")
+        inner = [path.relative_to(folder).as_posix() for part in folders for path in image_folders(part)]
+        names = inner or [path.name for path in folders]
+        hint = (
+            "name the classes: the folders with cracks in data.crack_names=[...], the others in "
+            "data.no_crack_names=[...]"
         )
+        labels = guess_labels(names)
+        if LayoutFinder({normalized(name): crack for name, crack in labels.items()}).find(folder).has_both_classes:
+            settings = [setting(crack, [name for name in labels if labels[name] is crack]) for crack in (True, False)]
+            hint = f"name the classes, as in {' '.join(settings)}"
+        return UserError(f"{where} holds no folder named after a class, but {list_folders(names)}; {hint}")
 
-    def _add_groups(self, records: list[ImageRecord], column: str) -> list[ImageRecord]:
-        groups = self._read_groups(column)
-        for record in records:
-            if normalize("NFC", record.name) not in groups:
-                raise UserError(
-                    f"data.manifest={self.data.manifest}: has no row for {record.name}; "
-                    f"data.groups={column} needs one for each image"
-                )
-        return [record._replace(group=groups[normalize("NFC", record.name)]) for record in records]
+    def _one_class_error(self, missing: bool) -> UserError:
+        """Return the error to raise if all class folders show cracks, or none does."""
+        which = "with" if missing else "without"
+        message = f"data.root={self.data.root}: holds no image {which} a crack; both classes are needed"
+        unknown = self._unused_folders()
+        inner = [path for folder in unknown for path in (folder, *image_folders(folder))]
+        if known := [path for path in inner if self.labels.get(normalized(path.name)) is missing]:
+            message += f"; {self._relative(known[0])} is not beside {self._relative(self.layout.classes[0].path)}"
+        elif unknown:
+            verb = "show cracks" if missing else "show none"
+            message += f"; images in {list_folders([self._relative(path) for path in unknown])} are in no class: "
+            message += f"if they {verb}, set {setting(missing, dict.fromkeys(path.name for path in unknown))}"
+        return UserError(message)
 
-    def _read_groups(self, column: str) -> dict[str, str]:
-        """Return the group of each image in the manifest, by name."""
-        path = self.root / self.data.manifest
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                rows = list(reader)
-                columns = list(reader.fieldnames or [])
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"data.manifest={self.data.manifest}: {path} cannot be read ({error})") from None
-        for required in ("path", column):
-            if required not in columns:
-                raise UserError(
-                    f"data.groups={column}: {path} has no column {required}; it has {', '.join(columns) or 'none'}"
-                )
-        groups: dict[str, str] = {}
-        for row in rows:
-            name, group = normalize("NFC", row["path"] or ""), row[column]
-            if group is None:
-                raise UserError(f"data.groups={column}: {path} has no {column} for {name}: the row is too short")
-            if groups.setdefault(name, group) != group:
-                raise UserError(f"data.groups={column}: {path} puts {name} into both {groups[name]} and {group}")
-        return groups
+    def _masks_folder(self) -> Path | None:
+        masks = self.data.masks
+        return None if masks is None else self.root / expand_home(masks)
 
-
-def _normalized(name: str) -> str:
-    """A class name without case, spaces, hyphens and underscores."""
-    return re.sub(r"[\s_-]+", "", normalize("NFC", name)).lower()
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path != self.root else str(self.root)

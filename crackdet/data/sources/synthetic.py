@@ -1,5 +1,7 @@
 """`data=synthetic`: images and masks rendered by `crackdet.data.synthetic`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ class SyntheticSource:
     """Images that are rendered whenever they are read."""
 
     name = "data=synthetic"
-    ignored_folders = ()
+    warnings = ()
 
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
@@ -27,6 +29,9 @@ class SyntheticSource:
             crack = synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction)
             records.append(ImageRecord(f"synthetic-{index:06d}", crack, f"{prefix}:{index:06d}"))
         return sort_records(records, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
+
+    def reread(self, records: Sequence[ImageRecord]) -> None:
+        pass  # their digests are computed from the settings
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         return self._render(record, image_size).image

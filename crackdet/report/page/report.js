@@ -138,7 +138,108 @@ function setUpTable(table) {
   show();
 }
 
+// One image at a time, in a dialog that the arrow keys leaf through.
+function setUpViewer() {
+  const dialog = document.getElementById("viewer");
+  const [previous, next, close] = dialog.querySelectorAll("button");
+  const [text, mark] = [".text", "input"].map((selector) => dialog.querySelector(selector));
+  const image = document.createElement("img");
+  image.alt = "";
+  dialog.prepend(image);
+  let items = [];
+  let shown = 0;
+
+  function show(index) {
+    shown = (index + items.length) % items.length;
+    const item = items[shown];
+    const picture = item.querySelector("img");
+    image.src = picture ? picture.src : "";
+    image.alt = picture ? picture.alt : "";
+    text.replaceChildren(...[...item.querySelectorAll("p")].map((line) => line.cloneNode(true)));
+    text.append(` ${shown + 1} of ${items.length}`);
+    mark.checked = item.classList.contains("marked");
+  }
+
+  document.querySelectorAll(".pictures li").forEach((item) => {
+    const picture = item.querySelector("img");
+    if (!picture) return;
+    picture.tabIndex = 0;
+    picture.setAttribute("role", "button");
+    const open = () => {
+      items = [...item.parentElement.children].filter((other) => !other.hidden);
+      show(items.indexOf(item));
+      dialog.showModal();
+    };
+    picture.addEventListener("click", open);
+    picture.addEventListener("keydown", (event) => event.key === "Enter" && open());
+  });
+  previous.addEventListener("click", () => show(shown - 1));
+  next.addEventListener("click", () => show(shown + 1));
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("keydown", ({ key }) => {
+    if (key === "ArrowLeft") show(shown - 1);
+    if (key === "ArrowRight") show(shown + 1);
+  });
+  mark.addEventListener("change", () => {
+    const { path } = items[shown].dataset;
+    const section = items[shown].closest("section");
+    for (const item of document.querySelectorAll(".pictures li")) {
+      const same = item.dataset.path === path && item.closest("section").id.split("-")[0] === section.id.split("-")[0];
+      if (same) item.classList.toggle("marked", mark.checked);
+    }
+    updateRelabelLists();
+  });
+}
+
+function csvField(value) {
+  return /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+}
+
+function updateRelabelLists() {
+  for (const list of document.querySelectorAll(".relabel")) {
+    const prefix = list.id.split("-")[0];
+    const marked = document.querySelectorAll(`[id^="${prefix}-"] .pictures .marked`);
+    const lines = new Set(
+      [...marked].map(({ dataset: { path, label } }) =>
+        [path, label, label === "crack" ? "no crack" : "crack"].map(csvField).join(","),
+      ),
+    );
+    const content = ["path,label,corrected_label", ...lines].join("\n") + "\n";
+    list.hidden = lines.size === 0;
+    list.querySelector("textarea").value = content;
+    list.querySelector("a").href = `data:text/csv;charset=utf-8,${encodeURIComponent(content)}`;
+  }
+}
+
+function setUpPictureFilter(controls) {
+  const items = [...document.getElementById(controls.dataset.pictures).children];
+  const [label, confidence, output, status] = ["select", "input", ".value", ".found"].map((selector) =>
+    controls.querySelector(selector),
+  );
+  function show() {
+    output.textContent = `${confidence.value} %`;
+    for (const item of items) {
+      const matches = !label.value || item.dataset.label === label.value;
+      item.hidden = !matches || Number(item.dataset.confidence) < confidence.value / 100;
+    }
+    status.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length} images shown`;
+  }
+  controls.hidden = false;
+  label.addEventListener("change", show);
+  confidence.addEventListener("input", show);
+  show();
+}
+
 document.querySelectorAll("table.runs").forEach(setUpTable);
+document.querySelectorAll("[data-pictures]").forEach(setUpPictureFilter);
+document.querySelectorAll(".relabel button").forEach((button) => {
+  const area = button.closest(".relabel").querySelector("textarea");
+  button.addEventListener("click", () => {
+    area.select();
+    document.execCommand("copy"); // navigator.clipboard does not exist in a page from a file
+  });
+});
+setUpViewer();
 setUpTheme();
 setUpPrinting();
 draw().then(() => (root.dataset.drawn = "yes"));

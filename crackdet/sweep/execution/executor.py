@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from hydra.plugins.launcher import Launcher
 
 from crackdet.core.console import bar
-from crackdet.core.errors import DeviceLost
+from crackdet.core.errors import DeviceLost, StoreGone
+from crackdet.core.files import OpenFolder
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.snapshot import Status
@@ -31,6 +32,12 @@ class Executor(ABC):
     """Trains jobs. Used as a context manager: on exit, all runs are saved and all worker processes have ended."""
 
     max_jobs: int | None  # maximum number of submitted jobs that have not ended; None: no limit
+    folders: Sequence[OpenFolder] = ()  # the run store and the folder of the sweep
+
+    def check_folders(self) -> None:
+        """Raise StoreGone if the run store or the folder of the sweep has been moved, removed or replaced."""
+        for folder in self.folders:
+            folder.check()
 
     @abstractmethod
     def submit(self, job: Job) -> None:
@@ -90,6 +97,8 @@ class LauncherExecutor(Executor):
         outcomes = []
         for job, job_return in zip(jobs, returns, strict=True):
             error = getattr(job_return, "_return_value", None)
+            if isinstance(error, StoreGone):
+                raise error
             if isinstance(error, Exception):
                 log.error("%s", error)
             if isinstance(error, DeviceLost) and is_basic(self._launcher):
@@ -106,12 +115,16 @@ def run_jobs(jobs: Sequence[Job], total: int, executor: Executor) -> int:
 
     Returns:
         An exit status: 0, 1 if a job failed, or 128 + signal if the sweep was stopped.
+
+    Raises:
+        StoreGone: If no further run can be trained.
     """
     waiting, running, failed = deque(jobs), 0, False
     with bar("runs", total, done=total - len(jobs)) as progress:
         try:
             while waiting or running:
                 while waiting and (executor.max_jobs is None or running < executor.max_jobs):
+                    executor.check_folders()
                     job = waiting.popleft()
                     if _is_taken(job):
                         progress.advance()
@@ -120,6 +133,7 @@ def run_jobs(jobs: Sequence[Job], total: int, executor: Executor) -> int:
                         running += 1
                 if running:
                     outcomes = executor.wait()
+                    executor.check_folders()
                     failed = failed or any(outcome.failed for outcome in outcomes)
                     running -= len(outcomes)
                     progress.advance(len(outcomes))

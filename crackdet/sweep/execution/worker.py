@@ -20,7 +20,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crackdet.core.console import BarState, set_bar_sink
-from crackdet.core.errors import DeviceLost, RunFailed, UserError
+from crackdet.core.errors import DeviceLost, RunFailed, StoreGone, UserError
+from crackdet.core.output import protect_output
 from crackdet.core.signals import Interrupted, ignore_repeated_signals
 from crackdet.sweep.execution.file_connection import ConnectionDir
 from crackdet.sweep.execution.resources import NUM_THREADS, WorkerResources
@@ -113,6 +114,7 @@ def worker_loop(
     Raises:
         Interrupted: If a signal ended the worker; its run is saved.
     """
+    protect_output()
     resources.apply()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_interrupted)
@@ -179,6 +181,8 @@ def _succeeds(job: "Job", context: SweepContext) -> bool:
     except DeviceLost as error:
         log.error("%s", error)
         os._exit(1)  # a normal exit would use the GPU; the run is requeued
+    except StoreGone:
+        return False  # the sweep's process notices it, too, and says so once
     except (RunFailed, UserError) as error:
         log.error("%s", error)
         return False
@@ -235,8 +239,11 @@ class _SendHandler(logging.Handler):
 
 def _redirect_output(path: Path, send: Callable[[Message], None]) -> None:
     """Write standard output, standard error and the log to a file, and send the log to the sweep's process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a", encoding="utf-8", buffering=1)
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "buffering": 1}
+    try:
+        file = path.open("a", **options)
+    except OSError:  # the disk is full, or the folder is gone
+        file = Path(os.devnull).open("a", **options)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(file.fileno(), stream.fileno())

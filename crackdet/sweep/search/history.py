@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json
+from crackdet.store.identity import read_identity
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
@@ -61,7 +61,7 @@ class History:
             self._open[run.id] = run
         for run in list(self._open.values()):
             if run.id not in self._matches:
-                content = read_json(run.identity_file)
+                content = read_identity(run)
                 if not content:
                     continue  # claimed a moment ago
                 match = self._match(content)

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
-from crackdet.core.errors import UserError
+from crackdet.core.errors import StoreError, UserError
+from crackdet.core.files import OpenFolder, expand_home
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -68,7 +69,7 @@ def search(
         raise UserError("runtime.retrain=true: not possible in a search; use a grid (hydra/sweeper=crackdet)")
     factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
     space = build_space(arguments, config.search_space or {}, context, factory)
-    store, directory = RunStore(Path(runtime.store).expanduser()), Path(composed.hydra.sweep.dir)
+    store, directory = RunStore(expand_home(runtime.store)), Path(composed.hydra.sweep.dir)
     sampler = Sampler(config.sampler)
     spec = PruningSpec(space, objectives[0], _max_epochs(space))
     if config.active_pruner is not None:
@@ -107,7 +108,8 @@ class SearchLoop:
         self._config, self._runtime = config, runtime
         self._proposer, self._executor, self._record = proposer, executor, record
         self._history, self._study = proposer.history, proposer.study
-        self._reservations = Reservations(RunStore(Path(runtime.store).expanduser()))
+        self._store = RunStore(expand_home(runtime.store))
+        self._reservations = Reservations(self._store)
         self._n_trials = _num_wanted(config, proposer.sampler, self._history.space)
         self._active: dict[Key, ActiveTrial] = {}
         self._attempted: set[Key] = set()  # trials that this search does not resume (again)
@@ -117,8 +119,11 @@ class SearchLoop:
 
     def run(self) -> int:
         """Train until there are enough trials; return an exit status as `run_jobs` does."""
+        self._store.check_writable()
+        directory = OpenFolder(self._record.directory, "hydra.sweep.dir")
         try:
-            with self._reservations, self._executor:
+            with OpenFolder(self._store.root) as store, directory, self._reservations, self._executor:
+                self._executor.folders = (store, directory)
                 self._tell()
                 _log_state(self._history, self._config, self._proposer.sampler)
                 status = self._run()
@@ -136,7 +141,9 @@ class SearchLoop:
                 while self._has_capacity() and (trial := self._ask()):
                     self._start_next_job(trial)
                 if self._active:
-                    for outcome in self._executor.wait():
+                    outcomes = self._executor.wait()
+                    self._executor.check_folders()
+                    for outcome in outcomes:
                         status = max(status, int(outcome.failed))
                         self._on_job_end(outcome.job)
                 elif not self._wait_for_others():
@@ -154,6 +161,7 @@ class SearchLoop:
 
     def _ask(self) -> ActiveTrial | None:
         """Return the next trial and reserve its runs; None if there are enough trials or no suggestion is left."""
+        self._executor.check_folders()
         with self._reservations.asking():
             self._tell()
             trial = self._next_trial()
@@ -193,7 +201,13 @@ class SearchLoop:
     def _start_next_job(self, trial: ActiveTrial) -> None:
         """Start the trial's next job that is not finished; if none is left, the trial has ended."""
         while (job := trial.next_job()) is not None:
-            if not job.is_finished():
+            try:
+                is_finished = job.is_finished()
+            except StoreError as error:  # such as the run of another user; the search goes on
+                log.error("left out: %s", error)
+                self._attempted.add(trial.key)
+                break
+            if not is_finished:
                 self.has_trained = True
                 self._executor.submit(job)
                 return

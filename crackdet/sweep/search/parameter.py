@@ -18,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from crackdet.config.messages import find_field
 from crackdet.core.errors import UserError
+from crackdet.sweep.counting import num_values
 
 INTEGER_BOUNDS = re.compile(r"interval\(\s*(start\s*=\s*)?-?\d+\s*,\s*(end\s*=\s*)?-?\d+\s*\)")
 
@@ -113,17 +114,11 @@ def parse_parameter(override: Override, integer: bool | None) -> Parameter:
         return _parse_interval(override, value, integer, "log" in tags)
     if "log" in tags:
         raise UserError(f"{override.input_line}: log is for an interval, as in tag(log,interval(1e-5,1e-2))")
+    num_values(override)  # refuses no values, and too many
     if override.is_range_sweep():
         values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
-        if not values:
-            raise UserError(
-                f"{override.input_line}: the range is empty; a range does not include its end: range(1,4) is 1, 2, 3"
-            )
         return _evenly_spaced(key, values)
-    texts = list(dict.fromkeys(override.sweep_string_iterator()))
-    if not texts:
-        raise UserError(f"{override.input_line}: has no value to choose from")
-    return choice(key, texts)
+    return choice(key, list(dict.fromkeys(override.sweep_string_iterator())))
 
 
 def parse_described(key: str, content: Mapping[str, Any]) -> Parameter:

@@ -132,14 +132,16 @@ class Proposer:
         from crackdet.models.factory import validate_initial_weights  # imports torch: seconds
         from crackdet.running.preparation import load_data
 
-        data, network = repr(job.config.data), repr((job.config.model, job.config.data.image_size))
+        config = job.config
+        data = repr(config.data)
+        network = repr((config.model, config.data.image_size, config.trainer.batch_size))
         if (data, network) in self._problems:
             raise UserError(self._problems[data, network])
         try:
             if data not in self._checked:
                 load_data(job)
             elif network not in self._checked:
-                validate_initial_weights(job.config)
+                validate_initial_weights(config)
         except UserError as error:
             self._problems[data, network] = str(error)
             raise

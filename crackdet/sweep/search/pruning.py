@@ -15,7 +15,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from crackdet.core.files import read_csv, read_json, write_json
+from crackdet.core.files import write_json
+from crackdet.core.reading import read_json
+from crackdet.store.history import read_history
+from crackdet.store.identity import read_identity
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.watcher import StoreWatcher
@@ -84,7 +87,7 @@ class HistoryPruner:
         self._open |= {run.id: run for run in self._watcher.update()[0]}
         for run in list(self._open.values()):
             if run.id not in self._seeds:
-                content = read_json(run.identity_file)
+                content = read_identity(run)
                 if not content:
                     continue  # claimed a moment ago
                 match = self._spec.space.match_identity(content)
@@ -95,7 +98,7 @@ class HistoryPruner:
             if run.id == own.id or not self._watcher.has_changed(run):
                 continue
             finished = run.result_file.exists()
-            if values := by_epoch(read_csv(run.history_file), self._column):
+            if values := by_epoch(read_history(run), self._column):
                 state = TrialState.COMPLETE if finished else TrialState.RUNNING
                 self._trials[run.id] = self._trial(run, values, state)
                 if finished:

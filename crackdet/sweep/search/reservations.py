@@ -15,8 +15,9 @@ from typing import Any
 from filelock import Timeout
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import read_json, write_json
+from crackdet.core.files import write_json
 from crackdet.core.locks import is_held, lock
+from crackdet.core.reading import read_json
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
 
@@ -78,7 +79,8 @@ class Reservations:
             if path == self._file:
                 continue
             if is_held(path.with_suffix(".lock")):
-                found += read_json(path).get("identities", [])
+                identities = read_json(path).get("identities")
+                found += [one for one in identities if isinstance(one, dict)] if isinstance(identities, list) else []
             else:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)

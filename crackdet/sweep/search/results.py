@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from crackdet.analysis.importance import importances
 from crackdet.analysis.search_results import FILE
+from crackdet.config.interpolation import escape
 from crackdet.core.files import write_json
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.objectives import pareto_front
@@ -53,7 +54,7 @@ def write_results(history: History, directory: Path) -> None:
         results["solutions"] = [{"params": item["params"], "values": item["values"]} for item in best]
     elif best:
         results |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
-    OmegaConf.save(OmegaConf.create(results), directory / "optimization_results.yaml")
+    OmegaConf.save(OmegaConf.create(escape(results)), directory / "optimization_results.yaml")
 
 
 def warn_of_different_images(history: History) -> None:

@@ -1,23 +1,31 @@
 """Overrides -> search space: which keys are fixed, which are parameters, and under which options they exist."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 
 from crackdet.config.groups import PATHS
+from crackdet.config.overrides import parse_overrides
+from crackdet.config.parsing import check_network_name
 from crackdet.config.schema import setting_at
 from crackdet.core.errors import UserError
 from crackdet.running.job import Job
+from crackdet.sweep.composition import Composition
+from crackdet.sweep.conditional import explain
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.parameter import Parameter, is_integer, parse_described, parse_parameter
 from crackdet.sweep.search.space import SEED, ConditionalSpace, ReferenceRun, Space
 from crackdet.sweep.selection import is_sweep_setting
+
+log = logging.getLogger(__name__)
 
 # Settings whose value in an identity is another than in the override, or absent.
 NORMALISED_KEYS = {"model.name", "model.weights", "model._target_", "trainer.compile", *PATHS}
@@ -38,7 +46,8 @@ def build_space(
             trained with any value; all such options are named.
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
-    return _SpaceBuilder(parser.parse_overrides(list(arguments)), search_space, factory).build()
+    overrides = [_without_choice(override) for override in parse_overrides(arguments, parser)]
+    return _SpaceBuilder(parse_overrides(overrides, parser), search_space, factory).build()
 
 
 class _SpaceBuilder:
@@ -49,6 +58,7 @@ class _SpaceBuilder:
         self._described: dict[str, Parameter] = {}  # of `search_space`, which are not groups
         self._fixed: dict[str, Override] = {}
         self._seeds: list[str] = []
+        self._compositions: list[Composition] = []  # of each choice of options
         latest: dict[str, Override] = {}
         for override in overrides:
             if not is_sweep_setting(override):
@@ -90,7 +100,9 @@ class _SpaceBuilder:
             raise UserError("the search cannot begin:\n  " + "\n  ".join(problems))
         if self._unmatched:
             line = next(iter(self._unmatched.values()))
+            check_network_name([f"model={self._compositions[0].options['model']}", line])
             raise UserError(f"{line}: {self._explain_unmatched(line)}")
+        self._log_conditional()
         if not branches:
             raise UserError("sweep.exclude: excludes every suggestion")
         if not self._groups and not any(branch.parameters for branch in branches):
@@ -105,25 +117,36 @@ class _SpaceBuilder:
     def _branch(self, options: Mapping[str, str], choices: Sequence[str]) -> list[ConditionalSpace]:
         """Return the part of the space under these options; empty if all of it is excluded."""
         fixed_groups = {n: _text(each) for n, each in self._fixed.items() if self._factory.is_group(n)}
-        tree = self._factory.compose([*choices, *fixed_groups.values()])
+        composition = self._factory.composition([*choices, *fixed_groups.values()])
+        self._compositions.append(composition)
         fixed, parameters = list(fixed_groups.values()), []
         matched = list(fixed_groups)
         for name, override in self._fixed.items():
-            if name not in fixed_groups and _exists(tree, override):
+            is_name = name == "model.name" and override.value() == composition.options["model"]
+            if name not in fixed_groups and (_adds(override) or is_name or composition.has(name)):
                 matched.append(name)
-                fixed.append(_text(override))
+                fixed.append("+" * composition.must_add(name) + _text(override))
         for name, override in self._values.items():
-            if _exists(tree, override):
+            if _adds(override) or composition.has(name):
                 matched.append(name)
-                parameters.append(parse_parameter(override, _is_integer(name, tree)))
+                parameters.append(parse_parameter(override, _is_integer(name, composition.tree)))
         for name, parameter in self._described.items():
-            if parameter.key.startswith("+") or _has(tree, parameter.name):
+            if parameter.key.startswith("+") or composition.has(parameter.name):
                 matched.append(name)
                 parameters.append(parameter)
+        parameters = [replace(p, key=f"+{p.key}") if composition.must_add(p.key) else p for p in parameters]
         for name in matched:
             self._unmatched.pop(name, None)
         references = self._references([*choices, *fixed], parameters)
         return [ConditionalSpace(options, fixed, parameters, references)] if references else []
+
+    def _log_conditional(self) -> None:
+        """Log which parameters and fixed settings some of the options do not have."""
+        names = [name for name, override in {**self._fixed, **self._values}.items() if not _adds(override)]
+        owners = {name: [one for one in self._compositions if one.has(name)] for name in [*names, *self._described]}
+        some = {name: found for name, found in owners.items() if 0 < len(found) < len(self._compositions)}
+        if some:
+            log.info("%s", explain(some))
 
     def _references(self, overrides: Sequence[str], parameters: Sequence[Parameter]) -> list[ReferenceRun]:
         """Return a run for each choice of the normalised keys that can be trained; empty if all are excluded."""
@@ -194,18 +217,15 @@ def _text(override: Override) -> str:
     return key if override.is_delete() and override.value() is None else f"{key}={override.get_value_element_as_str()}"
 
 
-def _exists(tree: Mapping[str, Any], override: Override) -> bool:
-    """Return whether the setting exists, or the override adds or deletes it."""
-    return override.type.name != "CHANGE" or _has(tree, override.key_or_group)
+def _without_choice(override: Override) -> str:
+    """Return the text of an override, with a choice from one value as this value, which is no parameter."""
+    values = list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
+    return f"{override.get_key_element()}={values[0]}" if len(values) == 1 else str(override.input_line)
 
 
-def _has(tree: Mapping[str, Any], name: str) -> bool:
-    node: Any = tree
-    for part in name.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return False
-        node = node[part]
-    return True
+def _adds(override: Override) -> bool:
+    """Return whether an override adds or deletes a setting, which need not exist."""
+    return override.type is not OverrideType.CHANGE
 
 
 def _is_integer(name: str, tree: Mapping[str, Any]) -> bool | None:

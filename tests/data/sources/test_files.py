@@ -7,7 +7,7 @@ import pytest
 
 from crackdet.config.schema import FilenameLabelsData, FolderData
 from crackdet.core.errors import UserError
-from crackdet.data.decode import EXTENSIONS
+from crackdet.data.decode import IMAGE_EXTENSIONS
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders, save_image
 from tests.data.sources.conftest import ListRecords, folder_data, labels_and_splits, names_in
@@ -15,9 +15,10 @@ from tests.data.sources.conftest import ListRecords, folder_data, labels_and_spl
 
 def test_every_extension_is_found_in_lower_and_upper_case(tmp_path: Path, list_records: ListRecords) -> None:
     root = make_folders(tmp_path / "data", {"noncrack": 1})
-    for number, extension in enumerate([*EXTENSIONS, *(extension.upper() for extension in EXTENSIONS)], start=10):
-        save_image(root / "crack" / f"{number}{extension}", number)
-    assert len(list_records(folder_data(root))) == 1 + 2 * len(EXTENSIONS)
+    extensions = [*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)]
+    for number, extension in enumerate(extensions):
+        save_image(root / "crack" / f"{number}.png", number).rename(root / "crack" / f"{number}-renamed{extension}")
+    assert len(list_records(folder_data(root))) == 1 + 2 * len(IMAGE_EXTENSIONS)
 
 
 def test_other_files_are_not_listed(root: Path, list_records: ListRecords) -> None:

@@ -45,6 +45,29 @@ def test_a_fixed_setting_that_the_chosen_options_do_not_have_is_left_out(space: 
         factory.job(overrides)
 
 
+def test_the_name_of_a_network_is_a_parameter_of_torchvision_only(space: MakeSpace) -> None:
+    made, factory = space("model=custom,resnet18,torchvision", "model.name=resnet18,resnet34", "model.weights=null")
+    found = [factory.job(made.overrides(params)).config.model.name for params in made.all()]
+    assert found == ["custom", "resnet18", "resnet18", "resnet34"]
+
+
+def test_a_choice_from_one_value_is_no_parameter(space: MakeSpace) -> None:
+    made, _ = space("optimizer=adam,sgd", "optimizer.momentum=choice(0.8)")
+    assert made.all() == [{"optimizer": "adam"}, {"optimizer": "sgd"}]
+    adam, sgd = (made.overrides(params) for params in made.all())
+    assert "optimizer.momentum=0.8" in sgd and sgd.count("optimizer=sgd") == 1
+    assert not any("momentum" in override for override in adam)
+
+
+def test_one_line_says_which_options_have_a_parameter(space: MakeSpace, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "crackdet"):
+        space(*CONDITIONAL)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "model.conv_out applies to model=custom only, optimizer.momentum applies to optimizer=sgd only"
+    )
+
+
 def test_the_run_of_every_suggestion_matches_the_suggestion(space: MakeSpace) -> None:
     made, factory = space(*CONDITIONAL)
     for params in suggestions(made, 25, seed=3):
@@ -123,6 +146,7 @@ def test_identities_with_normalised_values_match(
         (["model.linear_featurs=range(8,64)"], "model.linear_featurs=.*: unknown key; did you mean linear_features?"),
         (["optimizer=adam,sgd", "optimizer.momentun=0.1,0.2"], "optimizer.momentun=.*: unknown key"),
         (["model=custom,resnet"], "model=resnet: no such option"),
+        (["model=resnet18", "model.name=resnet50", "seed=0,1"], "model.name=resnet50: contradicts model=resnet18"),
         (["seed=interval(0,5)"], "replicates need single seeds"),
         (["model.linear_features=64"], "there is nothing to search over"),
         (["model.linear_features=-2,-1"], "model.linear_features=-2: must be an integer >= 1"),

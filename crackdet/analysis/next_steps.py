@@ -1,0 +1,96 @@
+"""The commands to type after a decision, and how to make the decision firmer."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crackdet.analysis.chance import MIN_GROUPS
+
+if TYPE_CHECKING:
+    from crackdet.analysis.decision import Decision
+
+MIN_SEEDS = 3
+Z = 1.96  # of a normal distribution, for 95 %
+MAX_IMAGES_RATIO = 50  # more times the present images are not advised
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """A command, and its purpose in a few words."""
+
+    purpose: str
+    command: str
+
+
+def next_commands(decision: "Decision") -> list[NextStep]:
+    """Return the commands that use the recommended run, or that look at the best one if none is recommended."""
+    recommended = decision.best_is_above_chance
+    run = (decision.recommended if recommended else decision.best).run
+    where = f"{run.id} --store {shlex.quote(str(run.root))}"
+    steps = [
+        NextStep("Look at its feature maps", f"crackdet inspect {where}"),
+        NextStep("Check where the evidence lies, if the data has masks", f"crackdet pointing {where}"),
+    ]
+    if recommended:
+        steps += [
+            NextStep("Classify other images", f"crackdet predict {where} FOLDER"),
+            NextStep("Export the backbone for a detector", f"crackdet export {where} --to backbone"),
+        ]
+    return steps
+
+
+def firmer_answers(decision: "Decision") -> list[str]:
+    """Return how to make the decision firmer, the most effective advice first; empty if nothing is in doubt."""
+    groups = decision.num_groups
+    found = []
+    if groups is not None and groups < MIN_GROUPS:
+        found.append(
+            f"Use more groups: with {groups} validation group{'s' * (groups > 1)}, no difference can be significant. "
+            "Raise data.valid_fraction, or photograph more walls."
+        )
+    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_GROUPS):
+        found.append(_more_images(decision))
+    if not _has_seeds(decision):
+        found.append(
+            f"Train the best settings from {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
+            "fewer runs do not show how much the result varies from training to training."
+        )
+    if float(decision.best.setting("data.test_fraction") or 0) == 0:
+        found.append(
+            "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
+            "run on them once with crackdet summary --test. The validation images chose the run, so its score on them "
+            "is too high."
+        )
+    return [text for text in found if text]
+
+
+def _more_images(decision: "Decision") -> str:
+    """Say how many validation images would separate the best two runs, if the difference stays the same."""
+    differences = [run.difference for run in decision.undecided[1:] if run.difference is not None]
+    gap = min((one for one in differences if one.value > 0), key=lambda one: one.value, default=None)
+    observation, number = ("images", decision.num_images)
+    if decision.num_groups is not None:
+        observation, number = ("groups", decision.num_groups)
+    more = "Use more validation " + observation
+    if gap is None:
+        return f"{more}: some runs score the same as the best on these."
+    ratio = (Z * gap.error / gap.value) ** 2
+    if ratio > MAX_IMAGES_RATIO:
+        return f"Choose by cost: no affordable number of {observation} would separate runs that are this close."
+    needed = _rounded(max(ratio, 1.0) * number)
+    return (
+        f"{more}: if the difference from the next run stays {100 * gap.value:.2g} points, about {needed:,} "
+        f"(now {number:,}) would separate them."
+    )
+
+
+def _rounded(number: float) -> int:
+    """Return a number rounded up to two digits."""
+    digits = max(len(str(int(number))) - 2, 0)
+    return int(-(-number // 10**digits) * 10**digits)
+
+
+def _has_seeds(decision: "Decision") -> bool:
+    sizes: Sequence[int] = [len(one.rows) for one in decision.combinations[:2]]
+    return min(sizes) >= MIN_SEEDS

@@ -1,0 +1,111 @@
+"""The errors of Hydra, OmegaConf and YAML as one message with the key, the value and what is allowed."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from crackdet.config.config_files import CONF, explain_file_error, group_options
+from crackdet.config.groups import GROUPS
+from crackdet.config.messages import GROUP, describe_key, shorten
+from crackdet.config.overrides import explain_syntax, parse_overrides
+from crackdet.config.synonyms import normalize, suggest_setting
+from crackdet.core.errors import UserError
+
+SEVERAL_VALUES = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)", re.DOTALL)
+NO_OPTION = re.compile(r"(?:In '([^']+)': )?Could not (?:find|load) '([^']+)'(?:\s+Available[^\n]*\n((?:\t.*\n?)*))?")
+MERGED = re.compile(r"Error merging override (\S+?)=(.*)", re.DOTALL)
+OVERRIDDEN = re.compile(r"Could not override '([^']+)'")
+
+
+def explain_hydra_error(error: BaseException, overrides: Sequence[str] = (), folders: Sequence[Path] = (CONF,)) -> str:
+    """Return an error of Hydra, OmegaConf or YAML on one line, with the key, the value and what is allowed.
+
+    Args:
+        error: Any error of composing; Hydra does not catch all of those that overrides cause.
+        overrides: What was composed.
+        folders: The configuration folders.
+    """
+    if isinstance(error, OverrideParseException):
+        return explain_syntax(error.override, str(error))
+    message = explain_file_error(error, folders) or _rephrase(error)
+    if message := message or next(filter(None, map(_find_fault, overrides)), ""):
+        return shorten(message, 1000)
+    text = " ".join(str(error).split()) or "cannot be composed"
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        text += f" ({str(error.__cause__).splitlines()[0]})"
+    keys = {override.partition("=")[0].lstrip("+~") for override in overrides} - {""}
+    if not any(key in text for key in keys):
+        named = [each for each in overrides if each.lstrip("+~").startswith("hydra")] or overrides
+        text = ": ".join(filter(None, (" ".join(named), text)))
+    return shorten(text, 1000)
+
+
+def _rephrase(error: BaseException) -> str:
+    """Return a clearer text of an error that Hydra describes well; empty if there is none."""
+    text = str(error).strip()
+    cause = str(error.__cause__ or "").partition("\n")[0]
+    if match := SEVERAL_VALUES.search(text):
+        return f"{match[1]}: has several values; a sweep over them needs -m, a list needs brackets, as in KEY=[1,2]"
+    if match := MERGED.search(text):
+        key, value = match[1].lstrip("+~"), match[2]
+        if allowed := describe_key(key):
+            hint = f"; choose an option with {key.replace('.', '/')}={value}" if allowed == GROUP else ""
+            return f"{key}={shorten(value)}: must be {allowed}{hint}"
+        return f"{key}={shorten(value)}: {cause or 'cannot be set'}"
+    if match := re.search(r"Could not (delete|override) '([^']*)'. No match in the defaults list", text):
+        sign = "~" if match[1] == "delete" else ""
+        return f"{sign}{match[2]}: the defaults list has no such choice; the config groups are {', '.join(GROUPS)}"
+    if match := re.search(r"Multiple values for (\S+)\.", text):
+        return f"+{match[1]}: the group has an option already; give {match[1]}=OPTION without the +"
+    if match := OVERRIDDEN.search(text):
+        inner = re.search(r"Key '([^']+)'", cause)
+        key = match[1] if inner is None or inner[1] in match[1].split(".") else f"{match[1]}.{inner[1]}"
+        return f"{key}: unknown key{f' ({cause})' if key.startswith('hydra') else suggest_setting(key)}"
+    if match := NO_OPTION.search(text):
+        group, _, option = match[2].rpartition("/")
+        options = (match[3] or "").split() or group_options(group)
+        if not options:
+            return f"{match[2]}: no such file in the configuration folders"
+        where = f"{match[1]}.yaml: " if match[1] and match[1] not in ("config", "hydra/config") else ""
+        meant = _meant(group, option, options)
+        return f"{where}{group}={option}: no such option; choose from {', '.join(options)}{meant}"
+    if (match := re.search(r"full_key: (\S+)", text)) and (allowed := describe_key(match[1])):
+        return f"{match[1]}: must be {allowed}"
+    if match := re.search(r"An item is already at '([^']+)'", text):
+        return f"+{match[1]}: the setting exists already; give {match[1]}=VALUE"
+    return ""
+
+
+def _meant(group: str, option: str, options: Sequence[str]) -> str:
+    """Return the end of a message about an unknown option: the one that is meant, such as `adam` for `Adam`."""
+    name = normalize(option)
+    if group == "model" and name:
+        from torchvision.models import list_models  # takes seconds
+
+        networks = {normalize(network): network for network in list_models() if "/" not in network}
+        if name in networks:
+            return f"; give model=torchvision model.name={networks[name]}"
+    contained = [each for each in options if normalize(each) in name]
+    if meant := contained or difflib.get_close_matches(name, options, n=1):
+        return f"; did you mean {group}={meant[0]}?"
+    return "; for a network of torchvision, give model=torchvision model.name=NAME" if group == "model" else ""
+
+
+def _find_fault(text: str) -> str:
+    """Return what is wrong with the value of an override that Hydra does not check; empty if nothing is found."""
+    try:
+        (override,) = parse_overrides([text])
+    except UserError as error:
+        return str(error)
+    group, value = override.key_or_group, override.value()
+    options = group_options(group) or (["NAME"] if "/" in group else [])
+    for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
+        names = choice if isinstance(choice, list) else [choice]
+        if options and not override.is_delete() and not all(isinstance(name, str) for name in names):
+            return f"{shorten(text)}: must be one of {', '.join(options)}"
+    return ""

@@ -1,0 +1,73 @@
+"""Overrides as Hydra parses them, and why it cannot parse one."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+
+from crackdet.config.config_files import group_options
+from crackdet.config.messages import describe_key, find_field, shorten
+from crackdet.core.errors import UserError
+
+SYNTAX = ("LexerNoViableAlt", "token recognition", "mismatched input", "extraneous input", "no viable", "missing ")
+
+
+def parse_overrides(texts: Sequence[str], parser: OverridesParser | None = None) -> list[Override]:
+    """Return overrides as Hydra parses them.
+
+    Raises:
+        UserError: If one of them cannot be parsed.
+    """
+    parser, parsed = parser or OverridesParser.create(), []
+    for text in texts:
+        try:
+            parsed += parser.parse_overrides([text])
+        except OverrideParseException as error:
+            raise UserError(explain_syntax(text, str(error))) from None
+        except RecursionError:
+            raise UserError(f"{shorten(text)}: has too many brackets{_allowed(text)}") from None
+        except ValueError:  # of Python: more digits than its limit
+            raise UserError(f"{shorten(text)}: has a number with too many digits{_allowed(text)}") from None
+    return parsed
+
+
+def explain_syntax(text: str, message: str) -> str:
+    """Return why Hydra cannot parse an override, and how to write it if quotes or another value help."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        name, _, value = text.partition(":")
+        return f"{shorten(text)}: is no setting; give KEY=VALUE, as in {f'{name}={value}' if value else 'seed=1'}"
+    lines = message.splitlines()[1:-1]  # the first repeats all overrides, the last is a link
+    if lines and lines[0].startswith("LexerNoViableAltException"):
+        position = lines[-1].find("^") - len("LexerNoViableAltException: ")
+        reason = f"the character {text[position : position + 1]} is not allowed here without quotes"
+    else:
+        reason = " ".join(" ".join(line for line in lines if not line.startswith("Error parsing override")).split())
+    hint = (_quoted(key, value) or _allowed(text)) if any(mark in message for mark in SYNTAX) else ""
+    return f"{shorten(text)}: {reason}{hint}"
+
+
+def _quoted(key: str, value: str) -> str:
+    """Return how a value is quoted; empty if the setting is no text, or the quoted value is not accepted either."""
+    found = find_field(key.lstrip("+"))
+    if (found is not None and "str" not in str(found[0])) or group_options(key):
+        return ""
+    quoted = f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except (HydraException, ValueError):
+        return ""
+    return f"; give the text in quotes, inside those of the shell: {_shell_quoted(quoted)}"
+
+
+def _shell_quoted(text: str) -> str:
+    return f"'{text}'" if "'" not in text else '"' + text.replace('"', '\\"') + '"'
+
+
+def _allowed(text: str) -> str:
+    key = text.partition("=")[0].lstrip("+~")
+    allowed = describe_key(key)
+    if options := group_options(key):
+        return f"; must be one of {', '.join(options)}"
+    return f"; must be {allowed}" if allowed else ""

@@ -1,0 +1,22 @@
+"""What each command does first."""
+
+import sys
+from pathlib import Path
+
+from crackdet.core.interrupts import exit_on_interrupt
+from crackdet.core.output import protect_output
+
+
+def prepare_process() -> None:
+    """Protect the output, let Ctrl-C end the process quietly while Python imports, and check the current folder.
+
+    Raises:
+        SystemExit: If the current folder has been removed.
+    """
+    exit_on_interrupt()
+    protect_output()
+    try:
+        Path.cwd()
+    except OSError:
+        print("error: the current folder has been removed; change to a folder that exists", file=sys.stderr)
+        raise SystemExit(2) from None

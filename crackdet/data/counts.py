@@ -1,0 +1,59 @@
+"""How many images and groups each split has, and whether the validation split can tell networks apart."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from crackdet.data.records import ImageRecord
+
+# An exact sign test of n observations cannot give less than p = 2 / 2^n, which is below 0.05 from n = 6.
+MIN_OBSERVATIONS = 6
+
+Splits = Mapping[str, Sequence[ImageRecord]]
+
+
+def num_groups(records: Sequence[ImageRecord]) -> int:
+    """Return the number of independent observations: groups, and images without a group."""
+    return len({record.group for record in records if record.group}) + sum(not record.group for record in records)
+
+
+def is_grouped(splits: Splits) -> bool:
+    """Return whether any image has a group."""
+    return any(record.group for records in splits.values() for record in records)
+
+
+def count_splits(splits: Splits) -> dict[str, dict[str, int]]:
+    """Return the number of images, and of groups if there are any, of each split and class."""
+    counts = {}
+    for name, records in splits.items():
+        cracks, others = [[record for record in records if record.crack is crack] for crack in (True, False)]
+        counts[name] = {"cracks": len(cracks), "no_cracks": len(others)}
+        if is_grouped(splits):
+            members = {"groups": records, "groups_with_cracks": cracks, "groups_without_cracks": others}
+            counts[name] |= {key: num_groups(images) for key, images in members.items()}
+    return counts
+
+
+def count_table(splits: Splits) -> Table:
+    """Return a table of the images, and of the groups if there are any, of each split and class."""
+    table = Table("split")
+    for name in ("cracks", "no cracks", *(("groups", "with cracks", "without cracks") if is_grouped(splits) else ())):
+        table.add_column(name, justify="right")
+    for name, counts in count_splits(splits).items():
+        table.add_row(name, *map(str, counts.values()))
+    return table
+
+
+def few_observations_warning(splits: Splits) -> str | None:
+    """Return a warning if the validation split has too few groups, or images of a class, to compare networks."""
+    records, noun = splits["valid"], "groups" if is_grouped(splits) else "images"
+    cracks, others = [[record for record in records if record.crack is crack] for crack in (True, False)]
+    counts = {" with a crack": num_groups(cracks), " without a crack": num_groups(others)}
+    if noun == "groups" and num_groups(records) < MIN_OBSERVATIONS:
+        counts = {"": num_groups(records)}
+    few = [f"{n} {noun[: None if n != 1 else -1]}{kind}" for kind, n in counts.items() if n < MIN_OBSERVATIONS]
+    if not few:
+        return None
+    is_own_split = any(record.split == "valid" for record in records)
+    remedy = f"add {noun} to the valid split" if is_own_split else f"raise data.valid_fraction, or add {noun}"
+    return f"data: {' and '.join(few)} in valid; fewer than {MIN_OBSERVATIONS} tell nothing apart; {remedy}"
