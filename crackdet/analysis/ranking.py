@@ -12,15 +12,9 @@ from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
-<<<<<<< HEAD
-from crackdet.store.run import Run
-from crackdet.store.run_store import RunStore
-from crackdet.store.snapshot import RunSnapshot
-from crackdet.store.sweep_record import RECORD, SweepRecord
-=======
 from crackdet.store.run_folder import RunFolder
+from crackdet.store.snapshot import RunSnapshot
 from crackdet.store.sweep_record import RECORD
->>>>>>> w-cli
 
 if TYPE_CHECKING:
     import pandas
@@ -134,12 +128,8 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         raise UserError(f"--by {metric}: must be one of {', '.join(METRICS)}")
     folder = RunFolder.open(path)
     with gc_disabled():
-<<<<<<< HEAD
-        runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
-        rows = [RunRow(snapshot, overrides.get(snapshot.id)) for snapshot in _pooled(read_snapshots(runs))]
-=======
-        rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in read_snapshots(folder.runs())]
->>>>>>> w-cli
+        snapshots = _pooled(read_snapshots(folder.runs()))
+        rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in snapshots]
     if not rows and any(not item.name.startswith(".") for item in path.iterdir()):
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
