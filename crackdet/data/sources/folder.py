@@ -99,9 +99,7 @@ class FolderSource(FileSource):
             )
         if pooled := [self._relative(path) for path in self.layout.pooled]:
             alone = shlex.quote(f"data.root={self.layout.pooled[0]}")
-            self.doubts.append(
-                f"the class folders in {list_folders(pooled)} are taken together; {alone} takes one alone"
-            )
+            self.doubts.append(f"the classes in {list_folders(pooled)} are taken together; {alone} takes one alone")
 
     def _unused_folders(self) -> list[Path]:
         """Return folders of the last listing that hold images that are neither masks nor listed by another path."""
