@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import sys
+from typing import TextIO
 
 NAMES = {1: "standard output", 2: "standard error"}
 READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
@@ -24,7 +25,7 @@ class _StandardStream(io.FileIO):
 
     error: OSError | None = None  # the first one
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def,override]  # any buffer
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]  # any buffer
         try:
             while (written := super().write(data)) is None:  # a full pipe, which another process made non-blocking
                 if not select.select([], [self], [], STALLED_SECONDS)[1]:
@@ -80,7 +81,7 @@ def _open_missing_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _protected(stream: io.TextIOBase | None, descriptor: int) -> io.TextIOBase:
+def _protected(stream: TextIO | None, descriptor: int) -> TextIO:
     if stream is None:
         stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     buffer = getattr(stream, "buffer", None)

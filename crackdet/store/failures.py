@@ -66,7 +66,8 @@ def record_attempt(run: RunPaths) -> None:
     before = read_failure(run)
     attempts = num_attempts(before) + 1
     record_failure(run, Failure.DIED, "its process died", attempts, point=before.get("point"))
-    run.attempt_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        run.attempt_file.unlink(missing_ok=True)  # a link would be followed
 
 
 def record_progress(run: RunPaths) -> None:

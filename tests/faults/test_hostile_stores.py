@@ -207,7 +207,7 @@ def test_fields_of_another_type_or_range_cost_one_line_each(hostile: Hostile) ->
     fields += [("settings", group, key) for group in ("model", "optimizer") for key in result["settings"][group]]
     for number, field in enumerate(fields):
         for index, (what, value) in enumerate(VALUES.items()):
-            if (number + index) % 7 == 0:  # each field with three of the values
+            if (number + index) % 11 == 0:  # each field with two of the values
                 changed = with_value(result, field, value)
                 run = hostile.add(f"result.json: {'.'.join(field)}: {what}")
                 changed["id"] = changed["id"] if field == ("id",) else run.id
@@ -261,7 +261,7 @@ def test_a_run_with_an_odd_configuration_is_used_or_refused(hostile: Hostile) ->
     tree = yaml.safe_load(hostile.source.config_file.read_text())
     groups = ("model", "data", "optimizer", "trainer")
     fields = [field for field in fields_of(tree) if field[0] in groups or len(field) == 1]
-    chosen = random.Random(5).sample([(field, what) for field in fields for what in VALUES], 40)
+    chosen = random.Random(5).sample([(field, what) for field in fields for what in VALUES], 24)
     chosen += [(("data", "root"), "an interpolation"), (("runtime", "cache"), "a home")]
     for field, what in chosen:
         run = hostile.add(f"config.yaml: {'.'.join(field)}: {what}")
@@ -274,7 +274,7 @@ def test_a_run_with_an_odd_configuration_is_used_or_refused(hostile: Hostile) ->
     look_at_everything(hostile)
     for run_id in hostile.names:
         use(hostile, run_id, "evaluate")
-    for run_id in sorted(hostile.names)[:3]:
+    for run_id in sorted(hostile.names)[:1]:
         use(hostile, run_id)
 
 
@@ -316,17 +316,15 @@ def test_training_on_top_of_odd_files_replaces_them_and_touches_nothing_outside(
     outside = hostile.folder / "precious"
     overrides = [*TINY, f"runtime.store={hostile.root}", f"runtime.cache={cache}", "runtime.device=cpu"]
     job = job_of(compose([*overrides, "trainer.max_epochs=1", "seed=7"]))
-    for name in (*PUBLISHED, "resume.pt", "failure.json", "attempt", "result.json", ".x.1.tmp"):
-        outside.write_text("keep me")
-        for target in (job.run.directory / name, job.run.directory / f".{name}.1.tmp"):
-            target.parent.mkdir(exist_ok=True)
-            target.unlink(missing_ok=True)
-            target.symlink_to(outside)
-    with time_limit(60):
-        assert execute(job) is not None
-    assert outside.read_text() == "keep me" and job.is_finished()
-    for name in ("lock", RECORD):
-        (hostile.root / name).unlink(missing_ok=True)
+    outside.write_text("keep me")
+    job.run.directory.mkdir()
+    for change in (os.mkfifo, link_to(str(outside)), content(b"noise")):
+        for name in (*PUBLISHED, "resume.pt", "failure.json", "attempt", "result.json", ".x.1.tmp"):
+            (job.run.directory / name).unlink(missing_ok=True)
+            change(job.run.directory / name)
+        with time_limit(60):
+            assert execute(job) is not None
+        assert outside.read_text() == "keep me" and job.is_finished()
     job.run.lock_file.unlink()
     job.run.lock_file.symlink_to(outside)
     with pytest.raises(UserError), job.run.claim():
