@@ -120,6 +120,6 @@ def _explain(error: Exception) -> str:
     values = zip(arguments, [*arguments[1:], ""], strict=True)
     folders = [Path(value) for flag, value in values if flag in ("--config-dir", "-cd")]
     folders += [Path(text.partition("=")[2]) for text in arguments if text.startswith("--config-dir=")]
-    overrides = [text for text in arguments if "=" in text and not text.startswith("-")]
+    overrides = [text for text in arguments if text.startswith("~") or ("=" in text and not text.startswith("-"))]
     message = explain_hydra_error(error, overrides, [CONF, *folders])
     return message + OWN_SWEEPERS_HINT if foreign_sweeps and "it belongs to" in message else message

@@ -31,7 +31,7 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
         OSError, MemoryError, RuntimeError: If the state cannot be read now, though the file may be intact.
     """
     state = _initial_state(job.config, device)
-    source = job.run.state_file if job.run.state_file.exists() else _shorter_run_state(job)
+    source = job.run.state_file if job.run.state_file.is_file() else _shorter_run_state(job)
     if source is None:
         return state
     try:
@@ -92,6 +92,6 @@ def _shorter_run_state(job: Job) -> Path | None:
     for max_epochs in range(job.config.trainer.max_epochs - 1, 0, -1):
         content["trainer"]["max_epochs"] = max_epochs
         shorter = store.run(Identity(content).run_id)
-        if shorter.state_file.exists() and read_result(shorter) is not None:
+        if shorter.state_file.is_file() and read_result(shorter) is not None:
             return shorter.state_file
     return None

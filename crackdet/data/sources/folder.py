@@ -52,12 +52,20 @@ class FolderSource(FileSource):
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
+        folder = self.mask_folder
+        return None if folder is None else self.read_mask(folder / record.name, record, image_size)
+
+    @property
+    def mask_folder(self) -> Path | None:
+        """The folder `data.masks`; None if it is not set.
+
+        Raises:
+            UserError: If there is no such folder.
+        """
         folder = self._masks_folder()
-        if folder is None:
-            return None
-        if not folder.is_dir():
+        if folder is not None and not folder.is_dir():
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
-        return self.read_mask(folder / record.name, record, image_size)
+        return folder
 
     @property
     def warnings(self) -> Sequence[str]:
