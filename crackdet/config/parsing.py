@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -218,18 +217,6 @@ def _check_values(node: Any, prefix: str) -> None:
         elif value is not None and not (_has_items_of(kind, value) and satisfies(value, item.metadata)):
             bits = " of at most 64 bits" if isinstance(value, int) and abs(value) > MAX_INTEGER else ""
             raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}{bits}")
-        elif item.metadata.get("path") and value is not None:
-            _check_path(key, value)
-
-
-def _check_path(key: str, value: str) -> None:
-    """Raise UserError if no file can have a path."""
-    try:
-        is_possible = "\0" not in str(Path(value).expanduser())
-    except RuntimeError:  # ~NAME of a user that this machine does not have
-        is_possible = False
-    if not is_possible:
-        raise UserError(f"{key}={show_value(value)}: must be a path; ~NAME needs a user of this name")
 
 
 def _has_items_of(kind: Any, value: Any) -> bool:

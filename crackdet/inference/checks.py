@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.sources.factory import open_source
 from crackdet.data.sources.folder import FolderSource
 from crackdet.inference.eval_data import check_data_overrides, config_with_data
@@ -34,7 +35,7 @@ def check_data(run: Run, overrides: Sequence[str]) -> Config:
     """Return the configuration of a run with data overrides, after looking for the folders of images and masks."""
     check_data_overrides(overrides)
     config = config_with_data(run, overrides)
-    source = open_source(config.data, Path(config.runtime.cache).expanduser())
+    source = open_source(config.data, expand_home(config.runtime.cache))
     if isinstance(source, FolderSource):
         _ = source.mask_folder
     return config
