@@ -21,7 +21,8 @@ SCHEMA = 3  # raised if a field changes its meaning or is removed; new fields do
 MEASURED = (
     "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "epoch",
     "epochs", "parameters", "feature_flops", "seconds", "images_per_second", "latency_ms", "throughput",
-    "feature_latency_ms", "feature_throughput", "peak_memory_mib", "weights_mib", "valid_images", "valid_digest",
+    "latency_spread_ms", "feature_latency_ms", "feature_throughput", "feature_latency_spread_ms", "peak_memory_mib",
+    "weights_mib", "valid_images", "valid_digest",
 )  # fmt: skip
 
 

@@ -2,16 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crackdet.analysis.latency import pool_latencies
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
 from crackdet.store.run_folder import RunFolder
+from crackdet.store.snapshot import RunSnapshot
 from crackdet.store.sweep_record import RECORD
 
 if TYPE_CHECKING:
@@ -126,13 +128,23 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         raise UserError(f"--by {metric}: must be one of {', '.join(METRICS)}")
     folder = RunFolder.open(path)
     with gc_disabled():
-        rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in read_snapshots(folder.runs())]
+        snapshots = _pooled(read_snapshots(folder.runs()))
+        rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in snapshots]
     if not rows and any(not item.name.startswith(".") for item in path.iterdir()):
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
     unranked = [row for row in rows if not row.is_comparable(metric)]
     return Summary(folder.store.root, rank(rows, metric), unranked, metric)
+
+
+def _pooled(snapshots: Sequence[RunSnapshot]) -> list[RunSnapshot]:
+    """Return the snapshots with the latency that the runs of one network have in common."""
+    results = pool_latencies([snapshot.result or {} for snapshot in snapshots])
+    return [
+        snapshot if snapshot.result is None or snapshot.result is result else replace(snapshot, result=result)
+        for snapshot, result in zip(snapshots, results, strict=True)
+    ]
 
 
 def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]:

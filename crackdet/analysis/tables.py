@@ -53,6 +53,11 @@ def console() -> Console:
     return shared if shared.is_terminal else Console(width=PIPED_WIDTH)
 
 
+def shown_id(run_id: str, width: int) -> str:
+    """Return a run id as a table of this width shows it."""
+    return run_id[:-CUT_DIGITS] if width < NARROW else run_id
+
+
 def show(summary: "Summary", view: View | None = None, out: Console | None = None) -> None:
     """Print a table and the decision for each set of validation images, and the runs that did not finish.
 
@@ -157,7 +162,7 @@ def _columns(
     differences = Differences(ranking, decision.differing_keys)
     cut = CUT_DIGITS if width < NARROW else 0
     start = {
-        "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
+        "run": Column("run", lambda row: shown_id(row.id, width), right=False),
         "differs": Column("what differs", differences.describe, right=False),
     }
     if view.columns:

@@ -20,6 +20,7 @@ from crackdet.cli.common import (
     print_json,
 )
 from crackdet.cli.completion import STORE, one_of
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
 
@@ -30,12 +31,13 @@ def check_data(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data source: decode every image, count the images of each split, and write a contact sheet."""
+    """Check a data source: decode every image, count the images of each split, and name those that look wrong."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
-    from crackdet.data.counts import count_splits, count_table
+    from crackdet.data.counts import count_splits, count_table, few_observations_warning
     from crackdet.data.dataset import data_fingerprint, load_splits
+    from crackdet.data.findings import find_problems
     from crackdet.inference.files import check_output_path
 
     if sheet is not None:
@@ -44,10 +46,14 @@ def check_data(
     splits = load_splits(config.data, config.runtime, max_named=None)
     digest = data_fingerprint(config.data, config.runtime)
     records = {name: dataset.records for name, dataset in splits.items()}
+    few = few_observations_warning(records)
+    problems = [*([few] if few else []), *find_problems(splits)]
     if as_json:
-        print_json({"splits": count_splits(records), "fingerprint": digest, "sheet": sheet})
+        print_json({"splits": count_splits(records), "problems": problems, "fingerprint": digest, "sheet": sheet})
     else:
         console().print(count_table(records))
+        for problem in problems:
+            console().print(escape_markup(problem), highlight=False, soft_wrap=True)
         print(f"fingerprint {digest}")
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from crackdet.cli.common import (
     AsJson,
@@ -139,7 +139,7 @@ def runs(
     """List the runs of a store or sweep with their status."""
     from crackdet.analysis.differences import Differences
     from crackdet.analysis.rows import RunRow
-    from crackdet.analysis.tables import console
+    from crackdet.analysis.tables import console, shown_id
 
     wanted = [word.strip() for word in status.split(",")] if status is not None else list(Status)
     for word in wanted:
@@ -153,13 +153,14 @@ def runs(
         listed = [_listed(row, {key: row.setting(key) for key in differences.keys}) for row in rows]
         print_json({"store": opened.store.root, "counts": counts, "runs": listed})
         return
-    table = Table("run", "status", "accuracy", "epochs", "what differs")
+    out = console()
+    table = Table(Column("run", no_wrap=True), "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
         about = row.snapshot.corruption or differences.describe(row)
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
-    console().print(table)
+        table.add_row(shown_id(row.id, out.width), str(row.status), accuracy, epochs, escape_markup(about))
+    out.print(table)
     shown = f"{len(rows)} of " if status is not None else ""
     total = sum(counts.values())
     counted = ", ".join(f"{number} {word}" for word, number in counts.items())
