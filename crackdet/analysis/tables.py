@@ -57,13 +57,16 @@ def shown_id(run_id: str, width: int) -> str:
     return run_id[:-CUT_DIGITS] if width < NARROW else run_id
 
 
-def show(summary: "Summary", view: View | None = None) -> None:
+def show(summary: "Summary", view: View | None = None, out: Console | None = None) -> None:
     """Print a table and the decision for each set of validation images, and the runs that did not finish.
+
+    Args:
+        out: The console to print on; by default the terminal.
 
     Raises:
         UserError: If the view names a key that no run has.
     """
-    view, out = view or View(), console()
+    view, out = view or View(), out or console()
     conditions = parse_filters(view.filters, summary)
     for ranking, decision in zip(summary.rankings, summary.decisions, strict=True):
         matching = _sorted([row for row in ranking if all(one.holds(row) for one in conditions)], view.sort)

@@ -20,6 +20,7 @@ IMAGE_EXTENSIONS = (
 )  # fmt: skip
 # MPO counts as JPEG. Pillow could open other formats too, some of them with the help of other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "DIB", "AVIF")
+SEVERAL_FRAMES = (".tif", ".tiff", ".gif", ".webp", ".png", ".avif")  # a JPEG of a phone has a preview or a depth map
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
@@ -99,6 +100,17 @@ def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> 
         is_crack = values > (127 if not has_palette and values.max() > 1 else 0)
     share = Image.fromarray(is_crack.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
     return np.asarray(share) > 0
+
+
+def num_frames(path: Path) -> int:
+    """Return the number of frames of an animation, or of pages; 1 for a file that cannot be read, or any JPEG."""
+    if path.suffix.lower() not in SEVERAL_FRAMES:
+        return 1
+    try:
+        with _open(path) as image:
+            return getattr(image, "n_frames", 1)
+    except BadImage:
+        return 1
 
 
 @contextmanager

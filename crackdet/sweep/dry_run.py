@@ -16,7 +16,7 @@ from crackdet.core.console import escape_markup
 from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
 from crackdet.core.machine import cpu_name
-from crackdet.data.counts import count_table
+from crackdet.data.counts import count_table, few_observations_warning
 from crackdet.data.dataset import list_splits
 from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
@@ -111,7 +111,8 @@ def _print_splits(configs: Sequence[Config]) -> None:
     for config in {repr(config.data): config for config in configs}.values():
         splits, found = list_splits(config.data, config.runtime)
         tables.setdefault(repr(splits), count_table(splits))
-        warnings |= dict.fromkeys(found)
+        few = few_observations_warning(splits)
+        warnings |= dict.fromkeys([*found, *([few] if few else [])])
     for table in list(tables.values())[:MAX_SPLITS]:
         console().print(table)
     if len(tables) > MAX_SPLITS:

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from crackdet.config.schema import Config, to_dict
+from crackdet.core.files import expand_home
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
 from crackdet.models.factory import feature_flops, validate_model
@@ -46,7 +46,7 @@ class FlopEstimator:
         """
         key = repr(config.data)
         if key not in self._num_images:
-            records = open_source(config.data, Path(config.runtime.cache).expanduser()).list_records()
+            records = open_source(config.data, expand_home(config.runtime.cache)).list_records()
             self._num_images[key] = len(split(records, config.data)["train"])
         return self._num_images[key]
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import stat
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
+from crackdet.core.reading import open_regular
 from crackdet.data.bit_depth import DEEP_MARK
 from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
@@ -27,7 +28,7 @@ class FileSource:
     """Image files below a root folder."""
 
     def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
-        self.root = Path(root).expanduser()
+        self.root = expand_home(root)
         self.name = str(self.root)
         self.cache_dir = cache_dir
         self.white_level = white_level
@@ -74,11 +75,9 @@ class FileSource:
         file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
-        path = self.root / record.name
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise BadImage("is no file")  # reading a named pipe would wait for ever
-            content = path.read_bytes()
+            with open_regular(self.root / record.name, follow_links=True) as file:
+                content = file.read()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
         if is_unreadable(record.digest):  # the digest does not identify the content

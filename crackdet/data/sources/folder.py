@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
@@ -51,12 +52,20 @@ class FolderSource(FileSource):
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
+        folder = self.mask_folder
+        return None if folder is None else self.read_mask(folder / record.name, record, image_size)
+
+    @property
+    def mask_folder(self) -> Path | None:
+        """The folder `data.masks`; None if it is not set.
+
+        Raises:
+            UserError: If there is no such folder.
+        """
         folder = self._masks_folder()
-        if folder is None:
-            return None
-        if not folder.is_dir():
+        if folder is not None and not folder.is_dir():
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
-        return self.read_mask(folder / record.name, record, image_size)
+        return folder
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -147,7 +156,7 @@ class FolderSource(FileSource):
 
     def _masks_folder(self) -> Path | None:
         masks = self.data.masks
-        return None if masks is None else self.root / Path(masks).expanduser()
+        return None if masks is None else self.root / expand_home(masks)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else str(self.root)
