@@ -77,7 +77,9 @@ class TorchvisionArchitecture(Architecture):
 
     def _last_layer(self, full_model: nn.Module) -> str:
         sizes = ("out_features", "out_channels")
-        layers = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)]
+        layers: list[str] = [
+            n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)
+        ]
         if not layers:
             raise UserError(
                 f"model.name={self.name}: this network has no last layer with {NUM_CLASSES} outputs that could be "
