@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.differences import value_text
 from crackdet.analysis.filters import value_of
+from crackdet.analysis.latency import spread_of
 from crackdet.analysis.rows import RunRow
 from crackdet.store.pointing import POINTING_COLUMNS
 
@@ -61,9 +62,14 @@ def value_column(key: str) -> Column:
 
     def text(row: RunRow) -> str:
         value = value_of(row, key)
-        return "" if value is None else form(value)
+        return "" if value is None else f"{form(value)}{spread_text(row, key)}"
 
     return Column(TITLES.get(key, key.rpartition(".")[2]), text)
+
+
+def spread_text(row: RunRow, key: str) -> str:
+    """Return ` ± 0.2` for a measured time whose measurements differ; empty otherwise."""
+    return f" ± {spread:.1g}" if (spread := spread_of(row.result, key)) else ""
 
 
 def decision_columns(decision: "Decision") -> dict[str, Column]:

@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -52,11 +51,6 @@ def parse_literal(tree: Mapping[str, Any]) -> Config:
         UserError: As `parse`.
     """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
-        if key == "experiment":
-            raise UserError(
-                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
-                "the run; no byte order mark may precede this line"
-            )
         raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))
@@ -166,7 +160,7 @@ def _merge_seed(text: str) -> Any:
 
 def _network(name: str) -> str:
     """Return the end of a message about a name that no network of `conv_out` has."""
-    chosen = f"model={name}" if name in GROUPS["model"] else f"model=torchvision model.name={shorten(name)}"
+    chosen = f"model={name}" if name in NAMED_NETWORKS else f"model=torchvision model.name={shorten(name)}"
     return f"; for another network, give {chosen}"
 
 
@@ -223,16 +217,6 @@ def _check_values(node: Any, prefix: str) -> None:
         elif value is not None and not (_has_items_of(kind, value) and satisfies(value, item.metadata)):
             bits = " of at most 64 bits" if isinstance(value, int) and abs(value) > MAX_INTEGER else ""
             raise UserError(f"{key}={show_value(value)}: must be {describe(kind, item.metadata)}{bits}")
-        elif item.metadata.get("path") or key == "model.weights":
-            _check_home(key, value)
-
-
-def _check_home(key: str, path: str | None) -> None:
-    """Check that the home folder is known if a path begins with ~."""
-    try:
-        Path(path or "").expanduser()
-    except RuntimeError as error:
-        raise UserError(f"{key}={path}: {error}; give the whole path") from None
 
 
 def _has_items_of(kind: Any, value: Any) -> bool:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
-from crackdet.core.files import write_json
+from crackdet.core.files import expand_home, write_json
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
 from crackdet.data import cache_index, decode
@@ -128,7 +128,7 @@ class _CachedSet:
         self.num_bytes = math.prod(self.shape)
         streamed = self.num_bytes > runtime.cache_gib * 2**30
         name = hashlib.sha256(json.dumps([*self.header, list(self.records)]).encode()).hexdigest()[:24] + suffix
-        self.folder = Path(runtime.cache).expanduser() / "pixels"
+        self.folder = expand_home(runtime.cache) / "pixels"
         self.lock_file = self.folder / f"{name}.lock"
         self.array_file = None if streamed else self.folder / f"{name}.npy"
         self.sidecar = self.folder / (f"{name}.streamed.json" if streamed else f"{name}.json")

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
 from crackdet.data.records import ImageRecord, fingerprint
@@ -58,7 +58,7 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
         UserError: If the data cannot be listed.
     """
     with gc_disabled():
-        return fingerprint(open_source(data, Path(runtime.cache).expanduser()).list_records())
+        return fingerprint(open_source(data, expand_home(runtime.cache)).list_records())
 
 
 def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
@@ -68,7 +68,7 @@ def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
         UserError: If the data cannot be listed or split.
     """
     with gc_disabled():
-        return _split_cache.get(open_source(data, Path(runtime.cache).expanduser()).list_records(), data)
+        return _split_cache.get(open_source(data, expand_home(runtime.cache)).list_records(), data)
 
 
 def load_splits(
@@ -83,7 +83,7 @@ def load_splits(
     Raises:
         UserError: If the data cannot be listed, split or read, or its fingerprint is not the expected one.
     """
-    source = open_source(data, Path(runtime.cache).expanduser())
+    source = open_source(data, expand_home(runtime.cache))
     with gc_disabled():
         records = source.list_records()
         if expected not in (None, fingerprint(records)):

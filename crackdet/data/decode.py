@@ -129,6 +129,8 @@ def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 
 
 def _open_file(file: Path | BinaryIO) -> Image.Image:
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise BadImage("is not a regular file")  # to open a named pipe would wait for ever
     try:
         return Image.open(file, formats=FORMATS)
     except (UnidentifiedImageError, KeyError):  # KeyError: this Pillow lacks one of the formats

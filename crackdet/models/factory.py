@@ -15,6 +15,7 @@ from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
 from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
 from crackdet.models.batchnorm import check_batch_size
@@ -113,6 +114,14 @@ def validate_initial_weights(config: Config) -> None:
     _load_initial_weights(config.model, on_meta=True)
 
 
+def validate_network(config: Config) -> None:
+    """Raise UserError as `validate_initial_weights`, but check published weights by their name, without a download."""
+    if config.model.weights is None or is_weights_file(config.model.weights):
+        validate_initial_weights(config)
+    else:
+        check_batch_size(config, build_on_meta(config))
+
+
 def feature_flops(config: Config) -> int:
     """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
     return _flops(feature_extractor(config.model, on_meta=True), config.data.image_size)
@@ -181,7 +190,7 @@ def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Modul
         file, normalization = family.published_weights(model.weights)
         _load_weights(family, extractor, file, key, unused)
         return extractor, normalization
-    file = Path(model.weights).expanduser()
+    file = expand_home(model.weights)
     fit, own = _load_weights(family, extractor, file, key, unused)
     if own.mean is not None:  # the weights of another run
         return extractor, own

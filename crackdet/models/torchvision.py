@@ -15,7 +15,7 @@ from torchvision.models import get_model_builder, get_model_weights, list_models
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError, first_line
-from crackdet.core.files import SETTLE_SECONDS
+from crackdet.core.files import SETTLE_SECONDS, change_stamp
 from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.checkpoint_file import describe_content
@@ -159,7 +159,7 @@ def _wrong_content(file: Path, digest: str) -> str | None:
     """Return what a file holds if its SHA-256 does not begin with `digest`; an unchanged file is read once."""
     try:
         status = file.stat()
-        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        stamp = change_stamp(status)
         if _verified.get(file) == stamp:
             return None
         found = file_digest(file)

@@ -10,6 +10,7 @@ from PIL import Image
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.reading import file_digest
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
@@ -44,7 +45,7 @@ class Thumbnails:
 
     @cached_property
     def _source(self) -> Source:
-        cache = Path(str(self._config.get("runtime", {}).get("cache", "."))).expanduser()
+        cache = expand_home(str(self._config.get("runtime", {}).get("cache", ".")))
         try:
             data: Data = parse_group("data", self._config.get("data"))
             return open_source(data, cache)

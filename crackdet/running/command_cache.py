@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, FolderData, UserModel
 from crackdet.core.errors import UserError
-from crackdet.core.files import SETTLE_SECONDS
+from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
 from crackdet.running.stamps import Stamp, stamp
 from crackdet.store.code_digest import source_files
@@ -144,13 +144,13 @@ def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
     paths: list[Path] = []
     if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
-        root = Path(folder).expanduser()
+        root = expand_home(folder)
         paths.append(root)
         if isinstance(config.data, FolderData) and config.data.groups is not None:
-            paths.append(root / config.data.manifest)
+            paths.append(root / expand_home(config.data.manifest))
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
-        paths.append(Path(weights).expanduser())
+        paths.append(expand_home(weights))
     elif weights is not None and (spec := importlib.util.find_spec("torchvision")) and spec.origin:
         paths.append(Path(spec.origin).with_name("version.py"))  # determines the meaning of DEFAULT
     if isinstance(config.model, UserModel):

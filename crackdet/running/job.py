@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from crackdet.config.parsing import check_network_name, parse
 from crackdet.config.schema import Config, to_dict
+from crackdet.core.files import expand_home
 from crackdet.data.dataset import data_fingerprint
 from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheable
 from crackdet.store.identity import NON_IDENTITY, Identity, identify
@@ -66,7 +66,7 @@ def make_job(
     if key not in fingerprints:
         fingerprints[key] = data_fingerprint(config.data, config.runtime)
     identity = identify(config, fingerprints[key])
-    run = RunStore(Path(config.runtime.store).expanduser()).run(identity.run_id)
+    run = RunStore(expand_home(config.runtime.store)).run(identity.run_id)
     return Job(config, identity, run, overrides)
 
 

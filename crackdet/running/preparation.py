@@ -1,9 +1,8 @@
 """Before a run is claimed: check its configuration and the machine, and load its data."""
 
-from pathlib import Path
-
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.models.factory import validate_initial_weights
 from crackdet.running.job import Job
@@ -19,7 +18,7 @@ def validate(config: Config) -> None:
     Raises:
         UserError: If one of them cannot be used.
     """
-    RunStore(Path(config.runtime.store).expanduser()).check_writable()
+    RunStore(expand_home(config.runtime.store)).check_writable()
     choose_device(config.runtime)
     validate_initial_weights(config)
     check_trackers(config.tracker)

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from crackdet.config.groups import GROUPS, PATHS
 from crackdet.config.schema import Config, UserModel, to_dict
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.reading import file_digest, read_json
 from crackdet.store.code_digest import code_digest
 from crackdet.store.paths import RunPaths
@@ -81,7 +81,7 @@ def _exact_weights(config: Config) -> str | None:
     weights = config.model.weights
     if weights is None or not is_weights_file(weights):
         return weights
-    path = Path(weights).expanduser()
+    path = expand_home(weights)
     if not path.is_file():
         raise UserError(f"model.weights={weights}: there is no such file")
     try:

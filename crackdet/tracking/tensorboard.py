@@ -1,13 +1,13 @@
 """TensorBoard: one folder per run, named by its id, with curves, settings and result."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from crackdet.config.schema import TensorBoard
+from crackdet.core.files import expand_home
 from crackdet.store.snapshot import Status
 from crackdet.tracking.trackers import RESULT_METRICS, EpochHistory, TrackedRun
 
@@ -18,7 +18,7 @@ class TensorBoardTracker:
     def __init__(self, settings: TensorBoard, tracked: TrackedRun) -> None:
         self._tracked = tracked
         self._epochs_written = 0
-        folder = Path(settings.folder).expanduser() / tracked.run.id
+        folder = expand_home(settings.folder) / tracked.run.id
         self._writer = cast(Any, SummaryWriter(str(folder), purge_step=0))  # partly untyped
         results = dict.fromkeys(map(_result_tag, RESULT_METRICS), 0.0)
         experiment, start, self._session_end = hparams(_hparams(tracked), results)  # type: ignore[no-untyped-call]

@@ -270,7 +270,7 @@ def scripted(file: Path) -> None:
         (lambda file: file.write_bytes(b"<!DOCTYPE html>"), ("a web page",)),
         (lambda file: file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), ("git lfs pull",)),
         (lambda file: file.write_bytes(b"\x89HDF\r\n\x1a\n"), ("HDF5",)),
-        (lambda file: file.mkdir(), ("cannot be read (Is a directory)",)),
+        (lambda file: file.mkdir(), ("cannot be read (is not a regular file)",)),
     ],
 )
 def test_what_is_no_state_dict_is_refused_by_its_kind(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.schema import FilenameLabelsData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders
@@ -44,7 +45,7 @@ class FilenameLabelsSource(FileSource):
         if self.data.masks is None:
             return None
         split, _images, *inside = Path(record.name).parts
-        masks = self.root.joinpath(split, Path(self.data.masks).expanduser(), *inside)
+        masks = self.root.joinpath(split, expand_home(self.data.masks), *inside)
         return self.read_mask(masks, record, image_size)
 
     @property

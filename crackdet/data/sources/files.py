@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import stat
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
+from crackdet.core.reading import open_regular
 from crackdet.data.bit_depth import DEEP_MARK
 from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED
-from crackdet.data.sources.names import extension, is_hidden, is_image
+from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
 
 MAX_KINDS = 12  # of files that were left out, named in a message
 LeftOut = Counter[str]  # how many files and folders of each kind were left out
@@ -27,7 +28,7 @@ class FileSource:
     """Image files below a root folder."""
 
     def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
-        self.root = Path(root).expanduser()
+        self.root = expand_home(root)
         self.name = str(self.root)
         self.cache_dir = cache_dir
         self.white_level = white_level
@@ -74,11 +75,9 @@ class FileSource:
         file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
-        path = self.root / record.name
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise BadImage("is no file")  # reading a named pipe would wait for ever
-            content = path.read_bytes()
+            with open_regular(self.root / record.name, follow_links=True) as file:
+                content = file.read()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
         if is_unreadable(record.digest):  # the digest does not identify the content
@@ -113,6 +112,11 @@ def subfolders(folder: Path) -> list[Path]:
             return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def system_folders(folder: Path) -> list[str]:
+    """Return the names of folders directly in a folder that an operating system or a network storage has made."""
+    return [path.name for path in folder.iterdir() if path.name.lower() in SYSTEM_NAMES and path.is_dir()]
 
 
 def walk_images(

@@ -11,6 +11,8 @@ from unicodedata import normalize
 
 from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
+from crackdet.core.reading import open_regular
 
 SEPARATORS = ",;\t|"
 
@@ -28,7 +30,7 @@ def read_groups(data: FolderData, root: Path, names: Sequence[str]) -> tuple[dic
         UserError: If the manifest cannot be read, or does not give each image one group.
     """
     column = str(data.groups)
-    file = root / Path(data.manifest).expanduser()
+    file = root / expand_home(data.manifest)
     where = f"data.groups={column}: {file}"
     find = _Finder(root, file.parent, names)
     groups: dict[str, str] = {}
@@ -128,9 +130,8 @@ def _read_rows(file: Path, data: FolderData, column: str) -> Iterator[tuple[str,
 def _read_text(file: Path, setting: str) -> str:
     where = f"data.manifest={setting}: {file} cannot be read"
     try:
-        if file.exists() and not file.is_file():
-            raise UserError(f"{where} (it is no file)")
-        content = file.read_bytes()
+        with open_regular(file, follow_links=True) as opened:
+            content = opened.read()
         return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(

@@ -18,7 +18,7 @@ from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
 from crackdet.core.errors import StoreError, UserError
-from crackdet.core.files import OpenFolder
+from crackdet.core.files import OpenFolder, expand_home
 from crackdet.core.signals import Interrupted
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -69,7 +69,7 @@ def search(
         raise UserError("runtime.retrain=true: not possible in a search; use a grid (hydra/sweeper=crackdet)")
     factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
     space = build_space(arguments, config.search_space or {}, context, factory)
-    store, directory = RunStore(Path(runtime.store).expanduser()), Path(composed.hydra.sweep.dir)
+    store, directory = RunStore(expand_home(runtime.store)), Path(composed.hydra.sweep.dir)
     sampler = Sampler(config.sampler)
     spec = PruningSpec(space, objectives[0], _max_epochs(space))
     if config.active_pruner is not None:
@@ -108,7 +108,7 @@ class SearchLoop:
         self._config, self._runtime = config, runtime
         self._proposer, self._executor, self._record = proposer, executor, record
         self._history, self._study = proposer.history, proposer.study
-        self._store = RunStore(Path(runtime.store).expanduser())
+        self._store = RunStore(expand_home(runtime.store))
         self._reservations = Reservations(self._store)
         self._n_trials = _num_wanted(config, proposer.sampler, self._history.space)
         self._active: dict[Key, ActiveTrial] = {}

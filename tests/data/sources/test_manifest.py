@@ -142,7 +142,8 @@ def test_paths_of_another_folder_are_shown(root: Path, list_records: ListRecords
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("latin-1", "not UTF-8; save"), ("pipe", "is no file"), ("folder", "no f")]
+    ("kind", "message"),
+    [("latin-1", "not UTF-8; save"), ("pipe", "not a regular file"), ("folder", "not a regular file")],
 )
 def test_a_manifest_that_is_no_text_gives_one_message(
     kind: str, message: str, root: Path, list_records: ListRecords
