@@ -18,7 +18,6 @@ from crackdet.core.files import free_bytes
 from crackdet.core.machine import cpu_name
 from crackdet.data.counts import count_table, few_observations_warning
 from crackdet.data.dataset import list_splits
-from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -126,10 +125,8 @@ def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[s
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
     cells = {}
     for key, config in dict(zip(keys, configs, strict=True)).items():
-        model = build_on_meta(config)
-        check_batch_size(config, model)
         memory = estimate_resources(config, resolve_precision(config, device)).memory
-        cells[key] = f"{model.num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
     return [cells[key] for key in keys]
 
 
