@@ -26,6 +26,7 @@ from crackdet.core.files import write_checksummed_json
 from crackdet.core.reading import read_checksummed_json
 from crackdet.running.execute import execute
 from crackdet.store.paths import FILES, PUBLISHED
+from crackdet.store.result import OPTIONAL, REQUIRED
 from crackdet.store.run import Run
 from crackdet.store.sweep_record import RECORD, SweepRecord
 from tests.conftest import TINY
@@ -184,6 +185,11 @@ def use(hostile: Hostile, run_id: str, *words: str) -> None:
     }  # fmt: skip
     for word in words or commands:
         hostile.call(word, run_id, *commands[word], "--store", str(hostile.root))
+
+
+def test_every_field_that_a_run_publishes_has_a_range(runs: list[Run]) -> None:
+    fields = {name for run in runs for name in read_checksummed_json(run.result_file)}
+    assert fields <= REQUIRED.keys() | OPTIONAL.keys()
 
 
 def test_files_that_are_no_files_or_hold_no_data_cost_one_line_each(hostile: Hostile) -> None:
