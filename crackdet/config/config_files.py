@@ -8,6 +8,10 @@ import yaml
 from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 
+from crackdet.config.groups import GROUPS
+from crackdet.config.messages import describe_key
+from crackdet.config.synonyms import all_settings, suggest_setting
+
 CONF = Path(__file__).parents[2] / "conf"
 IN_FILE = re.compile(r"In '([^']+)': \w+ raised while composing config:\n(.*?)\n(?:.*full_key: (\S+))?", re.DOTALL)
 
@@ -22,11 +26,23 @@ def explain_file_error(error: BaseException, folders: Sequence[Path]) -> str:
     if match := IN_FILE.search(f"{error}\n"):
         name, reason, key = match.groups()
         file = next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), Path(f"{name}.yaml"))
-        return f"{file}{_line_of(file, key or '')}: {f'{key}: ' if key else ''}{' '.join(reason.split())}"
-    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | ValueError | TypeError):
+        if broken := _error_of(file):
+            return _describe(broken, file)
+        if key == name.partition("/")[0] and "Key '" in reason:  # the settings are below the name of the group
+            return (
+                f"{file}: the first line must be '# @package _global_', so that the settings apply to the run; "
+                "no byte order mark may precede this line"
+            )
+        if key and key in all_settings():
+            reason = f"{key}: must be {describe_key(key)} ({reason})"
+        elif key:
+            reason = f"{key}: unknown key{suggest_setting(key) if key.partition('.')[0] in GROUPS else f' ({reason})'}"
+        return f"{file}{_line_of(file, key or '')}: {' '.join(reason.split())}"
+    if isinstance(error, yaml.YAMLError | ValueError | TypeError):
         for file in _files(folders):
-            if message := _find_fault(file):
-                return message
+            found = _error_of(file)
+            if found and type(found) is type(error) and _details(found) == _details(error):
+                return _describe(found, file)
     return ""
 
 
@@ -34,25 +50,36 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
     return (file for folder in folders for file in sorted(folder.rglob("*.yaml")) if file.is_file())
 
 
-def _find_fault(file: Path) -> str:
-    """Return why Hydra cannot read a file; empty if it can."""
+def _error_of(file: Path) -> Exception | None:
+    """Return the error with which Hydra reads a file; None if it can."""
     try:
-        content = file.read_bytes()
-        text = content.decode()
-        ConfigSource._get_header_dict(text[:512])
-        loaded = OmegaConf.load(file)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        return f"{file}, line {line}: is not in UTF-8 (byte 0x{content[error.start]:02x}); save the file as UTF-8"
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        with file.open(encoding="utf-8") as stream:
+            ConfigSource._get_header_dict(stream.read(512))
+            stream.seek(0)
+            if not OmegaConf.is_dict(loaded := OmegaConf.load(stream)):
+                kind = type(loaded).__name__
+                raise ValueError(f"must hold settings as KEY: VALUE, not {kind.removesuffix('Config').lower()}")
+    except Exception as error:  # a file may hold anything
+        return error
+    return None
+
+
+def _details(error: BaseException) -> object:
+    """Return what tells the errors of two files apart."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return str(error.problem), error.problem_mark.line, Path(error.problem_mark.name).resolve()
+    return error.object if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _describe(error: Exception, file: Path) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        return f"{file}, line {line}: is not in UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         hint = "; YAML is indented with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
-        return f"{file}{f', line {mark.line + 1}' if mark else ''}: {error.problem or error.context}{hint}"
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OSError) as error:
-        return f"{file}: cannot be read as YAML ({' '.join(str(error).split())})"
-    if not OmegaConf.is_dict(loaded):
-        return f"{file}: must hold settings as KEY: VALUE, not {'a list' if OmegaConf.is_list(loaded) else 'a text'}"
-    return ""
+        return f"{file}, line {mark.line + 1}: {error.problem or error.context}{hint}"
+    return f"{file}: {' '.join(str(error).split())}"
 
 
 def _line_of(file: Path, key: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import ChoiceSweep
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.config_files import CONF, explain_file_error, group_options
@@ -32,36 +32,50 @@ def explain_hydra_error(error: BaseException, overrides: Sequence[str] = (), fol
     """
     if isinstance(error, OverrideParseException):
         return explain_syntax(error.override, str(error))
-    message = explain_file_error(error, folders) or _rephrase(error)
+    if isinstance(error.__cause__, UserError):  # Hydra wraps what it instantiates
+        return str(error.__cause__)
+    message = explain_file_error(error, folders) or _rephrase(error, overrides)
     if message := message or next(filter(None, map(_find_fault, overrides)), ""):
         return shorten(message, 1000)
-    text = " ".join(str(error).split()) or "cannot be composed"
+    text = " ".join(str(error).split()) or "is not accepted"
     if isinstance(error.__cause__, OmegaConfBaseException):
         text += f" ({str(error.__cause__).splitlines()[0]})"
-    keys = {override.partition("=")[0].lstrip("+~") for override in overrides} - {""}
-    if not any(key in text for key in keys):
-        named = [each for each in overrides if each.lstrip("+~").startswith("hydra")] or overrides
-        text = ": ".join(filter(None, (" ".join(named), text)))
+    suspects = _suspects(overrides) or ([] if isinstance(error, HydraException | OSError) else overrides)
+    if not any(key in text for key in ("--", *(each.partition("=")[0].lstrip("+~") or "=" for each in overrides))):
+        text = ": ".join(filter(None, (" ".join(suspects), text)))
     return shorten(text, 1000)
 
 
-def _rephrase(error: BaseException) -> str:
+def _suspects(overrides: Sequence[str]) -> Sequence[str]:
+    """Return the overrides that most likely caused an error that names no key: settings of Hydra, then deletions."""
+    hydra = [text for text in overrides if re.match(r"[+~]*hydra(?!\.(run|sweep)\.dir=)", text)]
+    return hydra or [text for text in overrides if text.startswith("~")]
+
+
+def _rephrase(error: BaseException, overrides: Sequence[str]) -> str:
     """Return a clearer text of an error that Hydra describes well; empty if there is none."""
-    text = str(error).strip()
+    text = str(error).strip() or str(error.__cause__)
     cause = str(error.__cause__ or "").partition("\n")[0]
     if match := SEVERAL_VALUES.search(text):
         return f"{match[1]}: has several values; a sweep over them needs -m, a list needs brackets, as in KEY=[1,2]"
     if match := MERGED.search(text):
         key, value = match[1].lstrip("+~"), match[2]
         if allowed := describe_key(key):
-            hint = f"; choose an option with {key.replace('.', '/')}={value}" if allowed == GROUP else ""
+            group = key.replace(".", "/")
+            option = value if value in group_options(group) else "OPTION"
+            hint = f"; choose an option with {group}={option}" if allowed == GROUP else ""
             return f"{key}={shorten(value)}: must be {allowed}{hint}"
         return f"{key}={shorten(value)}: {cause or 'cannot be set'}"
     if match := re.search(r"Could not (delete|override) '([^']*)'. No match in the defaults list", text):
         sign = "~" if match[1] == "delete" else ""
-        return f"{sign}{match[2]}: the defaults list has no such choice; the config groups are {', '.join(GROUPS)}"
+        return (
+            f"{sign}{match[2] or '='}: the defaults list has no such choice; the config groups are {', '.join(GROUPS)}"
+        )
     if match := re.search(r"Multiple values for (\S+)\.", text):
-        return f"+{match[1]}: the group has an option already; give {match[1]}=OPTION without the +"
+        return (
+            f"+{match[1]}: the group has an option already; give {match[1]}=OPTION without the +, or in a file "
+            f"'override /{match[1]}: OPTION' in its defaults list"
+        )
     if match := OVERRIDDEN.search(text):
         inner = re.search(r"Key '([^']+)'", cause)
         key = match[1] if inner is None or inner[1] in match[1].split(".") else f"{match[1]}.{inner[1]}"
@@ -71,11 +85,12 @@ def _rephrase(error: BaseException) -> str:
         options = (match[3] or "").split() or group_options(group)
         if not options:
             return f"{match[2]}: no such file in the configuration folders"
-        where = f"{match[1]}.yaml: " if match[1] and match[1] not in ("config", "hydra/config") else ""
+        given = any(each.endswith(f"={option}") for each in overrides)
+        where = f"{match[1]}.yaml: " if match[1] and match[1] != "config" and not given else ""
         meant = _meant(group, option, options)
         return f"{where}{group}={option}: no such option; choose from {', '.join(options)}{meant}"
     if (match := re.search(r"full_key: (\S+)", text)) and (allowed := describe_key(match[1])):
-        return f"{match[1]}: must be {allowed}"
+        return f"{match[1]}: must be {allowed} ({text.partition(chr(10))[0]})"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"+{match[1]}: the setting exists already; give {match[1]}=VALUE"
     return ""
@@ -103,9 +118,12 @@ def _find_fault(text: str) -> str:
     except UserError as error:
         return str(error)
     group, value = override.key_or_group, override.value()
-    options = group_options(group) or (["NAME"] if "/" in group else [])
+    options = ", ".join([] if group.startswith("hydra") else group_options(group)) or "its options, by name"
+    is_group = "/" in group or bool(group_options(group))
+    if override.is_delete():
+        return f"~{group}: every run needs an option of this group: {options}" if group in GROUPS else ""
     for choice in value.list if isinstance(value, ChoiceSweep) else [value]:
         names = choice if isinstance(choice, list) else [choice]
-        if options and not override.is_delete() and not all(isinstance(name, str) for name in names):
-            return f"{shorten(text)}: must be one of {', '.join(options)}"
+        if is_group and not all(isinstance(name, str) for name in names):
+            return f"{shorten(text)}: must be one of {options}"
     return ""

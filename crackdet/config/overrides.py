@@ -1,10 +1,12 @@
 """Overrides as Hydra parses them, and why it cannot parse one."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
 
 from crackdet.config.config_files import group_options
 from crackdet.config.messages import describe_key, find_field, shorten
@@ -30,6 +32,11 @@ def parse_overrides(texts: Sequence[str], parser: OverridesParser | None = None)
         except ValueError:  # of Python: more digits than its limit
             raise UserError(f"{shorten(text)}: has a number with too many digits{_allowed(text)}") from None
     return parsed
+
+
+def task_overrides(hydra: Any) -> list[str]:
+    """Return the overrides of a command or of a job as they were given: `${...}` in them is not resolved."""
+    return cast(list[str], OmegaConf.to_container(hydra.overrides.task, resolve=False))
 
 
 def explain_syntax(text: str, message: str) -> str:

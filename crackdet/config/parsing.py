@@ -51,11 +51,6 @@ def parse_literal(tree: Mapping[str, Any]) -> Config:
         UserError: As `parse`.
     """
     for key in sorted(set(tree) - {item.name for item in fields(Config)}):
-        if key == "experiment":
-            raise UserError(
-                "experiment: the first line of its file must be '# @package _global_', so that its settings apply to "
-                "the run; no byte order mark may precede this line"
-            )
         raise UserError(f"{key}: unknown key{suggest_setting(key)}")
     groups = {group: _merge_group(group, tree.get(group)) for group in GROUPS}
     config = Config(**groups, **vars(_merge_seed(_to_json("", {"seed": tree.get("seed", 0)}))))
@@ -165,7 +160,7 @@ def _merge_seed(text: str) -> Any:
 
 def _network(name: str) -> str:
     """Return the end of a message about a name that no network of `conv_out` has."""
-    chosen = f"model={name}" if name in GROUPS["model"] else f"model=torchvision model.name={shorten(name)}"
+    chosen = f"model={name}" if name in NAMED_NETWORKS else f"model=torchvision model.name={shorten(name)}"
     return f"; for another network, give {chosen}"
 
 
@@ -211,7 +206,7 @@ def _missing(key: str) -> str:
 
 def _check_values(node: Any, prefix: str) -> None:
     """Check each value against the constraints of its field, and each item of a list against its type."""
-    hints = _type_hints(type(node))
+    hints = _type_hints(cast(Any, type(node)))
     for item in fields(node):
         value = getattr(node, item.name)
         key, kind = f"{prefix}{item.name}", hints[item.name]

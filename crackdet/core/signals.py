@@ -67,3 +67,16 @@ def catch_signals() -> Iterator[StopRequest]:
         ignored = _ignore_repeated and request.signum is not None
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_IGN if ignored else handler)
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Defer Ctrl-C to the end of a block; processes that are started in the block never receive it."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

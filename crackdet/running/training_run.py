@@ -10,7 +10,8 @@ from crackdet.core.files import write_csv, write_json
 from crackdet.core.machine import cpu_name
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
-from crackdet.data.dataset import ImageDataset
+from crackdet.data.counts import few_observations_warning
+from crackdet.data.dataset import ImageDataset, warn_once
 from crackdet.models.torch_internals import is_compiled
 from crackdet.running.job import Job, PruneCheck
 from crackdet.running.publish import classifier_of, publish, write_settings
@@ -59,6 +60,8 @@ def train_run(
         Interrupted: If the process was asked to stop; the state is saved, and the next call resumes.
     """
     run, config = job.run, job.config
+    if few := few_observations_warning({name: dataset.records for name, dataset in datasets.items()}):
+        warn_once(few)
     with catch_signals() as request, preserve_num_threads(), AttemptPoint(run) as point:
         device = choose_device(config.runtime)
         make_deterministic()

@@ -6,14 +6,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config.overrides import parse_overrides
+from crackdet.config.overrides import parse_overrides, task_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.command_line import restore_arguments
-from crackdet.sweep.counting import check_overrides
+from crackdet.sweep.counting import check_combinations, num_single_values, num_values
 
 OWN_SWEEPERS = (
     "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
@@ -34,7 +34,7 @@ class SummaryCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         restore_arguments()
         _check(config)
-        if config.hydra.sweeper._target_ not in OWN_SWEEPERS:
+        if config.hydra.sweeper and config.hydra.sweeper.get("_target_") not in OWN_SWEEPERS:
             for key in ("dry_run", "zip", "exclude"):
                 if config.sweep.get(key):
                     exit_with_error(
@@ -42,7 +42,7 @@ class SummaryCallback(Callback):
                     )
             directory = Path(config.hydra.sweep.dir)
             try:
-                _check_num_values(config.hydra)
+                _check_values(config.hydra)
                 SweepRecord(directory).make(expand_home(config.runtime.store))
             except UserError as error:
                 exit_with_error(str(error))
@@ -68,11 +68,15 @@ def _check(config: DictConfig) -> None:
         )
 
 
-def _check_num_values(hydra: Any) -> None:
-    """Raise UserError if Hydra's own sweepers would list too many values or combinations."""
+def _check_values(hydra: Any) -> None:
+    """Raise UserError if one of Hydra's own sweepers cannot list the values of this command."""
     params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
-    overrides = parse_overrides([*params, *hydra.overrides.task])
-    check_overrides(overrides, grid=hydra.sweeper._target_.endswith(".BasicSweeper"))
+    overrides = parse_overrides([*params, *task_overrides(hydra)])
+    if str(hydra.sweeper.get("_target_")).endswith(".BasicSweeper"):
+        check_combinations({override.key_or_group: num_single_values(override) for override in overrides})
+    else:
+        for override in overrides:
+            num_values(override)
 
 
 def finalize_foreign_sweeps(status: int = 0) -> None:

@@ -67,5 +67,5 @@ def _parse(text: str) -> Override | None:
     """Return an argument as an override; None if it is none."""
     try:
         return None if text.startswith("-") else OverridesParser.create().parse_override(text)
-    except HydraException:  # Hydra will report it
+    except (HydraException, ValueError, RecursionError):  # Hydra will report it
         return None

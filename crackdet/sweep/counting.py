@@ -1,30 +1,48 @@
 """How many values an override has and how many combinations a sweep has, before any of them is listed."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 from crackdet.core.errors import UserError
 
 MAX_COMBINATIONS = 100_000  # of a grid; each is composed
 
 
-def num_values(override: Override) -> int:
-    """Return how many values an override of a grid has: 1 if it is no sweep.
+def num_values(override: Override) -> float:
+    """Return how many values an override has: 1 if it is no sweep, infinity if it is an interval.
 
     Raises:
-        UserError: If it has none, or too many to list.
+        UserError: If it has none or too many to list, or the ends of an interval are not two ascending numbers.
     """
     values = override.value()
     if isinstance(values, RangeSweep):
         return _range_length(override, values)
+    if isinstance(values, IntervalSweep):
+        _check_interval(override, values)
+        return math.inf
     count = len(list(override.sweep_iterator())) if override.is_choice_sweep() else 1
     if isinstance(values, ChoiceSweep) and any(isinstance(each, ChoiceSweep | RangeSweep) for each in values.list):
         raise UserError(f"{override.input_line}: a choice must have single values, as in choice(1,2)")
     if count == 0:
         raise UserError(f"{override.input_line}: has no value to choose from")
     return count
+
+
+def num_single_values(override: Override) -> int:
+    """Return how many values an override of a grid has.
+
+    Raises:
+        UserError: If `num_values` would raise it, or the values are an interval.
+    """
+    count = num_values(override)
+    if math.isinf(count):
+        raise UserError(
+            f"{override.input_line}: a grid needs single values, as in {override.get_key_element()}=1,2,3 or "
+            "range(1,4); an interval is for a search: hydra/sweeper=crackdet_optuna"
+        )
+    return int(count)
 
 
 def check_combinations(counts: Mapping[str, int], others: int = 0) -> int:
@@ -46,11 +64,12 @@ def check_combinations(counts: Mapping[str, int], others: int = 0) -> int:
     return count
 
 
-def check_overrides(overrides: Iterable[Override], grid: bool) -> None:
-    """Raise UserError if a sweep over these overrides has too many values, or as a grid too many combinations."""
-    counts = {override.key_or_group: num_values(override) for override in overrides}
-    if grid:
-        check_combinations(counts)
+def _check_interval(override: Override, values: IntervalSweep) -> None:
+    low, high = values.start, values.end
+    if low is None or high is None or not -math.inf < low < high < math.inf:
+        raise UserError(f"{override.input_line}: the first end of an interval must be below the second, both finite")
+    if "log" in values.tags and low <= 0:
+        raise UserError(f"{override.input_line}: a logarithmic interval must begin above 0")
 
 
 def _range_length(override: Override, values: RangeSweep) -> int:

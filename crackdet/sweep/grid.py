@@ -33,7 +33,7 @@ from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.conditional import apply_where_possible
-from crackdet.sweep.counting import check_combinations, num_values
+from crackdet.sweep.counting import check_combinations, num_single_values
 from crackdet.sweep.disk_usage import warn_if_disk_is_short
 from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
 from crackdet.sweep.execution.factory import create_executor
@@ -64,7 +64,7 @@ def expand(
         zipped: Keys, or lists of keys, whose values are paired.
 
     Raises:
-        UserError: If an override has no values, or there are too many; or if keys cannot be zipped.
+        UserError: If an override has no values, or infinitely or too many; or if keys cannot be zipped.
     """
     combinations: list[list[str]] = []
     total = 0
@@ -76,13 +76,8 @@ def expand(
                 continue
             if not override.is_sweep_override():
                 values[key] = [f"{key}={override.get_value_element_as_str()}"]
-            elif override.is_discrete_sweep() and num_values(override):
+            elif num_single_values(override):
                 values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            else:
-                raise UserError(
-                    f"{override.input_line}: a grid needs single values, as in {key}=1,2,3 or range(1,4); "
-                    "an interval is for a search: hydra/sweeper=crackdet_optuna"
-                )
         axes = zip_axes(values, zipped)
         total += check_combinations({axis[0][0].partition("=")[0]: len(axis) for axis in axes}, total)
         combinations += [list(itertools.chain(*combination)) for combination in itertools.product(*axes)]
@@ -114,7 +109,9 @@ def sweep(
     if settings.dry_run:
         from crackdet.sweep.dry_run import dry_run  # imports torch: seconds
 
-        dry_run(order_jobs([job for job in jobs if isinstance(job, Job)], settings.order))
+        planned = [job for job in jobs if isinstance(job, Job)]
+        validate_jobs(planned, read=False)
+        dry_run(order_jobs(planned, settings.order))
         return
     if not jobs:
         raise UserError("sweep.exclude: excludes every combination; nothing is left to train")
@@ -214,13 +211,18 @@ def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, laun
     return status
 
 
-def validate_jobs(jobs: Sequence[Job]) -> None:
+def validate_jobs(jobs: Sequence[Job], read: bool = True) -> None:
     """Build every network on the meta device and read all data, before the first run starts.
+
+    Args:
+        jobs: The jobs.
+        read: False: read no images and download no weights.
 
     Raises:
         UserError: If jobs cannot be trained; the message names all of them.
     """
-    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
+    from crackdet.models.factory import validate_network  # imports torch: seconds
+    from crackdet.running.preparation import load_data, validate
 
     loaded: set[str] = set()
     problems: dict[str, list[str]] = {}
@@ -231,7 +233,9 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     for group in distinct.values():
         config = group[0].config
         try:
-            if (data := repr(config.data)) in loaded:
+            if not read:
+                validate_network(config)
+            elif (data := repr(config.data)) in loaded:
                 validate(config)
             else:
                 load_data(group[0])

@@ -10,8 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from crackdet.config.overrides import task_overrides
 from crackdet.core.console import exit_with_error
-from crackdet.core.errors import RunFailed, UserError
+from crackdet.core.errors import RunFailed, StoreGone, UserError
 from crackdet.running.command_cache import SINGLE, CommandCache, config_folders
 from crackdet.running.execute import execute
 from crackdet.running.job import Job, PruneCheck, make_job
@@ -35,14 +36,17 @@ def run_job(composed: DictConfig) -> float | None:
         except RunFailed as error:
             log.error("error: %s", error)
             raise SystemExit(1) from None
-    job = replace(make_job(composed, list(hydra.overrides.task)), sweep=hydra.sweep.dir)
+    job = replace(make_job(composed, task_overrides(hydra)), sweep=hydra.sweep.dir)
     SweepRecord(Path(hydra.sweep.dir)).add(job.run, job.overrides)
-    return execute(job, _prune_check(hydra, job))
+    try:
+        return execute(job, _prune_check(hydra, job))
+    except StoreGone as error:  # Hydra's own sweepers would start the next run, in a new store
+        exit_with_error(str(error))
 
 
 def _make_single_job(composed: DictConfig, hydra: HydraConf) -> Job:
     """Return the job of a single run, and add it to the command cache."""
-    overrides = list(hydra.overrides.task)
+    overrides = task_overrides(hydra)
     cache = CommandCache(config_folders(hydra.runtime.config_sources), f"{SINGLE} {hydra.job.config_name}")
     cache.get(overrides)  # takes the stamps of the files before they are read
     job = make_job(composed, overrides)

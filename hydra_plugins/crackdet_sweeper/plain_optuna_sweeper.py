@@ -8,9 +8,17 @@ from typing import Any
 
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
+from crackdet.core.errors import UserError
+
 
 class PlainOptunaSweeper(OptunaSweeper):
     def __init__(self, params: Mapping[str, Any] | None, **settings: Any) -> None:
+        if settings.pop("search_space", None) is not None:
+            raise UserError(
+                "hydra.sweeper.search_space: hydra-optuna-sweeper has no such setting since version 1.4; give "
+                "hydra.sweeper.params, as in {model.linear_features: 'range(8,65,8)'}, or use "
+                "hydra/sweeper=crackdet_optuna, which has it"
+            )
         super().__init__(params=None, **settings)
         self._params = [f"{key}={value}" for key, value in (params or {}).items()]
 

@@ -64,7 +64,7 @@ def test_retrain_trains_a_finished_run_again(command: Command) -> None:
         ("model.conv_out=[64,-1]", "model.conv_out=[64,-1]: must be a non-empty list of integers"),
         ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number > 0"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be an integer >= 1"),
-        ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean max_epochs?"),
+        ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean trainer.max_epochs?"),
         ("model=resnet", "model=resnet: no such option; choose from custom, resnext50, torchvision"),
         ("trainer.max_epochs=", "trainer.max_epochs"),
         ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),

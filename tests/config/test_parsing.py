@@ -53,8 +53,8 @@ def error_of(*overrides: str) -> str:
         (["runtime.num_workers=-1"], "runtime.num_workers=-1: must be an integer >= 0, or null"),
         (["runtime.keep_weights=best"], "runtime.keep_weights=best: must be of the form all or none or best:NUMBER"),
         (["sweep.zip=model"], "sweep.zip=model: must be a list of values"),
-        (["trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
-        (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean batch_size?"),
+        (["trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean trainer.batch_size?"),
+        (["+trainer.batchsize=8"], "trainer.batchsize: unknown key; did you mean trainer.batch_size?"),
         (["sede=1"], "sede: unknown key; did you mean seed?"),
         (["tracker=tensorboard", "+tracker.tensorboard.a=1"], "tracker.tensorboard.a: unknown key; choose from folder"),
         (
@@ -108,11 +108,16 @@ def test_an_interpolation_of_an_unknown_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("data.augmentation.rotations", 3, "data.augmentation.rotations: unknown key; did you mean rotation?"),
+        (
+            "data.augmentation.rotations",
+            3,
+            "data.augmentation.rotations: unknown key; did you mean data.augmentation.rotation?",
+        ),
         ("data.augmentation.hue", "red", "data.augmentation.hue=red: must be a number >= 0 and <= 0.5"),
         ("data.crack_names", [], "data.crack_names=[]: must be a non-empty list of texts"),
         ("optimizer.name", "lion", "optimizer.name=lion: must be one of adam, adamw, sgd"),
-        ("epochs", 3, "epochs: unknown key; choose from data, model,"),
+        ("epochs", 3, "epochs: unknown key; did you mean trainer.max_epochs?"),
+        ("nothing", 3, "nothing: unknown key; choose from data, model,"),
         ("seed", None, "seed=None: must be an integer"),
     ],
 )
@@ -258,7 +263,10 @@ def test_every_tracker_has_a_file_and_trackers_can_be_combined(tracker: str) -> 
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"), ("tracker.mlflow.urn=x", "did you mean uri")],
+    [
+        ("tracker.mlflow.uri=x", "it belongs to tracker=mlflow"),
+        ("tracker.mlflow.urn=x", "did you mean tracker.mlflow.uri"),
+    ],
 )
 def test_a_setting_of_a_tracker_that_is_not_used_is_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

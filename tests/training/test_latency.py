@@ -88,11 +88,11 @@ def test_long_runs_are_measured_between_epochs_too_and_short_ones_are_not(
     model, calls = factory.build(tiny()), []
     forward = model.features
 
-    def features(images: torch.Tensor) -> torch.Tensor:
+    def count(images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
         return forward(images)
 
-    monkeypatch.setattr(model, "features", features)
+    monkeypatch.setattr(model, "features", count)
     meter = LatencyMeter(model, "fp32")
     meter.sample(seconds=0.001, images_per_second=1000)
     assert not calls

@@ -48,7 +48,7 @@ def parse_objectives(names: Sequence[str], direction: Any) -> list[Objective]:
     """
     if not names:
         raise UserError("hydra.sweeper.objectives=[]: must name at least one value, such as accuracy")
-    for name in names:
+    for name in map(str, names):
         if name not in DIRECTIONS:
             raise UserError(f"hydra.sweeper.objectives={name}: no such value of a run{suggest(name, list(DIRECTIONS))}")
     if len(set(names)) < len(names):

@@ -109,41 +109,16 @@ def parse_parameter(override: Override, integer: bool | None) -> Parameter:
     """
     key, value = override.get_key_element(), override.value()
     tags = getattr(value, "tags", None) or set()
+    num_values(override)  # refuses no values, too many, and intervals without ends
     if override.is_interval_sweep():
         assert isinstance(value, IntervalSweep)
         return _parse_interval(override, value, integer, "log" in tags)
     if "log" in tags:
         raise UserError(f"{override.input_line}: log is for an interval, as in tag(log,interval(1e-5,1e-2))")
-    num_values(override)  # refuses no values, and too many
     if override.is_range_sweep():
         values = sorted(set(override.sweep_iterator()))  # type: ignore[type-var]
-        return _evenly_spaced(key, values)
+        return evenly_spaced(key, values)
     return choice(key, list(dict.fromkeys(override.sweep_string_iterator())))
-
-
-def parse_described(key: str, content: Mapping[str, Any]) -> Parameter:
-    """Return a parameter of `hydra.sweeper.search_space`: its type, and low, high, step and log, or choices.
-
-    Raises:
-        UserError: If the description is incomplete.
-    """
-    kind = str(content.get("type", "")).rpartition(".")[2]
-    if kind == "categorical" and content.get("choices"):
-        return choice(key, [_text(item) for item in content["choices"]])
-    low, high, step, log = (content.get(name) for name in ("low", "high", "step", "log"))
-    if kind not in ("int", "float") or low is None or high is None or low > high:
-        raise UserError(
-            f"hydra.sweeper.search_space.{key}={dict(content)}: must have type int or float with low <= high, "
-            "or type categorical with choices"
-        )
-    if kind == "int":
-        if log:
-            return Parameter(key, "int", low=int(low), high=int(high), log=True)
-        return _evenly_spaced(key, list(range(int(low), int(high) + 1, int(step or 1))))
-    if step is not None and not log:
-        count = int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
-        return _evenly_spaced(key, [_decimal_steps(float(low), float(step), index) for index in range(count)])
-    return Parameter(key, "float", low=float(low), high=float(high), log=bool(log))
 
 
 def choice(key: str, texts: Sequence[str]) -> Parameter:
@@ -170,21 +145,19 @@ def with_integer_interval(text: str) -> str:
     return f"{key}=int({value})"
 
 
-def _evenly_spaced(key: str, values: list[Any]) -> Parameter:
+def evenly_spaced(key: str, values: list[Any]) -> Parameter:
+    """Return a parameter with these ascending numbers, which have one distance."""
     step = values[1] - values[0] if len(values) > 1 else 1
     if all(isinstance(value, int) for value in values):
         return Parameter(key, "int", tuple(values), tuple(values), low=values[0], high=values[-1], step=step)
     low, step = float(values[0]), float(f"{step:.12g}")
-    steps = tuple(_decimal_steps(low, step, index) for index in range(len(values)))
+    steps = tuple(decimal_steps(low, step, index) for index in range(len(values)))
     return Parameter(key, "float", tuple(map(float, values)), steps, low=low, high=steps[-1], step=step)
 
 
 def _parse_interval(override: Override, value: IntervalSweep, integer: bool | None, log: bool) -> Parameter:
     low, high = value.start, value.end
-    if low is None or high is None or not low < high:
-        raise UserError(f"{override.input_line}: the first end of an interval must be below the second")
-    if log and low <= 0:
-        raise UserError(f"{override.input_line}: a logarithmic interval must begin above 0")
+    assert low is not None and high is not None
     if integer is None:  # Hydra makes floats of both ends; the text tells what they were
         integer = isinstance(low, int) or INTEGER_BOUNDS.search(override.input_line or "") is not None
     if not integer:
@@ -195,7 +168,7 @@ def _parse_interval(override: Override, value: IntervalSweep, integer: bool | No
     return Parameter(override.get_key_element(), "int", low=first, high=last, log=log)
 
 
-def _decimal_steps(low: float, step: float, count: int) -> float:
+def decimal_steps(low: float, step: float, count: int) -> float:
     """Return low + count * step in decimal fractions, in which Optuna checks that a step fits."""
     return float(Decimal(str(low)) + count * Decimal(str(step)))
 
@@ -208,12 +181,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, int | float):
         return math.isclose(one, other, rel_tol=1e-12)
     return bool(one == other)
-
-
-def _text(item: Any) -> str:
-    """Return a value as the text of an override."""
-    if item is None or isinstance(item, bool):
-        return {None: "null", True: "true", False: "false"}[item]
-    if isinstance(item, list | tuple) or type(item).__name__ == "ListConfig":
-        return "[" + ",".join(map(_text, item)) + "]"
-    return str(item)

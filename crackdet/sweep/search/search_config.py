@@ -37,7 +37,10 @@ class SearchConfig:
         return None if self.pruner is None or self.pruner.get("_target_") == NO_PRUNER else self.pruner
 
     def validate(self, objectives: Sequence[Objective]) -> None:
-        """Raise UserError if a number is out of range or the objectives cannot be pruned by."""
+        """Raise UserError if a setting has no valid value or the objectives cannot be pruned by."""
+        for kind, config in (("sampler", self.sampler), ("pruner", self.pruner)):
+            if not (isinstance(config, Mapping) and config.get("_target_")) and (kind, config) != ("pruner", None):
+                raise UserError(f"hydra.sweeper.{kind}={config}: is chosen by name, as in hydra/sweeper/{kind}=NAME")
         for name, low in (("n_trials", 0), ("n_jobs", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be >= {low}")

@@ -20,8 +20,10 @@ from crackdet.core.errors import UserError
 from crackdet.running.job import Job
 from crackdet.sweep.composition import Composition
 from crackdet.sweep.conditional import explain
+from crackdet.sweep.counting import num_values
+from crackdet.sweep.search.described import parse_described
 from crackdet.sweep.search.job_factory import JobFactory
-from crackdet.sweep.search.parameter import Parameter, is_integer, parse_described, parse_parameter
+from crackdet.sweep.search.parameter import Parameter, is_integer, parse_parameter
 from crackdet.sweep.search.space import SEED, ConditionalSpace, ReferenceRun, Space
 from crackdet.sweep.selection import is_sweep_setting
 
@@ -70,8 +72,11 @@ class _SpaceBuilder:
             elif name == SEED:
                 if override.is_interval_sweep():
                     raise UserError(f"{override.input_line}: replicates need single seeds, as in seed=0,1,2")
+                num_values(override)  # refuses too many
                 self._seeds = list(dict.fromkeys(override.sweep_string_iterator()))
             elif factory.is_group(name):
+                if override.is_interval_sweep():
+                    raise UserError(f"{override.input_line}: must be options of the config group {name}")
                 self._groups.append(parse_parameter(override, None))
             else:
                 self._values[name] = override
@@ -79,6 +84,8 @@ class _SpaceBuilder:
             if name.lstrip("+") not in latest:
                 parameter = parse_described(name, content)
                 if factory.is_group(name):
+                    if parameter.kind != "choice":
+                        raise UserError(f"hydra.sweeper.search_space.{name}: needs type categorical, with choices")
                     self._groups.append(parameter)
                 else:
                     self._described[name] = parameter

@@ -12,7 +12,8 @@ from optuna.trial import TrialState, create_trial
 
 from crackdet.core.errors import UserError
 from crackdet.sweep.grid import expand
-from crackdet.sweep.search.parameter import Parameter, parse_described, parse_parameter, with_integer_interval
+from crackdet.sweep.search.described import parse_described
+from crackdet.sweep.search.parameter import Parameter, parse_parameter, with_integer_interval
 
 PARSER = OverridesParser.create()
 

@@ -143,7 +143,10 @@ def test_identities_with_normalised_values_match(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.linear_featurs=range(8,64)"], "model.linear_featurs=.*: unknown key; did you mean linear_features?"),
+        (
+            ["model.linear_featurs=range(8,64)"],
+            "model.linear_featurs=.*: unknown key; did you mean model.linear_features?",
+        ),
         (["optimizer=adam,sgd", "optimizer.momentun=0.1,0.2"], "optimizer.momentun=.*: unknown key"),
         (["model=custom,resnet"], "model=resnet: no such option"),
         (["model=resnet18", "model.name=resnet50", "seed=0,1"], "model.name=resnet50: contradicts model=resnet18"),
