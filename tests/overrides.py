@@ -32,7 +32,8 @@ HYDRA_KEYS = words(
     hydra.job_logging hydra/job_logging hydra.searchpath hydra.output_subdir hydra.foo hydra.sweeper hydra/sweeper
     hydra.launcher hydra/launcher hydra.sweeper.params hydra.sweeper.points hydra.sweeper._target_
     hydra.sweeper.n_trials hydra.sweeper.sampler hydra/sweeper/sampler hydra.sweeper.pruner hydra/sweeper/pruner
-    hydra.sweeper.objectives hydra.sweeper.direction hydra.sweeper.n_jobs hydra.sweeper.max_failure_rate hydra.sweeper.search_space
+    hydra.sweeper.objectives hydra.sweeper.direction hydra.sweeper.n_jobs hydra.sweeper.max_failure_rate
+    hydra.sweeper.search_space
     """
 )
 ODD_KEYS = words(

@@ -47,8 +47,11 @@ FORMATS: Mapping[str, Format] = {
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
-    "feature_flops": "FLOPs", "feature_latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err",
-}  # fmt: skip
+    "feature_flops": "FLOPs",
+    "feature_latency_ms": "ms",
+    "average_precision": "avg prec",
+    "calibration_error": "cal err",
+}
 
 
 @dataclass(frozen=True)

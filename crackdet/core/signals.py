@@ -1,4 +1,4 @@
-"""Requests to stop: the first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 lets a run save its state, the second exits at once."""
+"""Requests to stop: the first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 lets a run save its state, a second exits."""
 
 import signal
 import threading
