@@ -137,7 +137,7 @@ def latency(
     """Seconds that a run of this length takes to measure the latency of its network, with warm memory."""
     from crackdet.models.factory import build
     from crackdet.training.device import autocast, make_deterministic, resolve_precision
-    from crackdet.training.latency import measure_latency
+    from crackdet.training.latency import LatencyMeter
     from crackdet.training.memory import tune_malloc
 
     config = _config(network, size, batch)
@@ -152,7 +152,7 @@ def latency(
             model.eval()(images)
     synchronize(device)
     start = time.perf_counter()
-    measure_latency(model, batch, precision, run_seconds)
+    LatencyMeter(model, precision).result(batch, run_seconds)
     report(seconds=time.perf_counter() - start)
 
 

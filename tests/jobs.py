@@ -21,7 +21,7 @@ Configure = Callable[..., Config]  # the fixture `tiny`
 
 MEASURED = (  # fields of a result or a history that differ from run to run
     "seconds", "images_per_second", "latency_ms", "throughput", "feature_latency_ms", "feature_throughput",
-    "peak_memory_mib", "files",
+    "latency_spread_ms", "feature_latency_spread_ms", "peak_memory_mib", "files",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.differences import value_text
 from crackdet.analysis.filters import value_of
+from crackdet.analysis.latency import spread_of
 from crackdet.analysis.rows import RunRow
 from crackdet.store.pointing import POINTING_COLUMNS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Format = Callable[[Any], str]
 
 DEFAULT_COLUMNS = (  # after accuracy, as many as fit
-    "verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch",
+    "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "loss", "seconds", "parameters", "epoch",
 )  # fmt: skip
 HIGHER_IS_BETTER = (
     "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second",
@@ -45,7 +46,12 @@ FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
     "seconds": lambda value: f"{value:.1f}",
 }
-TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err"}
+TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
+    "feature_flops": "FLOPs",
+    "feature_latency_ms": "ms",
+    "average_precision": "avg prec",
+    "calibration_error": "cal err",
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,14 @@ def value_column(key: str) -> Column:
 
     def text(row: RunRow) -> str:
         value = value_of(row, key)
-        return "" if value is None else form(value)
+        return "" if value is None else f"{form(value)}{spread_text(row, key)}"
 
     return Column(TITLES.get(key, key.rpartition(".")[2]), text)
+
+
+def spread_text(row: RunRow, key: str) -> str:
+    """Return ` ± 0.2` for a measured time whose measurements differ; empty otherwise."""
+    return f" ± {spread:.1g}" if (spread := spread_of(row.result, key)) else ""
 
 
 def decision_columns(decision: "Decision") -> dict[str, Column]:

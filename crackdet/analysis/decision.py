@@ -105,8 +105,13 @@ class Decision:
         return 1 + sum(combination.p_value is not None for combination in self.combinations)
 
     def p_value(self, compared: RankedRun | Combination) -> float | None:
-        """Return the p-value to show; None for the best, if unknown, or if none could be significant."""
-        return None if self.has_too_few_observations else compared.p_value
+        """Return the p-value to show; None for the best, if unknown, or if it tells nothing.
+
+        That is so if no difference could be significant, or if a run is at chance and not significantly worse.
+        """
+        rows = [compared.row] if isinstance(compared, RankedRun) else compared.rows
+        tells_nothing = compared.undecided and all(map(self.is_at_chance, rows))
+        return None if self.has_too_few_observations or tells_nothing else compared.p_value
 
     def ranked(self, row: RunRow) -> RankedRun:
         return self.ranked_runs[self._ranks[row.id]]

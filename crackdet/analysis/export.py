@@ -21,7 +21,8 @@ SCHEMA = 3  # raised if a field changes its meaning or is removed; new fields do
 MEASURED = (
     "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "epoch",
     "epochs", "parameters", "feature_flops", "seconds", "images_per_second", "latency_ms", "throughput",
-    "feature_latency_ms", "feature_throughput", "peak_memory_mib", "weights_mib", "valid_images", "valid_digest",
+    "latency_spread_ms", "feature_latency_ms", "feature_throughput", "feature_latency_spread_ms", "peak_memory_mib",
+    "weights_mib", "valid_images", "valid_digest",
 )  # fmt: skip
 
 
@@ -33,21 +34,25 @@ def rows(summary: "Summary") -> list[dict[str, Any]]:
     return found + [_row(row, None, None) for row in summary.unranked]
 
 
-def write(summary: "Summary", directory: Path) -> None:
-    """Write `summary.json` and `summary.csv`."""
-    plain = rows(summary)
-    content = {
+def content(summary: "Summary", directory: Path) -> dict[str, Any]:
+    """Return the content of a `summary.json` in this folder."""
+    return {
         "schema": SCHEMA,
         "store": os.path.relpath(summary.store, directory),
         "metric": summary.metric,
         "best": summary.best.id if summary.best else None,
         "decisions": [_decision(decision) for decision in summary.decisions],
-        "runs": plain,
+        "runs": rows(summary),
     }
+
+
+def write(summary: "Summary", directory: Path) -> None:
+    """Write `summary.json` and `summary.csv`."""
+    plain = content(summary, directory)
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "summary.json", content)
-    if plain:
-        cells = ({key: _cell(value) for key, value in row.items()} for row in _flat(summary, plain))
+    write_json(directory / "summary.json", plain)
+    if plain["runs"]:
+        cells = ({key: _cell(value) for key, value in row.items()} for row in _flat(summary, plain["runs"]))
         write_csv(directory / "summary.csv", list(cells))
 
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crackdet.analysis.chance import MIN_GROUPS
@@ -27,7 +28,9 @@ def next_commands(decision: "Decision") -> list[NextStep]:
     """Return the commands that use the recommended run, or that look at the best one if none is recommended."""
     recommended = decision.best_is_above_chance
     run = (decision.recommended if recommended else decision.best).run
-    where = f"{run.id} --store {shlex.quote(str(run.root))}"
+    store = run.root.resolve()
+    shown = store.relative_to(Path.cwd()) if store.is_relative_to(Path.cwd()) else run.root
+    where = f"{run.id} --store {shlex.quote(str(shown))}"
     steps = [
         NextStep("Look at its feature maps", f"crackdet inspect {where}"),
         NextStep("Check where the evidence lies, if the data has masks", f"crackdet pointing {where}"),
@@ -35,6 +38,7 @@ def next_commands(decision: "Decision") -> list[NextStep]:
     if recommended:
         steps += [
             NextStep("Classify other images", f"crackdet predict {where} FOLDER"),
+            NextStep("Evaluate it on other labelled images", f"crackdet evaluate {where} data=folder data.root=FOLDER"),
             NextStep("Export the backbone for a detector", f"crackdet export {where} --to backbone"),
         ]
     return steps

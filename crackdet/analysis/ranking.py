@@ -2,18 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crackdet.analysis.latency import pool_latencies
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
-from crackdet.store.run import Run
-from crackdet.store.run_store import RunStore
-from crackdet.store.sweep_record import RECORD, SweepRecord
+from crackdet.store.run_folder import RunFolder
+from crackdet.store.snapshot import RunSnapshot
+from crackdet.store.sweep_record import RECORD
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")  # that rank runs: larger is better
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary(Sequence[RunRow]):
     """The runs of a store or a sweep: the finished ones by rank, then the others.
 
@@ -63,6 +64,21 @@ class Summary(Sequence[RunRow]):
     def __getitem__(self, index: Any) -> Any:
         return self.all_runs[index]
 
+    def __repr__(self) -> str:
+        return f"<Summary of {len(self)} runs in {self.store}>"
+
+    def __str__(self) -> str:
+        """The tables and the decisions, as `show` prints them."""
+        from crackdet.analysis.rendering import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """The tables and the decisions in a notebook."""
+        from crackdet.analysis.rendering import as_html
+
+        return as_html(self)
+
     def show(self, view: "View | None" = None) -> None:
         """Print the table, the decision, and the runs that did not finish.
 
@@ -78,6 +94,12 @@ class Summary(Sequence[RunRow]):
         from crackdet.analysis.export import rows
 
         return rows(self)
+
+    def content(self) -> dict[str, Any]:
+        """Return the summary as `summary.json` holds it, with the store relative to the working directory."""
+        from crackdet.analysis.export import content
+
+        return content(self, Path())
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the rows and the settings in which the runs differ as a DataFrame.
@@ -96,25 +118,6 @@ class Summary(Sequence[RunRow]):
         write(self, directory)
 
 
-def resolve_run(text: str, store: RunStore) -> Run:
-    """Return the run that a user names: an id or its beginning, `best`, or `best:FOLDER` for that of a sweep.
-
-    Raises:
-        UserError: If no run or several runs match.
-    """
-    word, _, folder = text.partition(":")
-    if word != "best":
-        return store.find(text)
-    rankings = summarize(Path(folder) if folder else store.root).rankings
-    if not rankings:
-        raise UserError(f"{text}: no run in {folder or store.root} is finished")
-    if len(rankings) > 1:
-        bests = ", ".join(f"{ranking[0].id} ({ranking[0].result['valid_images']} images)" for ranking in rankings)
-        other = "" if folder else ", or best:FOLDER of a sweep on one set of images"
-        raise UserError(f"{text}: runs on different validation images cannot be compared; name one of {bests}{other}")
-    return rankings[0][0].run
-
-
 def summarize(path: Path, metric: str = "accuracy") -> Summary:
     """Rank the runs of a run store or of a sweep's folder by one of `METRICS`.
 
@@ -123,21 +126,25 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
     """
     if metric not in METRICS:
         raise UserError(f"--by {metric}: must be one of {', '.join(METRICS)}")
-    record = SweepRecord(path)
-    overrides = record.runs()
-    if not overrides and not path.is_dir():
-        raise UserError(f"{path}: there is no such run store or sweep folder")
-    store = RunStore((record.store() or path) if overrides else path)
-    store.check_version()
+    folder = RunFolder.open(path)
     with gc_disabled():
-        runs = [store.run(run_id) for run_id in overrides] if overrides else list(store.runs())
-        rows = [RunRow(snapshot, overrides.get(snapshot.id)) for snapshot in read_snapshots(runs)]
+        snapshots = _pooled(read_snapshots(folder.runs()))
+        rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in snapshots]
     if not rows and any(not item.name.startswith(".") for item in path.iterdir()):
         sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
     unranked = [row for row in rows if not row.is_comparable(metric)]
-    return Summary(store.root, rank(rows, metric), unranked, metric)
+    return Summary(folder.store.root, rank(rows, metric), unranked, metric)
+
+
+def _pooled(snapshots: Sequence[RunSnapshot]) -> list[RunSnapshot]:
+    """Return the snapshots with the latency that the runs of one network have in common."""
+    results = pool_latencies([snapshot.result or {} for snapshot in snapshots])
+    return [
+        snapshot if snapshot.result is None or snapshot.result is result else replace(snapshot, result=result)
+        for snapshot, result in zip(snapshots, results, strict=True)
+    ]
 
 
 def rank(rows: Iterable[RunRow], metric: str = "accuracy") -> list[list[RunRow]]:

@@ -29,6 +29,22 @@ def show_run(snapshot: RunSnapshot, everything: bool = False) -> None:
         out.print(table)
 
 
+def run_content(snapshot: RunSnapshot) -> dict[str, Any]:
+    """Return everything that is stored about a run, as `crackdet show --json` prints it."""
+    result = {key: value for key, value in (snapshot.result or {}).items() if key != "settings"}
+    return {
+        "id": snapshot.run.id,
+        "status": str(snapshot.status),
+        "directory": str(snapshot.run.directory),
+        "result": result or None,
+        "failure": snapshot.failure or None,
+        "corruption": snapshot.corruption,
+        "configuration": snapshot.config,
+        "provenance": snapshot.provenance,
+        "history": snapshot.history,
+    }
+
+
 def _lines(snapshot: RunSnapshot) -> Iterator[tuple[str, str]]:
     """Yield the title and the text of each line."""
     result, config, provenance = snapshot.result or {}, snapshot.config, snapshot.provenance
@@ -60,7 +76,7 @@ def _lines(snapshot: RunSnapshot) -> Iterator[tuple[str, str]]:
                 result,
                 {
                     "seconds": "{} s of training",
-                    "latency_ms": "{} ms for an image",
+                    "feature_latency_ms": "{} ms for the features of an image",
                     "peak_memory_mib": "{} MiB of memory",
                 },
             ),

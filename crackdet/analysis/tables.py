@@ -19,6 +19,7 @@ from crackdet.analysis.columns import (
 )
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
+from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
 from crackdet.config.messages import suggest
 from crackdet.core.console import escape_markup
@@ -52,13 +53,21 @@ def console() -> Console:
     return shared if shared.is_terminal else Console(width=PIPED_WIDTH)
 
 
-def show(summary: "Summary", view: View | None = None) -> None:
+def shown_id(run_id: str, width: int) -> str:
+    """Return a run id as a table of this width shows it."""
+    return run_id[:-CUT_DIGITS] if width < NARROW else run_id
+
+
+def show(summary: "Summary", view: View | None = None, out: Console | None = None) -> None:
     """Print a table and the decision for each set of validation images, and the runs that did not finish.
+
+    Args:
+        out: The console to print on; by default the terminal.
 
     Raises:
         UserError: If the view names a key that no run has.
     """
-    view, out = view or View(), console()
+    view, out = view or View(), out or console()
     conditions = parse_filters(view.filters, summary)
     for ranking, decision in zip(summary.rankings, summary.decisions, strict=True):
         matching = _sorted([row for row in ranking if all(one.holds(row) for one in conditions)], view.sort)
@@ -77,6 +86,7 @@ def show(summary: "Summary", view: View | None = None) -> None:
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
+        _show_next_steps(out, decision)
     for row in summary:
         if row.result.get("repaired"):
             _line(out, f"repaired {row.id}: {escape_markup(row.result['repaired'])}")
@@ -133,6 +143,17 @@ def _show_decision(out: Console, decision: "Decision") -> None:
         out.print(f"- {escape_markup(note)}", highlight=False)
 
 
+def _show_next_steps(out: Console, decision: "Decision") -> None:
+    """Print how to get a firmer answer, and the next commands to type."""
+    if firmer := firmer_answers(decision):
+        _line(out, "for a firmer answer:")
+        for text in firmer:
+            out.print(f"- {escape_markup(text)}", highlight=False)
+    _line(out, "next:")
+    for step in next_commands(decision):
+        _line(out, f"  {escape_markup(step.command)}  # {escape_markup(step.purpose)}")
+
+
 def _columns(
     summary: "Summary", decision: "Decision", ranking: Sequence[RunRow], view: View, width: int
 ) -> Mapping[str, Column]:
@@ -141,7 +162,7 @@ def _columns(
     differences = Differences(ranking, decision.differing_keys)
     cut = CUT_DIGITS if width < NARROW else 0
     start = {
-        "run": Column("run", lambda row: row.id[: len(row.id) - cut], right=False),
+        "run": Column("run", lambda row: shown_id(row.id, width), right=False),
         "differs": Column("what differs", differences.describe, right=False),
     }
     if view.columns:

@@ -12,13 +12,15 @@ from safetensors.torch import save
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
 from crackdet.backbone.extraction import check_flop_share, extract_body, probe_maps
-from crackdet.backbone.formats import check_onnx, write_exports
+from crackdet.backbone.formats import write_exports
 from crackdet.backbone.network import Backbone
+from crackdet.backbone.options import check_onnx
 from crackdet.backbone.readme import readme
 from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json, write_text
 from crackdet.core.reading import file_digest
+from crackdet.inference.files import check_new_folder
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
 from crackdet.store.identity import read_identity
@@ -88,8 +90,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
 @contextmanager
 def _new_folder(to: Path) -> Iterator[Path]:
     """Yield a temporary neighbour that becomes the folder on success and is deleted on failure."""
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"--to {to}: exists and is not empty; give a new folder")
+    check_new_folder(to)
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

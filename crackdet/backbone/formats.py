@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +32,6 @@ class MapsModule(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone.maps_of_pixels(images).values())
-
-
-def check_onnx() -> None:
-    """Raise UserError if a package that writes or checks ONNX is not installed."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"--onnx: needs {', '.join(missing)}; uv pip install -e '.[onnx]'")
 
 
 def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Export]:

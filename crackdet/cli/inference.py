@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 from rich import reconfigure
 
-from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
+from crackdet.cli.common import (
+    SPLITS,
+    AsJson,
+    Device,
+    Force,
+    RunName,
+    Store,
+    Trust,
+    check_choice,
+    check_split,
+    command,
+    find_network,
+    print_json,
+)
+from crackdet.cli.completion import complete_run, one_of
 from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
 
@@ -20,36 +34,40 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per batch; as
 def evaluate(
     runs_and_data: Annotated[
         list[str],
-        typer.Argument(metavar="RUN... [data=SOURCE data.KEY=VALUE...]", help="Runs, and images to evaluate on."),
+        typer.Argument(
+            metavar="RUN... [data=SOURCE data.KEY=VALUE...]",
+            help="Runs, and images to evaluate on.",
+            autocompletion=complete_run,
+        ),
     ],
     on: Annotated[
         list[str] | None, typer.Option(help="Images: 'data=folder data.root=...', 'NAME: data=...' or own; repeatable.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "valid",
+    split: Annotated[
+        str, typer.Option(help="train, valid, test or all.", autocompletion=one_of(*SPLITS, "all"))
+    ] = "valid",
     metric: Annotated[str, typer.Option(help="The metric shown for several runs and sets.")] = "accuracy",
     output: Annotated[Path | None, typer.Option(help="Write all metrics to this .csv or .jsonl file.")] = None,
     device: Device = "auto",
     force: Force = False,
-    store: Store = STORE,
+    as_json: AsJson = False,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Evaluate runs on their own data or on other data."""
-    names = [text for text in runs_and_data if "=" not in text or text.startswith("best:")]
-    overrides = [text for text in runs_and_data if text not in names]
-    if not names:
-        raise UserError("evaluate: give a run: an id, best, or best:FOLDER")
-    runs = list({run.directory: run for run in (find_run(name, store) for name in names)}.values())
     from crackdet.analysis.tables import console
-    from crackdet.data.splits import SPLITS
-    from crackdet.inference import evaluation
-    from crackdet.inference.eval_data import check_data_overrides, parse_eval_set
+    from crackdet.inference.checks import check_data, check_device
+    from crackdet.inference.eval_data import ALL, METRICS, check_data_overrides, parse_eval_set
     from crackdet.inference.files import check_output_path, choose_row_format, row_writer
     from crackdet.inference.loaded_run import LoadedRun
 
-    if split not in (*SPLITS, evaluation.ALL):
-        raise UserError(f"--split {split}: must be {', '.join(SPLITS)} or {evaluation.ALL}")
-    if metric not in evaluation.METRICS:
-        raise UserError(f"--metric {metric}: must be one of {', '.join(evaluation.METRICS)}")
+    names = [text for text in runs_and_data if "=" not in text or text.startswith("best:")]
+    overrides = [text for text in runs_and_data if text not in names]
+    if not names:
+        raise UserError("evaluate: give a run: an id, best, best:FOLDER or last")
+    check_split(split, ALL)
+    check_choice("--metric", metric, METRICS)
+    check_device(device)
     if on and overrides:
         raise UserError(f"{overrides[0]}: choose images either by overrides or by --on, not by both")
     check_data_overrides(overrides)
@@ -60,6 +78,12 @@ def evaluate(
     set_names = [eval_set.name for eval_set in eval_sets]
     if duplicate := next((name for name in set_names if set_names.count(name) > 1), None):
         raise UserError(f"--on {duplicate}: two sets of images have this name; name them, as in --on 'mine: data=...'")
+    runs = list({run.directory: run for run in (find_network(name, store, trust) for name in names)}.values())
+    for run in runs:
+        for eval_set in eval_sets:
+            check_data(run, eval_set.overrides)
+    from crackdet.inference import evaluation
+
     evaluations = []
     loaded_runs = [LoadedRun(run, trust) for run in runs]
     while loaded_runs:
@@ -72,7 +96,9 @@ def evaluate(
                 f"of {sanitize(result.tested_on)}",
                 file=sys.stderr,
             )
-    if len(evaluations) == 1:
+    if as_json:
+        print_json({"evaluations": [result.row() for result in evaluations]})
+    elif len(evaluations) == 1:
         print(evaluations[0])
     else:
         console().print(evaluation.evaluation_table(evaluations, metric))
@@ -92,20 +118,23 @@ def predict(
     batch_size: BatchSize = None,
     device: Device = "auto",
     force: Force = False,
-    store: Store = STORE,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Predict the probability of a crack in each image, as CSV or JSON lines."""
-    found_run = find_run(run, store)
+    from crackdet.inference.checks import check_device
     from crackdet.inference.files import check_output_path, choose_row_format, find_images
     from crackdet.inference.loaded_run import LoadedRun
-    from crackdet.inference.predictor import predict_files
 
     reconfigure(stderr=True)  # bars, because standard output carries the predictions
-    files = find_images(paths)
+    check_device(device)
     row_format = choose_row_format(output, requested)
     if output is not None:
         check_output_path(output, force)
+    files = find_images(paths)
+    found_run = find_network(run, store, trust)
+    from crackdet.inference.predictor import predict_files
+
     predictor = LoadedRun(found_run, trust).predictor(device, batch_size)
     report = predict_files(predictor, files, output, row_format, threshold)
     print(report, file=sys.stderr)
@@ -125,18 +154,15 @@ def scan(
     batch_size: BatchSize = None,
     device: Device = "auto",
     force: Force = False,
-    store: Store = STORE,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Find cracks in a large photograph, tile by tile: an overlay of probabilities, and boxes as COCO annotations."""
-    found_run = find_run(run, store)
     from crackdet.core.files import atomic_write, write_json
     from crackdet.data.decode import BadImage, open_rgb
-    from crackdet.inference import scanning
+    from crackdet.inference.checks import check_device, check_tile
     from crackdet.inference.files import check_output_path
     from crackdet.inference.loaded_run import LoadedRun
-    from crackdet.inference.overlay import draw_overlay
-    from crackdet.inference.regions import find_regions, to_coco
 
     overlay = overlay or Path(f"{photograph.stem}-scan.png")
     boxes = boxes or Path(f"{photograph.stem}-scan.json")
@@ -144,12 +170,21 @@ def scan(
         raise UserError(f"--boxes {boxes}: is also the file of --overlay; give different files")
     for path, option in ((overlay, "--overlay"), (boxes, "--boxes")):
         check_output_path(path, force, option)
-    loaded = LoadedRun(found_run, trust)
-    tile_size = scanning.choose_tile(tile, loaded.config)
+    check_device(device)
+    if tile is not None:
+        check_tile(tile)
+    if not photograph.is_file():
+        raise UserError(f"{photograph}: no such file")
+    loaded = LoadedRun(find_network(run, store, trust), trust)
     try:
         pixels = open_rgb(photograph, loaded.white_level)
     except BadImage as error:
         raise UserError(f"{photograph}: {error}") from None
+    from crackdet.inference import scanning
+    from crackdet.inference.overlay import draw_overlay
+    from crackdet.inference.regions import find_regions, to_coco
+
+    tile_size = scanning.choose_tile(tile, loaded.config)
     heatmap = scanning.scan(loaded.predictor(device, batch_size), pixels, tile_size, overlap)
     regions = find_regions(heatmap, threshold)
     info = {"run": loaded.id, "tile": str(tile_size), "overlap": overlap, "threshold": threshold}
@@ -170,11 +205,17 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write and check backbone.onnx.")] = False,
     torch_export: Annotated[bool, typer.Option("--torch-export", help="Also write backbone.pt2 and check it.")] = False,
     license: Annotated[str | None, typer.Option(help="License of the initial weights, if they were a file.")] = None,
-    store: Store = STORE,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Export a run's feature extractor as the backbone of a detector."""
-    found_run = find_run(run, store)
+    from crackdet.backbone.options import check_onnx
+    from crackdet.inference.files import check_new_folder
+
+    check_new_folder(to)
+    if onnx:
+        check_onnx()
+    found_run = find_network(run, store, trust)
     from crackdet.backbone.export import export as export_run
 
     description = export_run(found_run, to, onnx, torch_export, license, trust)

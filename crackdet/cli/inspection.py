@@ -1,11 +1,26 @@
 """Commands that inspect data, and what a run has learned."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crackdet.cli.common import STORE, Device, Force, RunName, Store, Trust, command, find_run
+from crackdet.cli.common import (
+    SPLITS,
+    AsJson,
+    Device,
+    Force,
+    RunName,
+    Store,
+    Trust,
+    check_split,
+    command,
+    find_network,
+    print_json,
+)
+from crackdet.cli.completion import STORE, one_of
+from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 
 
@@ -14,24 +29,36 @@ def check_data(
     overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Check a data source: decode every image, count the images of each split, and write a contact sheet."""
+    """Check a data source: decode every image, count the images of each split, and name those that look wrong."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
-    from crackdet.data.counts import count_table
+    from crackdet.data.counts import count_splits, count_table, few_observations_warning
     from crackdet.data.dataset import data_fingerprint, load_splits
+    from crackdet.data.findings import find_problems
     from crackdet.inference.files import check_output_path
 
     if sheet is not None:
         check_output_path(sheet, force, "--sheet")
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
-    console().print(count_table({name: dataset.records for name, dataset in splits.items()}))
-    print(f"fingerprint {data_fingerprint(config.data, config.runtime)}")
+    digest = data_fingerprint(config.data, config.runtime)
+    records = {name: dataset.records for name, dataset in splits.items()}
+    few = few_observations_warning(records)
+    problems = [*([few] if few else []), *find_problems(splits)]
+    if as_json:
+        print_json({"splits": count_splits(records), "problems": problems, "fingerprint": digest, "sheet": sheet})
+    else:
+        console().print(count_table(records))
+        for problem in problems:
+            console().print(escape_markup(problem), highlight=False, soft_wrap=True)
+        print(f"fingerprint {digest}")
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)
-        print(f"contact sheet {sheet}")
+        if not as_json:
+            print(f"contact sheet {sheet}")
 
 
 @command
@@ -48,29 +75,42 @@ def inspect(
     top: Annotated[int, typer.Option(min=1, help="Maps shown per stage, best first.")] = 24,
     output: Annotated[Path | None, typer.Option(help="Output folder; default outputs/inspection/RUN.")] = None,
     device: Device = "auto",
-    store: Store = STORE,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Draw a run's feature maps and saliency over images, as PNG files and an HTML page."""
-    found_run = find_run(run, store)
+    from crackdet.inference.checks import check_data, check_device, check_image_names
+    from crackdet.inference.eval_data import data_settings
+    from crackdet.inference.files import check_new_folder
     from crackdet.inference.loaded_run import LoadedRun
+
+    if map_name is not None and not re.fullmatch(r".+:[0-9]+", map_name):
+        raise UserError(f"--map {map_name}: must be STAGE:NUMBER, such as conv2:5")
+    check_device(device)
+    found_run = find_network(run, store, trust)
+    settings = data_settings(images or [])
+    names = [image for image in images or [] if image not in settings]
+    check_image_names(found_run, names)
+    if settings or not names:
+        check_data(found_run, settings)
+    folder = output or Path("outputs/inspection") / found_run.id
+    check_new_folder(folder, "--output", may_exist=True)
     from crackdet.inspection.loaded_network import load_network
     from crackdet.inspection.render import describe, draw_map, render
-    from crackdet.inspection.samples import choose_samples, data_settings
+    from crackdet.inspection.samples import choose_samples
 
     network = load_network(LoadedRun(found_run, trust), device)
     samples, measured = choose_samples(network, images or [])
-    folder = output or Path("outputs/inspection") / network.run.id
     if map_name is not None:
         path, description = draw_map(network, map_name, samples, measured, folder)
         print(f"{description}: {path}")
         return
-    defaults = {"--store": (store, STORE), "--output": (output, None), "--device": (device, "auto")}
+    defaults = {"--store": (store or STORE, STORE), "--output": (output, None), "--device": (device, "auto")}
     options = [
         word for option, (value, default) in defaults.items() if value != default for word in (option, str(value))
     ]
     options += ["--trust"] if trust else []
-    command_line = ["crackdet", "inspect", network.run.id, *options, *data_settings(images or [])]
+    command_line = ["crackdet", "inspect", network.run.id, *options, *settings]
     for statistics in render(network, samples, measured, folder, top, command_line):
         print(describe(statistics))
     print(f"{folder / 'index.html'}")
@@ -82,17 +122,20 @@ def pointing(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Other data, as for train.py: data.masks=FOLDER, or data=folder ...")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    split: Annotated[str, typer.Option(help="train, valid or test.", autocompletion=one_of(*SPLITS))] = "valid",
     images: Annotated[int, typer.Option(min=1, help="Maximum number of images with a crack, evenly spaced.")] = 200,
     device: Device = "auto",
-    store: Store = STORE,
+    store: Store = None,
     trust: Trust = False,
 ) -> None:
     """Measure how often a run's strongest evidence lies on the mask of the crack (the pointing game)."""
-    if split not in ("train", "valid", "test"):
-        raise UserError(f"--split {split}: must be train, valid or test")
-    found_run = find_run(run, store)
+    from crackdet.inference.checks import check_data, check_device
     from crackdet.inference.loaded_run import LoadedRun
+
+    check_split(split)
+    check_device(device)
+    found_run = find_network(run, store, trust)
+    check_data(found_run, overrides or [])
     from crackdet.inspection.loaded_network import load_network
     from crackdet.inspection.pointing import run_pointing
 

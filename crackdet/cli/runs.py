@@ -1,23 +1,43 @@
 """Commands that show runs."""
 
 import gc
+import sys
+import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from crackdet.cli.common import STORE, RunName, Store, command, find_run, open_store
+from crackdet.cli.common import (
+    AsJson,
+    Folder,
+    RunName,
+    Store,
+    check_choice,
+    choose_folder,
+    command,
+    find_run,
+    open_folder,
+    print_json,
+)
+from crackdet.cli.completion import one_of, several_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.store.snapshot import Status
 
-Folder = Annotated[Path, typer.Argument(help="A sweep's folder or a run store.")]
-By = Annotated[str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.")]
+if TYPE_CHECKING:
+    from crackdet.analysis.rows import RunRow
+
+METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")
+By = Annotated[
+    str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.", autocompletion=one_of(*METRICS))
+]
 
 
 @command
 def summary(
-    folder: Folder = STORE,
+    folder: Folder = None,
     write: Annotated[Path | None, typer.Option(help="Write summary.json and summary.csv into this folder.")] = None,
     top: Annotated[int, typer.Option(min=0, help="Number of rows of each ranking; 0 shows all.")] = 30,
     by: By = "accuracy",
@@ -29,6 +49,8 @@ def summary(
     recall: Annotated[float | None, typer.Option(help="Print the threshold that finds this share of cracks.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Evaluate the best run on the test split.")] = False,
     trust: Annotated[bool, typer.Option(help="With --test: import a network from outside crackdet.")] = False,
+    as_json: AsJson = False,
+    store: Store = None,
 ) -> None:
     """Rank the runs of a sweep or store, and recommend one."""
     from crackdet.analysis.ranking import summarize
@@ -36,17 +58,26 @@ def summary(
     from crackdet.analysis.tables import View, show_test, show_threshold
     from crackdet.analysis.test_split import read_test_result
     from crackdet.core.machine import gc_disabled
+    from crackdet.inference.files import check_new_folder
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
-    if test:
-        from crackdet.inference.evaluation import evaluate_test
+    if as_json and (sort or columns or filters or recall or test):
+        raise UserError("--json: prints all runs and fields, as summary.json; remove the options that choose some")
+    if write is not None:
+        check_new_folder(write, "--write", may_exist=True)
+    path = choose_folder(folder, store)
     names = [name.strip() for name in columns.split(",")] if columns else []
     errors: list[str] = []
     with gc_disabled():
-        found = summarize(folder, by)
-        found.show(View(top, sort, names, filters or []))
-        for decision in found.decisions:
+        found = summarize(path, by)
+        if as_json:
+            print_json(found.content())
+        else:
+            found.show(View(top, sort, names, filters or []))
+        if test and found.rankings:
+            from crackdet.inference.evaluation import evaluate_test
+        for decision in [] if as_json else found.decisions:
             if recall is not None:
                 show_threshold(decision, recall)
             best = decision.best.run
@@ -55,7 +86,8 @@ def summary(
                     show_test(best, tested)
             except UserError as error:
                 errors.append(f"--test: {best.id}: {error}")
-        show_search(folder)
+        if not as_json:
+            show_search(path)
         if write is not None:
             found.write(write)
         if errors:
@@ -65,55 +97,115 @@ def summary(
 
 @command
 def report(
-    folder: Folder = STORE,
+    folder: Folder = None,
     to: Annotated[Path | None, typer.Option(help="File to write; default: report.html in FOLDER.")] = None,
     by: By = "accuracy",
+    show_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report of crackdet.")] = False,
+    store: Store = None,
 ) -> None:
     """Write the runs of a sweep or store as one HTML page."""
+    from crackdet.inference.files import check_output_path
+    from crackdet.report.marker import FILE, is_report
+
+    check_choice("--by", by, METRICS)
+    path = choose_folder(folder, store)
+    open_folder(folder, store)
+    target = to or path / FILE
+    if target.is_file() and not force and not is_report(target):
+        question = f"{target}: is no report of crackdet; overwrite it?"
+        if not (sys.stdin.isatty() and typer.confirm(question)):
+            raise UserError(f"{target}: is no report of crackdet; give another file with --to, or --force")
+    check_output_path(target, force=True, option="--to" if to else "report")
     from crackdet.report.build import write_report
 
-    print(f"report {write_report(folder, to, by)}")
+    print(f"report {write_report(path, target, by)}")
+    if show_page and not webbrowser.open(target.resolve().as_uri()):
+        raise UserError(f"--open: no browser could be started; open {target} yourself")
 
 
 @command
-def runs(store: Store = STORE) -> None:
-    """List all runs of the store with their status."""
+def runs(
+    folder: Folder = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            help="Only runs with this status, or one of several: failed,corrupt.", autocompletion=several_of(*Status)
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    store: Store = None,
+) -> None:
+    """List the runs of a store or sweep with their status."""
     from crackdet.analysis.differences import Differences
     from crackdet.analysis.rows import RunRow
-    from crackdet.analysis.tables import console
+    from crackdet.analysis.tables import console, shown_id
 
-    rows = [RunRow(run.snapshot()) for run in open_store(store).runs()]
+    wanted = [word.strip() for word in status.split(",")] if status is not None else list(Status)
+    for word in wanted:
+        check_choice("--status", word, list(Status))
+    opened = open_folder(folder, store)
+    rows = [RunRow(run.snapshot(), opened.overrides.get(run.id)) for run in opened.runs()]
     differences = Differences(rows)
-    table = Table("run", "status", "accuracy", "epochs", "what differs")
+    counts = {word.value: number for word in Status if (number := sum(row.status is word for row in rows))}
+    rows = [row for row in rows if row.status in wanted]
+    if as_json:
+        listed = [_listed(row, {key: row.setting(key) for key in differences.keys}) for row in rows]
+        print_json({"store": opened.store.root, "counts": counts, "runs": listed})
+        return
+    out = console()
+    table = Table(Column("run", no_wrap=True), "status", "accuracy", "epochs", "what differs")
     for row in rows:
         accuracy = f"{row.accuracy:.4f}" if row.result else ""
         epochs = str(row.result.get("epochs", "")) if row.result else str(len(row.snapshot.history) or "")
         about = row.snapshot.corruption or differences.describe(row)
-        table.add_row(row.id, str(row.status), accuracy, epochs, escape_markup(about))
-    console().print(table)
+        table.add_row(shown_id(row.id, out.width), str(row.status), accuracy, epochs, escape_markup(about))
+    out.print(table)
+    shown = f"{len(rows)} of " if status is not None else ""
+    total = sum(counts.values())
+    counted = ", ".join(f"{number} {word}" for word, number in counts.items())
+    print(f"{shown}{total} run{'s' * (total != 1)}{': ' * bool(counted)}{counted}")
+
+
+def _listed(row: "RunRow", settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "status": str(row.status),
+        "accuracy": row.result.get("accuracy"),
+        "epochs": row.result.get("epochs", len(row.snapshot.history)),
+        "overrides": list(row.overrides),
+        "settings": settings,
+        "reason": row.reason or None,
+    }
 
 
 @command
 def watch(
-    folder: Folder = STORE,
+    folder: Folder = None,
     once: Annotated[bool, typer.Option("--once", help="Show the present state and exit.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 1.0,
+    store: Store = None,
 ) -> None:
     """Show progress live: running jobs with epoch, accuracy and time left, ended runs, the best run. Ctrl-C exits."""
     from crackdet.watch.live import watch as show_live
 
-    show_live(folder, once, every)
+    show_live(open_folder(folder, store).path, once, every)
 
 
 @command
 def show(
     run: RunName,
-    store: Store = STORE,
     everything: Annotated[
         bool, typer.Option("--all", help="Show all settings, the provenance and the history.")
     ] = False,
+    as_json: AsJson = False,
+    store: Store = None,
 ) -> None:
     """Show one run in a few lines; --all shows everything that is stored about it."""
-    from crackdet.analysis.run_details import show_run
+    from crackdet.analysis.run_details import run_content, show_run
 
-    show_run(find_run(run, store).snapshot(), everything)
+    found = find_run(run, store).snapshot()
+    if as_json:
+        print_json(run_content(found))
+    else:
+        show_run(found, everything)

@@ -21,6 +21,7 @@ from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.hydra_state import own_hydra
 from crackdet.core.console import exit_with_error, print_error
 from crackdet.core.errors import RunFailed, UserError, WriteFailed
+from crackdet.core.files import write_error
 from crackdet.core.interrupts import interruptible
 from crackdet.core.signals import Interrupted
 from crackdet.sweep.callback import finalize_foreign_sweeps, foreign_sweeps
@@ -58,6 +59,8 @@ def _run(hydra_main: Callable[[], Any]) -> None:
         _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(_explain(error))
+    except UnicodeEncodeError:
+        _refuse("a file or folder has a name that this locale cannot represent; set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
     except RuntimeError as error:
         if missing := MISSING_LAUNCHER.search(str(error)):
             name, extra = missing[1], EXTRAS[missing[1]]
@@ -71,6 +74,8 @@ def _run(hydra_main: Callable[[], Any]) -> None:
             _refuse_or_raise(error)
         if _is_of_crackdet(error):  # not of Hydra's own folder
             _refuse(f"{error.filename or 'a file'}: cannot be used ({error.strerror})")
+        if error.filename and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            _refuse(f"{write_error(Path(error.filename), error)}, or set another hydra.run.dir")
         path = error.filename or "the folder of Hydra's logs"
         _refuse(f"{path}: cannot be written ({error.strerror}); make room, or set another hydra.run.dir")
     except Interrupted as stop:

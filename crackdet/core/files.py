@@ -106,9 +106,7 @@ def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
 
 def free_bytes(folder: Path) -> int:
     """Return the free disk space for a folder, which need not exist yet."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(_existing(folder)).free
 
 
 def write_text(path: Path, text: str) -> None:
@@ -200,9 +198,14 @@ def _free(folder: Path) -> str:
         return "unknown"
 
 
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the first of its parents that exists."""
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
+
+
 def _has_no_inodes(folder: Path) -> bool:
     try:
-        status = os.statvfs(folder)
+        status = os.statvfs(_existing(folder))
     except (AttributeError, OSError):  # on Windows, or the folder is gone
         return False
     return status.f_files > 0 and status.f_favail == 0

@@ -2,11 +2,13 @@
 
 import os
 import sys
-from _signal import SIGINT, default_int_handler, getsignal, signal  # `signal` imports more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from signal import SIGINT, default_int_handler, getsignal, signal
     from types import FrameType
+else:
+    from _signal import SIGINT, default_int_handler, getsignal, signal  # `signal` imports more
 
 _raises = False  # whether the next Ctrl-C raises KeyboardInterrupt rather than ending the process
 

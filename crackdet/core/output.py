@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import sys
+from typing import TextIO
 
 NAMES = {1: "standard output", 2: "standard error"}
 READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
@@ -24,7 +25,7 @@ class _StandardStream(io.FileIO):
 
     error: OSError | None = None  # the first one
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def,override]  # any buffer
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]  # any buffer
         try:
             while (written := super().write(data)) is None:  # a full pipe, which another process made non-blocking
                 if not select.select([], [self], [], STALLED_SECONDS)[1]:
@@ -55,15 +56,20 @@ def protect_output() -> None:
 
 def reader_is_gone() -> bool:
     """Return whether nobody reads standard output any more."""
-    stream = _raw(sys.stdout)
-    return stream is not None and stream.error is not None and stream.error.errno in READER_GONE
+    if (stream := _raw(sys.stdout)) is None:
+        return False
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(stream, 0)  # a pipe without a reader, and a closed terminal, are reported in any case
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return stream.error is not None and stream.error.errno in READER_GONE
 
 
 def output_error() -> OSError | None:
     """Flush standard output; return why not all of it was written, if somebody still reads it."""
     sys.stdout.flush()
     stream = _raw(sys.stdout)
-    return None if stream is None or reader_is_gone() else stream.error
+    return None if stream is None or stream.error is None or stream.error.errno in READER_GONE else stream.error
 
 
 def _open_missing_descriptors() -> None:
@@ -75,7 +81,7 @@ def _open_missing_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _protected(stream: io.TextIOBase | None, descriptor: int) -> io.TextIOBase:
+def _protected(stream: TextIO | None, descriptor: int) -> TextIO:
     if stream is None:
         stream = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     buffer = getattr(stream, "buffer", None)

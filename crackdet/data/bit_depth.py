@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # tags of TIFF, and values of them
-NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES_PER_PIXEL = 254, 258, 262, 277
+NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC = 254, 258, 262
 MAX_SAMPLE_VALUE, PLANAR_CONFIGURATION, SAMPLE_FORMAT = 281, 284, 339
 REDUCED_RESOLUTION, WHITE_IS_ZERO, SEPARATE_PLANES, UNSIGNED, SIGNED = 1, 0, 2, 1, 2
+
+PLANE_MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK")  # that Pillow reads from separate planes
 
 MAX_16_BITS = 2**16 - 1
 DEPTHS = {2**bits - 1: bits for bits in range(8, 16)}  # of cameras, by the maximum: less than 16 bits
@@ -55,8 +57,9 @@ def read_sample_format(image: Image.Image) -> SampleFormat:
         raise ValueError("the first page is a thumbnail, as in raw files of cameras; convert the file to JPEG or PNG")
     if bits == 8 and SIGNED in sample_formats:
         raise ValueError("signed 8-bit samples are not supported; save the image with unsigned samples")
-    has_planes = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and tags.get(SAMPLES_PER_PIXEL, 1) > 1
-    if has_planes and (bits != 8 or image.mode not in ("RGB", "RGBA", "CMYK")):
+    white_is_zero = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    has_planes = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES  # also in files of one plane
+    if has_planes and (bits not in (1, 8) or white_is_zero or image.mode not in PLANE_MODES):
         raise ValueError(
             f"separate planes of {bits}-bit samples are not supported; save the image with interleaved samples "
             "(PlanarConfiguration 1), or as PNG"
@@ -65,7 +68,7 @@ def read_sample_format(image: Image.Image) -> SampleFormat:
     if bits not in (8, 16, 32):
         declared = 2**bits - 1
     white = declared if is_deep and declared in DEPTHS else None
-    return SampleFormat(is_deep or bits > 8, white, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO, UNSIGNED in sample_formats)
+    return SampleFormat(is_deep or bits > 8, white, white_is_zero, UNSIGNED in sample_formats)
 
 
 def is_deep_file(path: Path) -> bool:

@@ -22,16 +22,25 @@ def is_grouped(splits: Splits) -> bool:
     return any(record.group for records in splits.values() for record in records)
 
 
+def count_splits(splits: Splits) -> dict[str, dict[str, int]]:
+    """Return the number of images, and of groups if there are any, of each split and class."""
+    counts = {}
+    for name, records in splits.items():
+        cracks, others = [[record for record in records if record.crack is crack] for crack in (True, False)]
+        counts[name] = {"cracks": len(cracks), "no_cracks": len(others)}
+        if is_grouped(splits):
+            members = {"groups": records, "groups_with_cracks": cracks, "groups_without_cracks": others}
+            counts[name] |= {key: num_groups(images) for key, images in members.items()}
+    return counts
+
+
 def count_table(splits: Splits) -> Table:
     """Return a table of the images, and of the groups if there are any, of each split and class."""
-    grouped = is_grouped(splits)
     table = Table("split")
-    for name in ("cracks", "no cracks", *(("groups", "with cracks", "without cracks") if grouped else ())):
+    for name in ("cracks", "no cracks", *(("groups", "with cracks", "without cracks") if is_grouped(splits) else ())):
         table.add_column(name, justify="right")
-    for name, records in splits.items():
-        classes = [[record for record in records if record.crack is crack] for crack in (True, False)]
-        groups = [num_groups(members) for members in (records, *classes)] if grouped else []
-        table.add_row(name, *map(str, [*map(len, classes), *groups]))
+    for name, counts in count_splits(splits).items():
+        table.add_row(name, *map(str, counts.values()))
     return table
 
 

@@ -1,7 +1,7 @@
 """The decoded images of each split, without torch."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 _split_cache = SplitCache()
 
 
-@cache  # each warning once per process: every run of a sweep loads the same data
-def _warn_once(message: str) -> None:
+@cache  # every run of a sweep loads the same data
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process has logged it before."""
     log.warning("%s", message)
 
 
@@ -89,7 +90,7 @@ def load_splits(
             raise UserError("data: the images have changed since the command began; run the command again")
         splits, warnings = _split_cache.get(records, data)
     for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
-        _warn_once(warning)
+        warn_once(warning)
     used = [record for members in splits.values() for record in members]
     pixels = decode_all(source, used, data.image_size, runtime)
     if changed := [record for record in used if pixels.unreadable.get(record.digest) == CHANGED]:
@@ -99,14 +100,22 @@ def load_splits(
             "command again"
         )
     if pixels.unreadable:
-        lines = sorted(f"  {r.name}: {pixels.unreadable[r.digest]}" for r in used if r.digest in pixels.unreadable)
-        names = "\n".join(lines[:max_named])
-        if max_named is not None and len(lines) > max_named:
-            names += f"\n  and {len(lines) - max_named} more: crackdet check-data with the same settings names all"
-        problem = f"{len(lines)} of {len(used)} images of {source.name} cannot be read"
+        reasons = {r.name: pixels.unreadable[r.digest] for r in used if r.digest in pixels.unreadable}
+        names = _by_reason({name: reasons[name] for name in sorted(reasons)[:max_named]})
+        if max_named is not None and len(reasons) > max_named:
+            names += f"\n  and {len(reasons) - max_named} more: crackdet check-data with the same settings names all"
+        problem = f"{len(reasons)} of {len(used)} images of {source.name} cannot be read"
         if data.on_bad_image == "error":
             raise UserError(f"data: {problem}; repair or remove them, or set data.on_bad_image=skip\n{names}")
-        _warn_once(f"data: {problem} and are skipped:\n{names}")
+        warn_once(f"data: {problem} and are skipped:\n{names}")
         splits = {name: [r for r in members if r.digest not in pixels.unreadable] for name, members in splits.items()}
         check_classes(splits)
     return {name: ImageDataset(members, pixels) for name, members in splits.items()}
+
+
+def _by_reason(reasons: Mapping[str, str]) -> str:
+    """Return a line for each image; images that cannot be read for the same reason share a line."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "\n".join(f"  {', '.join(members)}: {reason}" for reason, members in names.items())

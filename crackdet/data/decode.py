@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from crackdet.data.bit_depth import mask_to_8_bits, read_sample_format, to_8_bits
+from crackdet.data.completeness import is_cut_short
 
 # Files with these extensions, in lower or upper case, count as images. They are the formats that photographs come in.
 IMAGE_EXTENSIONS = (
@@ -20,6 +21,7 @@ IMAGE_EXTENSIONS = (
 )  # fmt: skip
 # MPO counts as JPEG. Pillow could open other formats too, some of them with the help of other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "DIB", "AVIF")
+SEVERAL_FRAMES = (".tif", ".tiff", ".gif", ".webp", ".png", ".avif")  # a JPEG of a phone has a preview or a depth map
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Versions of the decoder. Raise the first if this module returns other pixels of the same file.
@@ -69,6 +71,8 @@ def open_rgb(file: Path | BinaryIO | Image.Image, white_level: float | None = No
     with _open(file) as image:
         samples = read_sample_format(image)
         rgb = _upright(image, lambda loaded: _to_rgb(to_8_bits(loaded, samples, white_level)))
+        if not isinstance(file, Image.Image) and is_cut_short(image, file):
+            raise ValueError("image file is truncated: its end is missing")
         rgb = rgb.copy() if rgb is file else rgb  # the caller's image is not changed
         rgb.info.clear()  # its orientation no longer applies
         return rgb
@@ -101,6 +105,17 @@ def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> 
     return np.asarray(share) > 0
 
 
+def num_frames(path: Path) -> int:
+    """Return the number of frames of an animation, or of pages; 1 for a file that cannot be read, or any JPEG."""
+    if path.suffix.lower() not in SEVERAL_FRAMES:
+        return 1
+    try:
+        with _open(path) as image:
+            return getattr(image, "n_frames", 1)
+    except BadImage:
+        return 1
+
+
 @contextmanager
 def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open an image, and turn every error in the block into a BadImage."""
@@ -114,6 +129,8 @@ def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 
 
 def _open_file(file: Path | BinaryIO) -> Image.Image:
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise BadImage("is not a regular file")  # to open a named pipe would wait for ever
     try:
         return Image.open(file, formats=FORMATS)
     except (UnidentifiedImageError, KeyError):  # KeyError: this Pillow lacks one of the formats

@@ -12,7 +12,6 @@ import numpy as np
 
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
-from crackdet.data.counts import few_observations_warning
 from crackdet.data.records import ImageRecord
 
 SPLITS = ("train", "valid", "test")
@@ -28,7 +27,7 @@ class SplitCache:
         self._value: tuple[Splits, list[str]] = {}, []
 
     def get(self, records: list[ImageRecord], data: Data) -> tuple[Splits, list[str]]:
-        """Return `split(records, data)`, its `leakage_warnings`, and whether it has too few groups or images.
+        """Return `split(records, data)` and its `leakage_warnings`.
 
         Raises:
             UserError: If a split would lack one of the two classes.
@@ -36,8 +35,7 @@ class SplitCache:
         key = repr(data), records
         if self._key != key:
             splits = split(records, data)
-            few = few_observations_warning(splits)
-            self._value = splits, leakage_warnings(splits) + ([few] if few else [])
+            self._value = splits, leakage_warnings(splits)
             self._key = key
         return self._value
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.machine import num_cores
+from crackdet.core.signals import interrupts_deferred
 from crackdet.data import cache_index
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
@@ -85,7 +86,9 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
             other_children = set(multiprocessing.active_children())
             pool = ProcessPoolExecutor(workers, mp_context=context, initializer=exit_with_parent)
             try:
-                for future in [pool.submit(chunk.run) for chunk in pending]:
+                with interrupts_deferred():  # this process receives Ctrl-C and ends its workers
+                    futures = [pool.submit(chunk.run) for chunk in pending]
+                for future in futures:
                     finish_chunk(future.result())
             except BrokenProcessPool:  # a worker was killed, or could not import the user's script
                 log.warning("the worker processes that decode images died; this process continues alone")

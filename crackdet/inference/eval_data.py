@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +18,8 @@ from crackdet.core.errors import UserError, first_line
 from crackdet.store.config_file import load_config
 from crackdet.store.run import Run
 
+METRICS = ("loss", "accuracy", "precision", "recall", "f1", "roc_auc")  # the fields of `torch_metrics.Metrics`
+ALL = "all"  # all splits together
 ALLOWED_KEYS = re.compile(r"data([./]|$)|runtime\.(cache|num_workers)")
 
 
@@ -40,6 +43,11 @@ def parse_eval_set(text: str) -> EvalSet:
     check_data_overrides(overrides)
     data_overrides = [override for override in overrides if not override.startswith("runtime.")]
     return EvalSet(name or " ".join(data_overrides) or "own", overrides)
+
+
+def data_settings(arguments: Sequence[str]) -> list[str]:
+    """Return the command-line arguments that are settings rather than file names."""
+    return [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
 
 
 def check_data_overrides(overrides: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Evaluate finished runs on their own or other images, with the metrics of training."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,12 @@ from crackdet.data import splits
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.data.sources.factory import open_source
-from crackdet.inference.eval_data import EvalSet, config_with_data
+from crackdet.inference.eval_data import ALL, METRICS, EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.store.run import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
-
-METRICS = tuple(item.name for item in fields(Metrics))
-ALL = "all"  # all splits together
 
 
 @dataclass(frozen=True)

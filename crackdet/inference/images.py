@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crackdet.data.decode import BadImage, open_rgb, resize_square
+from crackdet.inference.files import find_images
 
 Item = TypeVar("Item")
 
@@ -38,14 +39,26 @@ def to_pixels(image: object, image_size: int, white_level: float | None = None) 
 
 
 def iter_images(images: object) -> Iterable[object]:
-    """Return the images of a single image, an array or tensor with a batch dimension, or an iterable."""
-    if isinstance(images, (str, Path, Image.Image)):
+    """Return the images of a single image, a folder, an array or tensor with a batch dimension, or an iterable.
+
+    Folders, also those in an iterable, stand for the images in them, sorted by path.
+
+    Raises:
+        UserError: If a folder contains no images.
+    """
+    if isinstance(images, (str, Path)):
+        return _files(images)
+    if isinstance(images, Image.Image):
         return [images]
     if hasattr(images, "ndim") and hasattr(images, "shape"):
         return images if images.ndim == 4 else [images]  # type: ignore[return-value]
     if not isinstance(images, Iterable):
         raise BadImage(f"{type(images).__name__} is not an image; give a path, PIL image, array or tensor")
-    return images
+    return (each for image in images for each in (_files(image) if isinstance(image, (str, Path)) else [image]))
+
+
+def _files(path: str | Path) -> Iterable[str | Path]:
+    return find_images([str(path)]) if Path(path).expanduser().is_dir() else [path]
 
 
 def prefetch(

@@ -1,5 +1,6 @@
 """A run loaded from the store: settings, history, result and the trained classifier. Imports torch lazily."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,10 +19,9 @@ from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.store.code_digest import check_source
 from crackdet.store.config_file import load_config
 from crackdet.store.identity import read_identity
-from crackdet.store.integrity import verify_weights
+from crackdet.store.integrity import require_weights, verify_weights
 from crackdet.store.predictions import read_predictions
 from crackdet.store.run import Run
-from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import RunSnapshot, Status
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from crackdet.inference.predictor import Predictor
     from crackdet.models.classifier import Classifier
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,11 @@ class LoadedRun:
         """Return the crack probabilities (N,) of images of any size, preprocessed as in training.
 
         `images` is one image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W); or an
-        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1].
+        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1]. A folder stands
+        for the images in it and its subfolders, sorted by path.
 
         Raises:
-            UserError: If an image cannot be read; and as for `model`.
+            UserError: If an image cannot be read, or a folder contains none; and as for `model`.
         """
         logits = []
         try:
@@ -154,12 +158,12 @@ class LoadedRun:
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> LoadedRun:
     """See `crackdet.load_run`."""
-    from crackdet.analysis.ranking import resolve_run
+    from crackdet.analysis.run_names import resolve_run
 
-    root = Path(store)
-    if not root.is_dir():
-        raise UserError(f"store {root}: no such folder; train.py creates it (runtime.store)")
-    return LoadedRun(resolve_run(name, RunStore(root)), trust)
+    named = resolve_run(str(name), Path(store).expanduser(), "store=")
+    if named.note:
+        log.info("%s", named.note)
+    return LoadedRun(named.run, trust)
 
 
 def check_finished(run: Run) -> RunSnapshot:
@@ -172,6 +176,19 @@ def check_finished(run: Run) -> RunSnapshot:
     return snapshot
 
 
+def check_loadable(run: Run, trust: bool = False) -> None:
+    """Check that the network of a run can be loaded, without importing torch or the user's code.
+
+    Raises:
+        UserError: As `stored_config`, or if the weights were removed.
+    """
+    check_finished(run)
+    stored = load_config(run)
+    if not _needs_trust(run, stored, trust):
+        parse_literal(stored)
+    require_weights(run)
+
+
 def stored_config(run: Run, trust: bool = False) -> Config:
     """Return the configuration of a finished run.
 
@@ -180,13 +197,24 @@ def stored_config(run: Run, trust: bool = False) -> Config:
     """
     check_finished(run)
     stored = load_config(run)
-    target = stored.get("model", {}).get("_target_")
+    target = _needs_trust(run, stored, trust)
+    config = parse_literal(stored)
+    if target is not None:
+        check_source(target, read_identity(run).get("model", {}).get("_source_"), run.id)
+    return config
+
+
+def _needs_trust(run: Run, stored: Mapping[str, Any], trust: bool) -> str | None:
+    """Return the user's class that a stored configuration names; None if the network is crackdet's own.
+
+    Raises:
+        UserError: If it names one that is not trusted.
+    """
+    model = stored.get("model")
+    target = model.get("_target_") if isinstance(model, Mapping) else None
     if target is not None and not trust:
         raise UserError(
             f"{run.id}: its network is {target}, which is not part of crackdet; "
             "to execute this code, give --trust (trust=True in Python)"
         )
-    config = parse_literal(stored)
-    if target is not None:
-        check_source(target, read_identity(run).get("model", {}).get("_source_"), run.id)
-    return config
+    return target

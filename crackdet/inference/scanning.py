@@ -1,6 +1,5 @@
 """Slide a classifier over a large photograph in overlapping tiles, and average their probabilities to a heatmap."""
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.data.decode import BadImage, resize_square
 from crackdet.data.sources.factory import open_source
+from crackdet.inference.checks import check_tile
 from crackdet.inference.images import prefetch
 from crackdet.inference.predictor import Predictor
 from crackdet.metrics.numpy_metrics import probabilities
@@ -71,10 +71,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         UserError: If the text is not a size, or the training photographs cannot be read.
     """
     if text is not None:
-        match = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
-        if not match:
-            raise UserError(f"--tile {text}: must be a size in pixels, such as 448 or 640x480")
-        return Tile(int(match[1]), int(match[2] or match[1]), "given by --tile")
+        return Tile(*check_tile(text), "given by --tile")
     size = config.data.image_size
     if isinstance(config.data, SyntheticData):
         return Tile(size, size, "the size of the synthetic training images")

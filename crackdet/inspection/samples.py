@@ -12,7 +12,7 @@ from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.splits import missing_split_error
-from crackdet.inference.eval_data import check_data_overrides, config_with_data
+from crackdet.inference.eval_data import check_data_overrides, config_with_data, data_settings
 from crackdet.inference.images import to_pixels
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
 from crackdet.store.predictions import read_predictions
@@ -46,11 +46,6 @@ def read_mask(images: ImageDataset, record: ImageRecord) -> NDArray[np.bool_] | 
     """Return a record's mask (S, S); None if there is none, or if the mask of an image with a crack is empty."""
     mask = images.pixels.source.mask(record, images.pixels.image_size)
     return None if mask is not None and record.crack and not mask.any() else mask
-
-
-def data_settings(arguments: Sequence[str]) -> list[str]:
-    """Return the command-line arguments that are settings rather than file names."""
-    return [argument for argument in arguments if "=" in argument and not Path(argument).is_file()]
 
 
 def choose_samples(network: LoadedNetwork, arguments: Sequence[str]) -> tuple[list[Sample], list[Sample]]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from crackdet.core.errors import UserError, first_line
+from crackdet.core.reading import open_regular
 
 MAX_DEPTH = 6  # of dicts in a checkpoint; a damaged one may contain itself
 MAX_CLASSES = 3  # that a message names
@@ -84,7 +85,7 @@ def describe_content(path: Path) -> str | None:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         return file.read(32)
 
 

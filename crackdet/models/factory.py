@@ -114,6 +114,14 @@ def validate_initial_weights(config: Config) -> None:
     _load_initial_weights(config.model, on_meta=True)
 
 
+def validate_network(config: Config) -> None:
+    """Raise UserError as `validate_initial_weights`, but check published weights by their name, without a download."""
+    if config.model.weights is None or is_weights_file(config.model.weights):
+        validate_initial_weights(config)
+    else:
+        check_batch_size(config, build_on_meta(config))
+
+
 def feature_flops(config: Config) -> int:
     """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
     return _flops(feature_extractor(config.model, on_meta=True), config.data.image_size)

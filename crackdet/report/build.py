@@ -19,12 +19,12 @@ from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize, sanitize_part
 from crackdet.core.files import write_text
 from crackdet.report.formatting import NO_VALUE, count, percent
+from crackdet.report.marker import FILE
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
 from crackdet.report.run_table import measure_of
 from crackdet.report.section import build_section, describe
 from crackdet.store.sweep_record import SweepRecord
 
-FILE = "report.html"
 MAX_SECTIONS = 4
 MAX_FAILURES = 200
 SHOWN_ROWS = 50  # of a table, until the reader asks for all

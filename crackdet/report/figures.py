@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from crackdet.analysis.latency import spread_of
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
 from crackdet.report.formatting import subsample, text
@@ -82,13 +83,17 @@ def plain(value: object) -> str:
     return html.escape(sanitize(value), quote=False)
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points (cost, value) that no other point dominates, by rising cost."""
+def pareto(points: Sequence[tuple[float, float]], spreads: Sequence[float] = ()) -> list[int]:
+    """Return the indices of the points (cost, value) that no other point dominates, by rising cost.
+
+    A point of lower value must cost less by more than the `spreads` of the costs, which are 0 unless given.
+    """
     front: list[int] = []
-    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if not front or points[index][1] > points[front[-1]][1]:
+    for index in sorted(range(len(points)), key=lambda i: (-points[i][1], points[i][0])):
+        spread = max((spreads[index], spreads[front[-1]])) if spreads and front else 0.0
+        if not front or points[index][0] < points[front[-1]][0] - spread:
             front.append(index)
-    return front
+    return front[::-1]
 
 
 def cost_figure(
@@ -107,7 +112,7 @@ def cost_figure(
     figure = go.Figure()
     costs = [float(row.result[axis.name]) for row, _ in runs]
     points = [(cost, row.value(by.name)) for cost, (row, _) in zip(costs, runs, strict=True)]
-    front = [points[index] for index in pareto(points)]
+    front = [points[index] for index in pareto(points, [spread_of(row.result, axis.name) for row, _ in runs])]
     figure.add_scatter(
         x=[x for x, _ in front], y=[y for _, y in front], mode="lines", name="Pareto front", hoverinfo="skip",
         line={"shape": "hv", "color": GREY, "width": 1.5, "dash": "dot"},

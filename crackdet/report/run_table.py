@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from crackdet.analysis.columns import spread_text
 from crackdet.analysis.decision import Decision, Verdict
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.rows import RunRow
@@ -143,7 +144,8 @@ def _row(rank: int, row: RunRow, names: Mapping[str, str], measures: Sequence[Me
 
 def _measured(row: RunRow, measure: Measure) -> Markup:
     value = row.result.get(measure.name)
-    return _cell(NO_VALUE if value is None else measure.show(value), value, measure.name, measure.css)
+    shown = NO_VALUE if value is None else measure.show(value) + spread_text(row, measure.name)
+    return _cell(shown, value, measure.name, measure.css)
 
 
 def _setting(value: Any) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from crackdet.analysis.decision import Decision
 from crackdet.analysis.differences import NETWORK, Differences
 from crackdet.analysis.importance import MIN_TRIALS, importances, interactions
+from crackdet.analysis.latency import spread_of
 from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
@@ -181,7 +182,8 @@ def _costs(
         rows = [row for row in ranking if row.result.get(axis.name) is not None]
         if not rows:
             continue
-        front = [rows[i] for i in pareto([(float(row.result[axis.name]), row.value(by.name)) for row in rows])]
+        points = [(float(row.result[axis.name]), row.value(by.name)) for row in rows]
+        front = [rows[i] for i in pareto(points, [spread_of(row.result, axis.name) for row in rows])]
         on_front.update({row.id: row for row in front})
         shown = {row.id for row in (*subsample(rows, MAX_POINTS), *front, decision.recommended)}
         runs = [

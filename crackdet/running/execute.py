@@ -19,8 +19,8 @@ from crackdet.store.failures import (
     num_attempts,
     read_failure,
     record_attempt,
+    record_error,
     record_failure,
-    record_or_forget,
 )
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import AlreadyRunning, Run
@@ -172,12 +172,10 @@ def _record_error(run: Run, error: Exception) -> RunFailed | StoreGone:
         reason = f"out of GPU memory; reduce trainer.batch_size or data.image_size ({str(error).split('.')[0]})"
     elif not is_expected:
         log.error("%s", traceback.format_exc())
-    before = read_failure(run)
-    attempts = num_attempts(before)
     if isinstance(error, UserError | WriteFailed) or getattr(error, "errno", None) in DISK_FULL:
-        kind, attempts = Failure.REFUSED, max(attempts - 1, 0)
+        kind = Failure.REFUSED
     else:
         kind = Failure.FATAL if isinstance(error, RunFailed) and not error.retryable else Failure.ERROR
-    time, point = datetime.now(UTC).isoformat(timespec="seconds"), before.get("point")
-    record_or_forget(run, kind, reason, attempts, traceback=traceback.format_exc(), time=time, point=point)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    record_error(run, kind, reason, traceback=traceback.format_exc(), time=time)
     return RunFailed(f"{run.id} failed: {reason}")

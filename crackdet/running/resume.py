@@ -9,7 +9,7 @@ import torch
 
 from crackdet.config.schema import Config
 from crackdet.core.errors import WriteFailed
-from crackdet.core.files import write_csv
+from crackdet.core.files import check_folder, write_csv
 from crackdet.models.factory import build
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
@@ -31,7 +31,7 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
         OSError, MemoryError, RuntimeError: If the state cannot be read now, though the file may be intact.
     """
     state = _initial_state(job.config, device)
-    source = job.run.state_file if job.run.state_file.exists() else _shorter_run_state(job)
+    source = job.run.state_file if job.run.state_file.is_file() else _shorter_run_state(job)
     if source is None:
         return state
     try:
@@ -56,6 +56,7 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
 
 def keep_state(job: Job, state: TrainingState) -> None:
     """Save the final state, unless it is too large or useless, so that the run can be trained for more epochs."""
+    check_folder(job.run.directory)  # before a file is deleted, which could be another run's
     mib, max_mib = state.size() / 2**20, job.config.runtime.keep_resume_mib
     if depends_on_max_epochs(job.config):
         job.run.state_file.unlink(missing_ok=True)
@@ -91,6 +92,6 @@ def _shorter_run_state(job: Job) -> Path | None:
     for max_epochs in range(job.config.trainer.max_epochs - 1, 0, -1):
         content["trainer"]["max_epochs"] = max_epochs
         shorter = store.run(Identity(content).run_id)
-        if shorter.state_file.exists() and read_result(shorter) is not None:
+        if shorter.state_file.is_file() and read_result(shorter) is not None:
             return shorter.state_file
     return None

@@ -7,9 +7,11 @@ import torch
 
 from crackdet.core.errors import Pruned
 from crackdet.core.files import write_csv, write_json
+from crackdet.core.machine import cpu_name
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
-from crackdet.data.dataset import ImageDataset
+from crackdet.data.counts import few_observations_warning
+from crackdet.data.dataset import ImageDataset, warn_once
 from crackdet.models.torch_internals import is_compiled
 from crackdet.running.job import Job, PruneCheck
 from crackdet.running.publish import classifier_of, publish, write_settings
@@ -25,7 +27,7 @@ from crackdet.training.device import (
     preserve_num_threads,
     resolve_precision,
 )
-from crackdet.training.latency import measure_latency
+from crackdet.training.latency import LatencyMeter
 from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
 from crackdet.training.resources import check_resources, estimate_resources
@@ -58,6 +60,8 @@ def train_run(
         Interrupted: If the process was asked to stop; the state is saved, and the next call resumes.
     """
     run, config = job.run, job.config
+    if few := few_observations_warning({name: dataset.records for name, dataset in datasets.items()}):
+        warn_once(few)
     with catch_signals() as request, preserve_num_threads(), AttemptPoint(run) as point:
         device = choose_device(config.runtime)
         make_deterministic()
@@ -71,6 +75,7 @@ def train_run(
         check_resources(resources, device, run)
         _write_inputs(job, device)
         state = start_or_resume(job, device)
+        meter = LatencyMeter(classifier_of(state), precision)
         if on_history is not None and state.progress.history:
             on_history(state.progress.history)
 
@@ -84,6 +89,7 @@ def train_run(
             write_csv(run.history_file, progress.history)
             if on_history is not None:
                 on_history(progress.history)
+            meter.sample(progress.seconds, progress.history[-1]["images_per_second"])
             is_last = progress.epoch > config.trainer.max_epochs or progress.stopped_early(config.trainer)
             if prune_check is not None and not is_last and (reason := prune_check(progress.history)):
                 save()
@@ -99,9 +105,10 @@ def train_run(
             )
         )  # fmt: skip
         extra: dict[str, str | float | None] = {
-            **_measure_costs(job, state, precision, memory),
+            **_measure_costs(job, state, meter, memory),
             "device": device.type,
             "gpu": gpu_name(device),
+            "processor": cpu_name(),
             "number_format": precision,
             "compiled": is_compiled(state.model),
             "repaired": repair_note,
@@ -119,11 +126,10 @@ def _write_inputs(job: Job, device: torch.device) -> None:
     write_json(run.provenance_file, provenance.add_earlier(before, now) if before else now)
 
 
-def _measure_costs(job: Job, state: TrainingState, precision: str, memory: PeakMemory) -> dict[str, float | None]:
+def _measure_costs(job: Job, state: TrainingState, meter: LatencyMeter, memory: PeakMemory) -> dict[str, float | None]:
     """Measure latency and throughput, the peak memory of training, and the size of the weights."""
     peak = memory.mib()  # before the measurements below add to it
-    batch_size = job.config.trainer.batch_size
-    latency = measure_latency(classifier_of(state), batch_size, precision, state.progress.seconds)
+    latency = meter.result(job.config.trainer.batch_size, state.progress.seconds)
     weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
     costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

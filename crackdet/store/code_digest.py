@@ -62,8 +62,13 @@ def check_source(target: str, digest: str | None, owner: str) -> None:
     """Compare the code of a class with the digest at the time of training; the message names the owner of the weights.
 
     Raises:
-        UserError: If the code differs.
+        UserError: If the code differs, or there is no digest.
     """
+    if not digest:
+        raise UserError(
+            f"{owner}: does not say which code its weights were trained with (it has no digest of {target}); train "
+            "again, so that the digest is recorded"
+        )
     if digest != code_digest(target):
         raise UserError(
             f"{owner}: {_definition(target)[1]}, or a module that it imports, is not the code that its weights were "

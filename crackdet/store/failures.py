@@ -1,8 +1,8 @@
 """`failure.json`: why a run has not finished, and how many attempts it has had.
 
 An attempt whose process dies writes nothing more. So each attempt is recorded as having died before it trains, and
-notes in the file `attempt` where it is. Attempts that die count as long as they die at the same point: a run that was
-killed at different points was only interrupted.
+notes in the file `attempt` where it is. Attempts that die count as long as they die at the same batch. A process that
+was killed at different batches, or before its first batch, was only interrupted.
 """
 
 import json
@@ -16,7 +16,7 @@ from crackdet.core.files import check_folder, write_json
 from crackdet.core.reading import read_json
 from crackdet.store.paths import RunPaths
 
-START = "the start"  # of an attempt, before its first batch
+START = "the start"  # of an attempt, before its first batch: nothing of the run has been computed
 POINT_BYTES = 60  # the file is overwritten in place, so all its contents have the same length
 
 
@@ -31,7 +31,7 @@ class Failure(StrEnum):
 
 
 def read_failure(run: RunPaths) -> dict[str, Any]:
-    """Return kind, reason, attempts and the point that the attempts reached; empty if the run has not failed.
+    """Return kind, reason, attempts and the point at which the attempts ended; empty if the run has not failed.
 
     A damaged file counts as none.
     """
@@ -41,10 +41,12 @@ def read_failure(run: RunPaths) -> dict[str, Any]:
         return {}
     if failure.get("kind") == Failure.DIED:
         point = _read_point(run)
-        if num_attempts(failure) > 1 and point != failure.get("point"):
-            failure["attempts"] = 1
-        failure["point"] = point
-        failure["reason"] = f"its process died at {point}: killed, or out of memory"
+        failure["attempts"] = _count(failure, point)
+        failure["reason"] = f"its process died{f' at {point}' if point else ''}: killed, or out of memory"
+        if point == START:
+            failure["attempts"] = max(failure["attempts"] - 1, 0)
+        else:
+            failure["point"] = point
     return failure
 
 
@@ -66,7 +68,6 @@ def record_attempt(run: RunPaths) -> None:
     record_failure(run, Failure.DIED, "its process died", attempts, point=before.get("point"))
     with suppress(OSError):
         run.attempt_file.unlink(missing_ok=True)  # a link would be followed
-        run.attempt_file.write_bytes(_content(START))
 
 
 def record_progress(run: RunPaths) -> None:
@@ -87,11 +88,18 @@ def forget_attempts(run: RunPaths) -> None:
             path.unlink(missing_ok=True)
 
 
-def record_or_forget(run: RunPaths, kind: Failure, reason: str, attempts: int, **details: Any) -> None:
-    """Write `failure.json`, or delete it if the disk is full; do nothing if the run directory is gone."""
+def record_error(run: RunPaths, kind: Failure, reason: str, **details: Any) -> None:
+    """Record how the present attempt ended. `REFUSED` does not count as an attempt.
+
+    If the disk is full, the record is deleted; if the run directory is gone, nothing is written.
+    """
+    point, failure = _read_point(run), read_json(run.failure_file)
+    attempts = _count(failure, point)
+    if kind is Failure.REFUSED:
+        attempts = max(attempts - 1, 0)
     with suppress(FolderGone):
         try:
-            record_failure(run, kind, reason, attempts, **details)
+            record_failure(run, kind, reason, attempts, point=point, **details)
         except WriteFailed:
             forget_attempts(run)
 
@@ -105,7 +113,8 @@ class AttemptPoint:
     def __enter__(self) -> "AttemptPoint":
         self._file = None
         with suppress(OSError):  # without the note, attempts that die all count
-            self._file = self._path.open("rb+", buffering=0)
+            self._file = self._path.open("wb", buffering=0)
+        self.set(START)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,5 +132,12 @@ def _content(point: str) -> bytes:
     return json.dumps({"point": point}).ljust(POINT_BYTES).encode()
 
 
-def _read_point(run: RunPaths) -> str:
-    return str(read_json(run.attempt_file).get("point", START))
+def _read_point(run: RunPaths) -> str | None:
+    point = read_json(run.attempt_file).get("point")
+    return point if isinstance(point, str) else None
+
+
+def _count(failure: Mapping[str, Any], point: str | None) -> int:
+    """Return the number of attempts that have ended at this point, one after another."""
+    attempts = num_attempts(failure)
+    return attempts if attempts <= 1 or point in (START, failure.get("point")) else 1

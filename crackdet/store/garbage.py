@@ -1,7 +1,7 @@
 """Files of a run store that can be deleted without losing a result."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,15 @@ class Removable:
             return 0
 
 
-def leftovers(store: RunStore) -> Iterator[Removable]:
-    """Yield the resume states of finished runs, and the temporary files of processes that died."""
+def leftovers(store: RunStore, among: Collection[str] | None = None) -> Iterator[Removable]:
+    """Yield the resume states of finished runs, and the temporary files of processes that died.
+
+    Args:
+        among: Ids of the runs whose files may be deleted; None means all.
+    """
     for run in store.runs():
+        if among is not None and run.id not in among:
+            continue
         if (status := run.status()) is Status.RUNNING:
             continue
         if status is Status.FINISHED and run.state_file.is_file():

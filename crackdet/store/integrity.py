@@ -69,15 +69,25 @@ def weights_digest(run: RunPaths) -> str | None:
     return next((digest for name, _, _, digest in records if name == WEIGHTS), None)
 
 
+def require_weights(run: RunPaths) -> str:
+    """Return the published digest of the weights.
+
+    Raises:
+        StoreError: If the weights are missing.
+    """
+    published = weights_digest(run)
+    if published is None or not os.path.lexists(run.weights_file):
+        raise StoreError(f"{run.weights_file}: has been removed; runtime.retrain=true trains the run again")
+    return published
+
+
 def verify_weights(run: RunPaths) -> Path:
     """Return the weights file of a finished run after comparing its digest with the published one.
 
     Raises:
         StoreError: If the file is missing or differs.
     """
-    published = weights_digest(run)
-    if published is None or not os.path.lexists(run.weights_file):
-        raise StoreError(f"{run.weights_file}: has been removed; runtime.retrain=true trains the run again")
+    published = require_weights(run)
     try:
         matches = file_digest(run.weights_file) == published
     except OSError as error:

@@ -67,10 +67,11 @@ REQUIRED: Mapping[str, Field] = {
 OPTIONAL: Mapping[str, Field] = {
     **dict.fromkeys(("precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error"), SHARE),
     **dict.fromkeys(("latency_ms", "feature_latency_ms", "throughput", "feature_throughput"), _number()),
+    **dict.fromkeys(("latency_spread_ms", "feature_latency_spread_ms"), _number()),
     **dict.fromkeys(("images_per_second", "peak_memory_mib", "weights_mib"), _number()),
     **dict.fromkeys(("feature_flops", "feature_dimension"), _integer(0)),
     **dict.fromkeys(("stopped_early", "compiled"), FLAG),
-    **dict.fromkeys(("device", "gpu", "repaired"), PROSE),
+    **dict.fromkeys(("device", "gpu", "processor", "repaired"), PROSE),
     "schema": _integer(0),
     "identity": _text("[0-9a-f]{64}"),
     "epochs": _integer(1, 1e9),

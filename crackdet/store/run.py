@@ -3,6 +3,7 @@
 `result.json` is written last: a run is finished if it is there and valid. A checkpoint alone means nothing.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,10 @@ class Run(RunPaths):
                 "the store a group that all users are in, its folders the mode 2775, and train with umask 002"
             ) from None
         except OSError as error:
+            if os.path.islink(self.lock_file) or os.path.isdir(self.lock_file):  # noqa: PTH112, PTH114  # may not be looked at
+                raise StoreError(
+                    f"{self.lock_file}: is a link or a folder, not a lock; remove the run: crackdet rm {self.id}"
+                ) from None
             raise StoreError(str(write_error(self.directory, error))) from None
         try:
             with OpenFolder(self.root) as store, checked_folder(self.directory, lambda: self._check(store, own)):

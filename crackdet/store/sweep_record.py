@@ -13,6 +13,7 @@ from crackdet.core.reading import MIB, parse_json, read_bytes
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
+from crackdet.store.sweep_list import add_sweep, open_unlinked
 
 RECORD = "runs.jsonl"
 MAX_BYTES = 256 * MIB
@@ -43,6 +44,7 @@ class SweepRecord:
             )
         RunStore(store).check_version()
         self._make_folder()
+        add_sweep(store, self.directory)
 
     def _make_folder(self) -> None:
         try:
@@ -62,7 +64,7 @@ class SweepRecord:
         store = os.path.relpath(run.root.resolve(), self.directory.resolve())
         line = json.dumps({"id": run.id, "store": store, "overrides": list(overrides)})
         try:
-            with open(self.file, "ab+", opener=_open_unlinked) as file:
+            with open(self.file, "ab+", opener=open_unlinked) as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
                 begin = b"" if file.read() in (b"", b"\n") else b"\n"  # after the half line of a process that died
                 file.write(begin + line.encode() + b"\n")
@@ -104,8 +106,3 @@ class SweepRecord:
                     and all(isinstance(override, str) for override in overrides)
                 ):
                     yield row
-
-
-def _open_unlinked(path: str, flags: int) -> int:
-    """Open a file for writing in place, which must not be a link to a file elsewhere."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

@@ -6,26 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.rows import RunRow
-from crackdet.analysis.tables import console
+from crackdet.analysis.tables import NARROW, console, shown_id
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import StoreError
 from crackdet.core.files import free_bytes
-from crackdet.data.counts import count_table
+from crackdet.core.machine import cpu_name
+from crackdet.data.counts import count_table, few_observations_warning
 from crackdet.data.dataset import list_splits
-from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
-from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.store.snapshot import Status
 from crackdet.sweep.disk_usage import estimate_disk_usage, format_bytes
-from crackdet.sweep.estimates import FlopEstimator, TimeEstimator
-from crackdet.training.device import choose_device, resolve_precision
+from crackdet.sweep.estimates import Duration, FlopEstimator, TimeEstimator
+from crackdet.training.device import choose_device, gpu_name, resolve_precision
 from crackdet.training.resources import MIB, estimate_resources
 
 log = logging.getLogger(__name__)
@@ -62,35 +61,35 @@ def dry_run(jobs: Sequence[Job]) -> None:
         return
     device = choose_device(jobs[0].config.runtime)
     store = RunStore(jobs[0].run.root)
-    times = TimeEstimator((result for run in store.runs() if (result := read_result(run))), device.type)
+    times = TimeEstimator((run.snapshot() for run in store.runs()), device.type, gpu_name(device) or cpu_name())
     rows = [PlannedRow(job.run.snapshot(), job.overrides, job) for job in jobs]
     differences = Differences(rows)
-    table = Table("run", "what differs", "status")
-    for name in ("parameters", "memory", "at most"):
+    is_narrow = console().width < NARROW
+    table = Table(Column("run", no_wrap=True), Column("what differs", overflow="fold"), "status")
+    for name in ("parameters", "memory", "at most")[is_narrow:]:
         table.add_column(name, justify="right", no_wrap=True)
     sizes = _size_cells([job.config for job in jobs], device)
     flops = FlopEstimator()
     to_train: list[Config] = []
-    durations: list[float | None] = []  # of the unfinished runs
+    durations: list[Duration | None] = []  # of the unfinished runs
     for job, row, cells in zip(jobs, rows, sizes, strict=True):
         is_finished = _is_finished(job)
-        seconds = None if is_finished else _remaining_seconds(row, job.config, times, flops)
+        duration = None if is_finished else _remaining(row, job.config, times, flops)
         if not is_finished:
-            durations.append(seconds)
+            durations.append(duration)
             to_train += [job.config] if row.status is not Status.RUNNING else []
         table.add_row(
-            row.id,
+            shown_id(row.id, console().width),
             escape_markup(differences.describe(row)),
             _status(row, job, is_finished),
-            *cells,
-            "" if is_finished else _duration(seconds),
+            *cells[is_narrow:],
+            "" if is_finished else _text(duration),
         )
     console().print(table)
     _print_splits([job.config for job in jobs])
-    known = [seconds for seconds in durations if seconds is not None]
-    expected = f", at most {_duration(sum(known))}" if to_train and len(known) == len(durations) else ""
-    line = f"{len(jobs)} runs, {len(jobs) - len(durations)} of them finished, {len(to_train)} to train{expected}"
-    console().print(line, highlight=False)
+    networks = ", ".join(dict.fromkeys(job.config.model.name for job in jobs))
+    line = f"{len(jobs)} runs of {networks}, {len(jobs) - len(durations)} of them finished, {len(to_train)} to train"
+    console().print(escape_markup(line + _expected(durations)), highlight=False, soft_wrap=True)
     if to_train:
         free = format_bytes(free_bytes(store.root))
         console().print(f"they take up to {estimate_disk_usage(to_train)}; {free} are free", highlight=False)
@@ -111,7 +110,8 @@ def _print_splits(configs: Sequence[Config]) -> None:
     for config in {repr(config.data): config for config in configs}.values():
         splits, found = list_splits(config.data, config.runtime)
         tables.setdefault(repr(splits), count_table(splits))
-        warnings |= dict.fromkeys(found)
+        few = few_observations_warning(splits)
+        warnings |= dict.fromkeys([*found, *([few] if few else [])])
     for table in list(tables.values())[:MAX_SPLITS]:
         console().print(table)
     if len(tables) > MAX_SPLITS:
@@ -125,18 +125,26 @@ def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[s
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
     cells = {}
     for key, config in dict(zip(keys, configs, strict=True)).items():
-        model = build_on_meta(config)
-        check_batch_size(config, model)
         memory = estimate_resources(config, resolve_precision(config, device)).memory
-        cells[key] = f"{model.num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
     return [cells[key] for key in keys]
 
 
-def _remaining_seconds(row: RunRow, config: Config, times: TimeEstimator, flops: FlopEstimator) -> float | None:
-    """Return the longest that a run can take, or None if there are no runs to estimate it from."""
-    per_epoch = times.epoch_seconds(config, flops)
+def _remaining(row: RunRow, config: Config, times: TimeEstimator, flops: FlopEstimator) -> Duration | None:
+    """Return the longest that a run can train, or None if there are no runs to estimate it from."""
     remaining = max(1, config.trainer.max_epochs - len(row.snapshot.history))
-    return None if per_epoch is None else per_epoch * remaining
+    epoch = times.epoch(config, flops)
+    return epoch and epoch._replace(seconds=epoch.seconds * remaining)
+
+
+def _expected(durations: Sequence[Duration | None]) -> str:
+    """Return how long the unfinished runs train; empty if there are none, or the duration of one is not known."""
+    known = [duration for duration in durations if duration is not None]
+    if not known or len(known) < len(durations):
+        return ""
+    total = Duration(sum(duration.seconds for duration in known), any(duration.is_rough for duration in known))
+    reason = " (~: rough, by the operations of other networks on this device)" if total.is_rough else ""
+    return f", at most {_text(total)} of training{reason}"
 
 
 def _status(row: RunRow, job: Job, is_finished: bool) -> str:
@@ -149,10 +157,11 @@ def _status(row: RunRow, job: Job, is_finished: bool) -> str:
     return text
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
+def _text(duration: Duration | None) -> str:
+    if duration is None:
         return "?"
+    sign, seconds = "~" * duration.is_rough, duration.seconds
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
+            return f"{sign}{seconds / size:.{0 if duration.is_rough else 1}f} {unit}"
+    return f"{sign}{seconds:.0f} s" if seconds >= 1 else f"{sign}1 s"

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.files import expand_home
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import split
 from crackdet.models.factory import feature_flops, validate_model
+from crackdet.store.snapshot import RunSnapshot
 
 # Cost of a training step in forward passes: the backward pass computes two products for each of the forward pass.
 FROZEN_STEP, TRAINING_STEP = 1, 3
@@ -54,32 +55,49 @@ class FlopEstimator:
         return self.per_image(config) * self.num_images(config) * config.trainer.max_epochs
 
 
-class TimeEstimator:
-    """Estimates the seconds of an epoch from finished runs on the same type of device."""
+class Duration(NamedTuple):
+    """How long training is expected to take."""
 
-    def __init__(self, results: Iterable[Mapping[str, Any]], device: str) -> None:
+    seconds: float
+    is_rough: bool  # by the operations of other networks; networks differ tenfold in operations per second
+
+
+class TimeEstimator:
+    """Estimates the seconds of an epoch from finished runs on the same device."""
+
+    def __init__(self, runs: Iterable[RunSnapshot], device: str, model_name: str) -> None:
+        """Read the runs.
+
+        Args:
+            runs: Any runs.
+            device: Its type: cpu, cuda or mps.
+            model_name: The model of the GPU, or of the processor if there is none.
+        """
         self._per_image: dict[str, list[float]] = defaultdict(list)  # seconds, by network
         self._per_flop: list[float] = []  # seconds
-        for result in results:
-            if result.get("device") == device:
-                with suppress(LookupError, TypeError, ValueError, ArithmeticError):  # a result without what is needed
-                    self._add(result)
+        for run in runs:
+            if (result := run.result) is None or result.get("device") != device:
+                continue
+            if model_name != (run.provenance.get("gpu") or run.provenance.get("processor")):
+                continue
+            with suppress(LookupError, TypeError, ValueError, ArithmeticError):  # a result without what is needed
+                self._add(result)
 
     def _add(self, result: Mapping[str, Any]) -> None:
+        seconds = result["seconds"] / (result["train_images"] * result["epochs"])
         model = result["settings"]["model"]
         flops = _training_flops(
             result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
         )
-        seconds = result["seconds"] / (result["train_images"] * result["epochs"])
-        self._per_flop.append(seconds / flops)
         self._per_image[_network_key(result["settings"])].append(seconds)
+        self._per_flop.append(seconds / flops)
 
-    def epoch_seconds(self, config: Config, flops: FlopEstimator) -> float | None:
-        """Return the median of the runs of the same network, else an estimate by operations; None without runs."""
+    def epoch(self, config: Config, flops: FlopEstimator) -> Duration | None:
+        """Return the median of the runs of the same network, else a rough estimate by operations; None without runs."""
         if per_image := self._per_image.get(_network_key(to_dict(config))):
-            return median(per_image) * flops.num_images(config)
+            return Duration(median(per_image) * flops.num_images(config), False)
         if self._per_flop:
-            return median(self._per_flop) * flops.per_image(config) * flops.num_images(config)
+            return Duration(median(self._per_flop) * flops.per_image(config) * flops.num_images(config), True)
         return None
 
 

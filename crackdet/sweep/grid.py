@@ -109,7 +109,9 @@ def sweep(
     if settings.dry_run:
         from crackdet.sweep.dry_run import dry_run  # imports torch: seconds
 
-        dry_run(order_jobs([job for job in jobs if isinstance(job, Job)], settings.order))
+        planned = [job for job in jobs if isinstance(job, Job)]
+        validate_jobs(planned, read=False)
+        dry_run(order_jobs(planned, settings.order))
         return
     if not jobs:
         raise UserError("sweep.exclude: excludes every combination; nothing is left to train")
@@ -209,13 +211,18 @@ def _train(todo: Sequence[Job], total: int, order: str, config: DictConfig, laun
     return status
 
 
-def validate_jobs(jobs: Sequence[Job]) -> None:
+def validate_jobs(jobs: Sequence[Job], read: bool = True) -> None:
     """Build every network on the meta device and read all data, before the first run starts.
+
+    Args:
+        jobs: The jobs.
+        read: False: read no images and download no weights.
 
     Raises:
         UserError: If jobs cannot be trained; the message names all of them.
     """
-    from crackdet.running.preparation import load_data, validate  # imports torch: seconds
+    from crackdet.models.factory import validate_network  # imports torch: seconds
+    from crackdet.running.preparation import load_data, validate
 
     loaded: set[str] = set()
     problems: dict[str, list[str]] = {}
@@ -226,7 +233,9 @@ def validate_jobs(jobs: Sequence[Job]) -> None:
     for group in distinct.values():
         config = group[0].config
         try:
-            if (data := repr(config.data)) in loaded:
+            if not read:
+                validate_network(config)
+            elif (data := repr(config.data)) in loaded:
                 validate(config)
             else:
                 load_data(group[0])

@@ -46,6 +46,8 @@ def test_the_runs_of_a_store_are_listed_shown_evaluated_and_removed(
 
     text = shown("show", "custom")
     assert run in text and "optimizer.learning_rate" in text and "valid_loss" in text
+    assert len(text.splitlines()) <= 10 and "accuracy" in text and "data.augmentation.hue" not in text
+    assert {"data.augmentation.hue", "valid_f1", "versions.torch"} <= set(shown("show", "custom", "--all").split())
     accuracy = json.loads((tmp_path / "runs" / run / "result.json").read_text())["accuracy"]
     assert f"accuracy {accuracy:.4f}" in shown("evaluate", run)
     on_other_images = shown("evaluate", "best", "data.seed=1")

@@ -1,5 +1,7 @@
 """`load_splits` with images that cannot be read, or change."""
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import pytest
 
 from crackdet.config.schema import FolderData, Runtime
 from crackdet.core.errors import UserError
+from crackdet.core.reading import file_digest
 from crackdet.data.cache import decode_all
-from crackdet.data.dataset import load_splits
+from crackdet.data.dataset import data_fingerprint, load_splits
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders, save_image
 
@@ -49,6 +52,17 @@ def test_unreadable_images_can_be_skipped_with_one_warning(
         assert not names & {"crack/001.png", "noncrack/003.png"}
         assert caplog.text.count(f"2 of 16 images of {root} cannot be read and are skipped") == 1
         assert caplog.text.count("crack/001.png") == 1 and "noncrack/003.png" in caplog.text
+
+
+def test_images_that_cannot_be_read_for_one_reason_share_a_line(
+    root: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for number in range(3):
+        (root / "crack" / f"phone{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(number))
+    with pytest.raises(UserError, match=r"3 of 19 .*\n  crack/phone0.HEIC, .*: HEIC .* need pillow-heif") as error:
+        load_splits(folder_data(root), runtime)
+    assert str(error.value).count("pillow-heif") == 1
 
 
 def test_at_most_max_named_unreadable_images_are_named(root: Path, runtime: Runtime) -> None:
@@ -103,3 +117,36 @@ def test_an_image_that_could_not_be_opened_for_its_digest_is_unreadable(root: Pa
     first, *others = source.list_records()
     listed = first._replace(digest=f"unreadable:{root / first.name}")
     assert "could not be opened" in decode_all(source, [listed, *others], SIZE, runtime).unreadable[listed.digest]
+
+
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+@pytest.mark.parametrize("cache_gib", [16.0, 0.0], ids=["cached", "streamed"])
+def test_a_wrong_digest_in_the_cache_ends_one_command_only(
+    cache_gib: float, on_bad_image: str, root: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a change that left size, times and inode: a failing disk."""
+    monkeypatch.setattr("crackdet.data.digests.SETTLE_SECONDS", -1)
+    data, runtime = folder_data(root, on_bad_image=on_bad_image), replace(runtime, cache_gib=cache_gib)
+    expected = data_fingerprint(data, runtime)
+    (index,) = Path(runtime.cache).rglob("digests/*.json")
+    right = file_digest(root / "crack" / "001.png")
+    index.write_text(index.read_text().replace(right, "0" * 64))
+    assert data_fingerprint(data, runtime) != expected
+    with pytest.raises(UserError, match=r"1 images have changed since they were listed, such as crack/001\.png"):
+        load_splits(data, runtime)
+    assert data_fingerprint(data, runtime) == expected
+    assert sum(map(len, load_splits(data, runtime, expected).values())) == 16
+
+
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+def test_a_named_pipe_is_an_unreadable_image(
+    on_bad_image: str, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(root / "crack" / "pipe.jpg")
+    data = folder_data(root, on_bad_image=on_bad_image)
+    if on_bad_image == "error":
+        with pytest.raises(UserError, match=r"1 of 17 images .* cannot be read(?s:.*)crack/pipe\.jpg: is not a reg"):
+            load_splits(data, runtime)
+    else:
+        assert sum(map(len, load_splits(data, runtime).values())) == 16
+        assert "crack/pipe.jpg" in caplog.text

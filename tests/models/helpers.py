@@ -11,7 +11,7 @@ from torchvision.models import get_model_weights
 
 from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
-from crackdet.core.files import file_digest
+from crackdet.core.reading import file_digest
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 

@@ -14,7 +14,7 @@ from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
-from crackdet.models.factory import build, depthwise_share, feature_flops, validate_model
+from crackdet.models.factory import build, depthwise_share, feature_flops, validate_initial_weights, validate_model
 from crackdet.models.torchvision import TorchvisionArchitecture
 
 FOLDER = ("data=folder", "data.root=.")  # synthetic images have at least 24 pixels
@@ -258,3 +258,27 @@ def test_frozen_features_are_the_same_in_training_and_evaluation_mode(images: Te
     model = build_from(*SHUFFLENET, "data.image_size=32", "model.freeze_features=true")
     with torch.no_grad():
         assert torch.equal(model.train().features(images), model.eval().features(images))
+
+
+# --- batches of one image -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_refused"),
+    [
+        (["trainer.batch_size=1"], True),
+        (["trainer.batch_size=2"], False),
+        (["trainer.batch_size=1", "data.image_size=64"], False),  # maps of 2x2 have a variance
+        (["trainer.batch_size=1", "model.batchnorm=eval"], False),
+        (["trainer.batch_size=1", "model.freeze_features=true"], False),
+    ],
+)
+def test_batch_normalization_of_one_value_is_refused_and_else_trains(overrides: list[str], is_refused: bool) -> None:
+    config = compose([*SHUFFLENET, "data.image_size=32", *overrides])
+    if is_refused:
+        with pytest.raises(UserError, match=r"trainer\.batch_size=1: .*set trainer\.batch_size to 2 or more"):
+            validate_initial_weights(config)
+        return
+    validate_initial_weights(config)
+    size = config.data.image_size
+    assert build(config)(torch.rand(config.trainer.batch_size, 3, size, size)).isfinite().all()

@@ -165,6 +165,14 @@ def test_the_pareto_front_holds_the_points_that_no_other_dominates(points: list[
     assert front == sorted(undominated)
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=20))
+def test_the_pareto_front_rests_on_no_difference_within_the_spread(points: list[tuple[int, int, int]]) -> None:
+    front = [points[i] for i in pareto([(float(x), float(y)) for x, y, _ in points], [float(z) for *_, z in points])]
+    assert max(y for _, y, _ in points) == front[-1][1]
+    for (cost, value, spread), (other_cost, other_value, other_spread) in itertools.pairwise(front):
+        assert value < other_value and cost < other_cost - max(spread, other_spread)
+
+
 def test_a_sweep_that_trained_something_ends_with_its_report(tmp_path: Path, cache: Path) -> None:
     def start(name: str) -> str:
         base_overrides = [

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.stores import fill
 from crackdet.analysis.ranking import summarize
+from crackdet.core.files import write_checksummed_json
+from crackdet.core.reading import read_checksummed_json
 from crackdet.store import index
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
@@ -151,3 +153,26 @@ def test_a_store_in_which_no_index_can_be_written_is_summarized(store: Path) -> 
     (store / index.FILE).unlink(missing_ok=True)
     (store / index.FILE).mkdir()
     assert summarized(store) == before
+
+
+@with_index
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": []}, {"rows": {"custom-000000000000": 3}}, {"shapes": None}, {"shared": []},
+        {"shapes": [[["x"], [], []]]}, {"more": 1}, {"shared": [{"a": 1}] * 99},
+    ],
+    ids=lambda change: str(change)[:30],
+)  # fmt: skip
+def test_an_index_that_no_summary_writes_is_ignored(store: Path, change: dict[str, Any]) -> None:
+    before = summarized(store)
+    write_checksummed_json(store / index.FILE, {**read_checksummed_json(store / index.FILE), **change})
+    assert summarized(store) == before
+
+
+@with_index
+def test_a_named_pipe_in_the_place_of_the_index_is_replaced(store: Path) -> None:
+    (store / index.FILE).unlink()
+    os.mkfifo(store / index.FILE)
+    assert len(summarized(store)) == NUMBER
+    assert len(indexed_ids(store)) == NUMBER

@@ -19,7 +19,7 @@ from crackdet.store.snapshot import Status
 from tests.store.conftest import IDENTITY, RESULT
 
 PUBLISHED = ["config.yaml", "identity.json", "provenance.json", "history.csv", "predictions.csv", "model.safetensors"]
-one_directory = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+one_directory = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def corruption(run: Run, thorough: bool = False) -> str | None:

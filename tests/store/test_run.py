@@ -8,7 +8,9 @@ import pytest
 
 from crackdet.core.errors import StoreError
 from crackdet.store.failures import (
+    AttemptPoint,
     Failure,
+    forget_attempts,
     num_attempts,
     read_failure,
     record_attempt,
@@ -53,6 +55,37 @@ def test_a_run_whose_process_died_is_interrupted_and_its_attempts_are_counted(ru
         assert num_attempts(read_failure(run)) == attempt
     record_progress(run)
     assert num_attempts(read_failure(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("points", "attempts"),
+    [
+        (["epoch 1, batch 1"] * 3, 3),
+        (["epoch 1, batch 1", "epoch 1, batch 2", "epoch 1, batch 1"], 1),
+        (["epoch 1, batch 9", "epoch 1, batch 2", "epoch 1, batch 2"], 2),
+        (["epoch 1, batch 2", "epoch 1, batch 2", "epoch 1, batch 1"], 1),
+        ([None, None, None], 0),
+        (["epoch 1, batch 1", None, "epoch 1, batch 1"], 2),
+        ([None, "epoch 1, batch 1", "epoch 1, batch 1", None], 2),
+    ],
+)
+def test_deaths_count_while_they_happen_at_the_same_point(run: Run, points: list[str | None], attempts: int) -> None:
+    for text in points:
+        record_attempt(run)
+        with AttemptPoint(run) as point:
+            if text is not None:  # it died before its first batch
+                point.set("epoch 1, batch 100")
+                point.set(text)
+    failure = read_failure(run)
+    assert num_attempts(failure) == attempts
+    assert f"its process died at {points[-1] or 'the start'}" in failure["reason"]
+    assert run.status() is Status.INTERRUPTED
+
+
+def test_attempts_that_are_forgotten_leave_no_record(run: Run) -> None:
+    record_attempt(run)
+    forget_attempts(run)
+    assert read_failure(run) == {} and list(run.directory.iterdir()) == []
 
 
 def test_a_snapshot_keeps_saying_what_the_run_was(finished: Run) -> None:

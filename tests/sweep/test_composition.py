@@ -24,6 +24,7 @@ CHOICES = [
     ["+experiment=linear_width", "experiment=linear_width"],
     ["seed=1", "seed=2", "seed=x", "seed=[1]"],
     ["model.linear_features=64", "model.linear_features=${data.image_size}", "+model.linear_features=3"],
+    ["data.on_bad_image='\\${seed}'", r"model.weights='a\${x}b.pth'"],
     ["model.conv_out=[8,16]", "model.conv_out=[]", "model.weights=null", "model.weights='a b.pth'"],
     ["optimizer.learning_rate=1e-3", "optimizer.learning_rate=1", "optimizer.momentum=0.5", "~optimizer.weight_decay"],
     ["data.image_size=32", "data.augmentation.rotation=5", "data.augmentation={rotation:5}", "data.nothing=1"],

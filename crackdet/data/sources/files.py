@@ -18,7 +18,7 @@ from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED
-from crackdet.data.sources.names import extension, is_hidden, is_image
+from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
 
 MAX_KINDS = 12  # of files that were left out, named in a message
 LeftOut = Counter[str]  # how many files and folders of each kind were left out
@@ -34,7 +34,8 @@ class FileSource:
         self.white_level = white_level
         self.left_out = LeftOut()  # of the last listing
         if not self.root.is_dir():
-            raise UserError(f"data.root={root}: there is no such folder")
+            where = "" if root.is_absolute() else f"; a relative path starts at the current folder, {Path.cwd()}"
+            raise UserError(f"data.root={root}: there is no such folder{where}")
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -112,6 +113,11 @@ def subfolders(folder: Path) -> list[Path]:
             return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def system_folders(folder: Path) -> list[str]:
+    """Return the names of folders directly in a folder that an operating system or a network storage has made."""
+    return [path.name for path in folder.iterdir() if path.name.lower() in SYSTEM_NAMES and path.is_dir()]
 
 
 def walk_images(

@@ -1,5 +1,6 @@
 """`data=folder`: `root/[<split>/]<class>/**/image`, or `root/<class>/<split>/**/image`; the root may be deeper."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
-from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, walk_images
+from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, system_folders, walk_images
 from crackdet.data.sources.layout import MASK_NAMES, ClassFolder, Layout, LayoutFinder
 from crackdet.data.sources.manifest import read_groups
 from crackdet.data.sources.names import normalized, split_of
@@ -43,6 +44,8 @@ class FolderSource(FileSource):
             raise self._no_classes_error(folder)
         if not self.layout.has_both_classes:
             raise self._one_class_error(not self.layout.classes[0].crack)
+        for parent in self.layout.parents:
+            self.left_out.update(f"folder {name}" for name in system_folders(parent))
         records = [record for folder in self.layout.classes for record in self._list_class(folder)]
         self._check_splits(records)
         if self.data.groups is not None:
@@ -52,12 +55,20 @@ class FolderSource(FileSource):
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
+        folder = self.mask_folder
+        return None if folder is None else self.read_mask(folder / record.name, record, image_size)
+
+    @property
+    def mask_folder(self) -> Path | None:
+        """The folder `data.masks`; None if it is not set.
+
+        Raises:
+            UserError: If there is no such folder.
+        """
         folder = self._masks_folder()
-        if folder is None:
-            return None
-        if not folder.is_dir():
+        if folder is not None and not folder.is_dir():
             raise UserError(f"data.masks={self.data.masks}: there is no such folder in {self.root}")
-        return self.read_mask(folder / record.name, record, image_size)
+        return folder
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -95,10 +106,8 @@ class FolderSource(FileSource):
                 "not; put all images into split folders, or none"
             )
         if pooled := [self._relative(path) for path in self.layout.pooled]:
-            self.doubts.append(
-                f"the class folders in {list_folders(pooled)} are taken together; data.root="
-                f"{self.layout.pooled[0]} takes one of them alone"
-            )
+            alone = shlex.quote(f"data.root={self.layout.pooled[0]}")
+            self.doubts.append(f"the classes in {list_folders(pooled)} are taken together; {alone} takes one alone")
 
     def _unused_folders(self) -> list[Path]:
         """Return folders of the last listing that hold images that are neither masks nor listed by another path."""
@@ -119,7 +128,8 @@ class FolderSource(FileSource):
         where = f"data.root={self.data.root}: {folder}"
         folders = subfolders(folder)
         if not folders:
-            return UserError(f"{where} holds no folder; each class has one, such as cracked/ and uncracked/")
+            what = "images, but no folder" if has_images(folder) else "no folder"
+            return UserError(f"{where} holds {what}; each class has one, such as cracked/ and uncracked/")
         inner = [path.relative_to(folder).as_posix() for part in folders for path in image_folders(part)]
         names = inner or [path.name for path in folders]
         hint = (

@@ -86,17 +86,33 @@ def values_of(result: Mapping[str, Any], objectives: Sequence[Objective]) -> lis
     return values
 
 
-def dominates(one: Sequence[float], other: Sequence[float], objectives: Sequence[Objective]) -> bool:
-    """Return whether `one` is worse in no objective and better in at least one."""
+def dominates(
+    one: Sequence[float], other: Sequence[float], objectives: Sequence[Objective], spreads: Sequence[float] = ()
+) -> bool:
+    """Return whether `one` is worse in no objective and better in at least one, each by more than its spread."""
     gains = [
         (a - b) if objective.direction == "maximize" else (b - a)
         for a, b, objective in zip(one, other, objectives, strict=True)
     ]
-    return min(gains) >= 0 and max(gains) > 0
+    spreads = spreads or [0.0] * len(gains)
+    clear = [gain if abs(gain) > spread else 0.0 for gain, spread in zip(gains, spreads, strict=True)]
+    return min(clear) >= 0 and max(clear) > 0
 
 
-def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[int]:
-    """Return the positions of the values that no other dominates, best by the first objective first."""
+def pareto_front(
+    values: Sequence[Sequence[float]], objectives: Sequence[Objective], spreads: Sequence[Sequence[float]] = ()
+) -> list[int]:
+    """Return the positions of the values that no other dominates, best by the first objective first.
+
+    Args:
+        spreads: How uncertain each of the values is; 0 unless given.
+    """
     sign = -1 if objectives[0].direction == "maximize" else 1
-    front = [i for i, own in enumerate(values) if not any(dominates(other, own, objectives) for other in values)]
+
+    def is_dominated(index: int, by: int) -> bool:
+        pair = [max(both) for both in zip(spreads[index], spreads[by], strict=True)] if spreads else ()
+        return dominates(values[by], values[index], objectives, pair)
+
+    indices = range(len(values))
+    front = [i for i in indices if not any(is_dominated(i, by) for by in indices)]
     return sorted(front, key=lambda index: sign * values[index][0])

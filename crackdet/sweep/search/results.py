@@ -1,17 +1,20 @@
 """The results of a search in its folder: `search.json` for summaries, and the file of hydra-optuna-sweeper."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from crackdet.analysis.importance import importances
+from crackdet.analysis.latency import pool_latencies, spread_of
 from crackdet.analysis.search_results import FILE
 from crackdet.config.interpolation import escape
 from crackdet.core.files import write_json
 from crackdet.sweep.search.history import History
-from crackdet.sweep.search.objectives import pareto_front
+from crackdet.sweep.search.objectives import Objective, pareto_front, values_of
 from crackdet.sweep.search.trial import Outcome, Trial
 
 log = logging.getLogger(__name__)
@@ -21,8 +24,8 @@ def write_results(history: History, directory: Path) -> None:
     """Write the best trials, the number of trials by outcome, and the importance of the parameters."""
     objectives, space = history.objectives, history.space
     trials = history.complete_trials()
-    values = [trial_values for _, trial_values in trials]
-    front = pareto_front(values, objectives) if trials else []
+    values, spreads = _pooled_values([trial for trial, _ in trials], objectives)
+    front = pareto_front(values, objectives, spreads) if trials else []
     if len(objectives) == 1 and front:  # of equally good trials the cheapest, as in a summary
         front = [min(front, key=lambda index: _cost(trials[index][0]))]
     best: list[dict[str, Any]] = [
@@ -65,6 +68,20 @@ def warn_of_different_images(history: History) -> None:
             "the parameters also decide which images are used for validation, so the compared runs were evaluated on "
             "different images: a better value may only mean easier images"
         )
+
+
+def _pooled_values(
+    trials: Sequence[Trial], objectives: Sequence[Objective]
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Return the objectives of complete trials and their spreads, with one latency for the runs of one network."""
+    runs = [run for trial in trials for run in trial.runs.values()]
+    pooled = dict(zip([run.id for run in runs], pool_latencies([run.result or {} for run in runs]), strict=True))
+    values, spreads = [], []
+    for trial in trials:
+        results = [pooled[run.id] for run in trial.runs.values()]
+        values.append([fmean(column) for column in zip(*(values_of(r, objectives) for r in results), strict=True)])
+        spreads.append([max(spread_of(result, one.name) for result in results) for one in objectives])
+    return values, spreads
 
 
 def _cost(trial: Trial) -> tuple[float, float]:

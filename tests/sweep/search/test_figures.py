@@ -28,6 +28,17 @@ def test_to_dominate_is_to_be_worse_in_no_objective_and_better_in_one() -> None:
     assert not dominates([0.8, 9], [0.9, 10], BOTH)
 
 
+@given(points, st.integers(0, 2))
+def test_no_value_is_dominated_by_a_difference_within_the_spread(
+    values: list[tuple[float, float]], spread: int
+) -> None:
+    front = pareto_front(values, BOTH, [(0.0, float(spread))] * len(values))
+    for index, (accuracy, cost) in enumerate(values):
+        dominated = any(a >= accuracy and c <= cost + spread and (a > accuracy or c < cost - spread) for a, c in values)
+        assert (index in front) is not dominated
+    assert front
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), "0.9", True])
 def test_a_value_that_is_not_a_number_is_a_missing_objective(value: object) -> None:
     with pytest.raises(MissingObjective, match="accuracy"):
@@ -37,7 +48,7 @@ def test_a_value_that_is_not_a_number_is_a_missing_objective(value: object) -> N
 def test_every_measure_of_a_summary_has_a_direction() -> None:
     from crackdet.analysis.export import MEASURED
 
-    others = {"epoch", "epochs", "valid_images", "valid_digest"}
+    others = {"epoch", "epochs", "valid_images", "valid_digest", "latency_spread_ms", "feature_latency_spread_ms"}
     assert {name for name in MEASURED if name not in others} <= set(DIRECTIONS)
 
 

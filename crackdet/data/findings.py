@@ -1,0 +1,54 @@
+"""What may be wrong with images that can be read: constant, nearly black or white, copies, several frames."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.data.bit_depth import DEEP_MARK
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.decode import num_frames
+from crackdet.data.records import ImageRecord
+
+MAX_NAMED = 10  # images per finding
+DARK, BRIGHT = 15, 240  # values of 255 that count as nearly black and nearly white
+OUTLIERS = 0.01  # share of the values that a nearly black or white image may have elsewhere
+
+
+def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
+    """Return a line for each kind of problem, with the names of the images."""
+    found: dict[str, list[str]] = {}
+    for dataset in splits.values():
+        for record in dataset.records:
+            if (appearance := _appearance(dataset.pixels.read(record))) is not None:
+                hint = " (is data.white_level right?)" if DEEP_MARK in record.digest else ""
+                found.setdefault(f"{appearance}{hint}", []).append(record.name)
+            root = getattr(dataset.pixels.source, "root", None)
+            if isinstance(root, Path) and num_frames(root / record.name) > 1:
+                found.setdefault("several frames or pages, of which the first is used", []).append(record.name)
+        if copies := _copies(dataset.records):
+            found.setdefault("copies of another image of the same split", []).extend(copies)
+    return [f"{problem}: {_listed(names)}" for problem, names in sorted(found.items())]
+
+
+def _appearance(pixels: NDArray[np.uint8]) -> str | None:
+    if (pixels == pixels[0, 0]).all():
+        return "one colour everywhere"
+    if (pixels > DARK).mean() <= OUTLIERS:
+        return "nearly black"
+    if (pixels < BRIGHT).mean() <= OUTLIERS:
+        return "nearly white"
+    return None
+
+
+def _copies(records: Sequence[ImageRecord]) -> list[str]:
+    """Return the names of all but the first of the images with the same content."""
+    ordered = sorted(records, key=lambda record: (record.digest, record.name))
+    return [record.name for _, same in groupby(ordered, lambda record: record.digest) for record in list(same)[1:]]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({', '.join(sorted(names)[:MAX_NAMED])}{more})"

@@ -1,0 +1,49 @@
+"""The images and groups of each split, and whether they can tell networks apart."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from crackdet.data.counts import count_table, few_observations_warning
+from crackdet.data.records import ImageRecord
+
+
+def records(cracks: int, others: int, group: str | None = None, split: str | None = None) -> list[ImageRecord]:
+    labels = [True] * cracks + [False] * others
+    return [ImageRecord(f"{group}-{i}", crack, f"{group}-{i}", split, group) for i, crack in enumerate(labels)]
+
+
+def grouped(number: int, cracks: int = 2, others: int = 2, split: str | None = None) -> list[ImageRecord]:
+    return [record for group in range(number) for record in records(cracks, others, f"wall{group}", split)]
+
+
+def warning(valid: list[ImageRecord]) -> str | None:
+    return few_observations_warning({"train": grouped(3) if valid[0].group else records(9, 9), "valid": valid})
+
+
+def test_six_groups_or_images_of_each_class_are_enough() -> None:
+    assert warning(grouped(6)) is None
+    assert warning(records(6, 6)) is None
+
+
+@pytest.mark.parametrize(
+    ("valid", "expected"),
+    [
+        (grouped(4), "data: 4 groups in valid; fewer than 6 tell nothing apart; raise data.valid_fraction, or add"),
+        (grouped(1, split="valid"), "data: 1 group in valid; fewer than 6 tell nothing apart; add groups to the valid"),
+        (grouped(9, cracks=0) + records(3, 0, "cracks"), "data: 1 group with a crack in valid; "),
+        (records(2, 30), "data: 2 images with a crack in valid; fewer than 6 tell nothing apart; raise"),
+        (records(2, 1), "data: 2 images with a crack and 1 image without a crack in valid; "),
+    ],
+)  # fmt: skip
+def test_too_few_observations_are_told(valid: list[ImageRecord], expected: str) -> None:
+    assert (warning(valid) or "").startswith(expected)
+
+
+def test_the_table_counts_groups_of_each_split_and_class() -> None:
+    shown = io.StringIO()
+    valid = grouped(2) + records(1, 0, "beam") + records(1, 1)
+    Console(file=shown, width=120).print(count_table({"train": grouped(3), "valid": valid}))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.getvalue().splitlines() if "│" in line]
+    assert rows == [["train", "6", "6", "3", "3", "3"], ["valid", "6", "5", "5", "4", "3"]]
