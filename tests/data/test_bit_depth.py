@@ -1,6 +1,7 @@
 """Images with more than 8 bits per sample: they come out as they look, or are refused."""
 
 import io
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from crackdet.data.bit_depth import is_deep_file
 from crackdet.data.decode import BadImage, decode, decode_mask
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders
-from tests.data.tiff_files import tiff
+from tests.data.tiff_files import ByteOrder, tiff
 
 SIZE = 16
+BYTE_ORDERS: tuple[ByteOrder, ByteOrder] = ("<", ">")
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, NOT_INTEGER = 0, 1, 2, 5, "f"
 MAX_SAMPLE_VALUE, NEW_SUBFILE_TYPE = 281, 254
 
@@ -52,7 +54,7 @@ LAYOUTS = [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (2, BLACK_IS_ZERO), (3, RGB),
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])
 def test_a_tiff_comes_out_as_it_looks_or_is_refused(dtype: str) -> None:
-    for (channels, photometric), planar, byte_order, compression in product(LAYOUTS, [1, 2], "<>", [1, 8]):
+    for (channels, photometric), planar, byte_order, compression in product(LAYOUTS, [1, 2], BYTE_ORDERS, [1, 8]):
         upright = picture(channels)
         stored = as_dtype(255 - upright if photometric == WHITE_IS_ZERO else upright, dtype)
         tags = {338: 2} if channels == 2 else {}  # the second one is the opacity
@@ -65,7 +67,7 @@ def test_a_tiff_comes_out_as_it_looks_or_is_refused(dtype: str) -> None:
             unknown_to_pillow = channels == 2 or (photometric == WHITE_IS_ZERO and byte_order == ">")
             assert dtype not in ("u1", "u2") or planar == 2 or unknown_to_pillow, error  # else it need not be refused
             continue
-        expected = {1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk}[channels](upright)
+        expected = SHOWN[channels](upright)
         assert np.abs(pixels.astype(int) - expected).max() <= 1, (channels, photometric, planar, byte_order)
 
 
@@ -79,10 +81,15 @@ def from_cmyk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (colours[..., :3] * colours[..., 3:] / 255).round().astype(np.uint8)
 
 
+SHOWN: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # by the number of channels
+    1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("photometric", "byte_order"), [(BLACK_IS_ZERO, "<"), (BLACK_IS_ZERO, ">"), (WHITE_IS_ZERO, "<")]
 )
-def test_a_16_bit_grey_tiff_comes_out_as_it_looks(photometric: int, byte_order: str) -> None:
+def test_a_16_bit_grey_tiff_comes_out_as_it_looks(photometric: int, byte_order: ByteOrder) -> None:
     stored = 255 - picture() if photometric == WHITE_IS_ZERO else picture()
     content = tiff(as_dtype(stored, "u2"), photometric=photometric, byte_order=byte_order)
     assert np.array_equal(read(content), grey(picture()))
