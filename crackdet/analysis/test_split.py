@@ -37,8 +37,9 @@ def read_test_result(run: Run) -> TestResult | None:
     if not content or content.get("digest") != _weights_digest(run):
         return None
     accuracy, images, photographs = (content.get(name) for name in ("accuracy", "images", "photographs"))
-    is_valid = type(accuracy) in (int, float) and 0 <= accuracy <= 1 and type(images) is int and images > 0
-    if not is_valid or not isinstance(photographs, str | None):
+    if not isinstance(accuracy, int | float) or not isinstance(images, int) or not isinstance(photographs, str | None):
+        return None
+    if isinstance(images, bool) or isinstance(accuracy, bool) or not (0 <= accuracy <= 1 and images > 0):
         return None
     return TestResult(accuracy, images, content["digest"], photographs)
 

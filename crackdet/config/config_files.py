@@ -77,7 +77,8 @@ def _describe(error: Exception, file: Path) -> str:
         byte = error.object[error.start]
         return f"{file}, line {line}: is not in UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
-        hint = "; YAML is indented with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
+        lines = file.read_bytes().splitlines()
+        hint = "; YAML is indented with spaces, not with tabs" if b"\t" in b"".join(lines[mark.line :][:1]) else ""
         return f"{file}, line {mark.line + 1}: {error.problem or error.context}{hint}"
     return f"{file}: {' '.join(str(error).split())}"
 

@@ -42,7 +42,7 @@ def explain_hydra_error(error: BaseException, overrides: Sequence[str] = (), fol
         text += f" ({str(error.__cause__).splitlines()[0]})"
     suspects = _suspects(overrides) or ([] if isinstance(error, HydraException | OSError) else overrides)
     if not any(key in text for key in ("--", *(each.partition("=")[0].lstrip("+~") or "=" for each in overrides))):
-        text = ": ".join(filter(None, (" ".join(suspects), text)))
+        text = ": ".join(filter(None, (shorten(" ".join(suspects)), text)))
     return shorten(text, 1000)
 
 

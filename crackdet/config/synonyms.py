@@ -85,7 +85,8 @@ def _keys(schema: type, prefix: str) -> set[str]:
     found: set[str] = set()
     for name, hint in get_type_hints(schema).items():
         kind: Any = next((part for part in get_args(hint) if is_dataclass(part)), hint)
-        found |= _keys(kind, f"{prefix}{name}.") if is_dataclass(kind) else {f"{prefix}{name}"}
+        nested = isinstance(kind, type) and is_dataclass(kind)
+        found |= _keys(kind, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
     return found
 
 

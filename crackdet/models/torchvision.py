@@ -26,10 +26,10 @@ NUM_CLASSES = 1000  # of ImageNet
 SELF_NORMALIZING = ("googlenet", "inception_v3")  # with published weights they convert [0, 1] to [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that are used only in the network's original training
 HASH = re.compile(r"-([0-9a-f]{8,})\.[a-z]+$")  # the first digits of a published file's SHA-256, in its name
-OLDER_NAMES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),  # DenseNet as published
+OLDER_NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (  # in files that are published
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), lambda found: f"{found[1]}{found[2]}"),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_([12])\."), lambda found: f"{found[1]}.{3 * int(found[2]) - 3}."),
-)  # the latter: vision transformers as published
+)
 
 log = logging.getLogger(__name__)
 _verified: dict[Path, tuple[int, ...]] = {}  # stamps of published files whose SHA-256 this process found right
@@ -77,7 +77,9 @@ class TorchvisionArchitecture(Architecture):
 
     def _last_layer(self, full_model: nn.Module) -> str:
         sizes = ("out_features", "out_channels")
-        layers = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)]
+        layers: list[str] = [
+            n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)
+        ]
         if not layers:
             raise UserError(
                 f"model.name={self.name}: this network has no last layer with {NUM_CLASSES} outputs that could be "

@@ -106,7 +106,7 @@ def test_the_version_is_printed() -> None:
 
 def test_a_report_replaces_an_earlier_one_but_no_other_file_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr(webbrowser, "open", lambda url: not opened.append(url))  # type: ignore[func-returns-value]
     page = Path("page.html")
     page.write_text("<!doctype html><title>mine</title>")
     refused = crackdet("report", "--to", "page.html", status=2)

@@ -21,7 +21,6 @@ from tests.data.image_files import make_folders
 from tests.data.tiff_files import ByteOrder, tiff
 
 SIZE = 16
-BYTE_ORDERS: tuple[ByteOrder, ByteOrder] = ("<", ">")
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, NOT_INTEGER = 0, 1, 2, 5, "f"
 MAX_SAMPLE_VALUE, NEW_SUBFILE_TYPE = 281, 254
 
@@ -49,6 +48,7 @@ def as_dtype(pixels: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
     return (pixels.astype(np.float64) * (np.iinfo(kind).max / 255)).round().astype(kind)
 
 
+BYTE_ORDERS: tuple[ByteOrder, ...] = ("<", ">")
 LAYOUTS = [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (2, BLACK_IS_ZERO), (3, RGB), (4, CMYK)]  # channels, photometric
 
 
@@ -67,7 +67,8 @@ def test_a_tiff_comes_out_as_it_looks_or_is_refused(dtype: str) -> None:
             unknown_to_pillow = channels == 2 or (photometric == WHITE_IS_ZERO and byte_order == ">")
             assert dtype not in ("u1", "u2") or planar == 2 or unknown_to_pillow, error  # else it need not be refused
             continue
-        expected = SHOWN[channels](upright)
+        views: dict[int, Callable[[Any], Any]] = {1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk}
+        expected = views[channels](upright)
         assert np.abs(pixels.astype(int) - expected).max() <= 1, (channels, photometric, planar, byte_order)
 
 
@@ -79,11 +80,6 @@ def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def from_cmyk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     colours = 255 - pixels.astype(float)
     return (colours[..., :3] * colours[..., 3:] / 255).round().astype(np.uint8)
-
-
-SHOWN: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {  # by the number of channels
-    1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-ByteOrder = Literal["<", ">"]  # as struct and numpy write it
-
 WIDTHS = {"H": 2, "I": 4, "d": 8}
+ByteOrder = Literal["<", ">"]
 TYPES = {"H": 3, "I": 4, "d": 12}  # of TIFF, by struct format
 DEFLATE = 8
 

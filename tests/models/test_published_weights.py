@@ -181,7 +181,12 @@ def test_an_unchanged_published_file_is_digested_once(
     publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
     monkeypatch.setattr("crackdet.models.torchvision.SETTLE_SECONDS", -1.0)
     read: list[Path] = []
-    monkeypatch.setattr("crackdet.models.torchvision.file_digest", lambda file: read.append(file) or file_digest(file))
+
+    def digest(file: Path) -> str:
+        read.append(file)
+        return file_digest(file)
+
+    monkeypatch.setattr("crackdet.models.torchvision.file_digest", digest)
     build_from(*PUBLISHED)
     build_from(*PUBLISHED)
     assert len(read) == 1

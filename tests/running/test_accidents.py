@@ -140,15 +140,17 @@ def test_a_disk_that_is_full_for_other_code_counts_no_attempt_either(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
-def test_a_terminal_that_is_closed_stops_a_run_which_saves_its_state(
-    tiny: Configure, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_a_closed_terminal_or_the_end_of_a_slurm_job_stops_a_run_which_saves_its_state(
+    tiny: Configure, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    number = signal.Signals[name]
     job = job_of(tiny())
     with monkeypatch.context() as patched:
-        at_batch(patched, 2, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        at_batch(patched, 2, lambda: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as caught:
             execute(job)
-    assert caught.value.exit_status == 128 + signal.SIGHUP
+    assert caught.value.exit_status == 128 + number
     assert job.run.state_file.exists() and read_failure(job.run) == {}
 
 
