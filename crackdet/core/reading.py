@@ -55,7 +55,7 @@ def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = F
         if status.st_size > max_bytes:
             raise OSError(
                 errno.EFBIG,
-                f"has {status.st_size / MIB:.0f} MiB, above the limit of {max_bytes / MIB:g} MiB",
+                f"has {status.st_size / MIB:.0f} MiB, more than the limit of {max_bytes / MIB:g} MiB",
                 str(path),
             )
         return os.fdopen(descriptor, "rb")

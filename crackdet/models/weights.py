@@ -56,7 +56,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], key: str) -> Non
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in expected]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
