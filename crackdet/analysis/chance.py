@@ -10,9 +10,8 @@ from crackdet.analysis import replicates
 from crackdet.analysis.correctness import MAX_PREDICTIONS_READ, CorrectnessMatrix
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import roc_auc_scores
-from crackdet.metrics.statistics import ALPHA
+from crackdet.metrics.sample_size import ALPHA, MIN_OBSERVATIONS
 
-MIN_GROUPS = 6  # of each class: with fewer, chance may not be excluded for a good network either
 CHANCE = 0.5  # ROC-AUC of scores that are independent of the labels
 # the metric of one answer for every image, the better of the two, from the share of cracks
 CONSTANT_ANSWER: Mapping[str, Callable[[float], float]] = {
@@ -69,7 +68,7 @@ class ChanceTest:
             return True
         p_value, too_few = by_images, self._lowest * tests >= ALPHA
         if matrix.groups is not None and matrix.num_independent > 1:
-            p_value, too_few = max(by_images, self._by_groups(index, by_images)), self._rarer_groups < MIN_GROUPS
+            p_value, too_few = max(by_images, self._by_groups(index, by_images)), self._rarer_groups < MIN_OBSERVATIONS
         if p_value * tests < ALPHA:
             return True
         is_promising = by_images * tests < ALPHA or by_images <= self._lowest

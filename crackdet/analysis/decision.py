@@ -13,6 +13,7 @@ from crackdet.analysis.notes import notes
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Threshold, threshold_for_recall
+from crackdet.metrics.sample_size import min_observations
 from crackdet.metrics.statistics import Difference
 from crackdet.store.predictions import read_predictions
 
@@ -69,7 +70,7 @@ class Decision:
     def min_observations(self) -> int:
         """With fewer observations no difference can be significant; 0 if there is nothing to compare."""
         comparisons = [number - 1 for number in (len(self.ranked_runs), len(self.combinations)) if number > 1]
-        return statistics.min_observations(min(comparisons)) if comparisons else 0
+        return min_observations(min(comparisons)) if comparisons else 0
 
     @cached_property
     def has_too_few_observations(self) -> bool:

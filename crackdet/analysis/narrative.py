@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.chance import MIN_GROUPS
 from crackdet.analysis.columns import scaled
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 from crackdet.metrics.statistics import Difference, is_negligible, is_worse
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _too_few_to_exclude_chance(decision: "Decision") -> str:
     only = f", of which {number} {rarer}," if number < decision.num_groups else ""
     return (
         f"{decision.num_groups} validation groups{only} are too few to distinguish even the best one from chance; "
-        f"raise data.valid_fraction, so that each class is in at least {MIN_GROUPS} groups"
+        f"raise data.valid_fraction, so that each class is in at least {MIN_OBSERVATIONS} groups"
     )
 
 
