@@ -45,13 +45,6 @@ class ChanceTest:
         return self._results[index]
 
     @cached_property
-    def groups_by_class(self) -> dict[bool, int]:
-        """The number of groups with a crack (True), and of those with another image (False)."""
-        assert self.matrix.shared is not None and self.matrix.groups is not None
-        labels, groups = self.matrix.shared.labels, self.matrix.groups
-        return {has_crack: len(np.unique(groups[labels == has_crack])) for has_crack in (True, False)}
-
-    @cached_property
     def has_one_class(self) -> bool:
         """Whether all validation images are of one class."""
         return self.matrix.shared is not None and len(np.unique(self.matrix.shared.labels)) < 2
@@ -109,12 +102,12 @@ class ChanceTest:
 
     @cached_property
     def _lowest_by_groups(self) -> float:
-        counts = self.groups_by_class
+        counts = self.matrix.groups_by_class
         return replicates.lowest_p_value(self.matrix.num_independent, counts[True], counts[False])
 
     @property
     def _rarer_groups(self) -> int:
-        return min(self.groups_by_class.values())
+        return min(self.matrix.groups_by_class.values())
 
 
 _fisher_exact = lru_cache(statistics.fisher_exact)  # many runs have the same numbers of hits and alarms

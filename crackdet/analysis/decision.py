@@ -119,7 +119,7 @@ class Decision:
 
     def combination(self, row: RunRow) -> Combination:
         """Return the combination that a run belongs to."""
-        return next(one for one in self.combinations if any(other.id == row.id for other in one.rows))
+        return self._combinations[row.id]
 
     def difference(self, row: RunRow) -> Difference | None:
         """Return by how much a run, or its combination if that may be even worse, is worse than the best."""
@@ -174,6 +174,10 @@ class Decision:
         if predictions is None or not predictions.labels.any() or predictions.labels.all():
             return None
         return threshold_for_recall(predictions.logits, predictions.labels, recall)
+
+    @cached_property
+    def _combinations(self) -> dict[str, Combination]:
+        return {row.id: combination for combination in self.combinations for row in combination.rows}
 
     @cached_property
     def _ranks(self) -> dict[str, int]:
