@@ -10,7 +10,6 @@ from rich.table import Table
 
 from crackdet.analysis.columns import (
     DEFAULT_COLUMNS,
-    HIGHER_IS_BETTER,
     TITLES,
     Column,
     decision_columns,
@@ -22,6 +21,7 @@ from crackdet.analysis.filters import full_key, parse_filters, value_of
 from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import escape_markup
+from crackdet.store.result import HIGHER_IS_BETTER
 from crackdet.store.run import Run
 
 if TYPE_CHECKING:

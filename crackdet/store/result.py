@@ -13,6 +13,10 @@ from crackdet.store.paths import PUBLISHED, RUN_ID
 
 MAX_WITHOUT_RIGHT = 1e6  # validation images; otherwise their number follows from the size of the file
 HUGE = 1e18  # larger than any count or cost of a network
+HIGHER_IS_BETTER = (
+    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "images_per_second", "throughput",
+    "feature_throughput",
+)  # fmt: skip
 
 
 class Field(NamedTuple):
