@@ -18,6 +18,7 @@ from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize, sanitize_part
 from crackdet.core.files import write_text
+from crackdet.core.text import list_first
 from crackdet.report.formatting import NO_VALUE, count, percent
 from crackdet.report.marker import FILE
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
@@ -110,8 +111,7 @@ def _content_security_policy(*scripts: str) -> str:
 
 def _title(summary: Summary, folder: Path) -> str:
     names = sorted({str(row.setting("model.name")) for ranking in summary.rankings for row in ranking})
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return sanitize(f"{_folder_name(folder)}: {listed or 'no finished run yet'}")
+    return sanitize(f"{_folder_name(folder)}: {list_first(names, 3) or 'no finished run yet'}")
 
 
 def _folder_name(folder: Path) -> str:
