@@ -75,7 +75,8 @@ def _positions(column: Sequence[Any]) -> np.ndarray[Any, Any]:
 
 def _one_hot(column: Sequence[Any]) -> np.ndarray[Any, Any]:
     positions = _positions(column)
-    return np.eye(positions.max() + 1)[positions]
+    columns: np.ndarray[Any, Any] = np.eye(positions.max() + 1)[positions]
+    return columns
 
 
 def _residual(design: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> tuple[float, int]:
