@@ -77,7 +77,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
         std=std or [1.0] * 3,
         stages=maps,
         accuracy=float(result["accuracy"]),
-        valid_images=int(result["valid_images"]),
+        valid_images=int(result.get("valid_images") or 0),
         initial_weights=initial,
         license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
         weights_sha256="",
