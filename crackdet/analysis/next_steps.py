@@ -60,7 +60,7 @@ def firmer_answers(decision: "Decision") -> list[str]:
             f"Train the best settings with {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
             "fewer runs do not show how much the result varies from training to training."
         )
-    if float(decision.best.setting("data.test_fraction") or 0) == 0:
+    if not decision.best.setting("data.test_fraction"):
         found.append(
             "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
             "run on these images once with crackdet summary --test. The run was chosen on the validation images, so "
