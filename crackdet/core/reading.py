@@ -73,7 +73,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_JSON) -> bytes:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of the content of a file, which may be a link; raise OSError as `open_regular`."""
     with open_regular(path, follow_links=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a file has `readinto`
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_json(path: Path, max_bytes: int = MAX_JSON) -> dict[str, Any]:
