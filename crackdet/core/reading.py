@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from crackdet.core.files import CHECKSUM_KEY
 
@@ -28,7 +28,7 @@ MAX_LINE, MAX_COLUMNS, MAX_ROWS = 2**16, 100, 2_000_000  # of a CSV file
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = False) -> BinaryIO:
+def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = False) -> io.BufferedReader:
     """Open a regular file for reading.
 
     Args:
