@@ -38,8 +38,8 @@ class ChanceTest:
     def is_above(self, index: int) -> bool | None:
         """Return whether a run of the ranking is better than chance.
 
-        None if it is by images, or has no mistake at all, but the validation images are too few, or of too few groups,
-        to exclude chance.
+        None if there are too few validation images or groups to exclude chance, although the run is better than chance
+        by images, or makes no mistake.
         """
         if index not in self._results:
             self._results[index] = self._test(index)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Format = Callable[[Any], str]
 
 DEFAULT_COLUMNS = (  # after accuracy, as many as fit
-    "verdict", "interval", "p_value", "feature_flops", "latency_ms", "loss", "seconds", "parameters", "epoch",
+    "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "loss", "seconds", "parameters", "epoch",
 )  # fmt: skip
 HIGHER_IS_BETTER = (
     "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second",
@@ -46,7 +46,12 @@ FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
     "seconds": lambda value: f"{value:.1f}",
 }
-TITLES = {"feature_flops": "FLOPs", "latency_ms": "ms", "average_precision": "avg prec", "calibration_error": "cal err"}
+TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
+    "feature_flops": "FLOPs",
+    "feature_latency_ms": "ms",
+    "average_precision": "avg prec",
+    "calibration_error": "cal err",
+}
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,10 @@ class Decision:
         return 1 + sum(combination.p_value is not None for combination in self.combinations)
 
     def p_value(self, compared: RankedRun | Combination) -> float | None:
-        """Return the p-value to show; None for the best, if unknown, or if it tells nothing.
+        """Return the p-value to show; None for the best run, or if it is unknown or not informative.
 
-        That is so if no difference could be significant, or if a run is at chance and not significantly worse.
+        A p-value is not informative if no difference could be significant, or if the run is at chance and not
+        significantly worse.
         """
         rows = [compared.row] if isinstance(compared, RankedRun) else compared.rows
         tells_nothing = compared.undecided and all(map(self.is_at_chance, rows))

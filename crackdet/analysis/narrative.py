@@ -62,7 +62,7 @@ def _recommendation(decision: "Decision") -> str:
 
 def _none_recommended(decision: "Decision") -> str:
     if decision.chance.has_one_class:
-        return "No network is recommended yet: all validation images are of one class, which tells nothing."
+        return "No network is recommended yet: all validation images are of one class."
     if decision.chance.is_above(0) is None:
         return f"No network is recommended yet: {_too_few_to_exclude_chance(decision)}."
     what = "scores" if decision.metric == "roc_auc" else "predictions"
@@ -108,7 +108,7 @@ def _why_best(decision: "Decision") -> str:
 
 
 def _not_cheaper(decision: "Decision") -> str:
-    """Return why none of the undecided runs is recommended: they save nothing."""
+    """Return why none of the undecided runs is recommended: none of them is cheaper."""
     best, others = decision.ranked_runs[0], [run for run in decision.undecided if run.row.id != decision.best.id]
     number, ties = len(others), sum(run.value == best.value for run in others)
     if number == len(decision.ranked_runs) - 1:
@@ -154,7 +154,7 @@ def _why_not_cheaper(decision: "Decision") -> str:
         more = f"validation {unit}{' or seeds' if decision.replicated else ''}"
         found.append(
             f"{_cheaper(len(unknown))} may be as good, or up to {points(max(one.high for one in unknown))} worse; "
-            f"more {more} would settle it."
+            f"more {more} would show which is true."
         )
     return " ".join(found)
 

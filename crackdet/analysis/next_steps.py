@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crackdet.analysis.chance import MIN_GROUPS
@@ -27,14 +28,17 @@ def next_commands(decision: "Decision") -> list[NextStep]:
     """Return the commands that use the recommended run, or that look at the best one if none is recommended."""
     recommended = decision.best_is_above_chance
     run = (decision.recommended if recommended else decision.best).run
-    where = f"{run.id} --store {shlex.quote(str(run.root))}"
+    store = run.root.resolve()
+    shown = store.relative_to(Path.cwd()) if store.is_relative_to(Path.cwd()) else run.root
+    where = f"{run.id} --store {shlex.quote(str(shown))}"
     steps = [
         NextStep("Look at its feature maps", f"crackdet inspect {where}"),
-        NextStep("Check where the evidence lies, if the data has masks", f"crackdet pointing {where}"),
+        NextStep("Check whether the saliency lies on the cracks, if the data has masks", f"crackdet pointing {where}"),
     ]
     if recommended:
         steps += [
             NextStep("Classify other images", f"crackdet predict {where} FOLDER"),
+            NextStep("Evaluate it on other labelled images", f"crackdet evaluate {where} data=folder data.root=FOLDER"),
             NextStep("Export the backbone for a detector", f"crackdet export {where} --to backbone"),
         ]
     return steps
@@ -53,20 +57,20 @@ def firmer_answers(decision: "Decision") -> list[str]:
         found.append(_more_images(decision))
     if not _has_seeds(decision):
         found.append(
-            f"Train the best settings from {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
+            f"Train the best settings with {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
             "fewer runs do not show how much the result varies from training to training."
         )
     if float(decision.best.setting("data.test_fraction") or 0) == 0:
         found.append(
             "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
-            "run on them once with crackdet summary --test. The validation images chose the run, so its score on them "
-            "is too high."
+            "run on these images once with crackdet summary --test. The run was chosen on the validation images, so "
+            "its score on the validation images is too high."
         )
     return [text for text in found if text]
 
 
 def _more_images(decision: "Decision") -> str:
-    """Say how many validation images would separate the best two runs, if the difference stays the same."""
+    """Say how many validation images would distinguish the best two runs, if the difference stays the same."""
     differences = [run.difference for run in decision.undecided[1:] if run.difference is not None]
     gap = min((one for one in differences if one.value > 0), key=lambda one: one.value, default=None)
     observation, number = ("images", decision.num_images)
@@ -77,11 +81,11 @@ def _more_images(decision: "Decision") -> str:
         return f"{more}: some runs score the same as the best on these."
     ratio = (Z * gap.error / gap.value) ** 2
     if ratio > MAX_IMAGES_RATIO:
-        return f"Choose by cost: no affordable number of {observation} would separate runs that are this close."
+        return f"Choose by cost: no affordable number of {observation} would distinguish runs that are this close."
     needed = _rounded(max(ratio, 1.0) * number)
     return (
         f"{more}: if the difference from the next run stays {100 * gap.value:.2g} points, about {needed:,} "
-        f"(now {number:,}) would separate them."
+        f"(now {number:,}) would distinguish the two runs."
     )
 
 

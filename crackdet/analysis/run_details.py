@@ -76,7 +76,7 @@ def _lines(snapshot: RunSnapshot) -> Iterator[tuple[str, str]]:
                 result,
                 {
                     "seconds": "{} s of training",
-                    "latency_ms": "{} ms for an image",
+                    "feature_latency_ms": "{} ms for the features of an image",
                     "peak_memory_mib": "{} MiB of memory",
                 },
             ),

@@ -35,7 +35,7 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     - The path of a run directory, or of a file in it.
 
     Args:
-        store: A run store or the folder of a sweep, opened only if the name does not tell the folder.
+        store: A run store or the folder of a sweep, opened only if the name does not contain a folder.
         option: What the store was given as.
 
     Raises:
@@ -102,7 +102,7 @@ def _by_path(path: Path) -> Run:
             return RunFolder.open(directory.parent).store.run(directory.name)
     if SweepRecord(path).file.is_file():
         raise UserError(f"{path}: is the folder of a sweep; best:{path} is its best run")
-    raise UserError(f"{path}: is not the directory of a run; give it, a run id, best, or best:FOLDER")
+    raise UserError(f"{path}: is not a run directory; give a run directory, a run id, best, best:FOLDER or last")
 
 
 def _relative(path: Path) -> str:

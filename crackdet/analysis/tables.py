@@ -19,6 +19,7 @@ from crackdet.analysis.columns import (
 )
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
+from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
 from crackdet.config.messages import suggest
 from crackdet.core.console import escape_markup
@@ -85,6 +86,7 @@ def show(summary: "Summary", view: View | None = None, out: Console | None = Non
             f"{value}: {best.id}, {escape_markup(best.run.weights_file)}{weights}",
             soft_wrap=True, highlight=False, style="bold",
         )  # fmt: skip
+        _show_next_steps(out, decision)
     for row in summary:
         if row.result.get("repaired"):
             _line(out, f"repaired {row.id}: {escape_markup(row.result['repaired'])}")
@@ -139,6 +141,17 @@ def _show_decision(out: Console, decision: "Decision") -> None:
         out.print(escape_markup(sentence), highlight=False, style="bold")
     for note in decision.notes:
         out.print(f"- {escape_markup(note)}", highlight=False)
+
+
+def _show_next_steps(out: Console, decision: "Decision") -> None:
+    """Print how to get a firmer answer, and the next commands to type."""
+    if firmer := firmer_answers(decision):
+        _line(out, "for a firmer answer:")
+        for text in firmer:
+            out.print(f"- {escape_markup(text)}", highlight=False)
+    _line(out, "next:")
+    for step in next_commands(decision):
+        _line(out, f"  {escape_markup(step.command)}  # {escape_markup(step.purpose)}")
 
 
 def _columns(

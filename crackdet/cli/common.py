@@ -107,7 +107,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 def choose_folder(folder: Path | None, store: Path | None) -> Path:
     """Return the folder of a command, given as an argument or as `--store`; raise UserError if both are given."""
     if folder is not None and store is not None:
-        raise UserError(f"{folder}, --store {store}: give one folder")
+        raise UserError(f"{folder}, --store {store}: give only one folder")
     return (folder or store or STORE).expanduser()
 
 

@@ -31,7 +31,7 @@ def check_data(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data source: decode every image, count the images of each split, and name those that look wrong."""
+    """Check a data source: decode every image, count the images of each split, and list suspicious images."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet

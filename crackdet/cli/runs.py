@@ -63,7 +63,9 @@ def summary(
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
     if as_json and (sort or columns or filters or recall or test):
-        raise UserError("--json: prints all runs and fields, as summary.json; remove the options that choose some")
+        raise UserError(
+            "--json: prints all runs and fields, as in summary.json; remove the options that select runs or fields"
+        )
     if write is not None:
         check_new_folder(write, "--write", may_exist=True)
     path = choose_folder(folder, store)
@@ -101,7 +103,7 @@ def report(
     to: Annotated[Path | None, typer.Option(help="File to write; default: report.html in FOLDER.")] = None,
     by: By = "accuracy",
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report of crackdet.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report of crackdet.")] = False,
     store: Store = None,
 ) -> None:
     """Write the runs of a sweep or store as one HTML page."""
@@ -113,9 +115,9 @@ def report(
     open_folder(folder, store)
     target = to or path / FILE
     if target.is_file() and not force and not is_report(target):
-        question = f"{target}: is no report of crackdet; overwrite it?"
+        question = f"{target}: is not a report of crackdet; overwrite it?"
         if not (sys.stdin.isatty() and typer.confirm(question)):
-            raise UserError(f"{target}: is no report of crackdet; give another file with --to, or --force")
+            raise UserError(f"{target}: is not a report of crackdet; give another file with --to, or --force")
     check_output_path(target, force=True, option="--to" if to else "report")
     from crackdet.report.build import write_report
 
@@ -130,7 +132,8 @@ def runs(
     status: Annotated[
         str | None,
         typer.Option(
-            help="Only runs with this status, or one of several: failed,corrupt.", autocompletion=several_of(*Status)
+            help="List only runs with this status; separate several with commas: failed,corrupt.",
+            autocompletion=several_of(*Status),
         ),
     ] = None,
     as_json: AsJson = False,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra.core.utils import env_override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,9 +51,9 @@ def _run(hydra_main: Callable[[], Any]) -> None:
         with acceptable_arguments():
             hydra_main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
-        with interruptible(), acceptable_arguments():
+        # Hydra raises its errors instead of printing them.
+        with env_override({"HYDRA_FULL_ERROR": "1"}), interruptible(), acceptable_arguments():
             hydra_main()
     except (UserError, WriteFailed) as error:
         _refuse(str(error))

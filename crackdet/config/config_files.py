@@ -58,14 +58,14 @@ def _error_of(file: Path) -> Exception | None:
             stream.seek(0)
             if not OmegaConf.is_dict(loaded := OmegaConf.load(stream)):
                 kind = type(loaded).__name__
-                raise ValueError(f"must hold settings as KEY: VALUE, not {kind.removesuffix('Config').lower()}")
+                raise ValueError(f"must contain settings as KEY: VALUE, not {kind.removesuffix('Config').lower()}")
     except Exception as error:  # a file may hold anything
         return error
     return None
 
 
 def _details(error: BaseException) -> object:
-    """Return what tells the errors of two files apart."""
+    """Return what distinguishes the errors of two files."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return str(error.problem), error.problem_mark.line, Path(error.problem_mark.name).resolve()
     return error.object if isinstance(error, UnicodeDecodeError) else str(error)
@@ -77,7 +77,8 @@ def _describe(error: Exception, file: Path) -> str:
         byte = error.object[error.start]
         return f"{file}, line {line}: is not in UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
-        hint = "; YAML is indented with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
+        lines = file.read_bytes().splitlines()
+        hint = "; YAML is indented with spaces, not with tabs" if b"\t" in b"".join(lines[mark.line :][:1]) else ""
         return f"{file}, line {mark.line + 1}: {error.problem or error.context}{hint}"
     return f"{file}: {' '.join(str(error).split())}"
 

@@ -44,7 +44,7 @@ def explain_syntax(text: str, message: str) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         name, _, value = text.partition(":")
-        return f"{shorten(text)}: is no setting; give KEY=VALUE, as in {f'{name}={value}' if value else 'seed=1'}"
+        return f"{shorten(text)}: is not an override; give KEY=VALUE, as in {f'{name}={value}' if value else 'seed=1'}"
     lines = message.splitlines()[1:-1]  # the first repeats all overrides, the last is a link
     if lines and lines[0].startswith("LexerNoViableAltException"):
         position = lines[-1].find("^") - len("LexerNoViableAltException: ")
@@ -52,13 +52,13 @@ def explain_syntax(text: str, message: str) -> str:
     else:
         reason = " ".join(" ".join(line for line in lines if not line.startswith("Error parsing override")).split())
     hint = (_quoted(key, value) or _allowed(text)) if any(mark in message for mark in SYNTAX) else ""
-    return f"{shorten(text)}: {reason}{hint}"
+    return f"{shorten(text)}: {shorten(reason)}{hint}"
 
 
 def _quoted(key: str, value: str) -> str:
     """Return how a value is quoted; empty if the setting is no text, or the quoted value is not accepted either."""
     found = find_field(key.lstrip("+"))
-    if (found is not None and "str" not in str(found[0])) or group_options(key):
+    if (found is not None and "str" not in str(found[0])) or group_options(key) or shorten(value) != value:
         return ""
     quoted = f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
     try:

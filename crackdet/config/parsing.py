@@ -206,7 +206,7 @@ def _missing(key: str) -> str:
 
 def _check_values(node: Any, prefix: str) -> None:
     """Check each value against the constraints of its field, and each item of a list against its type."""
-    hints = _type_hints(type(node))
+    hints = _type_hints(cast(Any, type(node)))
     for item in fields(node):
         value = getattr(node, item.name)
         key, kind = f"{prefix}{item.name}", hints[item.name]

@@ -54,13 +54,13 @@ _NAMES = {
     "hydra.sweeper.n_trials": "n_trials trials num_trials",
 }
 _REMARKS = {  # an answer -> the names of settings that crackdet does not have
-    "model=resnext50 and model=torchvision begin with pretrained weights, unless model.weights=null": (
+    "model=resnext50 and model=torchvision start from pretrained weights unless model.weights=null": (
         "pretrained use_pretrained imagenet"
     ),
-    "the networks have no dropout; optimizer.weight_decay and data/augmentation=flips regularize": (
+    "the networks have no dropout; for regularization, use optimizer.weight_decay or data/augmentation=flips": (
         "dropout drop drop_rate dropout_rate p_dropout"
     ),
-    "the same command resumes a run that was stopped": "resume resume_from resume_from_checkpoint resume_training",
+    "repeat the same command to resume a stopped run": "resume resume_from resume_from_checkpoint resume_training",
 }
 
 
@@ -85,7 +85,8 @@ def _keys(schema: type, prefix: str) -> set[str]:
     found: set[str] = set()
     for name, hint in get_type_hints(schema).items():
         kind: Any = next((part for part in get_args(hint) if is_dataclass(part)), hint)
-        found |= _keys(kind, f"{prefix}{name}.") if is_dataclass(kind) else {f"{prefix}{name}"}
+        nested = isinstance(kind, type) and is_dataclass(kind)
+        found |= _keys(kind, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Requests to stop: the first Ctrl-C, SIGTERM or SIGHUP lets a run save its state, the second exits at once."""
+"""Requests to stop: the first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 lets a run save its state, a second exits."""
 
 import signal
 import threading
@@ -39,7 +39,7 @@ _request: StopRequest | None = None  # of the outermost `catch_signals`
 
 @contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT, SIGTERM and SIGHUP into a request during a block; a block within the block has the same request."""
+    """Turn these signals into a request during a block; a block within the block has the same request."""
     global _request
     if _request is not None:
         yield _request
@@ -56,8 +56,10 @@ def catch_signals() -> Iterator[StopRequest]:
             raise Interrupted(signum)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
-        numbers.append(signal.SIGHUP)
+    for name in ("SIGHUP", "SIGUSR1"):  # not on Windows
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, submitit may handle SIGUSR1
+            numbers.append(number)
     handlers = {number: signal.signal(number, handle) for number in numbers}
     _request = request
     try:

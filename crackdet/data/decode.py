@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from crackdet.data.bit_depth import mask_to_8_bits, read_sample_format, to_8_bits
+from crackdet.data.completeness import is_cut_short
 
 # Files with these extensions, in lower or upper case, count as images. They are the formats that photographs come in.
 IMAGE_EXTENSIONS = (
@@ -70,6 +71,8 @@ def open_rgb(file: Path | BinaryIO | Image.Image, white_level: float | None = No
     with _open(file) as image:
         samples = read_sample_format(image)
         rgb = _upright(image, lambda loaded: _to_rgb(to_8_bits(loaded, samples, white_level)))
+        if not isinstance(file, Image.Image) and is_cut_short(image, file):
+            raise ValueError("image file is truncated: its end is missing")
         rgb = rgb.copy() if rgb is file else rgb  # the caller's image is not changed
         rgb.info.clear()  # its orientation no longer applies
         return rgb
@@ -126,6 +129,8 @@ def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
 
 
 def _open_file(file: Path | BinaryIO) -> Image.Image:
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise BadImage("is not a regular file")  # to open a named pipe would wait for ever
     try:
         return Image.open(file, formats=FORMATS)
     except (UnidentifiedImageError, KeyError):  # KeyError: this Pillow lacks one of the formats

@@ -41,7 +41,7 @@ def to_pixels(image: object, image_size: int, white_level: float | None = None) 
 def iter_images(images: object) -> Iterable[object]:
     """Return the images of a single image, a folder, an array or tensor with a batch dimension, or an iterable.
 
-    Folders, also those in an iterable, stand for the images in them, sorted by path.
+    A folder, also in an iterable, is replaced by the images in it, sorted by path.
 
     Raises:
         UserError: If a folder contains no images.

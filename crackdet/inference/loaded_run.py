@@ -137,8 +137,8 @@ class LoadedRun:
         """Return the crack probabilities (N,) of images of any size, preprocessed as in training.
 
         `images` is one image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W); or an
-        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1]. A folder stands
-        for the images in it and its subfolders, sorted by path.
+        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1]. A folder is
+        replaced by the images in it and its subfolders, sorted by path.
 
         Raises:
             UserError: If an image cannot be read, or a folder contains none; and as for `model`.

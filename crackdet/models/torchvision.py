@@ -26,10 +26,10 @@ NUM_CLASSES = 1000  # of ImageNet
 SELF_NORMALIZING = ("googlenet", "inception_v3")  # with published weights they convert [0, 1] to [-1, 1] themselves
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that are used only in the network's original training
 HASH = re.compile(r"-([0-9a-f]{8,})\.[a-z]+$")  # the first digits of a published file's SHA-256, in its name
-OLDER_NAMES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),  # DenseNet as published
+OLDER_NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (  # in files that are published
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), lambda found: f"{found[1]}{found[2]}"),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_([12])\."), lambda found: f"{found[1]}.{3 * int(found[2]) - 3}."),
-)  # the latter: vision transformers as published
+)
 
 log = logging.getLogger(__name__)
 _verified: dict[Path, tuple[int, ...]] = {}  # stamps of published files whose SHA-256 this process found right
@@ -60,7 +60,7 @@ class TorchvisionArchitecture(Architecture):
     def unused(self, full_model: nn.Module) -> Unused:
         """Return the last layer and the auxiliary classifiers.
 
-        The last layer includes the modules around it that have no other weights: people replace the whole of them.
+        The last layer includes the modules around it that have no other weights, because users often replace them all.
         """
         if self.keep_last_layer:
             return Unused(others=AUXILIARY)
@@ -77,7 +77,9 @@ class TorchvisionArchitecture(Architecture):
 
     def _last_layer(self, full_model: nn.Module) -> str:
         sizes = ("out_features", "out_channels")
-        layers = [n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)]
+        layers: list[str] = [
+            n for n, m in full_model.named_modules() if NUM_CLASSES in (getattr(m, size, 0) for size in sizes)
+        ]
         if not layers:
             raise UserError(
                 f"model.name={self.name}: this network has no last layer with {NUM_CLASSES} outputs that could be "
@@ -111,8 +113,8 @@ class TorchvisionArchitecture(Architecture):
             log.warning("%s: cannot be verified, because its name has no digest", file)
         elif found := _wrong_content(file, match[1]):
             raise UserError(
-                f"model.weights={weights}: {file} is not the published file of this name ({found}); delete it, and it "
-                f"is downloaded again, or load it as your own: model.weights={file}"
+                f"model.weights={weights}: {file} is not the published file of this name ({found}); delete "
+                f"the file to download it again, or load it as a file of your own: model.weights={file}"
             )
         return file, self._normalization(published)
 

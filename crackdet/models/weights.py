@@ -1,4 +1,4 @@
-"""State dicts as people have them, loaded into a network: all of its tensors, or none."""
+"""Load state dicts with prefixes, other heads or extra tensors into a network: all of its tensors, or none."""
 
 import re
 from collections import Counter
@@ -80,7 +80,7 @@ def load_fit(module: nn.Module, state: Mapping[str, Tensor], key: str, unused: U
 
 
 def fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str, unused: Unused = NOTHING) -> Fit:
-    """Find the tensors of a network in a state dict; what keeps them from being loaded is in `problems`.
+    """Find the tensors of a network in a state dict; the reasons why they cannot be loaded are in `problems`.
 
     Raises:
         UserError: If the state dict holds several networks that fit.
@@ -119,7 +119,7 @@ def fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str, u
 
 
 def _find_prefix(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> str:
-    """Return the prefix of the network's names: the one with which all of them are there, or else the most."""
+    """Return the prefix of the network's names: the one that matches all of them, or else the most."""
     required = {name: tensor.shape for name, tensor in expected.items() if not name.endswith(COUNTER)}
     matches: Counter[str] = Counter()
     for name, tensor in state.items():
@@ -141,7 +141,7 @@ def _find_prefix(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], ke
 def _problem(tensor: Tensor, own: Tensor) -> str | None:
     """Return why a tensor cannot take the place of the network's own."""
     if tensor.shape != own.shape:
-        return f"is {tuple(tensor.shape)}, not {tuple(own.shape)}"
+        return f"has shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
     if tensor.is_meta or tensor.layout != torch.strided:
         return "has no values" if tensor.is_meta else "is not dense"
     if own.is_floating_point() and not tensor.is_floating_point():

@@ -18,7 +18,6 @@ from crackdet.core.files import free_bytes
 from crackdet.core.machine import cpu_name
 from crackdet.data.counts import count_table, few_observations_warning
 from crackdet.data.dataset import list_splits
-from crackdet.models.batchnorm import check_batch_size
 from crackdet.models.factory import build_on_meta
 from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
@@ -126,10 +125,8 @@ def _size_cells(configs: Sequence[Config], device: torch.device) -> list[tuple[s
     keys = [repr((config.model, config.data.image_size, config.trainer, config.optimizer)) for config in configs]
     cells = {}
     for key, config in dict(zip(keys, configs, strict=True)).items():
-        model = build_on_meta(config)
-        check_batch_size(config, model)
         memory = estimate_resources(config, resolve_precision(config, device)).memory
-        cells[key] = f"{model.num_parameters:,}", f"{memory / MIB:,.0f} MiB"
+        cells[key] = f"{build_on_meta(config).num_parameters:,}", f"{memory / MIB:,.0f} MiB"
     return [cells[key] for key in keys]
 
 
@@ -146,7 +143,7 @@ def _expected(durations: Sequence[Duration | None]) -> str:
     if not known or len(known) < len(durations):
         return ""
     total = Duration(sum(duration.seconds for duration in known), any(duration.is_rough for duration in known))
-    reason = " (~: rough, by the operations of other networks on this device)" if total.is_rough else ""
+    reason = " (~: rough estimate from the FLOPs of other networks on this device)" if total.is_rough else ""
     return f", at most {_text(total)} of training{reason}"
 
 

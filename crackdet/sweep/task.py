@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crackdet.config.overrides import task_overrides
 from crackdet.core.console import exit_with_error
-from crackdet.core.errors import RunFailed, UserError
+from crackdet.core.errors import RunFailed, StoreGone, UserError
 from crackdet.running.command_cache import SINGLE, CommandCache, config_folders
 from crackdet.running.execute import execute
 from crackdet.running.job import Job, PruneCheck, make_job
@@ -38,7 +38,10 @@ def run_job(composed: DictConfig) -> float | None:
             raise SystemExit(1) from None
     job = replace(make_job(composed, task_overrides(hydra)), sweep=hydra.sweep.dir)
     SweepRecord(Path(hydra.sweep.dir)).add(job.run, job.overrides)
-    return execute(job, _prune_check(hydra, job))
+    try:
+        return execute(job, _prune_check(hydra, job))
+    except StoreGone as error:  # Hydra's own sweepers would start the next run, in a new store
+        exit_with_error(str(error))
 
 
 def _make_single_job(composed: DictConfig, hydra: HydraConf) -> Job:

@@ -1,7 +1,7 @@
 """Inference time and throughput of a network, measured in the run that trains it.
 
-On a CPU, latency is the processor time of a single thread. Other programs slow down the clock on the wall many times,
-and processor time only little. The fastest call of several moments of the run counts.
+On a CPU, latency is the processor time of a single thread. With four other programs on two cores, the processor time
+increased by half, but the elapsed time increased tenfold. The result is the fastest call of several moments of the run.
 """
 
 import math
@@ -21,6 +21,7 @@ RUN_SHARE = (
 MIN_BUDGET, MAX_BUDGET = 0.02, 1.0  # seconds to measure throughput
 BLOCK = 3  # calls at one moment, after one that selects and prepares kernels
 MAX_BLOCKS, BLOCK_SECONDS = 3, 0.05  # at the end: this many blocks, unless they take longer
+SHARED = 0.5  # other programs on the same cores may slow a call down by this share of the time in which it waited
 
 Times = tuple[float, float]  # seconds of the classifier, and of its feature extractor, from the same call
 
@@ -31,12 +32,15 @@ class LatencyMeter:
     def __init__(self, model: Classifier, precision: str) -> None:
         self._model, self._precision = model, precision
         self._device = next(model.parameters()).device
-        self._blocks: list[Times] = []
+        self._calls: list[Times] = []
+        self._waited: list[float] = []  # the share of its time in which each call waited for the processor, at most 1
         self._spent = 0.0
 
     def sample(self, seconds: float, images_per_second: float) -> None:
         """Measure between two epochs, if that takes a small share of the `seconds` that the run has taken."""
-        cost = max(self._spent / max(len(self._blocks), 1), (BLOCK + 1) * torch.get_num_threads() / images_per_second)
+        cost = (BLOCK + 1) * torch.get_num_threads() / images_per_second
+        if self._calls:
+            cost = max(cost, self._spent * BLOCK / len(self._calls))
         if self._device.type == "cpu" and self._spent + cost < RUN_SHARE * seconds:
             self._measure_block()
 
@@ -53,7 +57,9 @@ class LatencyMeter:
             if self._spent - first > BLOCK_SECONDS:
                 break
         throughput = self._throughput(batch_size, min(max(RUN_SHARE * seconds, MIN_BUDGET), MAX_BUDGET))
-        (latency, spread), (features, features_spread) = map(_fastest, zip(*self._blocks, strict=True))
+        (latency, spread), (features, features_spread) = (
+            _fastest(times, self._waited) for times in zip(*self._calls, strict=True)
+        )
         return {
             "latency_ms": 1000 * latency,
             "latency_spread_ms": 1000 * spread,
@@ -65,10 +71,13 @@ class LatencyMeter:
 
     def _measure_block(self) -> None:
         began = time.perf_counter()
+        clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
         with self._inference(), _one_thread(self._device):
-            clock = time.thread_time if self._device.type == "cpu" else time.perf_counter
-            calls = [self._call(1, clock) for _ in range(BLOCK + 1)][1:]
-        self._blocks.append((min(total for total, _ in calls), min(features for _, features in calls)))
+            self._call(1, clock)
+            start, worked = time.perf_counter(), clock()
+            self._calls += [self._call(1, clock) for _ in range(BLOCK)]
+            waited = 1 - (clock() - worked) / (time.perf_counter() - start)
+        self._waited += [max(waited, 0.0)] * BLOCK
         self._spent += time.perf_counter() - began
 
     def _throughput(self, batch_size: int, budget: float) -> Times:
@@ -102,10 +111,11 @@ class LatencyMeter:
         return now() - began, middle - began
 
 
-def _fastest(blocks: Sequence[float]) -> Times:
-    """Return the fastest block, and by how much the upper quartile of the blocks is slower."""
-    ordered = sorted(blocks)
-    return ordered[0], ordered[math.ceil(0.75 * (len(ordered) - 1))] - ordered[0]
+def _fastest(times: Sequence[float], waited: Sequence[float]) -> Times:
+    """Return the fastest call, and how uncertain it is: the distance of the upper quartile, or more next to others."""
+    ordered = sorted(times)
+    fastest, quartile = ordered[0], ordered[math.ceil(0.75 * (len(ordered) - 1))]
+    return fastest, max(quartile - fastest, SHARED * waited[times.index(fastest)] * fastest)
 
 
 @contextmanager

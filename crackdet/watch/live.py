@@ -28,13 +28,14 @@ def watch(folder: Path, once: bool = False, every: float = 1.0) -> None:
     """
     monitor = StoreMonitor(folder)
     out = console()
-    with suppress(OSError, AttributeError):  # AttributeError: on Windows
-        os.nice(10)  # the watched runs come first
     try:
         if once:
             _read_all(monitor)
             out.print(Screen(monitor).render())
-        elif out.is_terminal:
+            return
+        with suppress(OSError, AttributeError):  # AttributeError: on Windows
+            os.nice(10)  # the watched runs come first
+        if out.is_terminal:
             _show_live(monitor, every)
         else:
             _print_changes(monitor, every)

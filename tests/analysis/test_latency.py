@@ -14,7 +14,7 @@ def result(latency: float, spread: float | None = 0.1, **changes: Any) -> dict[s
     return {**fields, **spreads, "settings": {"model": model, "data": {"image_size": 64}}, **changes}
 
 
-def latencies(*results: dict[str, Any]) -> list[tuple[float, float]]:
+def latencies(*results: dict[str, Any]) -> list[tuple[float, Any]]:
     return [(float(one["latency_ms"]), spread_of(one, "latency_ms")) for one in pool_latencies(results)]
 
 

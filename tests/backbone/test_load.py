@@ -84,6 +84,18 @@ def test_maps_equal_those_of_the_run_on_images_of_another_size(exported: Exporte
             assert_close(list(backbone.maps(random_images()).values()), expected)
 
 
+def test_the_backbone_of_a_run_is_loaded_by_its_name(exported: Exported, tmp_path: Path) -> None:
+    run, folder = exported(*CUSTOM)
+    expected = crackdet.load_backbone(folder)
+    for backbone in (crackdet.load_backbone(run.id, store=run.root), crackdet.load_backbone(run.directory)):
+        assert backbone.description.run == run.id
+        assert all(torch.equal(a, b) for a, b in zip(backbone.parameters(), expected.parameters(), strict=True))
+    with pytest.raises(UserError, match=r"nothing: is neither a folder that crackdet export .* nor a run"):
+        crackdet.load_backbone("nothing", store=run.root)
+    with pytest.raises(UserError, match=r"contains no backbone\.json"):
+        crackdet.load_backbone(tmp_path)
+
+
 @pytest.mark.parametrize(
     "normalization", [{}, {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}], ids=["default", "own"]
 )

@@ -46,6 +46,24 @@ def test_a_sweep_trains_each_combination_once_and_names_the_best(command: Comman
     assert found["best"] in crackdet(tmp_path, "summary", "sweep").stdout
 
 
+def test_a_setting_applies_to_the_options_that_have_it(command: Command, tmp_path: Path) -> None:
+    grid = ("-m", "optimizer=adam,sgd", "optimizer.momentum=0.8", "optimizer.nesterov=true,false")
+    first = command(*grid)
+    assert first.returncode == 0, first.stderr
+    assert (
+        "optimizer.momentum applies to optimizer=sgd only, optimizer.nesterov applies to optimizer=sgd only; "
+        "4 combinations are reduced to 3" in first.stdout
+    )
+    assert len(summary(tmp_path)["runs"]) == 3
+    assert all(word in first.stdout for word in ("optimizer=adam", "nesterov=true", "nesterov=false"))
+    assert "beta1" not in first.stdout.partition("what differs")[2]
+    for file in (tmp_path / "runs").glob("*/provenance.json"):
+        assert "optimizer.momentum=0.8 " in json.loads(file.read_text())["command"], "as typed"
+    assert "3 runs, 3 of them already finished" in command(*grid).stdout
+    refused = command("-m", "hydra/sweeper=basic", "optimizer=adam,sgd", "optimizer.momentum=0.8")
+    assert refused.returncode == 2 and "hydra/sweeper=crackdet, the default of -m" in refused.stderr
+
+
 def test_invalid_combinations_are_all_named_before_anything_is_trained(command: Command, tmp_path: Path) -> None:
     result = command("-m", "model.conv_out=[4,8],[4,0]", "trainer.max_epochs=2,-1")
     assert result.returncode == 2

@@ -1,6 +1,7 @@
-"""Images with more than 8 bits per sample: they come out as they look, or are refused."""
+"""Images with more than 8 bits per sample: they are decoded correctly, or refused."""
 
 import io
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from crackdet.data.bit_depth import is_deep_file
 from crackdet.data.decode import BadImage, decode, decode_mask
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders
-from tests.data.tiff_files import tiff
+from tests.data.tiff_files import ByteOrder, tiff
 
 SIZE = 16
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, NOT_INTEGER = 0, 1, 2, 5, "f"
@@ -47,12 +48,13 @@ def as_dtype(pixels: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
     return (pixels.astype(np.float64) * (np.iinfo(kind).max / 255)).round().astype(kind)
 
 
+BYTE_ORDERS: tuple[ByteOrder, ...] = ("<", ">")
 LAYOUTS = [(1, BLACK_IS_ZERO), (1, WHITE_IS_ZERO), (2, BLACK_IS_ZERO), (3, RGB), (4, CMYK)]  # channels, photometric
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])
 def test_a_tiff_comes_out_as_it_looks_or_is_refused(dtype: str) -> None:
-    for (channels, photometric), planar, byte_order, compression in product(LAYOUTS, [1, 2], "<>", [1, 8]):
+    for (channels, photometric), planar, byte_order, compression in product(LAYOUTS, [1, 2], BYTE_ORDERS, [1, 8]):
         upright = picture(channels)
         stored = as_dtype(255 - upright if photometric == WHITE_IS_ZERO else upright, dtype)
         tags = {338: 2} if channels == 2 else {}  # the second one is the opacity
@@ -65,7 +67,8 @@ def test_a_tiff_comes_out_as_it_looks_or_is_refused(dtype: str) -> None:
             unknown_to_pillow = channels == 2 or (photometric == WHITE_IS_ZERO and byte_order == ">")
             assert dtype not in ("u1", "u2") or planar == 2 or unknown_to_pillow, error  # else it need not be refused
             continue
-        expected = {1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk}[channels](upright)
+        views: dict[int, Callable[[Any], Any]] = {1: grey, 2: on_white, 3: np.asarray, 4: from_cmyk}
+        expected = views[channels](upright)
         assert np.abs(pixels.astype(int) - expected).max() <= 1, (channels, photometric, planar, byte_order)
 
 
@@ -82,7 +85,7 @@ def from_cmyk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("photometric", "byte_order"), [(BLACK_IS_ZERO, "<"), (BLACK_IS_ZERO, ">"), (WHITE_IS_ZERO, "<")]
 )
-def test_a_16_bit_grey_tiff_comes_out_as_it_looks(photometric: int, byte_order: str) -> None:
+def test_a_16_bit_grey_tiff_comes_out_as_it_looks(photometric: int, byte_order: ByteOrder) -> None:
     stored = 255 - picture() if photometric == WHITE_IS_ZERO else picture()
     content = tiff(as_dtype(stored, "u2"), photometric=photometric, byte_order=byte_order)
     assert np.array_equal(read(content), grey(picture()))
@@ -117,7 +120,9 @@ def test_few_bits_in_16_are_refused_without_a_white_level(
 ) -> None:
     path = tmp_path / f"camera.{extension}"
     Image.fromarray(picture().astype(np.uint16) << (bits - 8)).save(path)
-    with pytest.raises(BadImage, match=rf"set data\.white_level={maximum} if that is white .*=65535 if .* really dark"):
+    with pytest.raises(
+        BadImage, match=rf"set data\.white_level={maximum} if this value is white .*=65535 if .* really dark"
+    ):
         decode(path, SIZE)
     assert np.array_equal(decode(path, SIZE, maximum), grey(picture()))
     assert decode(path, SIZE, 65535).max() < 16
@@ -190,7 +195,7 @@ def test_16_bit_colours_keep_their_upper_bits(tmp_path: Path) -> None:
     assert np.array_equal(read(content, 65535), picture(3))
     with pytest.raises(BadImage, match=r"16-bit colours with white at 4095 are not supported"):
         read(content, 4095)
-    with pytest.raises(BadImage, match=r"16-bit colours that do not exceed 12 bits"):
+    with pytest.raises(BadImage, match=r"16-bit colour samples that do not exceed 12 bits"):
         read(tiff(picture(3).astype(np.uint16) << 4, photometric=RGB))
 
 

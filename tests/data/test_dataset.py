@@ -1,6 +1,7 @@
 """`load_splits` with images that cannot be read, or change."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def test_unreadable_images_can_be_skipped_with_one_warning(
         assert not names & {"crack/001.png", "noncrack/003.png"}
         assert caplog.text.count(f"2 of 16 images of {root} cannot be read and are skipped") == 1
         assert caplog.text.count("crack/001.png") == 1 and "noncrack/003.png" in caplog.text
+
+
+def test_images_that_cannot_be_read_for_one_reason_share_a_line(
+    root: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for number in range(3):
+        (root / "crack" / f"phone{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(number))
+    with pytest.raises(UserError, match=r"3 of 19 .*\n  HEIC .* need pillow-heif.*: crack/phone0.HEIC, ") as error:
+        load_splits(folder_data(root), runtime)
+    assert str(error.value).count("pillow-heif") == 1
 
 
 def test_at_most_max_named_unreadable_images_are_named(root: Path, runtime: Runtime) -> None:

@@ -1,6 +1,7 @@
 """Decoding of image files of every common format."""
 
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,59 @@ def test_an_image_with_too_many_pixels_raises_bad_image(tmp_path: Path, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(BadImage, match=r"^has more than 2\.1 billion pixels$"):
         decode(tmp_path / "large.png", 8)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevc"])
+def test_a_heif_file_without_pillow_heif_names_the_extra(
+    brand: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "phone.heic"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    with pytest.raises(BadImage, match=r"^HEIC and HEIF images need pillow-heif: uv pip install -e '\.\[heif\]'$"):
+        decode(path, SIZE)
+
+
+def test_a_heif_file_is_read_with_pillow_heif(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.fromarray(make_pixels(1, 64))).save(tmp_path / "phone.jpg", quality=95)
+    assert np.abs(decode(tmp_path / "phone.jpg", 64).astype(int) - make_pixels(1, 64)).mean() < 4
+
+
+def test_a_file_that_pillow_would_pass_to_another_program_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(make_pixels(1, SIZE)).save(tmp_path / "picture.eps")
+    (tmp_path / "picture.eps").rename(tmp_path / "picture.jpg")
+    with pytest.raises(BadImage, match="no image of a known format"):
+        decode(tmp_path / "picture.jpg", SIZE)
+
+
+@pytest.mark.parametrize(("extension", "mode"), [(".gif", "P"), (".pgm", "L"), (".pnm", "L"), (".pbm", "1")])
+def test_a_file_of_few_colours_keeps_its_pixels(extension: str, mode: str, tmp_path: Path) -> None:
+    image = halves("L", 0, 255).convert(mode)
+    image.save(tmp_path / f"image{extension}")
+    assert colours(tmp_path / f"image{extension}") == [grey(0), grey(255)]
+
+
+def test_the_first_frame_of_several_is_used(tmp_path: Path) -> None:
+    frames = [halves("L", 10, 200), halves("L", 90, 120)]
+    for name in ("scan.tif", "moving.gif", "moving.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        assert colours(tmp_path / name) == [grey(10), grey(200)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])
+def test_an_extreme_shape_is_resized(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("L", size, 77).save(tmp_path / "image.png")
+    assert (decode(tmp_path / "image.png", SIZE) == 77).all()
+
+
+@pytest.mark.parametrize("content", [b"P5 0 4 255\n", b"GIF89a\0\0\0\0\0\0\0", b"BM" + bytes(60)])
+def test_an_image_without_pixels_raises_bad_image(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(content)
+    with pytest.raises(BadImage, match=r"\w"):
+        decode(tmp_path / "image.png", SIZE)
+
+
+def test_a_big_tiff_keeps_its_pixels(tmp_path: Path) -> None:
+    Image.fromarray(make_pixels(1, SIZE)).save(tmp_path / "image.tif", big_tiff=True)
+    assert np.array_equal(decode(tmp_path / "image.tif", SIZE), make_pixels(1, SIZE))

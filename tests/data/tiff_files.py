@@ -3,11 +3,13 @@
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 WIDTHS = {"H": 2, "I": 4, "d": 8}
+ByteOrder = Literal["<", ">"]
 TYPES = {"H": 3, "I": 4, "d": 12}  # of TIFF, by struct format
 DEFLATE = 8
 
@@ -17,7 +19,7 @@ def tiff(
     *,
     photometric: int = 1,
     planar: int = 1,
-    byte_order: str = "<",
+    byte_order: ByteOrder = "<",
     compression: int = 1,
     bits: int | None = None,
     tags: Mapping[int, int] | None = None,
@@ -55,7 +57,7 @@ def tiff(
     return header + directory + bytes(4) + outside + b"".join(strips)
 
 
-def _encode(samples: NDArray[np.generic], byte_order: str, bits: int | None, compression: int) -> bytes:
+def _encode(samples: NDArray[np.generic], byte_order: ByteOrder, bits: int | None, compression: int) -> bytes:
     if bits == 12:
         rows = samples.reshape(len(samples), -1).astype(">u2")
         each = np.unpackbits(rows.view(np.uint8).reshape(*rows.shape, 2), axis=2)[:, :, 4:]

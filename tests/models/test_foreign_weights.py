@@ -140,7 +140,7 @@ def test_the_published_names_of_densenet_load_as_in_torchvision() -> None:
         if not key.endswith("num_batches_tracked")
     )
     reference = torchvision.models.densenet121()
-    densenet._load_state_dict(reference, SimpleNamespace(get_state_dict=lambda **_: copy.copy(older)), False)  # type: ignore[arg-type]
+    densenet._load_state_dict(reference, SimpleNamespace(get_state_dict=lambda **_: copy.copy(older)), False)
     loaded = network.tensors_of({network.family.current_name(key): tensor for key, tensor in older.items()})
     assert set(loaded) == {key for key in network.own if not key.endswith("num_batches_tracked")}
     assert all(torch.equal(tensor, reference.state_dict()[key]) for key, tensor in loaded.items())

@@ -145,7 +145,7 @@ PUBLISHED = (*MOBILENET, "model.weights=IMAGENET1K_V2")
     [
         (b"", "empty"),
         (b"<html>please log in</html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         (b"PK\x03\x04cut short", "its SHA-256 begins with 4c338e95"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_file_under_a_published_name_is_refused_if_its_digest_is_another(
     file.write_bytes(content)
     message = error_message(lambda: build_from(*PUBLISHED))
     assert message.startswith(f"model.weights=IMAGENET1K_V2: {file} is not the published file of this name ({what}")
-    assert "delete it" in message and "cannot be downloaded" not in message
+    assert "delete the file" in message and "cannot be downloaded" not in message
     assert file.read_bytes() == content
 
 
@@ -181,7 +181,12 @@ def test_an_unchanged_published_file_is_digested_once(
     publish(monkeypatch, hub, "mobilenet_v2", "IMAGENET1K_V2", mobilenet)
     monkeypatch.setattr("crackdet.models.torchvision.SETTLE_SECONDS", -1.0)
     read: list[Path] = []
-    monkeypatch.setattr("crackdet.models.torchvision.file_digest", lambda file: read.append(file) or file_digest(file))
+
+    def digest(file: Path) -> str:
+        read.append(file)
+        return file_digest(file)
+
+    monkeypatch.setattr("crackdet.models.torchvision.file_digest", digest)
     build_from(*PUBLISHED)
     build_from(*PUBLISHED)
     assert len(read) == 1

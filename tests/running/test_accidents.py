@@ -21,7 +21,9 @@ from crackdet.store.failures import num_attempts, read_failure
 from crackdet.store.integrity import read_result
 from crackdet.store.snapshot import Status
 from crackdet.sweep.execution.executor import Executor, JobOutcome, run_jobs
+from crackdet.training import loop
 from crackdet.training.loop import TrainContext
+from crackdet.training.resume_state import TrainingState
 from tests.jobs import Configure, interrupt_after, job_of
 
 
@@ -31,7 +33,6 @@ class Killed(BaseException):
 
 def at_batch(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:
     """Do something when so many batches of an attempt have begun; nothing if there are fewer."""
-    train = training_run.train
     count = 0
 
     def interrupted_train(context: TrainContext) -> None:
@@ -45,7 +46,7 @@ def at_batch(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], 
                 action()
 
         object.__setattr__(context, "on_batch", on_batch)
-        train(context)
+        loop.train(context)
 
     monkeypatch.setattr(training_run, "train", interrupted_train)
 
@@ -139,15 +140,17 @@ def test_a_disk_that_is_full_for_other_code_counts_no_attempt_either(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
-def test_a_terminal_that_is_closed_stops_a_run_which_saves_its_state(
-    tiny: Configure, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_a_closed_terminal_or_the_end_of_a_slurm_job_stops_a_run_which_saves_its_state(
+    tiny: Configure, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    number = signal.Signals[name]
     job = job_of(tiny())
     with monkeypatch.context() as patched:
-        at_batch(patched, 2, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        at_batch(patched, 2, lambda: os.kill(os.getpid(), number))
         with pytest.raises(Interrupted) as caught:
             execute(job)
-    assert caught.value.exit_status == 128 + signal.SIGHUP
+    assert caught.value.exit_status == 128 + number
     assert job.run.state_file.exists() and read_failure(job.run) == {}
 
 
@@ -157,7 +160,7 @@ def test_a_process_that_is_killed_while_it_saves_because_it_was_stopped_counts_n
     job = job_of(tiny())
     with monkeypatch.context() as patched:
         interrupt_after(patched, 2)
-        patched.setattr(training_run.TrainingState, "save", lambda *_: raise_killed())
+        patched.setattr(TrainingState, "save", lambda *_: raise_killed())
         with pytest.raises(Killed):
             execute(job)
     assert read_failure(job.run) == {}
@@ -170,7 +173,7 @@ def test_a_request_to_stop_is_heeded_though_the_state_cannot_be_saved(
         raise WriteFailed("the disk is full")
 
     interrupt_after(monkeypatch, 2)
-    monkeypatch.setattr(training_run.TrainingState, "save", refuse)
+    monkeypatch.setattr(TrainingState, "save", refuse)
     with pytest.raises(Interrupted):
         execute(job_of(tiny()))
     assert "the disk is full" in caplog.text

@@ -109,6 +109,15 @@ def test_weights_are_refused_if_the_code_has_changed(user_model: Callable[..., C
         check_source(target, digest, "the run")
 
 
+@pytest.mark.parametrize("digest", [None, ""])
+def test_weights_without_a_digest_of_their_code_are_refused_for_that_reason(
+    user_model: Callable[..., Config], digest: str | None
+) -> None:
+    target = user_model().model.target  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="the run: does not say which code its weights were trained with"):
+        check_source(target, digest, "the run")
+
+
 @pytest.mark.parametrize(
     "arguments", [{"width": 9}, {"slope": 0.2}, {"source": "a"}, {"depth": None}, {"linear_features": 4}]
 )

@@ -1,5 +1,6 @@
-"""`sweep.dry_run=true`: what it refuses, and the times that it expects."""
+"""`sweep.dry_run=true`: what it refuses, the times that it expects, and the images and groups of each split."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def small(base_overrides: list[str]) -> Configure:
         (["model.weights={folder}/other.pth"], "other.pth: .*fit"),
         (["model.weights={folder}/broken.pth"], "broken.pth: cannot be read as weights"),
         (["model=torchvision", "model.name=vgg11", "model.weights=null", "data.image_size=24"], "data.image_size=24"),
+        (["model=resnet18", "model.weights=null", "trainer.batch_size=1"], "trainer.batch_size=1: resnet18 has batch"),
         (["model=torchvision", "model.name=resnet18", "model.weights=IMAGENET1K_V9"], "must be one of IMAGENET1K_V1"),
     ],
 )
@@ -65,3 +67,27 @@ def test_times_are_those_of_the_same_network_or_called_rough(
     assert "at most ~1 s of training (~: rough" in other
     write_json(run.provenance_file, {**run.snapshot().provenance, "processor": "another"})
     assert "?" in shown("seed=1"), "a run on another machine tells nothing about this one"
+
+
+def test_a_dry_run_counts_the_groups_once_and_says_if_they_are_too_few(
+    photographs: Path, base_overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (photographs / "manifest.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "wall"])
+        for folder in ("Positive", "Negative"):
+            names = sorted(path.name for path in (photographs / folder).iterdir())
+            rows.writerows([f"{folder}/{name}", f"wall{number % 4}"] for number, name in enumerate(names))
+    data = ("data=folder", f"data.root={photographs}", "data.groups=wall", "data.image_size=16")
+    network = ("model.conv_out=[4]", "model.linear_features=8")
+    configs = [compose([*data, *network, *base_overrides, f"seed={seed}"]) for seed in (0, 1)]
+    dry_run([job_of(config, f"seed={config.seed}") for config in configs])
+    shown = capsys.readouterr().out
+    counts = [line.split("│")[2:7] for line in shown.splitlines() if line.startswith("│ valid")]
+    assert [[int(cell) for cell in cells] for cells in counts] == [[2, 2, 1, 1, 1]], shown
+    assert (
+        shown.count(
+            "data: 1 group in the valid split; at least 6 are needed to compare networks; raise data.valid_fraction"
+        )
+        == 1
+    )
