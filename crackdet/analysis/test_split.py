@@ -4,6 +4,7 @@ No run is chosen by its accuracy on the test split, so that accuracy has no sele
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_checksummed_json

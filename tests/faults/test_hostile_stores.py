@@ -25,6 +25,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import write_checksummed_json
 from crackdet.core.reading import read_checksummed_json
 from crackdet.running.execute import execute
+from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import FILES, PUBLISHED
 from crackdet.store.result import OPTIONAL, REQUIRED
 from crackdet.store.run import Run
