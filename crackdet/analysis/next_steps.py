@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.chance import MIN_GROUPS
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -48,19 +48,19 @@ def firmer_answers(decision: "Decision") -> list[str]:
     """Return how to make the decision firmer, the most effective advice first; empty if nothing is in doubt."""
     groups = decision.num_groups
     found = []
-    if groups is not None and groups < MIN_GROUPS:
+    if groups is not None and groups < MIN_OBSERVATIONS:
         found.append(
             f"Use more groups: with {groups} validation group{'s' * (groups > 1)}, no difference can be significant. "
             "Raise data.valid_fraction, or photograph more walls."
         )
-    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_GROUPS):
+    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_OBSERVATIONS):
         found.append(_more_images(decision))
     if not _has_seeds(decision):
         found.append(
             f"Train the best settings with {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
             "fewer runs do not show how much the result varies from training to training."
         )
-    if float(decision.best.setting("data.test_fraction") or 0) == 0:
+    if not decision.best.setting("data.test_fraction"):
         found.append(
             "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
             "run on these images once with crackdet summary --test. The run was chosen on the validation images, so "

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from crackdet.analysis.ranking import rank
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.index import read_snapshots
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import Run
@@ -44,9 +45,9 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     text = text.strip()
     word, _, name = text.partition(":")
     if word == BEST and name not in ("", LAST):
-        return _best(text, RunFolder.open(Path(name).expanduser(), "best:"))
+        return _best(text, RunFolder.open(expand_home(name), "best:"))
     if os.sep in text.rstrip(os.sep):
-        return NamedRun(_by_path(Path(text).expanduser()))
+        return NamedRun(_by_path(expand_home(text)))
     folder = RunFolder.open(store, option)
     if word == BEST:
         return _best(text, folder)

@@ -24,6 +24,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import one_of, several_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.output_paths import check_new_folder, check_output_path
 from crackdet.store.snapshot import Status
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ def summary(
     from crackdet.analysis.tables import View, show_test, show_threshold
     from crackdet.analysis.test_split import read_test_result
     from crackdet.core.machine import gc_disabled
-    from crackdet.inference.files import check_new_folder
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
@@ -107,7 +107,6 @@ def report(
     store: Store = None,
 ) -> None:
     """Write the runs of a sweep or store as one HTML page."""
-    from crackdet.inference.files import check_output_path
     from crackdet.report.marker import FILE, is_report
 
     check_choice("--by", by, METRICS)
@@ -175,7 +174,7 @@ def _listed(row: "RunRow", settings: dict[str, Any]) -> dict[str, Any]:
         "id": row.id,
         "status": str(row.status),
         "accuracy": row.result.get("accuracy"),
-        "epochs": row.result.get("epochs", len(row.snapshot.history)),
+        "epochs": row.result["epochs"] if "epochs" in row.result else len(row.snapshot.history),
         "overrides": list(row.overrides),
         "settings": settings,
         "reason": row.reason or None,

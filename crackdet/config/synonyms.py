@@ -54,7 +54,7 @@ _NAMES = {
     "hydra.sweeper.n_trials": "n_trials trials num_trials",
 }
 _REMARKS = {  # an answer -> the names of settings that crackdet does not have
-    "model=resnext50 and model=torchvision start from pretrained weights unless model.weights=null": (
+    "networks such as model=torchvision start from pretrained weights unless model.weights=null": (
         "pretrained use_pretrained imagenet"
     ),
     "the networks have no dropout; for regularization, use optimizer.weight_decay or data/augmentation=flips": (

@@ -55,7 +55,7 @@ def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = F
         if status.st_size > max_bytes:
             raise OSError(
                 errno.EFBIG,
-                f"has {status.st_size / MIB:.0f} MiB, above the limit of {max_bytes / MIB:g} MiB",
+                f"has {status.st_size / MIB:.0f} MiB, more than the limit of {max_bytes / MIB:g} MiB",
                 str(path),
             )
         return os.fdopen(descriptor, "rb")
@@ -73,7 +73,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_JSON) -> bytes:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of the content of a file, which may be a link; raise OSError as `open_regular`."""
     with open_regular(path, follow_links=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a file has `readinto`
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_json(path: Path, max_bytes: int = MAX_JSON) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from crackdet.data.records import ImageRecord
-
-# An exact sign test of n observations cannot give less than p = 2 / 2^n, which is below 0.05 from n = 6.
-MIN_OBSERVATIONS = 6
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 
 Splits = Mapping[str, Sequence[ImageRecord]]
 

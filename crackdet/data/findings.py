@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdet.core.text import list_first
 from crackdet.data.bit_depth import DEEP_MARK
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.decode import num_frames
@@ -50,5 +51,4 @@ def _copies(records: Sequence[ImageRecord]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({', '.join(sorted(names)[:MAX_NAMED])}{more})"
+    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({list_first(sorted(names), MAX_NAMED)})"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crackdet.config.parsing import parse_literal
 from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import iter_images
 from crackdet.metrics.numpy_metrics import probabilities
@@ -160,7 +161,7 @@ def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False)
     """See `crackdet.load_run`."""
     from crackdet.analysis.run_names import resolve_run
 
-    named = resolve_run(str(name), Path(store).expanduser(), "store=")
+    named = resolve_run(str(name), expand_home(store), "store=")
     if named.note:
         log.info("%s", named.note)
     return LoadedRun(named.run, trust)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
+from crackdet.core.text import list_first
 from crackdet.models.checkpoint_file import read_state_dict
 
 __all__ = ["Fit", "Unused", "fit", "load_fit", "load_strict", "read_state_dict"]
@@ -56,7 +57,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], key: str) -> Non
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in expected]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
@@ -160,9 +161,8 @@ def _head_notes(inside: Mapping[str, Tensor], unused: Unused) -> list[str]:
 
 def _refuse(key: str, problems: Sequence[str], without: str = "") -> None:
     if problems:
-        more = f" and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
-        shown = "; ".join(problems[:MAX_SHOWN])
-        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}{more}")
+        shown = list_first(problems, MAX_SHOWN, "; ")
+        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}")
 
 
 def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -37,10 +37,10 @@ def test_images_without_a_picture_are_named(cache_gib: float, root: Path, runtim
     Image.fromarray(255 - make_pixels(41) // 20).save(folder / "bright.png")
     Image.fromarray(make_pixels(42)[..., 0].astype(np.uint16) << 4).save(folder / "camera.png")  # 12 bits
     assert problems(root, runtime, cache_gib) == [
+        "all pixels of one colour: 1 image (train/crack/blue.png)",
         "nearly black: 1 image (train/crack/dark.png)",
         "nearly black (check data.white_level): 1 image (train/crack/camera.png)",
         "nearly white: 1 image (train/crack/bright.png)",
-        "all pixels of one colour: 1 image (train/crack/blue.png)",
     ]
 
 

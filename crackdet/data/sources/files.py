@@ -34,7 +34,7 @@ class FileSource:
         self.white_level = white_level
         self.left_out = LeftOut()  # of the last listing
         if not self.root.is_dir():
-            where = "" if root.is_absolute() else f"; relative paths start at the current folder, {Path.cwd()}"
+            where = "" if self.root.is_absolute() else f"; relative paths start at the current folder, {Path.cwd()}"
             raise UserError(f"data.root={root}: there is no such folder{where}")
 
     @property
