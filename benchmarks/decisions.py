@@ -16,6 +16,7 @@ from scipy import special
 
 from crackdet.analysis import replicates
 from crackdet.metrics import statistics
+from crackdet.metrics.sample_size import ALPHA
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +115,7 @@ def _compare_replicates(ranked: Sequence[Floats], groups: NDArray[np.int64] | No
     p_values = statistics.holm_correction([p_value for p_value, _ in compared])
     return _Result(
         [replicates.confidence_interval(sample, groups) for sample in samples],
-        [True, *(p_values >= statistics.ALPHA)],
+        [True, *(p_values >= ALPHA)],
         [True, *(statistics.is_negligible(difference) for _, difference in compared)],
     )
 
@@ -126,7 +127,7 @@ def _compare_single(ranked: Sequence[Floats]) -> _Result:
     lost, won = [int((first > other).sum()) for other in others], [int((first < other).sum()) for other in others]
     return _Result(
         list(map(statistics.Interval, low, high)),
-        [True, *(statistics.holm_correction(statistics.mcnemar(lost, won)) >= statistics.ALPHA)],
+        [True, *(statistics.holm_correction(statistics.mcnemar(lost, won)) >= ALPHA)],
         [True, *map(statistics.is_negligible, statistics.paired_differences(lost, won, len(first)))],
     )
 
@@ -144,7 +145,7 @@ def _compare_by_bootstrap(ranked: Sequence[Floats], world: World, times: int, ra
     differences = [means[0] - other for other in means[1:]]
     return _Result(
         [statistics.Interval(*np.quantile(one, (0.025, 0.975))) for one in means],
-        [True, *(statistics.holm_correction([min(1.0, 2 * side) for side in sides]) >= statistics.ALPHA)],
+        [True, *(statistics.holm_correction([min(1.0, 2 * side) for side in sides]) >= ALPHA)],
         [True, *(one.mean() <= max(one.std(), statistics.ACCEPTABLE_LOSS) for one in differences)],
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 
 if TYPE_CHECKING:
     from crackdet.analysis.ranking import Summary
@@ -46,7 +47,7 @@ def load_backbone(
             exported.
     """
     options = LoadOptions(pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained)
-    path, run = Path(folder).expanduser(), None
+    path, run = expand_home(folder), None
     if not path.is_dir() or (path / "identity.json").is_file():  # of a run directory
         try:
             run = load_run(str(folder), store, trust).run
@@ -76,7 +77,7 @@ def load_runs(store: str | Path = "outputs/runs") -> "Summary":
     """
     from crackdet.analysis.ranking import summarize
 
-    return summarize(Path(store).expanduser())
+    return summarize(expand_home(store))
 
 
 def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False) -> "LoadedRun":

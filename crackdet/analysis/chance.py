@@ -10,9 +10,8 @@ from crackdet.analysis import replicates
 from crackdet.analysis.correctness import MAX_PREDICTIONS_READ, CorrectnessMatrix
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import roc_auc_scores
-from crackdet.metrics.statistics import ALPHA
+from crackdet.metrics.sample_size import ALPHA, MIN_OBSERVATIONS
 
-MIN_GROUPS = 6  # of each class: with fewer, chance may not be excluded for a good network either
 CHANCE = 0.5  # ROC-AUC of scores that are independent of the labels
 # the metric of one answer for every image, the better of the two, from the share of cracks
 CONSTANT_ANSWER: Mapping[str, Callable[[float], float]] = {
@@ -38,19 +37,12 @@ class ChanceTest:
     def is_above(self, index: int) -> bool | None:
         """Return whether a run of the ranking is better than chance.
 
-        None if it is by images, or has no mistake at all, but the validation images are too few, or of too few groups,
-        to exclude chance.
+        None if there are too few validation images or groups to exclude chance, although the run is better than chance
+        by images, or makes no mistake.
         """
         if index not in self._results:
             self._results[index] = self._test(index)
         return self._results[index]
-
-    @cached_property
-    def groups_by_class(self) -> dict[bool, int]:
-        """The number of groups with a crack (True), and of those with another image (False)."""
-        assert self.matrix.shared is not None and self.matrix.groups is not None
-        labels, groups = self.matrix.shared.labels, self.matrix.groups
-        return {has_crack: len(np.unique(groups[labels == has_crack])) for has_crack in (True, False)}
 
     @cached_property
     def has_one_class(self) -> bool:
@@ -69,7 +61,7 @@ class ChanceTest:
             return True
         p_value, too_few = by_images, self._lowest * tests >= ALPHA
         if matrix.groups is not None and matrix.num_independent > 1:
-            p_value, too_few = max(by_images, self._by_groups(index, by_images)), self._rarer_groups < MIN_GROUPS
+            p_value, too_few = max(by_images, self._by_groups(index, by_images)), self._rarer_groups < MIN_OBSERVATIONS
         if p_value * tests < ALPHA:
             return True
         is_promising = by_images * tests < ALPHA or by_images <= self._lowest
@@ -110,12 +102,12 @@ class ChanceTest:
 
     @cached_property
     def _lowest_by_groups(self) -> float:
-        counts = self.groups_by_class
+        counts = self.matrix.groups_by_class
         return replicates.lowest_p_value(self.matrix.num_independent, counts[True], counts[False])
 
     @property
     def _rarer_groups(self) -> int:
-        return min(self.groups_by_class.values())
+        return min(self.matrix.groups_by_class.values())
 
 
 _fisher_exact = lru_cache(statistics.fisher_exact)  # many runs have the same numbers of hits and alarms

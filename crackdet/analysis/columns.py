@@ -18,9 +18,6 @@ Format = Callable[[Any], str]
 DEFAULT_COLUMNS = (  # after accuracy, as many as fit
     "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "loss", "seconds", "parameters", "epoch",
 )  # fmt: skip
-HIGHER_IS_BETTER = (
-    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "throughput", "images_per_second",
-)  # fmt: skip
 
 
 def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:

@@ -18,7 +18,8 @@ from crackdet.analysis.rows import UNKNOWN_FLOPS, RunRow, config_keys, group_by_
 from crackdet.core.bitmask import count_set
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Floats
-from crackdet.metrics.statistics import ALPHA, Difference, Interval
+from crackdet.metrics.sample_size import ALPHA
+from crackdet.metrics.statistics import Difference, Interval
 
 MAX_COMBINATIONS = 500  # largest number that is compared with the best
 MAX_COST_RATIO = 0.95  # a cheaper network needs at most this share of the best one's operations

@@ -86,7 +86,8 @@ class CorrectnessMatrix:
         """Return the scores of some runs of the ranking; None if they are unknown for all of them."""
         if metric == "roc_auc":
             found = [scores for index in indices if (scores := self._roc_scores(index)) is not None]
-            return replicates.make_sample(np.stack(found), num_groups=self._num_groups_of_rarer) if found else None
+            rarer = min(self.groups_by_class.values(), default=None)  # scores vary within each class
+            return replicates.make_sample(np.stack(found), num_groups=rarer) if found else None
         correct = self.correct(indices)
         if metric == "accuracy":
             return replicates.make_sample(correct.astype(float), correct)
@@ -97,11 +98,12 @@ class CorrectnessMatrix:
         return replicates.make_sample(scores, correct[:, labels] if metric == "recall" else correct)
 
     @cached_property
-    def _num_groups_of_rarer(self) -> int | None:
-        """The groups of the class that occurs in fewer: the scores of a ROC-AUC vary within each class."""
+    def groups_by_class(self) -> dict[bool, int]:
+        """The number of groups with a crack (True), and of those with another image (False); empty without groups."""
         if self.groups is None or self.shared is None:
-            return None
-        return min(len(np.unique(self.groups[labels])) for labels in (self.shared.labels, ~self.shared.labels))
+            return {}
+        labels, groups = self.shared.labels, self.groups
+        return {has_crack: len(np.unique(groups[labels == has_crack])) for has_crack in (True, False)}
 
     def _roc_scores(self, index: int) -> Floats | None:
         if index not in self._scores:

@@ -13,6 +13,7 @@ from crackdet.analysis.notes import notes
 from crackdet.analysis.rows import RunRow, differing_keys
 from crackdet.metrics import statistics
 from crackdet.metrics.numpy_metrics import Threshold, threshold_for_recall
+from crackdet.metrics.sample_size import min_observations
 from crackdet.metrics.statistics import Difference
 from crackdet.store.predictions import read_predictions
 
@@ -69,7 +70,7 @@ class Decision:
     def min_observations(self) -> int:
         """With fewer observations no difference can be significant; 0 if there is nothing to compare."""
         comparisons = [number - 1 for number in (len(self.ranked_runs), len(self.combinations)) if number > 1]
-        return statistics.min_observations(min(comparisons)) if comparisons else 0
+        return min_observations(min(comparisons)) if comparisons else 0
 
     @cached_property
     def has_too_few_observations(self) -> bool:
@@ -105,9 +106,10 @@ class Decision:
         return 1 + sum(combination.p_value is not None for combination in self.combinations)
 
     def p_value(self, compared: RankedRun | Combination) -> float | None:
-        """Return the p-value to show; None for the best, if unknown, or if it tells nothing.
+        """Return the p-value to show; None for the best run, or if it is unknown or not informative.
 
-        That is so if no difference could be significant, or if a run is at chance and not significantly worse.
+        A p-value is not informative if no difference could be significant, or if the run is at chance and not
+        significantly worse.
         """
         rows = [compared.row] if isinstance(compared, RankedRun) else compared.rows
         tells_nothing = compared.undecided and all(map(self.is_at_chance, rows))
@@ -118,7 +120,7 @@ class Decision:
 
     def combination(self, row: RunRow) -> Combination:
         """Return the combination that a run belongs to."""
-        return next(one for one in self.combinations if any(other.id == row.id for other in one.rows))
+        return self._combinations[row.id]
 
     def difference(self, row: RunRow) -> Difference | None:
         """Return by how much a run, or its combination if that may be even worse, is worse than the best."""
@@ -173,6 +175,10 @@ class Decision:
         if predictions is None or not predictions.labels.any() or predictions.labels.all():
             return None
         return threshold_for_recall(predictions.logits, predictions.labels, recall)
+
+    @cached_property
+    def _combinations(self) -> dict[str, Combination]:
+        return {row.id: combination for combination in self.combinations for row in combination.rows}
 
     @cached_property
     def _ranks(self) -> dict[str, int]:

@@ -66,8 +66,19 @@ def value_of(row: RunRow, key: str) -> Any:
     return row.setting(key) if found is None else found
 
 
-def full_key(key: str, rows: Sequence[RunRow], option: str) -> str:
+def full_key(
+    key: str,
+    rows: Sequence[RunRow],
+    option: str,
+    problem: str = "no run has such a metric or setting",
+    others: Sequence[str] = (),
+) -> str:
     """Complete the end of a dotted key: `conv_out` to `model.conv_out`.
+
+    Args:
+        option: What the key was given as.
+        problem: What to say about an unknown key.
+        others: Names that may be given instead of a key.
 
     Raises:
         UserError: If no key of the runs, or more than one, ends so.
@@ -79,7 +90,7 @@ def full_key(key: str, rows: Sequence[RunRow], option: str) -> str:
     if len(matches) > 1:
         raise UserError(f"{option} {key}: matches several keys: {', '.join(matches)}; give the whole key")
     if not matches:
-        raise UserError(f"{option} {key}: no run has such a metric or setting{suggest(key, known)}")
+        raise UserError(f"{option} {key}: {problem}{suggest(key, [*others, *known])}")
     return matches[0]
 
 

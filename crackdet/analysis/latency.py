@@ -1,4 +1,4 @@
-"""Latency over several runs of one network: all of them get the fastest measurement, and how sure it is."""
+"""Latency over several runs of one network: all of them get the fastest measurement and its uncertainty."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ Result = Mapping[str, Any]
 def pool_latencies(results: Sequence[Result]) -> list[Result]:
     """Return results in which the runs of one network, image size and machine have one latency.
 
-    It is the fastest measurement; the others were delayed. The spread is the distance to the second fastest one with
-    its own spread, because a single run may have been fast by chance. Results without a spread, as of earlier versions,
-    are not changed.
+    This latency is the fastest measurement; the others were delayed. The spread is the difference from the second
+    fastest measurement plus the spread of that one, because a single run may have been fast by chance. Results
+    without a spread, which earlier versions wrote, are not changed.
     """
     pooled = list(results)
     for name, spread in SPREADS.items():

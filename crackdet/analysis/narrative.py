@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.chance import MIN_GROUPS
 from crackdet.analysis.columns import scaled
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 from crackdet.metrics.statistics import Difference, is_negligible, is_worse
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _recommendation(decision: "Decision") -> str:
 
 def _none_recommended(decision: "Decision") -> str:
     if decision.chance.has_one_class:
-        return "No network is recommended yet: all validation images are of one class, which tells nothing."
+        return "No network is recommended yet: all validation images are of one class."
     if decision.chance.is_above(0) is None:
         return f"No network is recommended yet: {_too_few_to_exclude_chance(decision)}."
     what = "scores" if decision.metric == "roc_auc" else "predictions"
@@ -78,12 +78,12 @@ def _none_recommended(decision: "Decision") -> str:
 def _too_few_to_exclude_chance(decision: "Decision") -> str:
     if decision.num_groups is None:
         return f"{decision.num_images} validation images are too few to distinguish even the best one from chance"
-    number, has_crack = min((number, crack) for crack, number in decision.chance.groups_by_class.items())
+    number, has_crack = min((number, crack) for crack, number in decision.matrix.groups_by_class.items())
     rarer = f"{'contains' if number == 1 else 'contain'} {'a crack' if has_crack else 'images without a crack'}"
     only = f", of which {number} {rarer}," if number < decision.num_groups else ""
     return (
         f"{decision.num_groups} validation groups{only} are too few to distinguish even the best one from chance; "
-        f"raise data.valid_fraction, so that each class is in at least {MIN_GROUPS} groups"
+        f"raise data.valid_fraction, so that each class is in at least {MIN_OBSERVATIONS} groups"
     )
 
 
@@ -108,7 +108,7 @@ def _why_best(decision: "Decision") -> str:
 
 
 def _not_cheaper(decision: "Decision") -> str:
-    """Return why none of the undecided runs is recommended: they save nothing."""
+    """Return why none of the undecided runs is recommended: none of them is cheaper."""
     best, others = decision.ranked_runs[0], [run for run in decision.undecided if run.row.id != decision.best.id]
     number, ties = len(others), sum(run.value == best.value for run in others)
     if number == len(decision.ranked_runs) - 1:
@@ -126,7 +126,8 @@ def _why_not_cheaper(decision: "Decision") -> str:
     """Return why cheaper runs that are not significantly worse than the best are not recommended."""
     runs = [run for run in decision.cheaper if decision.combination(run.row).undecided]
     worse = [run.difference for run in runs if run.difference and is_worse(run.difference)]
-    rest = [one for run in runs if run.difference not in worse and (one := decision.difference(run.row))]
+    others = [run for run in runs if not (run.difference and is_worse(run.difference))]
+    rest = [one for run in others if (one := decision.difference(run.row))]
     worse_settings = [one for one in rest if is_worse(one)]
     unknown = [one for one in rest if not is_worse(one) and not is_negligible(one)]
     unit = "images" if decision.num_groups is None else "groups"
@@ -154,7 +155,7 @@ def _why_not_cheaper(decision: "Decision") -> str:
         more = f"validation {unit}{' or seeds' if decision.replicated else ''}"
         found.append(
             f"{_cheaper(len(unknown))} may be as good, or up to {points(max(one.high for one in unknown))} worse; "
-            f"more {more} would settle it."
+            f"more {more} would show which is true."
         )
     return " ".join(found)
 

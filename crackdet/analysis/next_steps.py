@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crackdet.analysis.chance import MIN_GROUPS
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 
 if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
@@ -33,7 +33,7 @@ def next_commands(decision: "Decision") -> list[NextStep]:
     where = f"{run.id} --store {shlex.quote(str(shown))}"
     steps = [
         NextStep("Look at its feature maps", f"crackdet inspect {where}"),
-        NextStep("Check where the evidence lies, if the data has masks", f"crackdet pointing {where}"),
+        NextStep("Check whether the saliency lies on the cracks, if the data has masks", f"crackdet pointing {where}"),
     ]
     if recommended:
         steps += [
@@ -48,29 +48,29 @@ def firmer_answers(decision: "Decision") -> list[str]:
     """Return how to make the decision firmer, the most effective advice first; empty if nothing is in doubt."""
     groups = decision.num_groups
     found = []
-    if groups is not None and groups < MIN_GROUPS:
+    if groups is not None and groups < MIN_OBSERVATIONS:
         found.append(
             f"Use more groups: with {groups} validation group{'s' * (groups > 1)}, no difference can be significant. "
             "Raise data.valid_fraction, or photograph more walls."
         )
-    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_GROUPS):
+    if len(decision.undecided) > 1 and (groups is None or groups >= MIN_OBSERVATIONS):
         found.append(_more_images(decision))
     if not _has_seeds(decision):
         found.append(
-            f"Train the best settings from {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
+            f"Train the best settings with {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
             "fewer runs do not show how much the result varies from training to training."
         )
-    if float(decision.best.setting("data.test_fraction") or 0) == 0:
+    if not decision.best.setting("data.test_fraction"):
         found.append(
             "Keep images for a final check (data.test_fraction=0.2, or a folder named test), and evaluate the chosen "
-            "run on them once with crackdet summary --test. The validation images chose the run, so its score on them "
-            "is too high."
+            "run on these images once with crackdet summary --test. The run was chosen on the validation images, so "
+            "its score on the validation images is too high."
         )
     return [text for text in found if text]
 
 
 def _more_images(decision: "Decision") -> str:
-    """Say how many validation images would separate the best two runs, if the difference stays the same."""
+    """Say how many validation images would distinguish the best two runs, if the difference stays the same."""
     differences = [run.difference for run in decision.undecided[1:] if run.difference is not None]
     gap = min((one for one in differences if one.value > 0), key=lambda one: one.value, default=None)
     observation, number = ("images", decision.num_images)
@@ -81,11 +81,11 @@ def _more_images(decision: "Decision") -> str:
         return f"{more}: some runs score the same as the best on these."
     ratio = (Z * gap.error / gap.value) ** 2
     if ratio > MAX_IMAGES_RATIO:
-        return f"Choose by cost: no affordable number of {observation} would separate runs that are this close."
+        return f"Choose by cost: no affordable number of {observation} would distinguish runs that are this close."
     needed = _rounded(max(ratio, 1.0) * number)
     return (
         f"{more}: if the difference from the next run stays {100 * gap.value:.2g} points, about {needed:,} "
-        f"(now {number:,}) would separate them."
+        f"(now {number:,}) would distinguish the two runs."
     )
 
 

@@ -14,7 +14,7 @@ from crackdet.core.machine import gc_disabled
 from crackdet.store.index import read_snapshots
 from crackdet.store.run_folder import RunFolder
 from crackdet.store.snapshot import RunSnapshot
-from crackdet.store.sweep_record import RECORD
+from crackdet.store.sweep_record import find_sweeps
 
 if TYPE_CHECKING:
     import pandas
@@ -131,7 +131,7 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         snapshots = _pooled(read_snapshots(folder.runs()))
         rows = [RunRow(snapshot, folder.overrides.get(snapshot.id)) for snapshot in snapshots]
     if not rows and any(not item.name.startswith(".") for item in path.iterdir()):
-        sweeps = [record.parent for depth in ("*", "*/*") for record in path.glob(f"{depth}/{RECORD}")]
+        sweeps = find_sweeps(path)
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
     unranked = [row for row in rows if not row.is_comparable(metric)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from crackdet.analysis.ranking import rank
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.store.index import read_snapshots
 from crackdet.store.paths import RUN_ID
 from crackdet.store.run import Run
@@ -35,7 +36,7 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     - The path of a run directory, or of a file in it.
 
     Args:
-        store: A run store or the folder of a sweep, opened only if the name does not tell the folder.
+        store: A run store or the folder of a sweep, opened only if the name does not contain a folder.
         option: What the store was given as.
 
     Raises:
@@ -44,9 +45,9 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     text = text.strip()
     word, _, name = text.partition(":")
     if word == BEST and name not in ("", LAST):
-        return _best(text, RunFolder.open(Path(name).expanduser(), "best:"))
+        return _best(text, RunFolder.open(expand_home(name), "best:"))
     if os.sep in text.rstrip(os.sep):
-        return NamedRun(_by_path(Path(text).expanduser()))
+        return NamedRun(_by_path(expand_home(text)))
     folder = RunFolder.open(store, option)
     if word == BEST:
         return _best(text, folder)
@@ -102,7 +103,7 @@ def _by_path(path: Path) -> Run:
             return RunFolder.open(directory.parent).store.run(directory.name)
     if SweepRecord(path).file.is_file():
         raise UserError(f"{path}: is the folder of a sweep; best:{path} is its best run")
-    raise UserError(f"{path}: is not the directory of a run; give it, a run id, best, or best:FOLDER")
+    raise UserError(f"{path}: is not a run directory; give a run directory, a run id, best, best:FOLDER or last")
 
 
 def _relative(path: Path) -> str:

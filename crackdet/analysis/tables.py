@@ -10,7 +10,6 @@ from rich.table import Table
 
 from crackdet.analysis.columns import (
     DEFAULT_COLUMNS,
-    HIGHER_IS_BETTER,
     TITLES,
     Column,
     decision_columns,
@@ -18,12 +17,11 @@ from crackdet.analysis.columns import (
     value_column,
 )
 from crackdet.analysis.differences import Differences
-from crackdet.analysis.filters import full_key, known_keys, parse_filters, value_of
+from crackdet.analysis.filters import full_key, parse_filters, value_of
 from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
-from crackdet.config.messages import suggest
 from crackdet.core.console import escape_markup
-from crackdet.core.errors import UserError
+from crackdet.store.result import HIGHER_IS_BETTER
 from crackdet.store.run import Run
 
 if TYPE_CHECKING:
@@ -169,12 +167,15 @@ def _columns(
         special = {**start, **own}
         keys_of = {column.title: key for key, column in special.items()} | {title: key for key, title in TITLES.items()}
         requested = [keys_of.get(name, name) for name in view.columns]  # a title of the table is also a name
-        names = [name if name in special else _known(name, summary, list(special)) for name in requested]
+        names = [
+            name if name in special else full_key(name, summary, "--columns", "no such column", list(special))
+            for name in requested
+        ]
         return {name: special.get(name) or value_column(name) for name in names}
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
     longest = max(len(differences.describe(row)) for row in ranking[:MAX_ROWS])
-    for_one_line = max(0, min(longest, width // 3) - SETTINGS_WIDTH)  # of a run
+    for_one_line = max(0, min(longest, width // 2) - SETTINGS_WIDTH)  # of a run
     for name in DEFAULT_COLUMNS:
         column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
@@ -185,15 +186,6 @@ def _columns(
             break
         chosen[name], room = column, room - needed
     return chosen
-
-
-def _known(name: str, rows: Sequence[RunRow], special: list[str]) -> str:
-    try:
-        return full_key(name, rows, "--columns")
-    except UserError as error:
-        if "no run has" not in str(error):
-            raise
-        raise UserError(f"--columns {name}: no such column{suggest(name, [*special, *known_keys(rows)])}") from None
 
 
 def _sorted(rows: list[RunRow], sort: str | None) -> list[RunRow]:

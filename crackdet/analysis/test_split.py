@@ -4,6 +4,7 @@ No run is chosen by its accuracy on the test split, so that accuracy has no sele
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_checksummed_json
@@ -36,10 +37,11 @@ def read_test_result(run: Run) -> TestResult | None:
     content = read_checksummed_json(run.directory / FILE)
     if not content or content.get("digest") != _weights_digest(run):
         return None
-    accuracy, images, photographs = (content.get(name) for name in ("accuracy", "images", "photographs"))
-    if not isinstance(accuracy, int | float) or not isinstance(images, int) or not isinstance(photographs, str | None):
-        return None
-    if isinstance(images, bool) or isinstance(accuracy, bool) or not (0 <= accuracy <= 1 and images > 0):
+    accuracy: Any = content.get("accuracy")
+    images: Any = content.get("images")
+    photographs: Any = content.get("photographs")
+    is_valid = type(accuracy) in (int, float) and 0 <= accuracy <= 1 and type(images) is int and images > 0
+    if not is_valid or not isinstance(photographs, str | None):
         return None
     return TestResult(accuracy, images, content["digest"], photographs)
 

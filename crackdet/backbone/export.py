@@ -19,8 +19,8 @@ from crackdet.backbone.readme import readme
 from crackdet.config.schema import Config, Model, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json, write_text
+from crackdet.core.output_paths import check_new_folder
 from crackdet.core.reading import file_digest
-from crackdet.inference.files import check_new_folder
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
 from crackdet.store.identity import read_identity
@@ -77,7 +77,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
         std=std or [1.0] * 3,
         stages=maps,
         accuracy=float(result["accuracy"]),
-        valid_images=int(result["valid_images"]),
+        valid_images=int(result.get("valid_images") or 0),
         initial_weights=initial,
         license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
         weights_sha256="",

@@ -26,4 +26,4 @@ def check_onnx() -> None:
     """Raise UserError if a package that writes or checks ONNX is not installed."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise UserError(f"--onnx: needs {', '.join(missing)}; uv pip install -e '.[onnx]'")
+        raise UserError(f"--onnx: needs {', '.join(missing)}; run uv pip install -e '.[onnx]'")

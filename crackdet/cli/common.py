@@ -14,6 +14,7 @@ import typer
 from crackdet.cli.completion import STORE, complete_folder, complete_run, one_of
 from crackdet.core.console import exit_with_error, has_bar, sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.interrupts import interruptible
 from crackdet.core.output import output_error
 from crackdet.store.run import Run
@@ -107,8 +108,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 def choose_folder(folder: Path | None, store: Path | None) -> Path:
     """Return the folder of a command, given as an argument or as `--store`; raise UserError if both are given."""
     if folder is not None and store is not None:
-        raise UserError(f"{folder}, --store {store}: give one folder")
-    return (folder or store or STORE).expanduser()
+        raise UserError(f"{folder}, --store {store}: give only one folder")
+    return expand_home(folder or store or STORE)
 
 
 def open_folder(folder: Path | None, store: Path | None = None) -> RunFolder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from crackdet.store.paths import RUN_ID
-from crackdet.store.sweep_record import RECORD
+from crackdet.store.sweep_record import find_sweeps
 
 STORE = Path("outputs/runs")
 SWEEPS = Path("multirun")
@@ -54,8 +54,7 @@ def _run_ids(store: Path) -> Iterator[str]:
 
 def _sweeps() -> list[Path]:
     """Return the folders of sweeps in `multirun`, the newest name first."""
-    found = (path.parent for depth in ("*", "*/*") for path in SWEEPS.glob(f"{depth}/{RECORD}"))
-    return sorted(found, reverse=True)[:MAX_SWEEPS]
+    return sorted(find_sweeps(SWEEPS), reverse=True)[:MAX_SWEEPS]
 
 
 def _matching(values: Iterable[str], incomplete: str) -> list[str]:

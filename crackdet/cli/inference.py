@@ -25,6 +25,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import complete_run, one_of
 from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.output_paths import check_new_folder, check_output_path
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Probability above which an image counts as a crack.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per batch; as in training if not given.")]
@@ -57,8 +58,8 @@ def evaluate(
     """Evaluate runs on their own data or on other data."""
     from crackdet.analysis.tables import console
     from crackdet.inference.checks import check_data, check_device
-    from crackdet.inference.eval_data import ALL, METRICS, check_data_overrides, parse_eval_set
-    from crackdet.inference.files import check_output_path, choose_row_format, row_writer
+    from crackdet.inference.eval_data import ALL, METRICS, parse_eval_set
+    from crackdet.inference.files import choose_row_format, row_writer
     from crackdet.inference.loaded_run import LoadedRun
 
     names = [text for text in runs_and_data if "=" not in text or text.startswith("best:")]
@@ -70,7 +71,6 @@ def evaluate(
     check_device(device)
     if on and overrides:
         raise UserError(f"{overrides[0]}: choose images either by overrides or by --on, not by both")
-    check_data_overrides(overrides)
     row_format = choose_row_format(output, None)
     if output is not None:
         check_output_path(output, force)
@@ -123,7 +123,7 @@ def predict(
 ) -> None:
     """Predict the probability of a crack in each image, as CSV or JSON lines."""
     from crackdet.inference.checks import check_device
-    from crackdet.inference.files import check_output_path, choose_row_format, find_images
+    from crackdet.inference.files import choose_row_format, find_images
     from crackdet.inference.loaded_run import LoadedRun
 
     reconfigure(stderr=True)  # bars, because standard output carries the predictions
@@ -161,7 +161,6 @@ def scan(
     from crackdet.core.files import atomic_write, write_json
     from crackdet.data.decode import BadImage, open_rgb
     from crackdet.inference.checks import check_device, check_tile
-    from crackdet.inference.files import check_output_path
     from crackdet.inference.loaded_run import LoadedRun
 
     overlay = overlay or Path(f"{photograph.stem}-scan.png")
@@ -210,7 +209,6 @@ def export(
 ) -> None:
     """Export a run's feature extractor as the backbone of a detector."""
     from crackdet.backbone.options import check_onnx
-    from crackdet.inference.files import check_new_folder
 
     check_new_folder(to)
     if onnx:

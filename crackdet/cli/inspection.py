@@ -22,6 +22,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import STORE, one_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.output_paths import check_new_folder, check_output_path
 
 
 @command
@@ -31,14 +32,13 @@ def check_data(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data source: decode every image, count the images of each split, and name those that look wrong."""
+    """Check a data source: decode every image, count the images of each split, and list suspicious images."""
     from crackdet.analysis.tables import console
     from crackdet.config.composing import compose
     from crackdet.data.contact_sheet import contact_sheet
     from crackdet.data.counts import count_splits, count_table, few_observations_warning
     from crackdet.data.dataset import data_fingerprint, load_splits
     from crackdet.data.findings import find_problems
-    from crackdet.inference.files import check_output_path
 
     if sheet is not None:
         check_output_path(sheet, force, "--sheet")
@@ -81,7 +81,6 @@ def inspect(
     """Draw a run's feature maps and saliency over images, as PNG files and an HTML page."""
     from crackdet.inference.checks import check_data, check_device, check_image_names
     from crackdet.inference.eval_data import data_settings
-    from crackdet.inference.files import check_new_folder
     from crackdet.inference.loaded_run import LoadedRun
 
     if map_name is not None and not re.fullmatch(r".+:[0-9]+", map_name):

@@ -24,6 +24,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import one_of, several_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.output_paths import check_new_folder, check_output_path
 from crackdet.store.snapshot import Status
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ def summary(
     from crackdet.analysis.tables import View, show_test, show_threshold
     from crackdet.analysis.test_split import read_test_result
     from crackdet.core.machine import gc_disabled
-    from crackdet.inference.files import check_new_folder
 
     if recall is not None and not 0 < recall <= 1:
         raise UserError(f"--recall {recall}: must be a share of the cracks, above 0 and at most 1")
     if as_json and (sort or columns or filters or recall or test):
-        raise UserError("--json: prints all runs and fields, as summary.json; remove the options that choose some")
+        raise UserError(
+            "--json: prints all runs and fields, as in summary.json; remove the options that select runs or fields"
+        )
     if write is not None:
         check_new_folder(write, "--write", may_exist=True)
     path = choose_folder(folder, store)
@@ -101,11 +103,10 @@ def report(
     to: Annotated[Path | None, typer.Option(help="File to write; default: report.html in FOLDER.")] = None,
     by: By = "accuracy",
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report of crackdet.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report of crackdet.")] = False,
     store: Store = None,
 ) -> None:
     """Write the runs of a sweep or store as one HTML page."""
-    from crackdet.inference.files import check_output_path
     from crackdet.report.marker import FILE, is_report
 
     check_choice("--by", by, METRICS)
@@ -113,9 +114,9 @@ def report(
     open_folder(folder, store)
     target = to or path / FILE
     if target.is_file() and not force and not is_report(target):
-        question = f"{target}: is no report of crackdet; overwrite it?"
+        question = f"{target}: is not a report of crackdet; overwrite it?"
         if not (sys.stdin.isatty() and typer.confirm(question)):
-            raise UserError(f"{target}: is no report of crackdet; give another file with --to, or --force")
+            raise UserError(f"{target}: is not a report of crackdet; give another file with --to, or --force")
     check_output_path(target, force=True, option="--to" if to else "report")
     from crackdet.report.build import write_report
 
@@ -130,7 +131,8 @@ def runs(
     status: Annotated[
         str | None,
         typer.Option(
-            help="Only runs with this status, or one of several: failed,corrupt.", autocompletion=several_of(*Status)
+            help="List only runs with this status; separate several with commas: failed,corrupt.",
+            autocompletion=several_of(*Status),
         ),
     ] = None,
     as_json: AsJson = False,
@@ -172,7 +174,7 @@ def _listed(row: "RunRow", settings: dict[str, Any]) -> dict[str, Any]:
         "id": row.id,
         "status": str(row.status),
         "accuracy": row.result.get("accuracy"),
-        "epochs": row.result.get("epochs", len(row.snapshot.history)),
+        "epochs": row.result["epochs"] if "epochs" in row.result else len(row.snapshot.history),
         "overrides": list(row.overrides),
         "settings": settings,
         "reason": row.reason or None,

@@ -58,14 +58,14 @@ def _error_of(file: Path) -> Exception | None:
             stream.seek(0)
             if not OmegaConf.is_dict(loaded := OmegaConf.load(stream)):
                 kind = type(loaded).__name__
-                raise ValueError(f"must hold settings as KEY: VALUE, not {kind.removesuffix('Config').lower()}")
+                raise ValueError(f"must contain settings as KEY: VALUE, not {kind.removesuffix('Config').lower()}")
     except Exception as error:  # a file may hold anything
         return error
     return None
 
 
 def _details(error: BaseException) -> object:
-    """Return what tells the errors of two files apart."""
+    """Return what distinguishes the errors of two files."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return str(error.problem), error.problem_mark.line, Path(error.problem_mark.name).resolve()
     return error.object if isinstance(error, UnicodeDecodeError) else str(error)

@@ -57,7 +57,7 @@ def _rephrase(error: BaseException, overrides: Sequence[str]) -> str:
     text = str(error).strip() or str(error.__cause__)
     cause = str(error.__cause__ or "").partition("\n")[0]
     if match := SEVERAL_VALUES.search(text):
-        return f"{match[1]}: has several values; a sweep over them needs -m, a list needs brackets, as in KEY=[1,2]"
+        return f"{match[1]}: has several values; add -m for a sweep, or write a list with brackets: KEY=[1,2]"
     if match := MERGED.search(text):
         key, value = match[1].lstrip("+~"), match[2]
         if allowed := describe_key(key):

@@ -29,7 +29,7 @@ def unescape(value: Any) -> Any:
 def _unescape(text: str) -> str:
     def literal(match: re.Match[str]) -> str:
         if len(match[1]) % 2 == 0:
-            raise ValueError(f"holds an interpolation ({text[:60]}), which is not resolved; replace it by its value")
+            raise ValueError(f"holds an interpolation ({text[:60]}), which is not resolved; give its value instead")
         return match[1][: len(match[1]) // 2] + "${"
 
     return INTERPOLATION.sub(literal, text)

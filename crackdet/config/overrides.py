@@ -44,7 +44,7 @@ def explain_syntax(text: str, message: str) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         name, _, value = text.partition(":")
-        return f"{shorten(text)}: is no setting; give KEY=VALUE, as in {f'{name}={value}' if value else 'seed=1'}"
+        return f"{shorten(text)}: is not an override; give KEY=VALUE, as in {f'{name}={value}' if value else 'seed=1'}"
     lines = message.splitlines()[1:-1]  # the first repeats all overrides, the last is a link
     if lines and lines[0].startswith("LexerNoViableAltException"):
         position = lines[-1].find("^") - len("LexerNoViableAltException: ")

@@ -54,13 +54,13 @@ _NAMES = {
     "hydra.sweeper.n_trials": "n_trials trials num_trials",
 }
 _REMARKS = {  # an answer -> the names of settings that crackdet does not have
-    "model=resnext50 and model=torchvision begin with pretrained weights, unless model.weights=null": (
+    "networks such as model=torchvision start from pretrained weights unless model.weights=null": (
         "pretrained use_pretrained imagenet"
     ),
-    "the networks have no dropout; optimizer.weight_decay and data/augmentation=flips regularize": (
+    "the networks have no dropout; for regularization, use optimizer.weight_decay or data/augmentation=flips": (
         "dropout drop drop_rate dropout_rate p_dropout"
     ),
-    "the same command resumes a run that was stopped": "resume resume_from resume_from_checkpoint resume_training",
+    "repeat the same command to resume a stopped run": "resume resume_from resume_from_checkpoint resume_training",
 }
 
 

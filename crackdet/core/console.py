@@ -41,11 +41,6 @@ def sanitize(text: object) -> str:
     return "".join(c if _is_harmless(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def sanitize_part(value: object) -> object:
-    """Sanitize what a template inserts, unless the template's engine trusts it; to be used as `finalize` of Jinja."""
-    return sanitize(value) if type(value) is str else value
-
-
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or character == "\n" or unicodedata.category(character) == "Zs"  # a space
 

@@ -1,6 +1,6 @@
 """Atomic writes: each file is written under a temporary name, flushed to disk and renamed.
 
-No write creates a folder: a folder that was there and is missing has been moved or removed, which must be noticed.
+No write creates a folder. A missing folder has been moved or removed, and the write raises an error.
 """
 
 import csv
@@ -59,7 +59,7 @@ class OpenFolder:
         if self._descriptor is not None and not leads_to(self.path, self._descriptor):
             raise StoreGone(
                 f"{self._setting}={self.path}: the folder was moved, removed or replaced while it was in use; nothing "
-                "was written in its place; move it back, or set its new place, and give the same command again"
+                "was written in its place; move the folder back, or set its new path, and run the same command again"
             )
 
 
@@ -156,12 +156,12 @@ def write_error(path: Path, error: OSError, size: int = 0) -> WriteFailed:
     """
     needed = f"{size / 2**20:.1f} MiB are needed"
     if error.errno in (errno.ENOSPC, errno.EDQUOT) and _has_no_inodes(path.parent):
-        remedy = "the file system has no free inodes, so it takes no more files; delete files"
+        remedy = "the file system has no free inodes for new files; delete files"
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         quota = " on the disk, but not within your quota" if error.errno == errno.EDQUOT else ""
         remedy = f"{needed} and {_free(path.parent)} are free{quota}; free some space"
     elif error.errno == errno.EFBIG:
-        remedy = f"{needed}, which is above the largest size of a file; raise ulimit -f, or use another file system"
+        remedy = f"{needed}, which is above the largest file size allowed; raise ulimit -f, or use another file system"
     elif error.errno == errno.EROFS:
         return WriteFailed(f"{path}: cannot be written (the file system is read-only); give another folder")
     elif error.errno == errno.ENOENT:

@@ -14,7 +14,7 @@ def num_cores() -> int:
 
 
 def user_id() -> str:
-    """Return what tells the users of this machine apart, for the names of files in a folder that they share."""
+    """Return what distinguishes the users of this machine, for the names of files in a folder that they share."""
     return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
 
 

@@ -1,7 +1,7 @@
 """Standard output and standard error that never fail.
 
-A reader may go away (`| head`, a killed `tee`, a closed terminal), the disk of a log may be full, a service may have no
-standard output at all, and a terminal may be unable to show a character. What cannot be written is dropped or replaced.
+The reader of a pipe may exit (`| head`, a killed `tee`, a closed terminal), the disk of a log may be full, a service
+may have no standard output, and a terminal may be unable to show a character. Such output is dropped or replaced.
 """
 
 import codecs
@@ -39,7 +39,9 @@ class _StandardStream(io.FileIO):
 
     def _report(self, error: OSError) -> None:
         if error.errno not in READER_GONE and self.fileno() != 2:
-            message = f"{NAMES[self.fileno()]}: cannot be written ({error.strerror}); the command goes on without it\n"
+            message = (
+                f"{NAMES[self.fileno()]}: cannot be written ({error.strerror}); the command continues without it\n"
+            )
             try:
                 os.write(2, message.encode())
             except OSError:

@@ -1,7 +1,7 @@
 """Read files that anybody may have written: regular files only, with limits on size, depth, types and numbers.
 
-To open a named pipe would wait for ever, and a few bytes of YAML can mean a billion values. What comes out of this
-module is finite: plain values of JSON, numbers that a computer can calculate with, and text that can be encoded.
+Opening a named pipe would block forever, and a few bytes of YAML can expand to a billion values. This module returns
+only plain values of JSON, of limited number, with finite numbers and with text that can be encoded.
 """
 
 import csv
@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from crackdet.core.files import CHECKSUM_KEY
 
@@ -28,7 +28,7 @@ MAX_LINE, MAX_COLUMNS, MAX_ROWS = 2**16, 100, 2_000_000  # of a CSV file
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = False) -> BinaryIO:
+def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = False) -> io.BufferedReader:
     """Open a regular file for reading.
 
     Args:
@@ -53,7 +53,11 @@ def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = F
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
         if status.st_size > max_bytes:
-            raise OSError(errno.EFBIG, f"has {status.st_size / MIB:.0f} MiB, more than {max_bytes / MIB:g}", str(path))
+            raise OSError(
+                errno.EFBIG,
+                f"has {status.st_size / MIB:.0f} MiB, more than the limit of {max_bytes / MIB:g} MiB",
+                str(path),
+            )
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -69,7 +73,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_JSON) -> bytes:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of the content of a file, which may be a link; raise OSError as `open_regular`."""
     with open_regular(path, follow_links=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a file has `readinto`
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_json(path: Path, max_bytes: int = MAX_JSON) -> dict[str, Any]:

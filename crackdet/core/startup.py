@@ -1,19 +1,17 @@
-"""What each command does first."""
+"""What each command does first, after `exit_on_interrupt`."""
 
 import sys
 from pathlib import Path
 
-from crackdet.core.interrupts import exit_on_interrupt
 from crackdet.core.output import protect_output
 
 
 def prepare_process() -> None:
-    """Protect the output, let Ctrl-C end the process quietly while Python imports, and check the current folder.
+    """Protect the output, and check the current folder.
 
     Raises:
         SystemExit: If the current folder has been removed.
     """
-    exit_on_interrupt()
     protect_output()
     try:
         Path.cwd()

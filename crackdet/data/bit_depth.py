@@ -110,7 +110,7 @@ def to_8_bits(image: Image.Image, samples: SampleFormat, white_level: float | No
 
 
 def mask_to_8_bits(image: Image.Image, samples: SampleFormat) -> Image.Image:
-    """Return a deep mask as mode L; the depth follows from its maximum, since only black and white are told apart."""
+    """Return a deep mask as mode L; its maximum gives the depth, since only black and white are distinguished."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
     levels = _levels(image, samples)
@@ -145,7 +145,7 @@ def _default_white(image: Image.Image, levels: NDArray[np.float64]) -> int:
     if levels.max(initial=0) > 0 and _is_below(levels, 2**12):
         maximum = next(maximum for maximum in (2**8 - 1, 2**10 - 1, 2**12 - 1) if _is_below(levels, maximum + 1))
         raise ValueError(
-            f"16-bit samples that do not exceed {maximum}: set data.white_level={maximum} if that is white "
+            f"16-bit samples that do not exceed {maximum}: set data.white_level={maximum} if this value is white "
             f"({DEPTHS[maximum]} bits), or data.white_level={MAX_16_BITS} if such photographs are really dark"
         )
     return MAX_16_BITS
@@ -166,6 +166,6 @@ def _check_deep_colour(image: Image.Image, white: float | None) -> None:
     upper = np.asarray(image.getchannel(0) if image.mode in ("RGBA", "LA") else image)
     if white is None and upper.max(initial=0) > 0 and _is_below(upper, 2**4):
         raise ValueError(
-            f"16-bit colours that do not exceed 12 bits; {remedy}, or set data.white_level={MAX_16_BITS} if such "
-            "photographs are really dark"
+            f"16-bit colour samples that do not exceed 12 bits; {remedy}, or set data.white_level={MAX_16_BITS} if "
+            "such photographs are really dark"
         )

@@ -98,7 +98,7 @@ def decode_all(source: Source, records: Sequence[ImageRecord], image_size: int, 
             return DecodedImages(source, image_size, None, cached.rows, unreadable)
         reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         raise UserError(
-            f"runtime.cache={runtime.cache}: decoded images cannot be written there ({reason}); "
+            f"runtime.cache={runtime.cache}: decoded images cannot be written to this folder ({reason}); "
             f"{cached.num_bytes / 2**20:.0f} MiB are needed; give another folder, or runtime.cache_gib=0 to stream "
             "images from their files"
         ) from None

@@ -1,13 +1,11 @@
-"""How many images and groups each split has, and whether the validation split can tell networks apart."""
+"""How many images and groups each split has, and whether the validation split is large enough to compare networks."""
 
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from crackdet.data.records import ImageRecord
-
-# An exact sign test of n observations cannot give less than p = 2 / 2^n, which is below 0.05 from n = 6.
-MIN_OBSERVATIONS = 6
+from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 
 Splits = Mapping[str, Sequence[ImageRecord]]
 
@@ -56,4 +54,5 @@ def few_observations_warning(splits: Splits) -> str | None:
         return None
     is_own_split = any(record.split == "valid" for record in records)
     remedy = f"add {noun} to the valid split" if is_own_split else f"raise data.valid_fraction, or add {noun}"
-    return f"data: {' and '.join(few)} in valid; fewer than {MIN_OBSERVATIONS} tell nothing apart; {remedy}"
+    needed = f"at least {MIN_OBSERVATIONS} are needed to compare networks"
+    return f"data: {' and '.join(few)} in the valid split; {needed}; {remedy}"

@@ -118,4 +118,7 @@ def _by_reason(reasons: Mapping[str, str]) -> str:
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
-    return "\n".join(f"  {', '.join(members)}: {reason}" for reason, members in names.items())
+    return "\n".join(
+        f"  {members[0]}: {reason}" if len(members) == 1 else f"  {reason}: {', '.join(members)}"
+        for reason, members in names.items()
+    )

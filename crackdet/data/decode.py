@@ -116,6 +116,15 @@ def num_frames(path: Path) -> int:
         return 1
 
 
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height of an image after it is turned upright, from its header; None if it is unreadable."""
+    try:
+        with _open(path) as image:
+            return image.size[::-1] if _transpose_to_upright(image) in SWAPS_SIDES else image.size
+    except BadImage:
+        return None
+
+
 @contextmanager
 def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open an image, and turn every error in the block into a BadImage."""
@@ -179,11 +188,10 @@ def _match_orientation(mask: Image.Image, image_path: Path) -> Image.Image:
     """Turn the mask with its image if the raw orientation fits its proportions better. A square mask is not turned."""
     with _open(image_path) as image:
         transpose = _transpose_to_upright(image)
-        size = (
-            image.size if transpose is None else _upright(image, lambda loaded: loaded).size
-        )  # only a loaded TIFF has its final size
+        # only a loaded TIFF has its final size
+        size = image.size if transpose is None else _upright(image, lambda loaded: loaded).size
     stretch = _stretch(mask.size, size)
-    if transpose is not None and transpose in SWAPS_SIDES and _stretch(mask.size, size[::-1]) < stretch:
+    if transpose in SWAPS_SIDES and _stretch(mask.size, size[::-1]) < stretch:
         mask = mask.transpose(transpose)
         stretch = _stretch(mask.size, size)
     if stretch > MAX_STRETCH and mask.width != mask.height:  # a square mask shows the image as the network sees it

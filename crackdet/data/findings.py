@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdet.core.text import list_first
 from crackdet.data.bit_depth import DEEP_MARK
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.decode import num_frames
@@ -23,11 +24,11 @@ def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
     for dataset in splits.values():
         for record in dataset.records:
             if (appearance := _appearance(dataset.pixels.read(record))) is not None:
-                hint = " (is data.white_level right?)" if DEEP_MARK in record.digest else ""
+                hint = " (check data.white_level)" if DEEP_MARK in record.digest else ""
                 found.setdefault(f"{appearance}{hint}", []).append(record.name)
             root = getattr(dataset.pixels.source, "root", None)
             if isinstance(root, Path) and num_frames(root / record.name) > 1:
-                found.setdefault("several frames or pages, of which the first is used", []).append(record.name)
+                found.setdefault("several frames or pages; only the first is used", []).append(record.name)
         if copies := _copies(dataset.records):
             found.setdefault("copies of another image of the same split", []).extend(copies)
     return [f"{problem}: {_listed(names)}" for problem, names in sorted(found.items())]
@@ -35,7 +36,7 @@ def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
 
 def _appearance(pixels: NDArray[np.uint8]) -> str | None:
     if (pixels == pixels[0, 0]).all():
-        return "one colour everywhere"
+        return "all pixels of one colour"
     if (pixels > DARK).mean() <= OUTLIERS:
         return "nearly black"
     if (pixels < BRIGHT).mean() <= OUTLIERS:
@@ -50,5 +51,4 @@ def _copies(records: Sequence[ImageRecord]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({', '.join(sorted(names)[:MAX_NAMED])}{more})"
+    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({list_first(sorted(names), MAX_NAMED)})"

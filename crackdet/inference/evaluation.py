@@ -12,11 +12,9 @@ from crackdet.analysis.test_split import TestResult, read_test_result, write_tes
 from crackdet.config.schema import Config
 from crackdet.core.console import escape_markup, sanitize
 from crackdet.core.errors import UserError
-from crackdet.core.files import expand_home
 from crackdet.data import splits
-from crackdet.data.dataset import ImageDataset, load_splits
+from crackdet.data.dataset import ImageDataset, list_splits, load_splits
 from crackdet.data.records import ImageRecord, image_digest
-from crackdet.data.sources.factory import open_source
 from crackdet.inference.eval_data import ALL, METRICS, EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
@@ -129,7 +127,6 @@ def _test_split_digest(run: Run) -> str | None:
 def _list_split(config: Config, split: str) -> list[ImageRecord]:
     """Return the images of one split without decoding them; empty if the data is gone."""
     try:
-        source = open_source(config.data, expand_home(config.runtime.cache))
-        return splits.split(source.list_records(), config.data)[split]
+        return list_splits(config.data, config.runtime)[0][split]
     except (UserError, OSError):
         return []

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from crackdet.core.files import expand_home
 from crackdet.data.decode import BadImage, open_rgb, resize_square
 from crackdet.inference.files import find_images
 
@@ -41,7 +42,7 @@ def to_pixels(image: object, image_size: int, white_level: float | None = None) 
 def iter_images(images: object) -> Iterable[object]:
     """Return the images of a single image, a folder, an array or tensor with a batch dimension, or an iterable.
 
-    Folders, also those in an iterable, stand for the images in them, sorted by path.
+    A folder, also in an iterable, is replaced by the images in it, sorted by path.
 
     Raises:
         UserError: If a folder contains no images.
@@ -58,7 +59,7 @@ def iter_images(images: object) -> Iterable[object]:
 
 
 def _files(path: str | Path) -> Iterable[str | Path]:
-    return find_images([str(path)]) if Path(path).expanduser().is_dir() else [path]
+    return find_images([str(path)]) if expand_home(path).is_dir() else [path]
 
 
 def prefetch(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crackdet.config.parsing import parse_literal
 from crackdet.config.schema import Config, flatten
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.data.decode import BadImage
 from crackdet.inference.images import iter_images
 from crackdet.metrics.numpy_metrics import probabilities
@@ -137,8 +138,8 @@ class LoadedRun:
         """Return the crack probabilities (N,) of images of any size, preprocessed as in training.
 
         `images` is one image or an iterable of images: paths, PIL images, arrays (H, W, 3), tensors (3, H, W); or an
-        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1]. A folder stands
-        for the images in it and its subfolders, sorted by path.
+        array (N, H, W, 3) or tensor (N, 3, H, W). Arrays and tensors hold uint8, or floats in [0, 1]. A folder is
+        replaced by the images in it and its subfolders, sorted by path.
 
         Raises:
             UserError: If an image cannot be read, or a folder contains none; and as for `model`.
@@ -160,7 +161,7 @@ def load_run(name: str, store: str | Path = "outputs/runs", trust: bool = False)
     """See `crackdet.load_run`."""
     from crackdet.analysis.run_names import resolve_run
 
-    named = resolve_run(str(name), Path(store).expanduser(), "store=")
+    named = resolve_run(str(name), expand_home(store), "store=")
     if named.note:
         log.info("%s", named.note)
     return LoadedRun(named.run, trust)

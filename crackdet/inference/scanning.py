@@ -15,7 +15,7 @@ from crackdet.config.schema import Config, SyntheticData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
-from crackdet.data.decode import BadImage, resize_square
+from crackdet.data.decode import BadImage, resize_square, upright_size
 from crackdet.data.sources.factory import open_source
 from crackdet.inference.checks import check_tile
 from crackdet.inference.images import prefetch
@@ -23,7 +23,6 @@ from crackdet.inference.predictor import Predictor
 from crackdet.metrics.numpy_metrics import probabilities
 
 MAX_MEASURED = 64  # training photographs whose size is read to choose the tile size
-EXIF_ORIENTATION = 0x0112
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the photograph
 
@@ -82,7 +81,7 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         reason = f"the size of the training photographs cannot be read ({error})"
         raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
     subset = records[:: max(1, len(records) // MAX_MEASURED)]
-    sizes = list(filter(None, (_image_size(Path(source.name) / record.name) for record in subset)))
+    sizes = list(filter(None, (upright_size(Path(source.name) / record.name) for record in subset)))
     if not sizes:
         raise UserError(f"{source.name}: no training photograph can be read; give the tile size with --tile")
     width, height = (round(median(side)) for side in zip(*sizes, strict=True))
@@ -138,13 +137,3 @@ def _covers_centre(edges: NDArray[np.int64], starts: list[int], tile: int) -> ND
     centres = (edges[:-1, None] + edges[1:, None]) / 2
     begin = np.array(starts)
     return ((begin <= centres) & (centres < begin + tile)).astype(np.float64)
-
-
-def _image_size(path: Path) -> tuple[int, int] | None:
-    """Return the width and height of an upright image from its header; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            rotated = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # orientations that swap width and height
-            return (image.height, image.width) if rotated else image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None

@@ -85,7 +85,7 @@ def run_pointing(network: LoadedNetwork, overrides: Sequence[str], split: str, m
         *_describe(result),
     ]
     run_result = network.run.snapshot().result or {}
-    if split == "valid" and image_digest(images.records) == run_result["valid_digest"]:
+    if split == "valid" and image_digest(images.records) == run_result.get("valid_digest"):
         lines += _record(network, result, is_subset=result.cracks == max_images)
     return lines
 

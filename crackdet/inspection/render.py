@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from crackdet.config.schema import flatten
-from crackdet.core.console import sanitize_part
 from crackdet.core.errors import UserError
 from crackdet.core.files import atomic_write, write_text
+from crackdet.core.templates import page_environment
 from crackdet.inspection.drawing import Tile, draw_mask_outline, draw_ring, overlay, tile_sheet, upscale
 from crackdet.inspection.layers import Layer, capture, find_layers
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
@@ -117,22 +116,17 @@ def render(
                 _save(tile_sheet(tiles, COLUMNS, title), output / f"{stem}-{layer.name}.png")
         prediction = _prediction(sample, probability)
         images.append({"name": sample.name, "prediction": prediction, "saliency": saliency, "maps": tiles_by_stage})
-    loader = PackageLoader("crackdet.inspection", ".")
-    jinja = Environment(
-        loader=loader,
-        autoescape=True,
-        finalize=sanitize_part,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = jinja.get_template("page.html").render(
-        run=network.run.id,
-        settings=_settings(network),
-        basis=BASIS_TEXTS[statistics[0].basis],
-        notes=notes,
-        stages=[_stage_row(each, cells.get(each.layer.name, "")) for each in statistics],
-        images=images,
+    page = (
+        page_environment("crackdet.inspection")
+        .get_template("page.html")
+        .render(
+            run=network.run.id,
+            settings=_settings(network),
+            basis=BASIS_TEXTS[statistics[0].basis],
+            notes=notes,
+            stages=[_stage_row(each, cells.get(each.layer.name, "")) for each in statistics],
+            images=images,
+        )
     )
     write_text(output / "index.html", page)
     return statistics

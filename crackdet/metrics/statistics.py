@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 CONFIDENCE = 0.95  # confidence of all intervals
-ALPHA = 0.05  # significance level of all tests
 ACCEPTABLE_LOSS = 0.005  # of a metric: a loss that is always acceptable for a cheaper network
 MAX_POSSIBLE_LOSS = 0.2  # of a metric: a network that may be this much worse is not known well enough to be recommended
 EXACT_SHARE, EXACT_ERRORS = 0.99, 5  # above this share, or with so few errors, Wilson's interval covers too rarely
@@ -89,15 +88,6 @@ def fisher_exact(hits: int, predicted: int, cracks: int, number: int) -> float:
 def binomial_test_above(hits: int, number: int) -> float:
     """Return the one-sided p-value of at least so many hits if each of `number` is one with probability 1/2."""
     return 1.0 if hits <= 0 else float(special.bdtrc(hits - 1, number, 0.5))
-
-
-def min_observations(comparisons: int) -> int:
-    """Return how many observations (images, or groups) can make one of so many comparisons significant.
-
-    If two networks differ on n observations, p is at least 2^(1 - n); the correction multiplies the smallest p-value by
-    the number of comparisons.
-    """
-    return int(np.floor(np.log2(comparisons / ALPHA))) + 2
 
 
 def _log_binomial(n: int, k: ArrayLike) -> Floats:

@@ -28,6 +28,6 @@ def check_batch_size(config: Config, model: Classifier) -> None:
         if "more than 1 value per channel" not in str(error):
             raise
         raise UserError(
-            f"trainer.batch_size=1: {config.model.name} has batch normalization of one value per channel if a batch "
-            "has one image; set trainer.batch_size to 2 or more, or model.batchnorm=eval"
+            f"trainer.batch_size=1: {config.model.name} has batch normalization, which cannot train on one value per "
+            "channel; set trainer.batch_size to 2 or more, or model.batchnorm=eval"
         ) from None

@@ -1,4 +1,4 @@
-"""Files of weights: read without executing anything, whatever they hold."""
+"""Read files of weights without executing any code from them."""
 
 import pickle
 import re
@@ -19,9 +19,9 @@ MAX_DEPTH = 6  # of dicts in a checkpoint; a damaged one may contain itself
 MAX_CLASSES = 3  # that a message names
 SAVE = "torch.save(model.state_dict(), 'weights.pth')"
 OTHER_FORMATS = {  # by the first bytes of a file
-    b"\x89HDF": "an HDF5 file, as Keras writes",
-    b"<": "a web page, which a proxy or a login may have sent instead of the file",
-    b"version https://git-lfs": "a pointer of Git LFS instead of the file; `git lfs pull` fetches the file",
+    b"\x89HDF": "an HDF5 file, as written by Keras",
+    b"<": "a web page, probably of a proxy or a login, instead of the file",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file; download the file with `git lfs pull`",
     b"\x1f\x8b": "a gzip archive; unpack it first",
 }
 UNSUPPORTED = re.compile(r"(?:Unsupported global|unsupported GLOBAL)(?:: GLOBAL)? (\S+)")
@@ -79,7 +79,7 @@ def is_safetensors(path: Path, head: bytes) -> bool:
 
 
 def describe_content(path: Path) -> str | None:
-    """Return what a file holds instead of weights, by its first bytes; None if they tell nothing."""
+    """Return what a file holds instead of weights, by its first bytes; None if these are unknown."""
     head = _head(path)
     return next((text for start, text in OTHER_FORMATS.items() if head.startswith(start)), None) if head else "empty"
 
@@ -126,7 +126,7 @@ def _reason(error: Exception) -> str:
     """Return why a file cannot be read; torch's own message recommends to execute the file."""
     needed = f"must be a state dict saved by safetensors or {SAVE}"
     if found := UNSUPPORTED.search(str(error)):
-        return f"(damaged, or not only tensors); it refers to {found[1]}, but no code of a file is run; {needed}"
+        return f"(damaged, or not only tensors); the file refers to {found[1]}, but no code is run; {needed}"
     if isinstance(error, pickle.UnpicklingError | RuntimeError):
         return f"(damaged, or not only tensors); {needed}"
     return f"({first_line(error)}); {needed}"

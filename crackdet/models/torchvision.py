@@ -60,7 +60,7 @@ class TorchvisionArchitecture(Architecture):
     def unused(self, full_model: nn.Module) -> Unused:
         """Return the last layer and the auxiliary classifiers.
 
-        The last layer includes the modules around it that have no other weights: people replace the whole of them.
+        The last layer includes the modules around it that have no other weights, because users often replace them all.
         """
         if self.keep_last_layer:
             return Unused(others=AUXILIARY)
@@ -113,8 +113,8 @@ class TorchvisionArchitecture(Architecture):
             log.warning("%s: cannot be verified, because its name has no digest", file)
         elif found := _wrong_content(file, match[1]):
             raise UserError(
-                f"model.weights={weights}: {file} is not the published file of this name ({found}); delete it, and it "
-                f"is downloaded again, or load it as your own: model.weights={file}"
+                f"model.weights={weights}: {file} is not the published file of this name ({found}); delete "
+                f"the file to download it again, or load it as a file of your own: model.weights={file}"
             )
         return file, self._normalization(published)
 

@@ -1,4 +1,4 @@
-"""State dicts as people have them, loaded into a network: all of its tensors, or none."""
+"""Load state dicts with prefixes, other heads or extra tensors into a network: all of its tensors, or none."""
 
 import re
 from collections import Counter
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
+from crackdet.core.text import list_first
 from crackdet.models.checkpoint_file import read_state_dict
 
 __all__ = ["Fit", "Unused", "fit", "load_fit", "load_strict", "read_state_dict"]
@@ -56,7 +57,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], key: str) -> Non
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in expected]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
@@ -80,7 +81,7 @@ def load_fit(module: nn.Module, state: Mapping[str, Tensor], key: str, unused: U
 
 
 def fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str, unused: Unused = NOTHING) -> Fit:
-    """Find the tensors of a network in a state dict; what keeps them from being loaded is in `problems`.
+    """Find the tensors of a network in a state dict; the reasons why they cannot be loaded are in `problems`.
 
     Raises:
         UserError: If the state dict holds several networks that fit.
@@ -119,7 +120,7 @@ def fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str, u
 
 
 def _find_prefix(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], key: str) -> str:
-    """Return the prefix of the network's names: the one with which all of them are there, or else the most."""
+    """Return the prefix of the network's names: the one that matches all of them, or else the most."""
     required = {name: tensor.shape for name, tensor in expected.items() if not name.endswith(COUNTER)}
     matches: Counter[str] = Counter()
     for name, tensor in state.items():
@@ -141,7 +142,7 @@ def _find_prefix(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], ke
 def _problem(tensor: Tensor, own: Tensor) -> str | None:
     """Return why a tensor cannot take the place of the network's own."""
     if tensor.shape != own.shape:
-        return f"is {tuple(tensor.shape)}, not {tuple(own.shape)}"
+        return f"has shape {tuple(tensor.shape)}, not {tuple(own.shape)}"
     if tensor.is_meta or tensor.layout != torch.strided:
         return "has no values" if tensor.is_meta else "is not dense"
     if own.is_floating_point() and not tensor.is_floating_point():
@@ -160,9 +161,8 @@ def _head_notes(inside: Mapping[str, Tensor], unused: Unused) -> list[str]:
 
 def _refuse(key: str, problems: Sequence[str], without: str = "") -> None:
     if problems:
-        more = f" and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
-        shown = "; ".join(problems[:MAX_SHOWN])
-        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}{more}")
+        shown = list_first(problems, MAX_SHOWN, "; ")
+        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}")
 
 
 def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

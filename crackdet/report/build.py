@@ -9,15 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.ranking import Summary, summarize
 from crackdet.analysis.rows import RunRow
-from crackdet.core.console import sanitize, sanitize_part
+from crackdet.core.console import sanitize
 from crackdet.core.files import write_text
+from crackdet.core.templates import page_environment
+from crackdet.core.text import list_first
 from crackdet.report.formatting import NO_VALUE, count, percent
 from crackdet.report.marker import FILE
 from crackdet.report.reproduction import Recipe, recipe, sweep_command
@@ -67,14 +68,7 @@ def _content(summary: Summary, folder: Path) -> dict[str, Any]:
 
 def _render(page: Mapping[str, Any]) -> str:
     """Render the page as HTML; file names, settings and messages are escaped."""
-    environment = Environment(
-        loader=PackageLoader("crackdet.report", "page"),
-        autoescape=True,
-        finalize=sanitize_part,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("crackdet.report", "page")
     environment.filters |= {"percent": percent, "count": count}
     asset = environment.loader.get_source  # type: ignore[union-attr]
     script, style = (asset(environment, name)[0] for name in ("report.js", "report.css"))
@@ -110,8 +104,7 @@ def _content_security_policy(*scripts: str) -> str:
 
 def _title(summary: Summary, folder: Path) -> str:
     names = sorted({str(row.setting("model.name")) for ranking in summary.rankings for row in ranking})
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return sanitize(f"{_folder_name(folder)}: {listed or 'no finished run yet'}")
+    return sanitize(f"{_folder_name(folder)}: {list_first(names, 3) or 'no finished run yet'}")
 
 
 def _folder_name(folder: Path) -> str:

@@ -153,7 +153,7 @@ def _train(
                 log.error("error: %s", failed)
                 request.raise_if_asked()
             if gpu_is_unusable():
-                raise DeviceLost(f"{failed}; the GPU no longer responds, restart the command") from error
+                raise DeviceLost(f"{failed}; the GPU no longer responds; run the same command again") from error
             raise failed from error
         trackers.end(Status.FINISHED, result)
         accuracy, epoch = float(result["accuracy"]), result["epoch"]

@@ -25,7 +25,7 @@ def stamp(path: str) -> Stamp:
             status = Path(path).stat()
             return Stamp(":".join(map(str, change_stamp(status))), max(status.st_mtime, status.st_ctime))
         for name, is_file, status in sorted(_listing(path, "", set()), key=lambda item: item[:2]):
-            if is_file:  # the times of a folder only tell that files came or went, which their names tell as well
+            if is_file:  # the times of a folder change only if files are added or removed, which the names show
                 digest.update(f"{name}\0{change_stamp(status)}\0".encode(errors="surrogateescape"))
             newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
     except OSError:

@@ -1,8 +1,8 @@
 """`failure.json`: why a run has not finished, and how many attempts it has had.
 
-An attempt whose process dies writes nothing more. So each attempt is recorded as having died before it trains, and
-notes in the file `attempt` where it is. Attempts that die count as long as they die at the same batch. A process that
-was killed at different batches, or before its first batch, was only interrupted.
+An attempt whose process dies cannot record this. Therefore, each attempt is recorded as having died before it trains,
+and writes its present batch to the file `attempt`. Consecutive attempts that die count if they die at the same
+batch. A process that was killed at different batches, or before its first batch, was only interrupted.
 """
 
 import json

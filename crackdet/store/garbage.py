@@ -56,7 +56,7 @@ def remove(items: Sequence[Removable]) -> list[Removable]:
                 item.path.unlink(missing_ok=True)
             removed.append(item)
         except AlreadyRunning:
-            log.info("%s: is being trained, and keeps its files", item.run.id)
+            log.info("%s: is being trained; its files are not deleted", item.run.id)
         except StoreError as error:
             problems.append(str(error))
         except OSError as error:

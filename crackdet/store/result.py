@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from crackdet.config.groups import GROUPS
-from crackdet.store.paths import PUBLISHED
+from crackdet.store.paths import PUBLISHED, RUN_ID
 
 MAX_WITHOUT_RIGHT = 1e6  # validation images; otherwise their number follows from the size of the file
 HUGE = 1e18  # larger than any count or cost of a network
+HIGHER_IS_BETTER = (
+    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "images_per_second", "throughput",
+    "feature_throughput",
+)  # fmt: skip
 
 
 class Field(NamedTuple):
@@ -56,7 +60,7 @@ FILE_RECORD = re.compile(rf"(?:{'|'.join(map(re.escape, PUBLISHED))}) [0-9]{{1,1
 SHARE, FLAG, PROSE = _number(0, 1), Field(lambda value: type(value) is bool, "true or false"), _text(r"(?s).{,10000}")
 
 REQUIRED: Mapping[str, Field] = {
-    "id": _text(r"[a-z0-9_]+-[0-9a-f]{12}"),
+    "id": _text(RUN_ID.pattern),
     "accuracy": SHARE,
     "loss": _number(-1e30, 1e30),
     "epoch": _integer(0, 1e9),

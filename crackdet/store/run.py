@@ -100,7 +100,7 @@ class Run(RunPaths):
         if not is_in_place(own):
             raise FolderGone(
                 f"{self.directory}: the run directory was moved, removed or replaced while the run was trained; "
-                "nothing was written in its place; move it back, and give the same command again"
+                "nothing was written in its place; move the directory back, and run the same command again"
             )
 
     def publish(self, result: Mapping[str, Any]) -> None:

@@ -9,9 +9,7 @@ from crackdet.core.errors import UserError
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_list import listed_sweeps
-from crackdet.store.sweep_record import RECORD, SweepRecord
-
-USUAL_PLACES = ("*", "*/*")  # of sweep folders in `multirun`, Hydra's folder
+from crackdet.store.sweep_record import SweepRecord, find_sweeps
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,6 @@ class RunFolder:
 def _unlisted_sweeps(store: Path) -> Iterator[Path]:
     """Yield the sweep folders in `multirun`, here and beside the store, the last changed first."""
     roots = {Path("multirun").resolve(), store.parent.parent / "multirun"}
-    records = {path for root in roots for depth in USUAL_PLACES for path in root.glob(f"{depth}/{RECORD}")}
+    records = [SweepRecord(folder).file for folder in set.union(*map(find_sweeps, roots))]
     with suppress(OSError):
         yield from (path.parent for path in sorted(records, key=lambda path: path.stat().st_mtime_ns, reverse=True))

@@ -49,8 +49,8 @@ class RunStore:
         if schemas and SCHEMA not in schemas:  # a single odd run hides no other
             writer = "crackdet 0.1" if 1 in schemas else "another version of crackdet"
             raise UserError(
-                f"{self.root}: this run store was written by {writer}, which names settings differently; "
-                f"use another folder (runtime.store=FOLDER), or keep the environment of {writer} for this one"
+                f"{self.root}: this run store was written by {writer}, whose settings have other names; "
+                f"use another folder (runtime.store=FOLDER), or read this store with {writer}"
             )
 
     def check_writable(self) -> None:

@@ -17,6 +17,7 @@ from crackdet.store.sweep_list import add_sweep, open_unlinked
 
 RECORD = "runs.jsonl"
 MAX_BYTES = 256 * MIB
+USUAL_DEPTHS = ("*", "*/*")  # of sweep folders in Hydra's folder `multirun`
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,8 @@ class SweepRecord:
                     and all(isinstance(override, str) for override in overrides)
                 ):
                     yield row
+
+
+def find_sweeps(parent: Path) -> set[Path]:
+    """Return the folders of sweeps in a folder such as `multirun`."""
+    return {record.parent for depth in USUAL_DEPTHS for record in parent.glob(f"{depth}/{RECORD}")}

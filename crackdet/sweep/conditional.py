@@ -42,7 +42,7 @@ def apply_where_possible(combinations: Sequence[list[str]], composer: CachedComp
                     texts[texts.index(text)] = f"+{text}"
         applied[tuple(texts)] = None
     if left_out:
-        fewer = f"; {len(combinations)} combinations are {len(applied)} different ones"
+        fewer = f"; {len(combinations)} combinations are reduced to {len(applied)}"
         log.info("%s%s", explain(left_out), fewer if len(applied) < len(combinations) else "")
     return [list(texts) for texts in applied]
 

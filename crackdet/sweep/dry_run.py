@@ -143,7 +143,7 @@ def _expected(durations: Sequence[Duration | None]) -> str:
     if not known or len(known) < len(durations):
         return ""
     total = Duration(sum(duration.seconds for duration in known), any(duration.is_rough for duration in known))
-    reason = " (~: rough, by the operations of other networks on this device)" if total.is_rough else ""
+    reason = " (~: rough estimate from the FLOPs of other networks on this device)" if total.is_rough else ""
     return f", at most {_text(total)} of training{reason}"
 
 

@@ -7,9 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from crackdet.config.schema import Config, to_dict
-from crackdet.core.files import expand_home
-from crackdet.data.sources.factory import open_source
-from crackdet.data.splits import split
+from crackdet.data.dataset import list_splits
 from crackdet.models.factory import feature_flops, validate_model
 from crackdet.store.snapshot import RunSnapshot
 
@@ -46,8 +44,7 @@ class FlopEstimator:
         """
         key = repr(config.data)
         if key not in self._num_images:
-            records = open_source(config.data, expand_home(config.runtime.cache)).list_records()
-            self._num_images[key] = len(split(records, config.data)["train"])
+            self._num_images[key] = len(list_splits(config.data, config.runtime)[0]["train"])
         return self._num_images[key]
 
     def total(self, config: Config) -> int:

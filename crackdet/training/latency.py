@@ -1,7 +1,7 @@
 """Inference time and throughput of a network, measured in the run that trains it.
 
-On a CPU, latency is the processor time of a single thread: next to four other programs on two cores, it grew by a half,
-but the time until the result tenfold. The fastest call of several moments of the run counts.
+On a CPU, latency is the processor time of a single thread. With four other programs on two cores, the processor time
+increased by half, but the elapsed time increased tenfold. The result is the fastest call of several moments of the run.
 """
 
 import math

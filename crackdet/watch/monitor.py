@@ -187,6 +187,6 @@ def _read(run: Run, stamp: RunStamp) -> WatchedRun:
     snapshot = run.snapshot()
     row, result = RunRow(snapshot), snapshot.result or {}
     if snapshot.status is Status.FINISHED:
-        images = result["valid_images"], result["valid_digest"]
+        images = result.get("valid_images") or 0, result.get("valid_digest") or ""
         return WatchedRun(run.id, snapshot.status, stamp, row.accuracy, sort_key=sort_key(row), images=images)
     return WatchedRun(run.id, snapshot.status, stamp, reason=row.reason, progress=RunProgress.of(snapshot))

@@ -15,7 +15,7 @@ class PlainOptunaSweeper(OptunaSweeper):
     def __init__(self, params: Mapping[str, Any] | None, **settings: Any) -> None:
         if settings.pop("search_space", None) is not None:
             raise UserError(
-                "hydra.sweeper.search_space: hydra-optuna-sweeper has no such setting since version 1.4; give "
+                "hydra.sweeper.search_space: removed in version 1.4 of hydra-optuna-sweeper; give "
                 "hydra.sweeper.params, as in {model.linear_features: 'range(8,65,8)'}, or use "
                 "hydra/sweeper=crackdet_optuna, which has it"
             )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crackdet.analysis.ranking import summarize
-from crackdet.metrics.statistics import min_observations
+from crackdet.metrics.sample_size import min_observations
 from tests.analysis.runs import Bools, Floats, decision_of, publish, with_mistakes
 
 SIZE = 60  # images of each group

@@ -123,7 +123,7 @@ def test_a_run_is_named_by_its_id_its_beginning_its_hash_or_its_path(store: Path
              "outputs/runs/" + run.id, str(run.weights_file))  # fmt: skip
     assert {name(text, store) for text in texts} == {run.id}
     for text, message in {
-        "custom": "matches several runs", "": "no run is named", "outputs/runs": "is not the directory of a run",
+        "custom": "matches several runs", "": "no run is named", "outputs/runs": "is not a run directory",
         "best:nowhere": "best:nowhere: no such folder", "resnext": "no such run",
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=message):

@@ -130,7 +130,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     message = error_of(lambda: export(publish(*CUSTOM), tmp_path / "backbone", onnx=True))
-    assert message == "--onnx: needs onnxruntime; uv pip install -e '.[onnx]'"
+    assert message == "--onnx: needs onnxruntime; run uv pip install -e '.[onnx]'"
     assert not (tmp_path / "backbone").exists()
 
 

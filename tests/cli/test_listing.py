@@ -110,7 +110,7 @@ def test_a_report_replaces_an_earlier_one_but_no_other_file_without_a_question(m
     page = Path("page.html")
     page.write_text("<!doctype html><title>mine</title>")
     refused = crackdet("report", "--to", "page.html", status=2)
-    assert "page.html: is no report of crackdet" in refused.stderr and "mine" in page.read_text()
+    assert "page.html: is not a report of crackdet" in refused.stderr and "mine" in page.read_text()
     crackdet("report", "--to", "page.html", "--force")
     crackdet("report", "--to", "page.html", "--open")
     assert opened == [page.resolve().as_uri()] and 'name="generator" content="crackdet' in page.read_text()

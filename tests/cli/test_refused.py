@@ -94,11 +94,11 @@ def test_any_command_runs_or_is_refused_with_one_message(start: Start, mode: str
         (["-m", "hydra.sweeper._target_=foo"], "hydra.sweeper._target_=foo: Unknown plugin class"),
         (
             ["-m", "hydra/sweeper=crackdet_optuna", "hydra.sweeper.sampler=5"],
-            "hydra.sweeper.sampler=5: is chosen by name",
+            "hydra.sweeper.sampler=5: must be chosen by name",
         ),
         (
             ["-m", "hydra/sweeper=crackdet_optuna", "hydra.sweeper.pruner=5"],
-            "hydra.sweeper.pruner=5: is chosen by name",
+            "hydra.sweeper.pruner=5: must be chosen by name",
         ),
         (["-m", "hydra/sweeper=crackdet_optuna", "model=interval(0,1)"], "model=interval(0,1): must be options"),
         (["~sweep"], "~sweep: every run needs an option of this group: default"),
@@ -130,7 +130,7 @@ def test_a_command_is_refused_with_the_key(start: Start, arguments: list[str], m
         (b"# @package _global_\n? [a]\n: 1\n", "mine.yaml, line 2: "),
         (b"# @package _global_\nseed: " + b"9" * 4400, "mine.yaml: Exceeds the limit"),
         (b"# @package _global_ # mine\nseed: 1\n", "mine.yaml: Too many components"),
-        (b"- 1\n- 2\n", "mine.yaml: must hold settings as KEY: VALUE, not list"),
+        (b"- 1\n- 2\n", "mine.yaml: must contain settings as KEY: VALUE, not list"),
         (b"seed: 1\n", "mine.yaml: the first line must be '# @package _global_'"),
         (b"\xef\xbb\xbf# @package _global_\nseed: 1\n", "mine.yaml: the first line must be '# @package _global_'"),
         (b"# @package _global_\nseed: x\n", "mine.yaml, line 2: seed: must be an integer >= 0"),

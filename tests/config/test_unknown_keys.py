@@ -83,7 +83,7 @@ def test_no_setting_is_taken_for_another() -> None:
         ("model.name=vgg16", ["model.name=vgg16", "model=torchvision model.name=vgg16"]),
         ("model.name=resnet18", ["model.name=resnet18", "model=resnet18"]),
         ("seed=1,2", ["seed=1,2: has several values", "-m"]),
-        ("seed", ["seed: is no setting; give KEY=VALUE"]),
+        ("seed", ["seed: is not an override; give KEY=VALUE"]),
         ("trainer.max_epochs:5", ["give KEY=VALUE, as in trainer.max_epochs=5"]),
         ("data.root=/photos (2020)/a", ["data.root='/photos (2020)/a'"]),
         ("model.weights=Brücke.pth", ["model.weights='Brücke.pth'"]),

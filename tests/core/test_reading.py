@@ -67,7 +67,7 @@ def test_a_link_is_not_displayed_but_its_digest_is_taken(tmp_path: Path) -> None
 def test_a_file_of_gigabytes_is_not_read(read: Callable[[Path], object], tmp_path: Path) -> None:
     with (tmp_path / "x").open("wb") as file:
         file.truncate(2**33)  # sparse
-    with pytest.raises(OSError, match="has 8192 MiB, more than"):
+    with pytest.raises(OSError, match=r"has 8192 MiB, more than the limit of \d+ MiB"):
         read(tmp_path / "x")
     assert read_csv(tmp_path / "x") == []
 

@@ -1,4 +1,4 @@
-"""Images with more than 8 bits per sample: they come out as they look, or are refused."""
+"""Images with more than 8 bits per sample: they are decoded correctly, or refused."""
 
 import io
 from collections.abc import Callable
@@ -120,7 +120,9 @@ def test_few_bits_in_16_are_refused_without_a_white_level(
 ) -> None:
     path = tmp_path / f"camera.{extension}"
     Image.fromarray(picture().astype(np.uint16) << (bits - 8)).save(path)
-    with pytest.raises(BadImage, match=rf"set data\.white_level={maximum} if that is white .*=65535 if .* really dark"):
+    with pytest.raises(
+        BadImage, match=rf"set data\.white_level={maximum} if this value is white .*=65535 if .* really dark"
+    ):
         decode(path, SIZE)
     assert np.array_equal(decode(path, SIZE, maximum), grey(picture()))
     assert decode(path, SIZE, 65535).max() < 16
@@ -193,7 +195,7 @@ def test_16_bit_colours_keep_their_upper_bits(tmp_path: Path) -> None:
     assert np.array_equal(read(content, 65535), picture(3))
     with pytest.raises(BadImage, match=r"16-bit colours with white at 4095 are not supported"):
         read(content, 4095)
-    with pytest.raises(BadImage, match=r"16-bit colours that do not exceed 12 bits"):
+    with pytest.raises(BadImage, match=r"16-bit colour samples that do not exceed 12 bits"):
         read(tiff(picture(3).astype(np.uint16) << 4, photometric=RGB))
 
 

@@ -143,7 +143,7 @@ def test_a_damaged_sidecar_is_rewritten(content: str, source: CountingSource, de
 
 def test_a_cache_folder_that_cannot_be_created_is_rejected(decode: Decode, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written there.*runtime\.cache_gib=0"):
+    with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written to this folder.*runtime\.cache_gib=0"):
         decode(cache=str(tmp_path / "file"))
 
 
@@ -152,7 +152,7 @@ def test_a_read_only_cache_folder_is_rejected(decode: Decode, pixels_dir: Path) 
     pixels_dir.mkdir(parents=True)
     pixels_dir.chmod(0o555)
     try:
-        with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written there"):
+        with pytest.raises(UserError, match=r"runtime\.cache=.*cannot be written to this folder"):
             decode()
     finally:
         pixels_dir.chmod(0o755)

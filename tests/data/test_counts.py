@@ -1,4 +1,4 @@
-"""The images and groups of each split, and whether they can tell networks apart."""
+"""The images and groups of each split, and whether they are enough to compare networks."""
 
 import io
 
@@ -27,14 +27,17 @@ def test_six_groups_or_images_of_each_class_are_enough() -> None:
     assert warning(records(6, 6)) is None
 
 
+FEW = "in the valid split; at least 6 are needed to compare networks;"
+
+
 @pytest.mark.parametrize(
     ("valid", "expected"),
     [
-        (grouped(4), "data: 4 groups in valid; fewer than 6 tell nothing apart; raise data.valid_fraction, or add"),
-        (grouped(1, split="valid"), "data: 1 group in valid; fewer than 6 tell nothing apart; add groups to the valid"),
-        (grouped(9, cracks=0) + records(3, 0, "cracks"), "data: 1 group with a crack in valid; "),
-        (records(2, 30), "data: 2 images with a crack in valid; fewer than 6 tell nothing apart; raise"),
-        (records(2, 1), "data: 2 images with a crack and 1 image without a crack in valid; "),
+        (grouped(4), f"data: 4 groups {FEW} raise data.valid_fraction, or add"),
+        (grouped(1, split="valid"), f"data: 1 group {FEW} add groups to the valid"),
+        (grouped(9, cracks=0) + records(3, 0, "cracks"), "data: 1 group with a crack in the valid split; "),
+        (records(2, 30), f"data: 2 images with a crack {FEW} raise"),
+        (records(2, 1), "data: 2 images with a crack and 1 image without a crack in the valid split; "),
     ],
 )  # fmt: skip
 def test_too_few_observations_are_told(valid: list[ImageRecord], expected: str) -> None:

@@ -37,10 +37,10 @@ def test_images_without_a_picture_are_named(cache_gib: float, root: Path, runtim
     Image.fromarray(255 - make_pixels(41) // 20).save(folder / "bright.png")
     Image.fromarray(make_pixels(42)[..., 0].astype(np.uint16) << 4).save(folder / "camera.png")  # 12 bits
     assert problems(root, runtime, cache_gib) == [
+        "all pixels of one colour: 1 image (train/crack/blue.png)",
         "nearly black: 1 image (train/crack/dark.png)",
-        "nearly black (is data.white_level right?): 1 image (train/crack/camera.png)",
+        "nearly black (check data.white_level): 1 image (train/crack/camera.png)",
         "nearly white: 1 image (train/crack/bright.png)",
-        "one colour everywhere: 1 image (train/crack/blue.png)",
     ]
 
 
@@ -58,6 +58,6 @@ def test_files_of_several_frames_are_named(root: Path, runtime: Runtime) -> None
     for name in ("scan.tif", "moving.gif", "moving.png", "moving.webp"):
         frames[0].save(root / "train" / "crack" / name, save_all=True, append_images=frames[1:], lossless=True)
     (found,) = problems(root, runtime)
-    assert found.startswith("several frames or pages, of which the first is used: 4 images (")
+    assert found.startswith("several frames or pages; only the first is used: 4 images (")
     pixels = load_splits(FolderData(root=str(root), image_size=12), runtime)["train"].pixels
     assert pixels.unreadable == {}

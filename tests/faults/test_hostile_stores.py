@@ -25,6 +25,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import write_checksummed_json
 from crackdet.core.reading import read_checksummed_json
 from crackdet.running.execute import execute
+from crackdet.store.integrity import weights_digest
 from crackdet.store.paths import FILES, PUBLISHED
 from crackdet.store.result import OPTIONAL, REQUIRED
 from crackdet.store.run import Run
@@ -209,9 +210,8 @@ def test_files_that_are_no_files_or_hold_no_data_cost_one_line_each(hostile: Hos
 
 def test_fields_of_another_type_or_range_cost_one_line_each(hostile: Hostile) -> None:
     result = read_checksummed_json(hostile.source.result_file)
-    fields: list[tuple[str, ...]] = [(name,) for name in result] + [
-        (name, key) for name in ("settings",) for key in result[name]
-    ]
+    fields: list[tuple[str, ...]] = [(name,) for name in result]
+    fields += [(name, key) for name in ("settings",) for key in result[name]]
     fields += [("settings", group, key) for group in ("model", "optimizer") for key in result["settings"][group]]
     for number, field in enumerate(fields):
         for index, (what, value) in enumerate(VALUES.items()):
@@ -224,9 +224,7 @@ def test_fields_of_another_type_or_range_cost_one_line_each(hostile: Hostile) ->
 
 
 def test_other_files_with_odd_fields_cost_one_line_each(hostile: Hostile) -> None:
-    result = hostile.source.snapshot().result
-    assert result is not None
-    weights = next(record.split()[3] for record in result["files"] if "safetensors" in record)
+    weights = weights_digest(hostile.source)
     scores = {"pointing": 0.5, "overlap": 0.5}
     contents: dict[str, dict[str, Any]] = {
         "failure.json": {"kind": "error", "reason": "x", "attempts": 1, "traceback": "x", "time": "y"},
@@ -391,4 +389,4 @@ def with_value(tree: Mapping[str, Any], field: tuple[str, ...], value: Any) -> d
     for key in field[:-1]:
         node = node[key]
     node[field[-1]] = value
-    return changed
+    return dict(changed)

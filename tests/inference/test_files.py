@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from crackdet.core.errors import UserError
-from crackdet.inference.files import RowFormat, check_output_path, choose_row_format, find_images, row_writer
+from crackdet.core.output_paths import check_output_path
+from crackdet.inference.files import RowFormat, choose_row_format, find_images, row_writer
 
 
 @pytest.fixture

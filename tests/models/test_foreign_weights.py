@@ -122,7 +122,7 @@ def test_weights_that_fit_in_part_are_refused_by_name(
     message = error_message(lambda: load_fit(module, state, "weights", network.unused))
     expected = {
         "missing": f"{key} is missing", "unknown": f"{key}_extra is unknown", "nan": f"{key} holds NaN or infinity",
-        "shape": f"{key} is {(*network.own[key].shape, 2)}, not {tuple(network.own[key].shape)}",
+        "shape": f"{key} has shape {(*network.own[key].shape, 2)}, not {tuple(network.own[key].shape)}",
         "type": f"{key} is int8, not float32",
     }  # fmt: skip
     without = f", without the prefix '{prefix}'," if prefix else ""

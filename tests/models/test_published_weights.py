@@ -145,7 +145,7 @@ PUBLISHED = (*MOBILENET, "model.weights=IMAGENET1K_V2")
     [
         (b"", "empty"),
         (b"<html>please log in</html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         (b"PK\x03\x04cut short", "its SHA-256 begins with 4c338e95"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_file_under_a_published_name_is_refused_if_its_digest_is_another(
     file.write_bytes(content)
     message = error_message(lambda: build_from(*PUBLISHED))
     assert message.startswith(f"model.weights=IMAGENET1K_V2: {file} is not the published file of this name ({what}")
-    assert "delete it" in message and "cannot be downloaded" not in message
+    assert "delete the file" in message and "cannot be downloaded" not in message
     assert file.read_bytes() == content
 
 

@@ -77,7 +77,7 @@ def test_weights_of_unknown_normalisation_cause_a_warning(tmp_path: Path, caplog
     [
         (lambda state: state.pop("0.bias"), "0.bias is missing"),
         (lambda state: state.update(extra=torch.zeros(1)), "extra is unknown"),
-        (lambda state: state.update({"0.bias": torch.zeros(5)}), "0.bias is (5,), not (4,)"),
+        (lambda state: state.update({"0.bias": torch.zeros(5)}), "0.bias has shape (5,), not (4,)"),
     ],
 )
 def test_weights_that_do_not_fit_are_an_error(change: Callable[[Any], Any], problem: str, tmp_path: Path) -> None:
@@ -201,4 +201,6 @@ def test_loading_a_trained_network_from_weights_of_another_is_an_error(tmp_path:
     file = tmp_path / "model.safetensors"
     save_file(build_from(*SMALL, "model.linear_features=3").state_dict(), file)
     message = error_message(lambda: load_trained(compose(SMALL), file))
-    assert message.startswith(f"{file}: the weights do not fit the network: classifier.0.weight is (3, 512), not (16")
+    assert message.startswith(
+        f"{file}: the weights do not fit the network: classifier.0.weight has shape (3, 512), not (16"
+    )

@@ -18,7 +18,7 @@ from crackdet.store.sweep_record import SweepRecord
 from crackdet.store.watcher import StoreWatcher
 from crackdet.watch.monitor import StoreMonitor
 
-MESSAGE = r"written by crackdet 0\.1.*runtime\.store=FOLDER.*keep the environment"
+MESSAGE = r"written by crackdet 0\.1.*runtime\.store=FOLDER.*read this store with crackdet 0\.1"
 
 
 def store_of(root: Path, schema: object) -> RunStore:

@@ -92,7 +92,7 @@ def test_one_line_says_which_options_have_a_setting(composer: CachedComposer, ca
             grid({"model": ["custom", "resnet18", "torchvision"], "model.conv_out": ["[8]", "[16]"]}), composer
         )
     (record,) = caplog.records
-    assert record.getMessage() == ("model.conv_out applies to model=custom only; 6 combinations are 4 different ones")
+    assert record.getMessage() == ("model.conv_out applies to model=custom only; 6 combinations are reduced to 4")
 
 
 def test_a_setting_that_no_option_has_stays_to_be_refused(composer: CachedComposer) -> None:

@@ -37,6 +37,13 @@ def tracker_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(TensorBoard(str(folder / "tensorboard")), MLflow(f"sqlite:///{folder}/deep/mlflow.db"))
 
 
+def make_run(store: Path, run_id: str) -> Run:
+    """Return a run with its directory, as after a claim."""
+    run = Run(store, run_id)
+    run.directory.mkdir(parents=True, exist_ok=True)
+    return run
+
+
 def store_of(tracker_settings: Settings) -> Path:
     """A run store beside MLflow's database."""
     assert tracker_settings.mlflow is not None
@@ -129,7 +136,7 @@ def test_a_killed_and_resumed_run_has_each_epoch_once(
 ) -> None:
     run_id = f"custom-{uuid.uuid4().hex[:12]}"  # a new run for each example, in one database
     tracked = TrackedRun(
-        Run(store_of(tracker_settings), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today"
+        make_run(store_of(tracker_settings), run_id), {"seed": 0, "model.conv_out": [4, 8]}, [], "multirun/today"
     )
     history: list[dict[str, Any]] = []
     assert tracker_settings.tensorboard is not None
@@ -155,7 +162,7 @@ def test_a_killed_and_resumed_run_has_each_epoch_once(
 
 @needs_mlflow
 def test_retrained_epochs_with_other_values_replace_the_mlflow_run(tracker_settings: Settings) -> None:
-    tracked = TrackedRun(Run(store_of(tracker_settings), "custom-00000000feed"), {}, [])
+    tracked = TrackedRun(make_run(store_of(tracker_settings), "custom-00000000feed"), {}, [])
     mlflow_only = Settings(mlflow=tracker_settings.mlflow)
     for losses in ([0.5, 0.4, 0.3], [0.5, 0.41]):
         trackers = Trackers(mlflow_only, tracked)
@@ -188,7 +195,7 @@ def test_a_tracker_that_recovers_receives_the_missed_epochs_at_the_end(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    tracked = TrackedRun(Run(store_of(tracker_settings), "custom-00000000beef"), {}, [])
+    tracked = TrackedRun(make_run(store_of(tracker_settings), "custom-00000000beef"), {}, [])
     trackers = Trackers(Settings(mlflow=tracker_settings.mlflow), tracked)
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2, 3)]
     trackers.update(history[:1])
@@ -225,7 +232,7 @@ def test_two_processes_can_create_one_database(tmp_path: Path) -> None:
 
 
 def start_and_end(tracker_settings: Settings, run_id: str) -> None:
-    Trackers(tracker_settings, TrackedRun(Run(store_of(tracker_settings), run_id), {}, [])).end(Status.FINISHED)
+    Trackers(tracker_settings, TrackedRun(make_run(store_of(tracker_settings), run_id), {}, [])).end(Status.FINISHED)
 
 
 def test_trackers_are_not_imported_unless_configured() -> None:
@@ -238,7 +245,7 @@ def test_the_same_run_in_another_store_is_another_mlflow_run(tracker_settings: S
     mlflow_only, run_id = Settings(mlflow=tracker_settings.mlflow), "custom-00000000cafe"
     history = [{"epoch": epoch, "valid_loss": 1 / epoch, "seconds": 1.0} for epoch in (1, 2)]
     ours, theirs = (
-        Trackers(mlflow_only, TrackedRun(Run(tmp_path / name, run_id), {}, [])) for name in ("ours", "theirs")
+        Trackers(mlflow_only, TrackedRun(make_run(tmp_path / name, run_id), {}, [])) for name in ("ours", "theirs")
     )
     ours.update(history[:1])
     theirs.update([{**history[0], "valid_loss": 1.0000001}])  # on another machine
@@ -258,7 +265,7 @@ def test_a_tracker_that_failed_to_open_receives_all_epochs_at_the_end(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    mlflow_only, run = Settings(mlflow=tracker_settings.mlflow), Run(tmp_path, "custom-00000000f00d")
+    mlflow_only, run = Settings(mlflow=tracker_settings.mlflow), make_run(tmp_path, "custom-00000000f00d")
     with monkeypatch.context() as broken:
         broken.delattr(MlflowClient, "create_run")
         trackers = Trackers(mlflow_only, TrackedRun(run, {}, []))

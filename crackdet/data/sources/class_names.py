@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from crackdet.core.text import list_first
+
 CRACK = re.compile(r"crack|defect|damag|fissure|broken|positive|^c[dpw]$", re.IGNORECASE)  # CD, CP, CW: SDNET2018
 NO_CRACK = re.compile(
     r"^(no|non|not|un)[\s_-]?(crack|defect|damag)|without|intact|normal|background|negative|sound|good|healthy|^u[dpw]$",
@@ -13,9 +15,7 @@ MAX_NAMED = 12
 
 
 def list_folders(folders: Sequence[str]) -> str:
-    return ", ".join(folders[:MAX_NAMED]) + (
-        f" and {len(folders) - MAX_NAMED} more" if len(folders) > MAX_NAMED else ""
-    )
+    return list_first(folders, MAX_NAMED)
 
 
 def setting(crack: bool, names: Iterable[str]) -> str:

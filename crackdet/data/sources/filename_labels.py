@@ -70,7 +70,7 @@ class FilenameLabelsSource(FileSource):
         ]
         if doubted:
             self.doubts.append(
-                f"{len(doubted)} images such as {doubted[0]} count as cracks: their names do not contain "
+                f"{len(doubted)} images such as {doubted[0]} are labelled as cracks: their names do not contain "
                 f"data.negative_mark={self.data.negative_mark} in this spelling"
             )
 
@@ -83,7 +83,7 @@ class FilenameLabelsSource(FileSource):
         )
         for path in folders:
             if any(split_of(inner.name) == "train" for inner in subfolders(path)):
-                return UserError(f"{message}; it may be in data.root={path}")
+                return UserError(f"{message}; did you mean data.root={path}?")
         return UserError(message)
 
 

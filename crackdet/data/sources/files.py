@@ -34,7 +34,7 @@ class FileSource:
         self.white_level = white_level
         self.left_out = LeftOut()  # of the last listing
         if not self.root.is_dir():
-            where = "" if root.is_absolute() else f"; a relative path starts at the current folder, {Path.cwd()}"
+            where = "" if self.root.is_absolute() else f"; relative paths start at the current folder, {Path.cwd()}"
             raise UserError(f"data.root={root}: there is no such folder{where}")
 
     @property
@@ -109,7 +109,7 @@ def subfolders(folder: Path) -> list[Path]:
         UserError: If the folder cannot be read.
     """
     try:
-        with os.scandir(folder) as entries:  # tells folders without a system call for each file
+        with os.scandir(folder) as entries:  # knows which entries are folders without a system call for each
             return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
@@ -125,8 +125,8 @@ def walk_images(
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield the path of a folder and of each subfolder, with the names of the images in it.
 
-    Links are followed, but each real folder is visited once, and a link to a folder above is not followed. Hidden files
-    and folders are skipped: programs make them. What is no image is counted in `left_out`.
+    Links are followed, except links to a parent folder, and each real folder is visited once. Hidden files and folders
+    are skipped, because programs make them. All other files that are not images are counted in `left_out`.
     """
     left_out = LeftOut() if left_out is None else left_out
     visited: set[str] = set()
@@ -137,7 +137,7 @@ def walk_images(
             real_path = os.path.realpath(path)
             is_above = f"{start}/".startswith(f"{real_path}/") and bool(visited)
             if is_above:
-                left_out["link to a folder above"] += 1
+                left_out["link to a parent folder"] += 1
             if is_above or real_path in visited:
                 folders.clear()
                 continue
@@ -174,4 +174,4 @@ def _kind(name: str) -> str:
 def _describe(left_out: LeftOut) -> str:
     """Return for example `12 .cr2, 3 .txt, 1 folder @eaDir`."""
     kinds = [f"{number} {kind}" for kind, number in left_out.most_common(MAX_KINDS)]
-    return ", ".join(kinds) + (f" and {len(left_out) - MAX_KINDS} kinds more" if len(left_out) > MAX_KINDS else "")
+    return ", ".join(kinds) + (f" and {len(left_out) - MAX_KINDS} more kinds" if len(left_out) > MAX_KINDS else "")

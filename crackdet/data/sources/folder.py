@@ -87,11 +87,13 @@ class FolderSource(FileSource):
         for path, parts in inside.items():
             if any(self.labels.get(normalized(part), folder.crack) is not folder.crack for part in parts):
                 raise UserError(
-                    f"data.root={self.data.root}: {path} is a folder of one class in a folder of the other; "
-                    "move one of them"
+                    f"data.root={self.data.root}: {path} is a folder of one class in a folder of the other class; "
+                    "move one of the two"
                 )
         if masks := [path for path, parts in inside.items() if any(normalized(part) in MASK_NAMES for part in parts)]:
-            self.doubts.append(f"images in {list_folders(sorted(masks))} are taken for photographs; move masks away")
+            self.doubts.append(
+                f"images in {list_folders(sorted(masks))} are used as photographs; move masks out of the class folders"
+            )
         splits = {path: folder.split or (split_of(parts[0]) if parts else None) for path, parts in inside.items()}
         return [ImageRecord(name, folder.crack, "", splits[name.rpartition("/")[0]]) for name in names]
 
@@ -107,7 +109,7 @@ class FolderSource(FileSource):
             )
         if pooled := [self._relative(path) for path in self.layout.pooled]:
             alone = shlex.quote(f"data.root={self.layout.pooled[0]}")
-            self.doubts.append(f"the classes in {list_folders(pooled)} are taken together; {alone} takes one alone")
+            self.doubts.append(f"the classes in {list_folders(pooled)} are used together; set {alone} to use only one")
 
     def _unused_folders(self) -> list[Path]:
         """Return folders of the last listing that hold images that are neither masks nor listed by another path."""
@@ -128,8 +130,8 @@ class FolderSource(FileSource):
         where = f"data.root={self.data.root}: {folder}"
         folders = subfolders(folder)
         if not folders:
-            what = "images, but no folder" if has_images(folder) else "no folder"
-            return UserError(f"{where} holds {what}; each class has one, such as cracked/ and uncracked/")
+            what = "images, but no class folder" if has_images(folder) else "no class folder"
+            return UserError(f"{where} contains {what}; each class needs a folder, such as cracked/ and uncracked/")
         inner = [path.relative_to(folder).as_posix() for part in folders for path in image_folders(part)]
         names = inner or [path.name for path in folders]
         hint = (
@@ -140,7 +142,7 @@ class FolderSource(FileSource):
         if LayoutFinder({normalized(name): crack for name, crack in labels.items()}).find(folder).has_both_classes:
             settings = [setting(crack, [name for name in labels if labels[name] is crack]) for crack in (True, False)]
             hint = f"name the classes, as in {' '.join(settings)}"
-        return UserError(f"{where} holds no folder named after a class, but {list_folders(names)}; {hint}")
+        return UserError(f"{where} contains no folder named after a class, but {list_folders(names)}; {hint}")
 
     def _one_class_error(self, missing: bool) -> UserError:
         """Return the error to raise if all class folders show cracks, or none does."""
@@ -153,7 +155,7 @@ class FolderSource(FileSource):
         elif unknown:
             verb = "show cracks" if missing else "show none"
             message += f"; images in {list_folders([self._relative(path) for path in unknown])} are in no class: "
-            message += f"if they {verb}, set {setting(missing, dict.fromkeys(path.name for path in unknown))}"
+            message += f"if these images {verb}, set {setting(missing, dict.fromkeys(path.name for path in unknown))}"
         return UserError(message)
 
     def _masks_folder(self) -> Path | None:

@@ -20,8 +20,8 @@ SEPARATORS = ",;\t|"
 def read_groups(data: FolderData, root: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the group of each image, and warnings about the groups.
 
-    Paths are relative to the root, or to the folder of the manifest, or absolute; case does not count if the path is
-    clear without it. Groups that differ only in case and spaces are one group: else one wall could be in two splits.
+    Paths are relative to the root, or to the folder of the manifest, or absolute. Case is ignored if the path is still
+    unique. Groups that differ only in case and spaces are one group, so that no wall is in two splits.
 
     Args:
         names: The paths of the images, relative to the root.
@@ -48,7 +48,7 @@ def read_groups(data: FolderData, root: Path, names: Sequence[str]) -> tuple[dic
         hint = f"; its first path is {example}, and paths are relative to {root}" if example and not groups else ""
         raise UserError(
             f"data.manifest={data.manifest}: has no row for {missing}; "
-            f"data.groups={column} needs one for each image{hint}"
+            f"data.groups={column} needs a row for each image{hint}"
         )
     return _merge_spellings(groups, where)
 
@@ -59,17 +59,20 @@ def _merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, s
     for group in groups.values():
         spellings[group.casefold()].add(group)
     warnings = [
-        f"{where} spells a group as {', '.join(sorted(variants))}: taken for one group"
+        f"{where} spells a group as {', '.join(sorted(variants))}: used as one group"
         for variants in spellings.values()
         if len(variants) > 1
     ]
     if blank := [name for name, group in groups.items() if not group]:
-        warnings.append(f"{where} leaves {len(blank)} images without a group, such as {blank[0]}: they may be split")
+        warnings.append(
+            f"{where} leaves {len(blank)} images without a group, such as {blank[0]}: "
+            "these images may be in different splits"
+        )
     return {name: min(spellings[group.casefold()]) for name, group in groups.items()}, warnings
 
 
 class _Finder:
-    """Finds the image that a path in the manifest means."""
+    """Finds the image that a path in the manifest refers to."""
 
     def __init__(self, root: Path, folder: Path, names: Sequence[str]) -> None:
         self.folders = ("", f"{folder.absolute()}/")  # that a path may be relative to
@@ -81,7 +84,7 @@ class _Finder:
         self.folded = {key: self.names[next(iter(same))] for key, same in folded.items() if len(same) == 1}
 
     def __call__(self, path: str) -> str | None:
-        """Return the name of the image, or None if the path means none of the images."""
+        """Return the name of the image, or None if the path refers to none of the images."""
         path = normalize("NFC", path)
         if path in self.names:  # the usual case
             return self.names[path]

@@ -138,7 +138,7 @@ function setUpTable(table) {
   show();
 }
 
-// One image at a time, in a dialog that the arrow keys leaf through.
+// A dialog with one image; the arrow keys show the previous and the next image.
 function setUpViewer() {
   const dialog = document.getElementById("viewer");
   const [previous, next, close] = dialog.querySelectorAll("button");

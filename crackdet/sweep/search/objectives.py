@@ -7,20 +7,17 @@ from typing import Any, Literal
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
+from crackdet.store.result import HIGHER_IS_BETTER
 
 NO_PRUNER = "optuna.pruners.NopPruner"  # `hydra/sweeper/pruner=none`
 
 Direction = Literal["maximize", "minimize"]
 
-MAXIMIZED = (
-    "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "images_per_second", "throughput",
-    "feature_throughput",
-)  # fmt: skip
 MINIMIZED = (
     "calibration_error", "loss", "parameters", "feature_flops", "seconds", "latency_ms", "feature_latency_ms",
     "peak_memory_mib", "weights_mib",
 )  # fmt: skip
-DIRECTIONS: dict[str, Direction] = dict.fromkeys(MAXIMIZED, "maximize")
+DIRECTIONS: dict[str, Direction] = dict.fromkeys(HIGHER_IS_BETTER, "maximize")
 DIRECTIONS |= dict.fromkeys(MINIMIZED, "minimize")
 BY_EPOCH = ("accuracy", "precision", "recall", "f1", "roc_auc", "loss")  # history.csv has them as valid_NAME
 

@@ -86,7 +86,7 @@ def _pooled_values(
 
 def _cost(trial: Trial) -> tuple[float, float]:
     results = [run.result or {} for run in trial.runs.values()]
-    return sum(r["feature_flops"] for r in results), sum(r["loss"] for r in results)
+    return sum(r.get("feature_flops") or 0 for r in results), sum(r["loss"] for r in results)
 
 
 def _hashable(value: Any) -> Any:

@@ -40,7 +40,9 @@ class SearchConfig:
         """Raise UserError if a setting has no valid value or the objectives cannot be pruned by."""
         for kind, config in (("sampler", self.sampler), ("pruner", self.pruner)):
             if not (isinstance(config, Mapping) and config.get("_target_")) and (kind, config) != ("pruner", None):
-                raise UserError(f"hydra.sweeper.{kind}={config}: is chosen by name, as in hydra/sweeper/{kind}=NAME")
+                raise UserError(
+                    f"hydra.sweeper.{kind}={config}: must be chosen by name, as in hydra/sweeper/{kind}=NAME"
+                )
         for name, low in (("n_trials", 0), ("n_jobs", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: must be >= {low}")

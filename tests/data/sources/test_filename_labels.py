@@ -93,4 +93,4 @@ def test_other_folders_and_doubtful_names_are_told(tmp_path: Path) -> None:
     assert len(source.list_records()) == 3
     text = "\n".join(source.warnings)
     assert "images in unsure, train/more, train itself are ignored" in text
-    assert "1 images such as train/images/non-crack.jpg count as cracks" in text
+    assert "1 images such as train/images/non-crack.jpg are labelled as cracks" in text

@@ -77,7 +77,7 @@ def test_unknown_class_names_are_rejected_and_named(tmp_path: Path, list_records
 
 def test_an_empty_root_is_rejected(tmp_path: Path, list_records: ListRecords) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(UserError, match="holds no folder; each class has one"):
+    with pytest.raises(UserError, match="contains no class folder; each class needs a folder"):
         list_records(folder_data(tmp_path / "data"))
 
 
@@ -142,7 +142,7 @@ def test_images_beside_inner_split_folders_are_rejected(tmp_path: Path, list_rec
 
 def test_a_split_folder_without_class_folders_is_rejected(tmp_path: Path, list_records: ListRecords) -> None:
     root = make_folders(tmp_path / "data", {"train/crack": 2, "train/noncrack": 2, "valid/images": 2})
-    with pytest.raises(UserError, match=r"valid holds no folder named after a class"):
+    with pytest.raises(UserError, match=r"valid contains no folder named after a class"):
         list_records(folder_data(root))
 
 

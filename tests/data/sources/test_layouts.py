@@ -62,7 +62,7 @@ def test_splits_are_found_at_every_level(folder: str, tmp_path: Path, list_recor
 def test_folders_whose_classes_are_taken_together_are_named(tmp_path: Path) -> None:
     counts = ["Decks/Cracked", "Decks/Non-cracked", "Walls/Cracked", "Walls/Non-cracked"]
     root = make_folders(tmp_path / "data", dict.fromkeys(counts, 2))
-    expected = f"the classes in Decks, Walls are taken together; data.root={root}/Decks takes one alone"
+    expected = f"the classes in Decks, Walls are used together; set data.root={root}/Decks to use only one"
     assert expected in warnings_of(root, tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_a_link_to_the_same_folders_or_above_adds_no_image(tmp_path: Path, list_
     (root / "2024" / "crack" / "up").symlink_to(root / "2024")
     (root / "loop").symlink_to(root)
     assert len(list_records(folder_data(root))) == 4
-    assert "1 link to a folder above" in warnings_of(root, tmp_path)
+    assert "1 link to a parent folder" in warnings_of(root, tmp_path)
 
 
 @pytest.mark.parametrize("system", ["__MACOSX", "@eaDir", "#recycle", ".Trash-1000", "$RECYCLE.BIN"])
@@ -94,8 +94,10 @@ def test_system_folders_are_never_taken_for_photographs(
     [
         (SDNET, r"but D/CD, D/UD, .*W/UW; .*data.crack_names=\[CD,CP,CW\] data.no_crack_names=\[UD,UP,UW\]"),
         (["train/defects", "train/background", "val/defects", "val/background"],
-         r"in train/defects, val/defects are in no class: if they show cracks, set data.crack_names=\[defects\]"),
-        (["crack", "normal"], r"in normal are in no class: if they show none, set data.no_crack_names=\[normal\]"),
+         r"in train/defects, val/defects are in no class: if these images show cracks, set "
+         r"data.crack_names=\[defects\]"),
+        (["crack", "normal"],
+         r"in normal are in no class: if these images show none, set data.no_crack_names=\[normal\]"),
         (["crack", "as new/2024"], r"set 'data.no_crack_names=\[as new\]'"),
         (["broken parts", "whole"], r"but broken parts, whole; name the classes: the folders with cracks in data"),
         (["defects", "sound"], r"name the classes, as in data.crack_names=\[defects\] data.no_crack_names=\[sound\]"),
@@ -121,13 +123,13 @@ def test_no_hint_separates_places(counts: list[str], tmp_path: Path, list_record
 
 def test_a_class_folder_in_one_of_the_other_class_is_rejected(root: Path, list_records: ListRecords) -> None:
     save_image(root / "crack" / "non-crack" / "1.png", 90)
-    with pytest.raises(UserError, match="crack/non-crack is a folder of one class in a folder of the other"):
+    with pytest.raises(UserError, match="crack/non-crack is a folder of one class in a folder of the other class"):
         list_records(folder_data(root))
 
 
 def test_masks_inside_a_class_folder_are_doubted(root: Path, tmp_path: Path) -> None:
     save_image(root / "crack" / "masks" / "1.png", 90)
-    assert "images in crack/masks are taken for photographs" in warnings_of(root, tmp_path)
+    assert "images in crack/masks are used as photographs" in warnings_of(root, tmp_path)
 
 
 def test_images_in_some_split_folders_only_are_rejected(tmp_path: Path, list_records: ListRecords) -> None:

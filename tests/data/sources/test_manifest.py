@@ -125,7 +125,7 @@ def test_merged_groups_and_images_without_a_group_are_told(root: Path, tmp_path:
     source = open_source(folder_data(root, groups="wall"), tmp_path / "cache")
     source.list_records()
     text = "\n".join(source.warnings)
-    assert "spells a group as Wall, wall: taken for one group" in text
+    assert "spells a group as Wall, wall: used as one group" in text
     assert f"leaves 1 images without a group, such as {names[1]}" in text
 
 

@@ -48,6 +48,7 @@ class Store:
     def add(self, width: int, accuracies: Sequence[float], finished: bool, seed: str = "0") -> Run:
         job = self._factory.job(self.space.overrides({"model.linear_features": width}, seed))
         run = self.runs.run(job.run.id)
+        run.directory.mkdir(parents=True, exist_ok=True)
         write_json(run.identity_file, json.loads(job.identity.canonical))
         if accuracies:
             write_csv(run.history_file, history(accuracies))

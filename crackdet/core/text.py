@@ -1,0 +1,9 @@
+"""Parts of messages."""
+
+from collections.abc import Sequence
+
+
+def list_first(texts: Sequence[str], number: int, separator: str = ", ") -> str:
+    """Return the first texts, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(texts) - number} more" if len(texts) > number else ""
+    return separator.join(texts[:number]) + more
