@@ -22,6 +22,7 @@ from crackdet.sweep.search.prune_check import make_prune_check
 
 log = logging.getLogger(__name__)
 
+GRID = "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper"
 SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
 
 
@@ -37,11 +38,30 @@ def run_job(composed: DictConfig) -> float | None:
             log.error("error: %s", error)
             raise SystemExit(1) from None
     job = replace(make_job(composed, task_overrides(hydra)), sweep=hydra.sweep.dir)
-    SweepRecord(Path(hydra.sweep.dir)).add(job.run, job.overrides)
+    record = SweepRecord(Path(hydra.sweep.dir))
     try:
+        if hydra.sweeper._target_ == GRID:
+            _check_planned(job, record)
+        record.add(job.run, job.overrides)
         return execute(job, _prune_check(hydra, job))
     except StoreGone as error:  # Hydra's own sweepers would start the next run, in a new store
         exit_with_error(str(error))
+
+
+def _check_planned(job: Job, record: SweepRecord) -> None:
+    """Check that a job of a grid is still the one that the sweep has recorded: it is composed again before it starts.
+
+    Raises:
+        StoreGone: If the run store no longer exists.
+        UserError: If the images have changed.
+    """
+    if not job.run.root.is_dir():
+        raise StoreGone(
+            f"runtime.store={job.run.root}: the folder was moved or removed while it was in use; move the folder back, "
+            "or set its new path, and run the same command again"
+        )
+    if job.run.id not in record.runs():
+        raise UserError("data: the images have changed since the command began; run the command again")
 
 
 def _make_single_job(composed: DictConfig, hydra: HydraConf) -> Job:

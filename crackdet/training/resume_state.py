@@ -99,6 +99,9 @@ class TrainingState:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums of the entries
             if (corrupt := archive.testzip()) is not None:
                 raise ValueError(f"{corrupt} is corrupt")
+            for entry in archive.infolist():  # torch reads nothing of an entry whose attributes say that it is a folder
+                if entry.external_attr or entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{entry.filename} is not an entry that torch writes")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["run"] != run_id:
             raise ValueError(f"saved by another run: {content['run']}")

@@ -91,6 +91,21 @@ def test_a_state_with_a_flipped_bit_changes_nothing(
     assert outcome(train(tiny())) == outcome(undisturbed)
 
 
+def test_a_state_with_an_entry_that_is_marked_as_a_folder_is_corrupt(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch reads nothing of such an entry, and its checksum is right."""
+    undisturbed = train(tiny(f"runtime.store={tmp_path / 'undisturbed'}"))
+    state = interrupted_state(tiny(), monkeypatch, 8)
+    content = bytearray(state.read_bytes())
+    start = 0
+    while (start := content.find(b"PK\x01\x02", start)) >= 0:  # an entry of the archive's directory
+        content[start + 38] ^= 16  # the attribute of a folder
+        start += 46
+    state.write_bytes(content)
+    assert outcome(train(tiny())) == outcome(undisturbed)
+
+
 def test_a_state_whose_offsets_are_damaged_is_corrupt(
     tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,8 @@ def _succeeds(job: "Job", context: SweepContext) -> bool:
     from crackdet.running.execute import execute
 
     prune_check = None
+    if not job.run.root.is_dir():  # must not be created again; the sweep's process notices it, too
+        return False
     try:
         if context.make_prune_check is not None and not job.is_finished():
             prune_check = context.make_prune_check(job.run)
