@@ -1,8 +1,9 @@
 """Images or a run store that change while a grid trains its first run; run in this process."""
 
+import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
@@ -18,7 +19,7 @@ Grid = Callable[[Callable[[], object]], tuple[object, list[str]]]
 
 
 @pytest.fixture
-def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Grid:
+def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterator[Grid]:
     """Run a grid of three runs, and an action during the first; return the exit status and the runs that began."""
     make_folders(tmp_path / "photos", {"crack": 8, "noncrack": 8})
     monkeypatch.chdir(tmp_path)
@@ -40,7 +41,11 @@ def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Grid:
             run_hydra(hydra.main(config_path=str(CONF), config_name="config")(lambda config: run_job(config)))
         return stopped.value.code, began
 
-    return run
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield run
+    root.handlers[:] = handlers  # Hydra has replaced them
+    root.setLevel(level)
 
 
 def test_images_that_change_stop_the_other_runs_of_a_grid(grid: Grid, capfd: pytest.CaptureFixture[str]) -> None:
