@@ -48,7 +48,7 @@ def load_backbone(
     """
     options = LoadOptions(pyramid, trainable_stages, freeze_batchnorm, image_mean, image_std, untrained)
     path, run = expand_home(folder), None
-    if not path.is_dir() or (path / "identity.json").is_file():  # of a run directory
+    if not path.is_dir() or (path / "identity.json").is_file():  # the path is not that of an exported backbone
         try:
             run = load_run(str(folder), store, trust).run
         except UserError as error:

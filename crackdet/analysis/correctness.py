@@ -27,7 +27,7 @@ class CorrectnessMatrix:
     """The runs of one ranking, the best first, by the validation images that all of them were evaluated on."""
 
     ranking: Sequence[RunRow]
-    _scores: dict[int, Floats | None] = field(default_factory=dict, repr=False)  # of the ROC-AUC, by run
+    _scores: dict[int, Floats | None] = field(default_factory=dict, repr=False)  # ROC-AUC scores by run index
 
     @cached_property
     def num_images(self) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from crackdet.analysis.decision import Decision
 
 MIN_SEEDS = 3
-Z = 1.96  # of a normal distribution, for 95 %
+Z = 1.96  # standard errors in half of a 95 % interval
 MAX_IMAGES_RATIO = 50  # more times the present images are not advised
 
 

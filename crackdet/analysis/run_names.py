@@ -22,7 +22,7 @@ class NamedRun(NamedTuple):
     """A run that a user named."""
 
     run: Run
-    note: str = ""  # which run `best` or `last` is, and of what; empty for other names
+    note: str = ""  # says which run `best` or `last` stands for; empty for other names
 
 
 def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:

@@ -175,7 +175,7 @@ def _columns(
     chosen = {**start, summary.metric: value_column(summary.metric)}
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
     longest = max(len(differences.describe(row)) for row in ranking[:MAX_ROWS])
-    for_one_line = max(0, min(longest, width // 2) - SETTINGS_WIDTH)  # of a run
+    for_one_line = max(0, min(longest, width // 2) - SETTINGS_WIDTH)  # so that each run takes one line
     for name in DEFAULT_COLUMNS:
         column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])

@@ -23,7 +23,7 @@ def own_hydra() -> Iterator[None]:
     outer, job, runtime, version = GlobalHydra.instance(), HydraConfig.instance(), JobRuntime(), VersionBase.instance()
     store = ConfigStore.instance()
     hydra, job_config, runtime_config, base = outer.hydra, job.cfg, runtime.conf.copy(), version.getbase()
-    repository, resolvers = store.repo, dict(BaseContainer._resolvers)  # as hydra.core.singleton does
+    repository, resolvers = store.repo, dict(BaseContainer._resolvers)  # hydra.core.singleton saves the same state
     store.repo = _copy(repository)
     outer.clear()
     try:

@@ -29,7 +29,7 @@ def parse_overrides(texts: Sequence[str], parser: OverridesParser | None = None)
             raise UserError(explain_syntax(text, str(error))) from None
         except RecursionError:
             raise UserError(f"{shorten(text)}: has too many brackets{_allowed(text)}") from None
-        except ValueError:  # of Python: more digits than its limit
+        except ValueError:  # more digits than Python converts
             raise UserError(f"{shorten(text)}: has a number with too many digits{_allowed(text)}") from None
     return parsed
 

@@ -57,10 +57,15 @@ class OpenFolder:
     def check(self) -> None:
         """Raise StoreGone if the path no longer leads to the folder."""
         if self._descriptor is not None and not leads_to(self.path, self._descriptor):
-            raise StoreGone(
-                f"{self._setting}={self.path}: the folder was moved, removed or replaced while it was in use; nothing "
-                "was written in its place; move the folder back, or set its new path, and run the same command again"
-            )
+            raise store_gone(self.path, self._setting)
+
+
+def store_gone(path: Path, setting: str = "runtime.store") -> StoreGone:
+    """Return the error that says that a folder was moved or removed while it was in use, and what to do."""
+    return StoreGone(
+        f"{setting}={path}: the folder was moved, removed or replaced while it was in use; nothing was written in its "
+        "place; move the folder back, or set its new path, and run the same command again"
+    )
 
 
 def leads_to(path: Path, descriptor: int) -> bool:

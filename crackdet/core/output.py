@@ -14,8 +14,8 @@ import sys
 from typing import TextIO
 
 NAMES = {1: "standard output", 2: "standard error"}
-READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
-READER_GONE_STATUS = 141  # as of a process that SIGPIPE has ended
+READER_GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe has closed it; the terminal was closed
+READER_GONE_STATUS = 141  # the exit status that a shell reports for SIGPIPE
 KEEP_BYTES = "crackdet.keep_bytes"  # error handler: writes the bytes of file names, and escapes other characters
 STALLED_SECONDS = 60.0  # after which a full pipe that must not be waited for counts as gone
 

@@ -13,7 +13,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
-from crackdet.data.records import ImageRecord, fingerprint
+from crackdet.data.records import IMAGES_CHANGED, ImageRecord, fingerprint
 from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SplitCache, Splits, check_classes
@@ -87,7 +87,7 @@ def load_splits(
     with gc_disabled():
         records = source.list_records()
         if expected not in (None, fingerprint(records)):
-            raise UserError("data: the images have changed since the command began; run the command again")
+            raise UserError(IMAGES_CHANGED)
         splits, warnings = _split_cache.get(records, data)
     for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
         warn_once(warning)

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+IMAGES_CHANGED = "data: the images have changed since the command began; run the command again"
+
 
 class ImageRecord(NamedTuple):
     """One image of a source. Records with the same digest have the same pixels."""

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from crackdet.core.errors import UserError
-from crackdet.core.files import write_error
+from crackdet.core.files import store_gone, write_error
 from crackdet.core.reading import read_json
 from crackdet.store.identity import SCHEMA
 from crackdet.store.paths import RUN_ID
@@ -64,6 +64,11 @@ class RunStore:
             cause = "is on a read-only file system" if read_only else "is not writable"
             raise UserError(f"runtime.store={self.root}: {cause}; give another folder")
         self.check_version()
+
+    def check_exists(self) -> None:
+        """Raise StoreGone if there is no store: a job must not create the store of its sweep again."""
+        if not self.root.is_dir():
+            raise store_gone(self.root)
 
     def runs(self) -> Iterator[Run]:
         """Yield all readable runs, by name; raise UserError as `check_version`."""

@@ -15,10 +15,9 @@ from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.command_line import restore_arguments
 from crackdet.sweep.counting import check_combinations, num_single_values, num_values
 
-OWN_SWEEPERS = (
-    "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper",
-    "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper",
-)
+GRID = "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper"
+SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
+OWN_SWEEPERS = (GRID, SEARCH)
 # Of sweeps of Hydra's own sweepers: folder, report, keep_weights. After an error Hydra does not call
 # `on_multirun_end`, so `crackdet.cli.train` calls `finalize_foreign_sweeps`.
 pending_summaries: list[tuple[Path, bool, str]] = []

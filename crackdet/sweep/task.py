@@ -13,17 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from crackdet.config.overrides import task_overrides
 from crackdet.core.console import exit_with_error
 from crackdet.core.errors import RunFailed, StoreGone, UserError
+from crackdet.data.records import IMAGES_CHANGED
 from crackdet.running.command_cache import SINGLE, CommandCache, config_folders
 from crackdet.running.execute import execute
 from crackdet.running.job import Job, PruneCheck, make_job
+from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
+from crackdet.sweep.callback import GRID, OWN_SWEEPERS, SEARCH
 from crackdet.sweep.search.objectives import NO_PRUNER
 from crackdet.sweep.search.prune_check import make_prune_check
 
 log = logging.getLogger(__name__)
-
-GRID = "hydra_plugins.crackdet_sweeper.grid_sweeper.GridSweeper"
-SEARCH = "hydra_plugins.crackdet_sweeper.optuna_sweeper.OptunaSweeper"
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -40,28 +40,14 @@ def run_job(composed: DictConfig) -> float | None:
     job = replace(make_job(composed, task_overrides(hydra)), sweep=hydra.sweep.dir)
     record = SweepRecord(Path(hydra.sweep.dir))
     try:
-        if hydra.sweeper._target_ == GRID:
-            _check_planned(job, record)
+        if hydra.sweeper._target_ in OWN_SWEEPERS:  # they have created the store
+            RunStore(job.run.root).check_exists()
+        if hydra.sweeper._target_ == GRID and job.run.id not in record.runs():  # the job is composed again here
+            raise UserError(IMAGES_CHANGED)
         record.add(job.run, job.overrides)
         return execute(job, _prune_check(hydra, job))
     except StoreGone as error:  # Hydra's own sweepers would start the next run, in a new store
         exit_with_error(str(error))
-
-
-def _check_planned(job: Job, record: SweepRecord) -> None:
-    """Check that a job of a grid is still the one that the sweep has recorded: it is composed again before it starts.
-
-    Raises:
-        StoreGone: If the run store no longer exists.
-        UserError: If the images have changed.
-    """
-    if not job.run.root.is_dir():
-        raise StoreGone(
-            f"runtime.store={job.run.root}: the folder was moved or removed while it was in use; move the folder back, "
-            "or set its new path, and run the same command again"
-        )
-    if job.run.id not in record.runs():
-        raise UserError("data: the images have changed since the command began; run the command again")
 
 
 def _make_single_job(composed: DictConfig, hydra: HydraConf) -> Job:

@@ -23,6 +23,7 @@ from crackdet.core.console import BarState, set_bar_sink
 from crackdet.core.errors import DeviceLost, RunFailed, StoreGone, UserError
 from crackdet.core.output import protect_output
 from crackdet.core.signals import Interrupted, ignore_repeated_signals
+from crackdet.store.run_store import RunStore
 from crackdet.sweep.execution.file_connection import ConnectionDir
 from crackdet.sweep.execution.resources import NUM_THREADS, WorkerResources
 
@@ -174,9 +175,8 @@ def _succeeds(job: "Job", context: SweepContext) -> bool:
     from crackdet.running.execute import execute
 
     prune_check = None
-    if not job.run.root.is_dir():  # must not be created again; the sweep's process notices it, too
-        return False
     try:
+        RunStore(job.run.root).check_exists()
         if context.make_prune_check is not None and not job.is_finished():
             prune_check = context.make_prune_check(job.run)
         execute(replace(job, sweep=str(context.directory)), prune_check)
