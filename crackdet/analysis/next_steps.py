@@ -1,7 +1,6 @@
 """The commands to type after a decision, and how to make the decision firmer."""
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,9 +72,9 @@ def _more_images(decision: "Decision") -> str:
     """Say how many validation images would distinguish the best two runs, if the difference stays the same."""
     differences = [run.difference for run in decision.undecided[1:] if run.difference is not None]
     gap = min((one for one in differences if one.value > 0), key=lambda one: one.value, default=None)
-    observation, number = ("images", decision.num_images)
+    observation, number = "images", decision.num_images
     if decision.num_groups is not None:
-        observation, number = ("groups", decision.num_groups)
+        observation, number = "groups", decision.num_groups
     more = "Use more validation " + observation
     if gap is None:
         return f"{more}: some runs score the same as the best on these."
@@ -96,5 +95,4 @@ def _rounded(number: float) -> int:
 
 
 def _has_seeds(decision: "Decision") -> bool:
-    sizes: Sequence[int] = [len(one.rows) for one in decision.combinations[:2]]
-    return min(sizes) >= MIN_SEEDS
+    return all(len(one.rows) >= MIN_SEEDS for one in decision.combinations[:2])

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from crackdet.core.reading import MAX_INTEGER
+
 MISSING: Any = "???"  # OmegaConf's mark of a value that the user has to give
-MAX_INTEGER = 2**63 - 1  # the largest int64, which torch and NumPy use
 MAX_SEED = MAX_INTEGER  # accepted by every random generator
 COMPARISONS = {"ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt}
 

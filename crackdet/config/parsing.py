@@ -14,7 +14,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from crackdet.config.fields import MAX_INTEGER, MISSING, satisfies
+from crackdet.config.fields import MISSING, satisfies
 from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
 from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
@@ -32,6 +32,7 @@ from crackdet.config.schema import (
 from crackdet.config.synonyms import suggest_setting
 from crackdet.config.user_model import check_arguments
 from crackdet.core.errors import UserError
+from crackdet.core.reading import MAX_INTEGER
 
 
 def parse(composed: DictConfig | Mapping[str, Any]) -> Config:

@@ -22,7 +22,7 @@ MIB = 2**20
 MAX_JSON, MAX_YAML, MAX_CSV = 16 * MIB, MIB, 256 * MIB  # bytes
 MAX_DEPTH = 32
 MAX_VALUES = 2**22  # values in one JSON or YAML file
-MAX_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1  # the largest int64, which torch and NumPy use
 MAX_LINE, MAX_COLUMNS, MAX_ROWS = 2**16, 100, 2_000_000  # of a CSV file
 
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crackdet.metrics.numpy_metrics import Floats, probabilities, threshold_for_recall
+from crackdet.metrics.numpy_metrics import Bools, Floats, probabilities, threshold_for_recall
 from crackdet.store.predictions import Predictions
 
 RECALLS = (0.9, 0.95, 0.99, 1.0)
@@ -56,11 +56,13 @@ def operating_points(predictions: Predictions) -> list[OperatingPoint]:
     if not labels.any() or labels.all():
         return []
     found = (threshold_for_recall(predictions.logits, labels, recall).probability for recall in RECALLS)
-    return [_operating_point(predictions, threshold) for threshold in sorted({0.5, *found}, reverse=True)]
+    scores = probabilities(predictions.logits)
+    return [
+        _operating_point(scores > threshold, labels, threshold) for threshold in sorted({0.5, *found}, reverse=True)
+    ]
 
 
-def _operating_point(predictions: Predictions, threshold: float) -> OperatingPoint:
-    labels, called = predictions.labels, probabilities(predictions.logits) > threshold
+def _operating_point(called: Bools, labels: Bools, threshold: float) -> OperatingPoint:
     return OperatingPoint(
         threshold,
         recall=float(called[labels].mean()),
