@@ -1,4 +1,4 @@
-"""Decoding of image files: RGB pixels of an image of any common format, booleans of a mask."""
+"""Decoding of image files of any common format to RGB pixels."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from crackdet.data.bit_depth import mask_to_8_bits, read_sample_format, to_8_bits
+from crackdet.data.bit_depth import read_sample_format, to_8_bits
 from crackdet.data.completeness import is_cut_short
 
 # Files with these extensions, in lower or upper case, count as images. They are the formats that photographs come in.
@@ -36,7 +36,6 @@ TO_UPRIGHT = {  # by EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 SWAPS_SIDES = tuple(TO_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
-MAX_STRETCH = 0.05  # of a mask: its rounded size may differ a little from the proportions of its image
 
 # Pillow warns above this number of pixels and refuses twice as many; its default is less than phones and drones take.
 MAX_PIXELS = 2**30
@@ -68,9 +67,9 @@ def open_rgb(file: Path | BinaryIO | Image.Image, white_level: float | None = No
     Raises:
         BadImage: As `decode`.
     """
-    with _open(file) as image:
+    with open_image(file) as image:
         samples = read_sample_format(image)
-        rgb = _upright(image, lambda loaded: _to_rgb(to_8_bits(loaded, samples, white_level)))
+        rgb = load_upright(image, lambda loaded: to_rgb(to_8_bits(loaded, samples, white_level)))
         if not isinstance(file, Image.Image) and is_cut_short(image, file):
             raise ValueError("image file is truncated: its end is missing")
         rgb = rgb.copy() if rgb is file else rgb  # the caller's image is not changed
@@ -83,34 +82,12 @@ def resize_square(rgb: Image.Image, image_size: int) -> NDArray[np.uint8]:
     return np.asarray(rgb.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
-def decode_mask(path: Path, image_size: int, image_path: Path | None = None) -> NDArray[np.bool_]:
-    """Return the crack pixels of a mask file, (image_size, image_size).
-
-    A pixel counts as crack if any part of it is crack, because cracks are thin. White is crack and transparent is not;
-    in a file of zeros and ones, ones are crack; in a palette, every colour but the first. A mask stored in the
-    orientation of the raw image file is turned with the image.
-
-    Raises:
-        BadImage: If the file is truncated, unreadable or no image, or its proportions differ from those of the image.
-    """
-    with _open(path) as image:
-        samples = read_sample_format(image)
-        mask = _upright(image, lambda loaded: mask_to_8_bits(loaded, samples))
-        if image_path is not None:
-            mask = _match_orientation(mask, image_path)
-        has_palette = mask.mode in ("P", "1")
-        values = np.asarray(mask if has_palette else _to_rgb(mask, "black").convert("L"))
-        is_crack = values > (127 if not has_palette and values.max() > 1 else 0)
-    share = Image.fromarray(is_crack.astype(np.float32)).resize((image_size, image_size), Image.Resampling.BOX)
-    return np.asarray(share) > 0
-
-
 def num_frames(path: Path) -> int:
     """Return the number of frames of an animation, or of pages; 1 for a file that cannot be read, or any JPEG."""
     if path.suffix.lower() not in SEVERAL_FRAMES:
         return 1
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             return getattr(image, "n_frames", 1)
     except BadImage:
         return 1
@@ -119,14 +96,14 @@ def num_frames(path: Path) -> int:
 def upright_size(path: Path) -> tuple[int, int] | None:
     """Return the width and height of an image after it is turned upright, from its header; None if it is unreadable."""
     try:
-        with _open(path) as image:
-            return image.size[::-1] if _transpose_to_upright(image) in SWAPS_SIDES else image.size
+        with open_image(path) as image:
+            return image.size[::-1] if upright_transpose(image) in SWAPS_SIDES else image.size
     except BadImage:
         return None
 
 
 @contextmanager
-def _open(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+def open_image(file: Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open an image, and turn every error in the block into a BadImage."""
     try:
         with nullcontext(file) if isinstance(file, Image.Image) else _open_file(file) as image:
@@ -167,15 +144,15 @@ def _read_start(file: Path | BinaryIO) -> bytes:
     return start
 
 
-def _upright(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def load_upright(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Load and convert an image, and undo its EXIF orientation, which only the unconverted image knows."""
     image.load()
-    transpose = _transpose_to_upright(image)
+    transpose = upright_transpose(image)
     converted = convert(image)
     return converted if transpose is None else converted.transpose(transpose)
 
 
-def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
+def upright_transpose(image: Image.Image) -> Image.Transpose | None:
     """Return the transpose that undoes the EXIF orientation; other EXIF data is ignored, since it is often damaged."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
@@ -184,28 +161,8 @@ def _transpose_to_upright(image: Image.Image) -> Image.Transpose | None:
     return TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _match_orientation(mask: Image.Image, image_path: Path) -> Image.Image:
-    """Turn the mask with its image if the raw orientation fits its proportions better. A square mask is not turned."""
-    with _open(image_path) as image:
-        transpose = _transpose_to_upright(image)
-        # only a loaded TIFF has its final size
-        size = image.size if transpose is None else _upright(image, lambda loaded: loaded).size
-    stretch = _stretch(mask.size, size)
-    if transpose in SWAPS_SIDES and _stretch(mask.size, size[::-1]) < stretch:
-        mask = mask.transpose(transpose)
-        stretch = _stretch(mask.size, size)
-    if stretch > MAX_STRETCH and mask.width != mask.height:  # a square mask shows the image as the network sees it
-        raise BadImage(f"it has {mask.width}x{mask.height} pixels, but its image has {size[0]}x{size[1]}")
-    return mask
-
-
-def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
-    """Return the relative difference between the horizontal and the vertical scale of two sizes."""
-    horizontal, vertical = size[0] / other[0], size[1] / other[1]
-    return abs(horizontal - vertical) / max(horizontal, vertical)
-
-
-def _to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
+def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
+    """Return an image of 8 bits per sample as RGB; transparent pixels get the colour of the background."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")

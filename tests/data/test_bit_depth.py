@@ -15,7 +15,8 @@ from PIL import Image
 
 from crackdet.config.schema import FolderData
 from crackdet.data.bit_depth import is_deep_file
-from crackdet.data.decode import BadImage, decode, decode_mask
+from crackdet.data.decode import BadImage, decode
+from crackdet.data.masks import decode_mask
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders
 from tests.data.tiff_files import ByteOrder, tiff

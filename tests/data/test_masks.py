@@ -9,7 +9,8 @@ from PIL import Image
 from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import data_fingerprint
-from crackdet.data.decode import BadImage, decode_mask, open_rgb
+from crackdet.data.decode import BadImage, open_rgb
+from crackdet.data.masks import decode_mask
 from crackdet.data.sources.factory import open_source
 from crackdet.store.identity import identify
 

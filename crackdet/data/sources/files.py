@@ -14,8 +14,9 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import open_regular
 from crackdet.data.bit_depth import DEEP_MARK
-from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode, decode_mask
+from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode
 from crackdet.data.digests import file_digests, is_unreadable
+from crackdet.data.masks import decode_mask
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
