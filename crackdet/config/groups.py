@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from crackdet.config import schema
+from crackdet.config import schema, tiled_data
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -12,6 +12,8 @@ GROUPS: dict[str, dict[str, type]] = {
         "synthetic": schema.SyntheticData,
         "folder": schema.FolderData,
         "filename_labels": schema.FilenameLabelsData,
+        "masks": tiled_data.MasksData,
+        "boxes": tiled_data.BoxesData,
     },
     "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
     "scheduler": {"constant": schema.Constant, "cosine": schema.Cosine, "step": schema.Step, "plateau": schema.Plateau},

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,8 @@ def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
             if (appearance := _appearance(dataset.pixels.read(record))) is not None:
                 hint = " (check data.white_level)" if DEEP_MARK in record.digest else ""
                 found.setdefault(f"{appearance}{hint}", []).append(record.name)
-            root = getattr(dataset.pixels.source, "root", None)
-            if isinstance(root, Path) and num_frames(root / record.name) > 1:
+            file = dataset.pixels.source.file(record.name)
+            if file is not None and num_frames(file) > 1:
                 found.setdefault("several frames or pages; only the first is used", []).append(record.name)
         if copies := _copies(dataset.records):
             found.setdefault("copies of another image of the same split", []).extend(copies)

@@ -1,9 +1,7 @@
 """Decoding of masks: which pixels of a photograph show a crack."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from crackdet.data.decode import SWAPS_SIDES, BadImage, load_upright, open_image
 
 MAX_STRETCH = 0.05  # the rounded size of a mask may differ a little from the proportions of its image
 COLOUR_TOLERANCE = 48  # of 255 per channel, since JPEG changes colours
+RULE = r"white|black|>=\d{1,3}|\d{1,3}(,\d{1,3})*|#[0-9a-f]{6}"
 MAX_VALUES_NAMED = 6
 MIN_SHARE_NAMED = 1e-4  # of the pixels: JPEG mixes values at edges
 
@@ -36,28 +35,27 @@ class MaskRule:
     text: str = "white"
 
     def __post_init__(self) -> None:
-        _ = self._is_crack
+        if not re.fullmatch(RULE, self._plain):
+            raise UserError(
+                f"data.mask_value={self.text}: must be white, black, a value such as 1, several values such as '1,2', "
+                "a threshold such as '>=128', or a colour such as '#ff0000'"
+            )
+
+    @property
+    def _plain(self) -> str:
+        return self.text.replace(" ", "").lower()
 
     def apply(self, mask: Image.Image) -> Mask:
         """Return the crack pixels of a mask of 8 bits per sample, (height, width)."""
-        return self._is_crack(mask)
-
-    @cached_property
-    def _is_crack(self) -> Callable[[Image.Image], Mask]:
-        text = self.text.strip().lower()
+        text = self._plain
         if text in ("white", "black"):
-            return lambda mask: _is_white(mask) == (text == "white")
-        if re.fullmatch(r">=\s*\d{1,3}", text):
-            return lambda mask: _grey(mask) >= int(text[2:])
-        if re.fullmatch(r"\d{1,3}(\s*,\s*\d{1,3})*", text):
-            return lambda mask: np.isin(_indices(mask), [int(value) for value in text.split(",")])
-        if re.fullmatch(r"#[0-9a-f]{6}", text):
-            colour = np.array(ImageColor.getrgb(text), np.int16)
-            return lambda mask: (abs(np.asarray(to_rgb(mask, "black"), np.int16) - colour) <= COLOUR_TOLERANCE).all(-1)
-        raise UserError(
-            f"data.mask_value={self.text}: must be white, black, a value such as 1, several values such as '1,2', a "
-            "threshold such as '>=128', or a colour such as '#ff0000'"
-        )
+            return np.asarray(_is_white(mask) == (text == "white"))
+        if text.startswith(">="):
+            return np.asarray(_grey(mask) >= int(text[2:]))
+        if text.startswith("#"):
+            difference = np.asarray(to_rgb(mask, "black"), np.int16) - np.array(ImageColor.getrgb(text), np.int16)
+            return np.asarray((abs(difference) <= COLOUR_TOLERANCE).all(axis=-1))
+        return np.isin(_indices(mask), [int(value) for value in text.split(",")])
 
 
 WHITE = MaskRule()
@@ -110,7 +108,8 @@ def _is_white(mask: Image.Image) -> Mask:
 
 
 def _grey(mask: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(mask if mask.mode == "L" else to_rgb(mask, "black").convert("L"))
+    is_plain = mask.mode == "L" and "transparency" not in mask.info
+    return np.asarray(mask if is_plain else to_rgb(mask, "black").convert("L"))
 
 
 def _indices(mask: Image.Image) -> NDArray[np.uint8]:

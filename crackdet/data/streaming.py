@@ -171,10 +171,9 @@ def _write(
 
 def _read(source: Source, image_size: int, records: Sequence[ImageRecord]) -> Pixels:
     pixels = []
-    for record in records:
-        try:
-            pixels.append(source.read(record, image_size))
-        except BadImage as error:  # it was readable when the run began
+    for record, image in zip(records, source.read_many(records, image_size), strict=True):
+        if isinstance(image, BadImage):  # it was readable when the run began
             source.reread([record])
-            raise RunFailed(f"data: {record.name}: {error}") from None
+            raise RunFailed(f"data: {record.name}: {image}")
+        pixels.append(image)
     return np.stack(pixels)

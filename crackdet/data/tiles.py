@@ -88,19 +88,19 @@ def _positions(length: int, tile: int, stride: int) -> NDArray[np.int64]:
     return np.append(np.arange(0, last, stride), last)
 
 
-def crack_shares(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
-    """Return the share of crack pixels of each tile, row by row.
+def crack_pixels(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.int64]:
+    """Return the number of crack pixels of each tile, row by row.
 
     Args:
         mask: (height, width), True is crack.
     """
     if len(grid.lefts) == 0 or len(grid.tops) == 0:
-        return np.empty(0)
+        return np.empty(0, np.int64)
     x_edges, y_edges = (np.unique([*starts, *(starts + grid.tile)]) for starts in (grid.lefts, grid.tops))
     # the number of pixels between neighbouring edges of tiles, since tiles may overlap; the last tile ends at the edge
     cells = np.add.reduceat(np.add.reduceat(mask, x_edges[:-1], axis=1, dtype=np.int64), y_edges[:-1], axis=0)
     in_y, in_x = _inside(grid.tops, grid.tile, y_edges), _inside(grid.lefts, grid.tile, x_edges)
-    return np.asarray((in_y @ cells @ in_x.T).ravel() / grid.tile**2)
+    return np.asarray((in_y @ cells @ in_x.T).ravel())
 
 
 def box_covers(boxes: Sequence[tuple[float, float, float, float]], grid: Grid) -> NDArray[np.float64]:

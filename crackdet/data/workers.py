@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from crackdet.data import cache_index
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
+from crackdet.data.tiles import parse_digest
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,12 @@ class DecodeTask:
         """Decode the images in this process, and return the reason for each unreadable one, by digest."""
         array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
         unreadable: dict[str, str] = {}
-        for row, record in zip(self.rows, self.records, strict=True):
-            try:
-                pixels = self.source.read(record, self.image_size)
-            except BadImage as error:
-                unreadable[record.digest] = str(error)
-            else:
-                if array is not None:
-                    array[row] = pixels
+        images = self.source.read_many(self.records, self.image_size)
+        for row, record, pixels in zip(self.rows, self.records, images, strict=True):
+            if isinstance(pixels, BadImage):
+                unreadable[record.digest] = str(pixels)
+            elif array is not None:
+                array[row] = pixels
         if array is not None:
             array.flush()
         return unreadable
@@ -67,7 +66,7 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         gib = total * task.image_size**2 * 3 / 2**30
         into = f", {gib:.1f} GiB, into {task.array_file.parent}" if task.array_file is not None else ""
         log.info("decoding %d images of %d pixels a side%s", total, task.image_size, into, extra=ON_BAR)
-    parts = (slice(start, start + CHUNK_SIZE) for start in range(0, total, CHUNK_SIZE))
+    parts = _chunks(task.records)
     pending = deque(replace(task, records=task.records[part], rows=task.rows[part]) for part in parts)
     unreadable: dict[str, str] = {}
     with bar("decoding images", total, log_progress=True) as progress:
@@ -101,6 +100,18 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         while pending:
             finish_chunk(pending[0].run())
     return unreadable
+
+
+def _chunks(records: Sequence[ImageRecord]) -> Iterator[slice]:
+    """Yield parts of the records that have at least `CHUNK_SIZE` images and do not divide a photograph."""
+    start = 0
+    for end in range(CHUNK_SIZE, len(records)):
+        is_new = parse_digest(records[end - 1].digest)[0] != parse_digest(records[end].digest)[0]
+        if end - start >= CHUNK_SIZE and is_new:
+            yield slice(start, end)
+            start = end
+    if start < len(records):
+        yield slice(start, len(records))
 
 
 def num_decoders(num_workers: int | None) -> int:

@@ -4,13 +4,15 @@ Listing is cheap: it needs names, labels and digests, but neither torch nor a de
 depends on the listing only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.errors import UserError
+from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 
 CHANGED = "has changed since the images were listed; run the command again"
@@ -44,12 +46,30 @@ class Source(Protocol):
             BadImage: If the image cannot be read; `CHANGED` if its content is not that of its digest.
         """
 
+    def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
+        """Yield the pixels of each image, or why it cannot be read; neighbouring tiles share one decoded photograph."""
+
+    def file(self, name: str) -> Path | None:
+        """Return the file of an image, or of the photograph that it is a tile of; None if there is no file."""
+
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the crack pixels of one image, (image_size, image_size); None if the source has no mask of it.
 
         Raises:
             UserError: If the folder of masks is missing, or the mask cannot be read.
         """
+
+
+def read_each(
+    source: Source, records: Sequence[ImageRecord], image_size: int
+) -> Iterator[NDArray[np.uint8] | BadImage]:
+    """Read images one by one, as `Source.read_many`."""
+    for record in records:
+        try:
+            pixels: NDArray[np.uint8] | BadImage = source.read(record, image_size)
+        except BadImage as error:
+            pixels = error
+        yield pixels
 
 
 def sort_records(records: Sequence[ImageRecord], settings: str) -> list[ImageRecord]:
@@ -62,3 +82,19 @@ def sort_records(records: Sequence[ImageRecord], settings: str) -> list[ImageRec
         if not any(record.crack is crack for record in records):
             raise UserError(f"{settings}: holds no image {which}; both classes are needed")
     return sorted(records, key=lambda record: record.sort_key)
+
+
+def check_splits(records: Sequence[ImageRecord], settings: str) -> None:
+    """Check that all images are in a split of the source, or none is.
+
+    Raises:
+        UserError: If some are not; the message names the `settings`.
+    """
+    splits = [record.split for record in records]
+    if None in splits and any(splits):
+        inside = records[next(i for i, split in enumerate(splits) if split is not None)]
+        outside = records[splits.index(None)]
+        raise UserError(
+            f"{settings}: {inside.name} is in a folder named after a split and {outside.name} is not; put all images "
+            "into split folders, or none"
+        )

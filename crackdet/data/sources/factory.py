@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData
+from crackdet.config.tiled_data import MasksData
 from crackdet.data.sources.base import Source
 from crackdet.data.sources.filename_labels import FilenameLabelsSource
 from crackdet.data.sources.folder import FolderSource
+from crackdet.data.sources.masks import MasksSource
 from crackdet.data.sources.synthetic import SyntheticSource
 
 
@@ -22,4 +24,6 @@ def open_source(data: Data, cache_dir: Path) -> Source:
             return FolderSource(data, cache_dir)
         case FilenameLabelsData():
             return FilenameLabelsSource(data, cache_dir)
+        case MasksData():
+            return MasksSource(data, cache_dir)
     raise TypeError(f"no source for {type(data).__name__}")

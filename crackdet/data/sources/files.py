@@ -18,7 +18,7 @@ from crackdet.data.decode import IMAGE_EXTENSIONS, BadImage, decode
 from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.masks import decode_mask
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import CHANGED
+from crackdet.data.sources.base import CHANGED, read_each
 from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
 
 MAX_KINDS = 12  # of files that were left out, named in a message
@@ -42,8 +42,8 @@ class FileSource:
     def warnings(self) -> Sequence[str]:
         return [f"{self.root}: left out {_describe(self.left_out)}"] if self.left_out else []
 
-    def list_names(self, folder: Path) -> list[str]:
-        """Return the names, relative to the root, of all images in a folder and its subfolders.
+    def list_names(self, folder: Path, relative_to: Path | None = None) -> list[str]:
+        """Return the names, relative to the root or another folder, of all images in a folder and its subfolders.
 
         Raises:
             UserError: If the folder cannot be read, or there is none.
@@ -57,7 +57,7 @@ class FileSource:
 
         found: list[str] = []
         for path, names in walk_images(folder, on_error, left_out):
-            relative = Path(path).relative_to(self.root).as_posix()
+            relative = Path(path).relative_to(relative_to or self.root).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
             found += [prefix + name for name in names]
         if not found:
@@ -76,17 +76,31 @@ class FileSource:
     def reread(self, records: Sequence[ImageRecord]) -> None:
         file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
 
+    def file(self, name: str) -> Path:
+        return self.root / name
+
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
+        return decode(io.BytesIO(self.read_content(record.name, record.digest)), image_size, self.white_level)
+
+    def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
+        return read_each(self, records, image_size)
+
+    def read_content(self, name: str, digest: str) -> bytes:
+        """Return the content of a file with this digest.
+
+        Raises:
+            BadImage: If it cannot be read, or has another digest.
+        """
         try:
-            with open_regular(self.root / record.name, follow_links=True) as file:
+            with open_regular(self.root / name, follow_links=True) as file:
                 content = file.read()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
-        if is_unreadable(record.digest):  # the digest does not identify the content
+        if is_unreadable(digest):  # the digest does not identify the content
             raise BadImage("could not be opened when the images were listed; run the command again")
-        if hashlib.sha256(content).hexdigest() != record.digest.partition(DEEP_MARK)[0]:
+        if hashlib.sha256(content).hexdigest() != digest.partition(DEEP_MARK)[0]:
             raise BadImage(CHANGED)
-        return decode(io.BytesIO(content), image_size, self.white_level)
+        return content
 
     def read_mask(self, path: Path, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         """Return the mask at `path`, with the extension of any image format; None if there is no such file."""

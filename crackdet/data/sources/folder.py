@@ -11,7 +11,7 @@ from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import sort_records
+from crackdet.data.sources.base import check_splits, sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
 from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, system_folders, walk_images
 from crackdet.data.sources.layout import MASK_NAMES, ClassFolder, Layout, LayoutFinder
@@ -98,15 +98,8 @@ class FolderSource(FileSource):
         return [ImageRecord(name, folder.crack, "", splits[name.rpartition("/")[0]]) for name in names]
 
     def _check_splits(self, records: Sequence[ImageRecord]) -> None:
-        """Check that all images are in a folder named after a split, or none is."""
-        splits = [record.split for record in records]
-        if None in splits and any(splits):
-            inside = records[next(i for i, split in enumerate(splits) if split is not None)]
-            outside = records[splits.index(None)]
-            raise UserError(
-                f"data.root={self.data.root}: {inside.name} is in a folder named after a split and {outside.name} is "
-                "not; put all images into split folders, or none"
-            )
+        """Check that all images are in a folder named after a split, or none is; keep doubts about pooled folders."""
+        check_splits(records, f"data.root={self.data.root}")
         if pooled := [self._relative(path) for path in self.layout.pooled]:
             alone = shlex.quote(f"data.root={self.layout.pooled[0]}")
             self.doubts.append(f"the classes in {list_folders(pooled)} are used together; set {alone} to use only one")

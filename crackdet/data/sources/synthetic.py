@@ -1,14 +1,16 @@
 """`data=synthetic`: images and masks rendered by `crackdet.data.synthetic`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.config.schema import SyntheticData
 from crackdet.data import synthetic
+from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import sort_records
+from crackdet.data.sources.base import read_each, sort_records
 
 
 class SyntheticSource:
@@ -35,6 +37,12 @@ class SyntheticSource:
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         return self._render(record, image_size).image
+
+    def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
+        return read_each(self, records, image_size)
+
+    def file(self, name: str) -> Path | None:
+        return None
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_]:
         return self._render(record, image_size).mask

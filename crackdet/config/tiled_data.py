@@ -1,0 +1,45 @@
+"""The settings of photographs with masks or boxes, whose images are tiles."""
+
+from dataclasses import dataclass
+
+from crackdet.config.fields import MISSING, field
+from crackdet.config.schema import Data
+
+
+@dataclass
+class TiledData(Data):
+    """Photographs that are cut into tiles when they are decoded."""
+
+    root: str = field(MISSING, path=True)  # folder of the photographs
+    image_size: int = field(224, ge=1)
+    tile: int = field(224, ge=8)  # side of a tile in pixels of the photograph
+    stride: int | None = field(None, ge=1)  # pixels between tiles; null: the tile, so that tiles do not overlap
+    scale: float | None = field(None, gt=0)  # pixels per mm of a tile before it is resized; null: as photographed
+    unannotated: str = field("error", choices=("error", "skip", "clean"))  # for photographs without an annotation
+    negatives_per_positive: float | None = field(3.0, gt=0)  # null: all tiles without a crack
+    hard_negatives: str | None = None  # a run: half of the training negatives are those it finds most like a crack
+    groups: str | None = None  # images of one group stay in one split; null: the photograph
+    manifest: str = field("manifest.csv", path=True)  # CSV with a column `path`, relative to root
+    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
+
+    @property
+    def step(self) -> int:
+        """The stride in pixels of a tile."""
+        return self.stride or self.tile
+
+
+@dataclass
+class MasksData(TiledData):
+    name: str = field("masks", choices=("masks",))
+    masks: str | None = field(None, path=True)  # folder of the masks; null: found beside the photographs
+    mask_suffix: str | None = field(None, path=True)  # of file names, such as _mask; null: the usual ones
+    mask_value: str = "white"  # which values of a mask are crack, see `crackdet.data.masks.MaskRule`
+    min_crack_share: float = field(0.005, ge=0, le=1)  # share of crack pixels from which a tile shows a crack
+
+
+@dataclass
+class BoxesData(TiledData):
+    name: str = field("boxes", choices=("boxes",))
+    annotations: str | None = field(None, path=True)  # file or folder of the annotations; null: found in root
+    crack_names: list[str] = field(["crack", "cracks", "cracked", "positive"], min_length=1)  # classes of boxes
+    min_box_cover: float = field(0.5, ge=0, le=1)  # share of the tile in boxes, or of a box in the tile: a crack

@@ -1,0 +1,230 @@
+"""What `data=masks` and `data=boxes` share: photographs whose images are tiles, labelled by an annotation."""
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from crackdet.config.tiled_data import TiledData
+from crackdet.core.errors import UserError
+from crackdet.core.text import list_first
+from crackdet.data.decode import BadImage, open_rgb, resize_square, upright_size
+from crackdet.data.facts import find_facts
+from crackdet.data.masks import resize_mask
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import check_splits, sort_records
+from crackdet.data.sources.files import FileSource
+from crackdet.data.sources.photographs import split_in_path
+from crackdet.data.tiles import Box, Grid, make_grid, parse_digest, parse_name, tile_digest, tile_name
+
+MAX_PROBLEMS = 20  # named in a message
+GROUP_DIGITS = 16  # of a photograph's digest, which is its group
+
+CRACK, NO_CRACK, AMBIGUOUS = 1, 0, -1  # labels of a tile
+Labels = NDArray[np.int8]  # one for each tile of a photograph
+
+
+class Photograph(NamedTuple):
+    """One photograph and its annotation."""
+
+    name: str  # path relative to the root
+    split: str | None
+    annotation: Any = None  # None: it shows no crack
+    digest: str = ""
+    size: tuple[int, int] = (0, 0)  # upright, in pixels
+    tile: int = 0  # side of its tiles in pixels
+    group: str | None = None
+
+
+class TiledSource(FileSource, ABC):
+    """Tiles of photographs below a root folder."""
+
+    ambiguity: str  # why a tile has no label, for a message
+
+    def __init__(self, data: TiledData, cache_dir: Path) -> None:
+        super().__init__(data.root, cache_dir, data.white_level)
+        self.data = data
+        self.doubts: list[str] = []  # of the last listing
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [*self.doubts, *super().warnings]
+
+    @abstractmethod
+    def find_photographs(self) -> tuple[list[Photograph], list[str], list[str]]:
+        """Return the annotated photographs, the names of the others, and a line for each bad annotation.
+
+        Raises:
+            UserError: If there is no photograph or no annotation.
+        """
+
+    @abstractmethod
+    def label_tiles(self, photographs: Sequence[Photograph]) -> tuple[list[Labels], dict[int, str]]:
+        """Return the labels of the tiles of each photograph, and the problems of annotations by position."""
+
+    @abstractmethod
+    def crack_mask(self, photograph: str) -> NDArray[np.bool_] | None:
+        """Return the crack pixels of a photograph, (height, width); None if it has no annotation.
+
+        Raises:
+            BadImage: If the annotation cannot be read.
+        """
+
+    def list_records(self) -> list[ImageRecord]:
+        self.left_out.clear()
+        self.doubts = []
+        found, unannotated, problems = self.find_photographs()
+        found += self._treat_unannotated(unannotated, problems)
+        photographs = self._measure(found, problems)
+        labels, wrong = self.label_tiles(photographs)
+        problems += [f"{photographs[index].name}: {wrong[index]}" for index in sorted(wrong)]
+        if problems:
+            self._report(problems)
+        records: list[ImageRecord] = []
+        for index, (photograph, of_tiles) in enumerate(zip(photographs, labels, strict=True)):
+            if index not in wrong:
+                records += _tile_records(photograph, self.grid(photograph).boxes, of_tiles)
+        self._doubt(photographs, labels)
+        check_splits(records, f"data.root={self.data.root}")
+        return sort_records(records, f"data.root={self.data.root}, data.tile={self.data.tile}")
+
+    def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
+        pixels = next(self.read_many([record], image_size))
+        if isinstance(pixels, BadImage):
+            raise pixels
+        return pixels
+
+    def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
+        for name, members in groupby(records, lambda record: parse_name(record.name)[0]):
+            tiles = list(members)
+            try:
+                photograph = self.open_photograph(tiles[0])
+            except BadImage as error:
+                yield from [error] * len(tiles)
+                continue
+            for record in tiles:
+                _, box = parse_name(record.name)
+                if box is None or box.corners[2] > photograph.width or box.corners[3] > photograph.height:
+                    yield BadImage(f"is not a tile of {name}")
+                elif (box.width, box.height) == (image_size, image_size):
+                    yield np.asarray(photograph.crop(box.corners))
+                else:
+                    yield resize_square(photograph.crop(box.corners), image_size)
+
+    def open_photograph(self, record: ImageRecord) -> Image.Image:
+        """Return the upright photograph of a tile.
+
+        Raises:
+            BadImage: As `read`.
+        """
+        content = self.read_content(parse_name(record.name)[0], parse_digest(record.digest)[0])
+        return open_rgb(io.BytesIO(content), self.white_level)
+
+    def file(self, name: str) -> Path:
+        return self.root / parse_name(name)[0]
+
+    def reread(self, records: Sequence[ImageRecord]) -> None:
+        names = dict.fromkeys(parse_name(record.name)[0] for record in records)
+        super().reread([ImageRecord(name, False, "") for name in names])
+
+    def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
+        name, box = parse_name(record.name)
+        try:
+            mask = self.crack_mask(name)
+        except BadImage as error:
+            raise UserError(f"data.root={self.data.root}: {name}: {error}") from None
+        if mask is None or box is None:
+            return mask if mask is None else resize_mask(mask, image_size)
+        left, top, right, bottom = box.corners
+        return resize_mask(mask[top:bottom, left:right], image_size)
+
+    def _treat_unannotated(self, names: Sequence[str], problems: list[str]) -> list[Photograph]:
+        """Return the photographs without an annotation that count as clean; add a problem if they are an error."""
+        if not names:
+            return []
+        shown = list_first(sorted(names), 3)
+        if self.data.unannotated == "clean":
+            return [Photograph(name, split_in_path(name)) for name in names]
+        if self.data.unannotated == "skip":
+            self.left_out["photograph without an annotation"] += len(names)
+        else:
+            problems.append(
+                f"{len(names)} photographs have no annotation, such as {shown}: if they show no crack, set "
+                "data.unannotated=clean; to leave them out, data.unannotated=skip"
+            )
+        return []
+
+    def _measure(self, photographs: Sequence[Photograph], problems: list[str]) -> list[Photograph]:
+        """Return the photographs with digest, size, tile and group, without those that cannot be read."""
+        ordered = sorted(photographs)
+        listed = self.add_digests([ImageRecord(photograph.name, True, "") for photograph in ordered])
+        digests = [record.digest for record in listed]
+
+        def size_of(index: int) -> tuple[int, int]:
+            size = upright_size(self.root / ordered[index].name)
+            if size is None:
+                raise BadImage("cannot be read as an image")
+            return size
+
+        sizes, unreadable = find_facts("sizes", self.root.absolute(), self.cache_dir, digests, size_of, _is_size)
+        problems += [f"{ordered[index].name}: {unreadable[index]}" for index in sorted(unreadable)]
+        sides = self._tile_sides([photograph.name for photograph in ordered])
+        groups = self._groups([photograph.name for photograph in ordered])
+        return [
+            photograph._replace(
+                digest=digests[i], size=tuple(sizes[i]), tile=sides[i], group=groups[i] or digests[i][:GROUP_DIGITS]
+            )
+            for i, photograph in enumerate(ordered)
+            if i not in unreadable
+        ]
+
+    def _tile_sides(self, names: Sequence[str]) -> list[int]:
+        return [self.data.tile] * len(names)
+
+    def _groups(self, names: Sequence[str]) -> list[str | None]:
+        return [None] * len(names)
+
+    def grid(self, photograph: Photograph) -> Grid:
+        """Return the tiles of a photograph."""
+        stride = max(1, round(self.data.step * photograph.tile / self.data.tile))
+        return make_grid(photograph.size, photograph.tile, stride)
+
+    def _report(self, problems: Sequence[str]) -> None:
+        """Raise a UserError with all problems, or keep a warning if bad images are skipped."""
+        lines = "\n".join(f"  {problem}" for problem in problems[:MAX_PROBLEMS])
+        if len(problems) > MAX_PROBLEMS:
+            lines += f"\n  and {len(problems) - MAX_PROBLEMS} more"
+        found = f"{len(problems)} annotations or photographs of {self.name} cannot be used"
+        if self.data.on_bad_image == "error":
+            raise UserError(f"data: {found}; repair or remove them, or set data.on_bad_image=skip\n{lines}")
+        self.doubts.append(f"{found} and are skipped:\n{lines}")
+
+    def _doubt(self, photographs: Sequence[Photograph], labels: Sequence[Labels]) -> None:
+        """Keep warnings about photographs and tiles that are left out."""
+        small = [p.name for p in photographs if min(p.size) < p.tile]
+        if small:
+            self.doubts.append(
+                f"{len(small)} photographs are smaller than a tile of data.tile={self.data.tile} and are left out, "
+                f"such as {small[0]}"
+            )
+        total = sum(len(of_tiles) for of_tiles in labels)
+        ambiguous = sum(int((of_tiles == AMBIGUOUS).sum()) for of_tiles in labels)
+        if ambiguous:
+            self.doubts.append(f"{ambiguous:,} of {total:,} tiles are left out, because {self.ambiguity}")
+
+
+def _tile_records(photograph: Photograph, boxes: Sequence[Box], labels: Labels) -> Iterator[ImageRecord]:
+    name, digest, split, group = photograph.name, photograph.digest, photograph.split, photograph.group
+    for box, label in zip(boxes, labels.tolist(), strict=True):
+        if label != AMBIGUOUS:
+            yield ImageRecord(tile_name(name, box), label == CRACK, tile_digest(digest, box), split, group)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
