@@ -138,4 +138,5 @@ def _owners(setting: str) -> str:
     owners = [option for option, schema in options.items() if name in {item.name for item in fields(schema)}]
     if not owners or len(owners) == len(options):
         return ""
-    return " or ".join(f"{group}={option}" for option in owners)
+    names = [f"{group}={option}" for option in owners]
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

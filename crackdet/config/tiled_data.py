@@ -32,7 +32,7 @@ class TiledData(Data):
 class MasksData(TiledData):
     name: str = field("masks", choices=("masks",))
     masks: str | None = field(None, path=True)  # folder of the masks; null: found beside the photographs
-    mask_suffix: str | None = field(None, path=True)  # of file names, such as _mask; null: the usual ones
+    mask_suffix: str | None = None  # of file names, such as _mask; null: the usual ones
     mask_value: str = "white"  # which values of a mask are crack, see `crackdet.data.masks.MaskRule`
     min_crack_share: float = field(0.005, ge=0, le=1)  # share of crack pixels from which a tile shows a crack
 

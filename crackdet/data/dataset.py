@@ -13,6 +13,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
+from crackdet.data.negatives import read_scores
 from crackdet.data.records import IMAGES_CHANGED, ImageRecord, fingerprint
 from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
@@ -58,7 +59,8 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
         UserError: If the data cannot be listed.
     """
     with gc_disabled():
-        return fingerprint(open_source(data, expand_home(runtime.cache)).list_records())
+        records = open_source(data, expand_home(runtime.cache)).list_records()
+        return fingerprint(records, read_scores(data, runtime)[1])
 
 
 def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
@@ -68,7 +70,8 @@ def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
         UserError: If the data cannot be listed or split.
     """
     with gc_disabled():
-        return _split_cache.get(open_source(data, expand_home(runtime.cache)).list_records(), data)
+        records = open_source(data, expand_home(runtime.cache)).list_records()
+        return _split_cache.get(records, data, read_scores(data, runtime)[0])
 
 
 def load_splits(
@@ -86,9 +89,10 @@ def load_splits(
     source = open_source(data, expand_home(runtime.cache))
     with gc_disabled():
         records = source.list_records()
-        if expected not in (None, fingerprint(records)):
+        scores, scores_digest = read_scores(data, runtime)
+        if expected not in (None, fingerprint(records, scores_digest)):
             raise UserError(IMAGES_CHANGED)
-        splits, warnings = _split_cache.get(records, data)
+        splits, warnings = _split_cache.get(records, data, scores)
     for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
         warn_once(warning)
     used = [record for members in splits.values() for record in members]

@@ -23,10 +23,15 @@ class ImageRecord(NamedTuple):
         return (self.split or "", self.group or "", self.crack, self.digest)
 
 
-def fingerprint(records: Sequence[ImageRecord]) -> str:
-    """Return one hash of the images, labels, splits and groups; names and the test split do not count."""
-    content = [record.sort_key for record in records if record.split != "test"]
-    return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
+def fingerprint(records: Sequence[ImageRecord], scores_digest: str = "") -> str:
+    """Return one hash of the images, labels, splits and groups; names and the test split do not count.
+
+    Args:
+        scores_digest: The digest of the scores that choose hard negatives.
+    """
+    content = sorted(record.sort_key for record in records if record.split != "test")
+    text = json.dumps(content) + scores_digest
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def image_digest(records: Sequence[ImageRecord]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
+from crackdet.data.negatives import Scores, choose_negatives
 from crackdet.data.records import ImageRecord
 
 SPLITS = ("train", "valid", "test")
@@ -23,25 +24,28 @@ class SplitCache:
     """The last split and its warnings: every run of a sweep asks for the same ones."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, list[ImageRecord]] | None = None
+        self._key: tuple[str, list[ImageRecord], Scores | None] | None = None
         self._value: tuple[Splits, list[str]] = {}, []
 
-    def get(self, records: list[ImageRecord], data: Data) -> tuple[Splits, list[str]]:
-        """Return `split(records, data)` and its `leakage_warnings`.
+    def get(self, records: list[ImageRecord], data: Data, scores: Scores | None = None) -> tuple[Splits, list[str]]:
+        """Return `split(records, data, scores)` and its `leakage_warnings`.
 
         Raises:
             UserError: If a split would lack one of the two classes.
         """
-        key = repr(data), records
+        key = repr(data), records, scores
         if self._key != key:
-            splits = split(records, data)
+            splits = split(records, data, scores)
             self._value = splits, leakage_warnings(splits)
             self._key = key
         return self._value
 
 
-def split(records: Sequence[ImageRecord], data: Data) -> Splits:
+def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = None) -> Splits:
     """Return the train, valid and test records, each in canonical order.
+
+    Args:
+        scores: Logits of tiles by a run, for the choice of hard negatives.
 
     Raises:
         UserError: If a split would lack one of the two classes.
@@ -55,6 +59,10 @@ def split(records: Sequence[ImageRecord], data: Data) -> Splits:
         splits = _random_split(unassigned, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
     elif not splits["valid"]:
         splits = _random_split(splits["train"], {"valid": data.valid_fraction}, data)
+    splits = {
+        name: choose_negatives(members, data, scores if name == "train" else None) for name, members in splits.items()
+    }
+    own_test = choose_negatives(own_test, data)
     if data.max_images is not None:
         splits = _subset(splits, data.max_images, data)
     splits["test"] = own_test or splits.get("test", [])

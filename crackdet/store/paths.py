@@ -10,7 +10,7 @@ RUN_ID = re.compile(r"[a-z0-9_]+-[0-9a-f]{12}")
 WEIGHTS = "model.safetensors"
 FILES = (
     "config.yaml", "identity.json", "provenance.json", "history.csv", "predictions.csv", WEIGHTS, "resume.pt",
-    "failure.json", "attempt", "result.json", "pointing.json", "mlflow.json", "test.json", "lock",
+    "failure.json", "attempt", "result.json", "pointing.json", "mlflow.json", "test.json", "negatives.csv", "lock",
 )  # fmt: skip
 PUBLISHED = FILES[:6]  # those whose digests `result.json` records
 MAY_BE_LINKS = (WEIGHTS, "resume.pt")  # large, and verified before use; what is displayed must not be a link
@@ -44,6 +44,7 @@ class RunPaths:
     attempt_file = RunFile("attempt")  # where the attempt is; overwritten in place
     result_file = RunFile("result.json")
     pointing_file = RunFile("pointing.json")
+    negatives_file = RunFile("negatives.csv")  # logits of tiles without a crack
     mlflow_file = RunFile("mlflow.json")
     lock_file = RunFile("lock")
 

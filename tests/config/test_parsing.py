@@ -17,7 +17,7 @@ from crackdet.config.schema import Augmentation, Config, MLflow, Seeded, TensorB
 from crackdet.core.errors import UserError
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
-REQUIRED = {"folder": ["data.root=images"], "filename_labels": ["data.root=images"]}
+REQUIRED = {name: ["data.root=images"] for name in GROUPS["data"] if name != "synthetic"}
 
 
 def error_of(*overrides: str) -> str:

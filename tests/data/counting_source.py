@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crackdet.data.cache import DecodedImages
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import read_each
 
 SIZE = 6
 
@@ -34,6 +35,12 @@ class CountingSource:
         if record.digest in self.unreadable:
             raise BadImage("truncated")
         return pixels_of(record.digest, image_size)
+
+    def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
+        return read_each(self, records, image_size)
+
+    def file(self, name: str) -> None:
+        return None
 
     @property
     def name(self) -> str:

@@ -75,6 +75,11 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "cuda_graphs": True,
     "exclude": "seed == 1",
     "masks": "masks",
+    "mask_suffix": "_mask",
+    "annotations": "annotations.json",
+    "stride": 112,
+    "scale": 2.0,
+    "hard_negatives": "custom-0123456789ab",
     "white_level": 4095.0,
     "tensorboard": TensorBoard(),
     "mlflow": MLflow(),
@@ -104,7 +109,7 @@ def variations(node: Any, prefix: str = "") -> dict[str, Any]:
     return changed
 
 
-PATH_SETTINGS = {"data.root", "data.manifest", "data.masks"}
+PATH_SETTINGS = {"data.root", "data.manifest", "data.masks", "data.annotations"}
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]])
