@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData
-from crackdet.config.tiled_data import MasksData
+from crackdet.config.tiled_data import BoxesData, MasksData
 from crackdet.data.sources.base import Source
+from crackdet.data.sources.boxes import BoxesSource
 from crackdet.data.sources.filename_labels import FilenameLabelsSource
 from crackdet.data.sources.folder import FolderSource
 from crackdet.data.sources.masks import MasksSource
@@ -24,6 +25,8 @@ def open_source(data: Data, cache_dir: Path) -> Source:
             return FolderSource(data, cache_dir)
         case FilenameLabelsData():
             return FilenameLabelsSource(data, cache_dir)
+        case BoxesData():
+            return BoxesSource(data, cache_dir)
         case MasksData():
             return MasksSource(data, cache_dir)
     raise TypeError(f"no source for {type(data).__name__}")

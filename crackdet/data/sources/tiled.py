@@ -162,27 +162,35 @@ class TiledSource(FileSource, ABC):
 
     def _measure(self, photographs: Sequence[Photograph], problems: list[str]) -> list[Photograph]:
         """Return the photographs with digest, size, tile and group, without those that cannot be read."""
-        ordered = sorted(photographs)
-        listed = self.add_digests([ImageRecord(photograph.name, True, "") for photograph in ordered])
-        digests = [record.digest for record in listed]
+        ordered = sorted(photographs, key=lambda photograph: photograph.name)
+        names = [photograph.name for photograph in ordered]
+        digests = self._digests(names)
+        sizes, unreadable = self.find_sizes(names)
+        problems += [f"{ordered[index].name}: {unreadable[index]}" for index in sorted(unreadable)]
+        sides, groups = self._tile_sides(names), self._groups(names)
+        return [
+            photograph._replace(
+                digest=digests[i], size=size, tile=sides[i], group=groups[i] or digests[i][:GROUP_DIGITS]
+            )
+            for i, (photograph, size) in enumerate(zip(ordered, sizes, strict=True))
+            if size is not None
+        ]
+
+    def find_sizes(self, names: Sequence[str]) -> tuple[list[tuple[int, int] | None], dict[int, str]]:
+        """Return the upright width and height of photographs, and why some are unknown, by position."""
 
         def size_of(index: int) -> tuple[int, int]:
-            size = upright_size(self.root / ordered[index].name)
+            size = upright_size(self.root / names[index])
             if size is None:
                 raise BadImage("cannot be read as an image")
             return size
 
-        sizes, unreadable = find_facts("sizes", self.root.absolute(), self.cache_dir, digests, size_of, _is_size)
-        problems += [f"{ordered[index].name}: {unreadable[index]}" for index in sorted(unreadable)]
-        sides = self._tile_sides([photograph.name for photograph in ordered])
-        groups = self._groups([photograph.name for photograph in ordered])
-        return [
-            photograph._replace(
-                digest=digests[i], size=tuple(sizes[i]), tile=sides[i], group=groups[i] or digests[i][:GROUP_DIGITS]
-            )
-            for i, photograph in enumerate(ordered)
-            if i not in unreadable
-        ]
+        digests = self._digests(names)
+        sizes, unknown = find_facts("sizes", self.root.absolute(), self.cache_dir, digests, size_of, _is_size)
+        return [None if size is None else tuple(size) for size in sizes], unknown
+
+    def _digests(self, names: Sequence[str]) -> list[str]:
+        return [record.digest for record in self.add_digests([ImageRecord(name, True, "") for name in names])]
 
     def _tile_sides(self, names: Sequence[str]) -> list[int]:
         return [self.data.tile] * len(names)
