@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "synthetic": schema.SyntheticData,
         "folder": schema.FolderData,
         "filename_labels": schema.FilenameLabelsData,
+        "table": schema.TableData,
         "masks": tiled_data.MasksData,
         "boxes": tiled_data.BoxesData,
     },

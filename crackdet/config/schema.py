@@ -95,29 +95,50 @@ class SyntheticData(Data):
 
 
 @dataclass
-class FolderData(Data):
-    name: str = field("folder", choices=("folder",))
-    root: str = field(MISSING, path=True)  # holds [train|valid|test/]<class>/**/*.jpg
+class FileData(Data):
+    """Image files below a folder."""
+
+    root: str = field(MISSING, path=True)
     image_size: int = field(224, ge=1)
-    # folder names of the two classes; case, spaces, "-" and "_" are ignored
-    crack_names: list[str] = field(["crack", "cracks", "cracked", "positive"], min_length=1)
-    no_crack_names: list[str] = field(
-        ["noncrack", "nocrack", "noncracked", "uncracked", "intact", "background", "negative"], min_length=1
-    )
-    groups: str | None = None  # column of the manifest; images of one group stay in one split
-    manifest: str = field("manifest.csv", path=True)  # CSV with a column `path`, relative to root
-    masks: str | None = field(None, path=True)  # folder of masks, relative to root, named as the images
+    # images of one group stay in one split: a column of the manifest, folder, regex:PATTERN or time:SECONDS
+    groups: str | None = None
+    manifest: str = field("manifest.csv", path=True)  # table with a column `path`, relative to root
     white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
 
 
 @dataclass
-class FilenameLabelsData(Data):
+class NamedClassesData(FileData):
+    """Images whose classes have names; case, spaces, "-" and "_" are ignored."""
+
+    crack_names: list[str] = field(["crack", "cracks", "cracked", "positive"], min_length=1)
+    no_crack_names: list[str] = field(
+        ["noncrack", "nocrack", "noncracked", "uncracked", "intact", "background", "negative"], min_length=1
+    )
+    masks: str | None = field(None, path=True)  # folder of masks, relative to root, named as the images
+
+
+@dataclass
+class FolderData(NamedClassesData):
+    """Images in [train|valid|test/]<class>/**/*.jpg."""
+
+    name: str = field("folder", choices=("folder",))
+
+
+@dataclass
+class TableData(NamedClassesData):
+    """Images whose labels are in a table."""
+
+    name: str = field("table", choices=("table",))
+    table: str = field(MISSING, path=True)  # CSV or Parquet file, relative to root
+
+
+@dataclass
+class FilenameLabelsData(FileData):
+    """Images in train/images and valid/images."""
+
     name: str = field("filename_labels", choices=("filename_labels",))
-    root: str = field(MISSING, path=True)  # holds train/images and valid/images
-    image_size: int = field(224, ge=1)
     negative_mark: str = field("noncrack", min_length=1)  # in the file name of an image without a crack
     masks: str | None = field("masks", path=True)  # folder of masks beside each folder of images
-    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
 
 
 @dataclass

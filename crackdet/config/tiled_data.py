@@ -2,25 +2,20 @@
 
 from dataclasses import dataclass
 
-from crackdet.config.fields import MISSING, field
-from crackdet.config.schema import Data
+from crackdet.config.fields import field
+from crackdet.config.schema import FileData
 
 
 @dataclass
-class TiledData(Data):
-    """Photographs that are cut into tiles when they are decoded."""
+class TiledData(FileData):
+    """Photographs that are cut into tiles when they are decoded; their group is the photograph by default."""
 
-    root: str = field(MISSING, path=True)  # folder of the photographs
-    image_size: int = field(224, ge=1)
     tile: int = field(224, ge=8)  # side of a tile in pixels of the photograph
     stride: int | None = field(None, ge=1)  # pixels between tiles; null: the tile, so that tiles do not overlap
     scale: float | None = field(None, gt=0)  # pixels per mm of a tile before it is resized; null: as photographed
     unannotated: str = field("error", choices=("error", "skip", "clean"))  # for photographs without an annotation
     negatives_per_positive: float | None = field(3.0, gt=0)  # null: all tiles without a crack
     hard_negatives: str | None = None  # a run: half of the training negatives are those it finds most like a crack
-    groups: str | None = None  # images of one group stay in one split; null: the photograph
-    manifest: str = field("manifest.csv", path=True)  # CSV with a column `path`, relative to root
-    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
 
     @property
     def step(self) -> int:

@@ -2,8 +2,9 @@
 
 import gc
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class Batch:
     pixels: Tensor  # (N, S, S, 3), bytes
     labels: Tensor  # (N,), float32: 1 is a crack
     indices: Tensor  # (N,), positions in the dataset
+    weights: Tensor | None = None  # (N,), float32, in the loss; None: all 1
 
 
 def shuffled_indices(num_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -49,12 +51,15 @@ def iter_batches(
     # labels and indices of the whole epoch at once: three small transfers per batch would keep a GPU waiting
     indices = torch.split(to_device(order, device), sizes)
     labels = torch.split(to_device(torch.from_numpy(dataset.labels).float()[order], device), sizes)
+    weights: Iterable[Tensor | None] = repeat(None, len(sizes))
+    if dataset.weights is not None:
+        weights = torch.split(to_device(torch.from_numpy(dataset.weights)[order], device), sizes)
     pixels: Iterator[Tensor]
     if dataset.pixels.file is None:
         pixels = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
     else:
         pixels = _from_cache(dataset, order, sizes, device)
-    for fields in zip(pixels, labels, indices, strict=True):
+    for fields in zip(pixels, labels, indices, weights, strict=True):
         yield Batch(*fields)
 
 

@@ -47,6 +47,12 @@ class ImageDataset:
         return np.array([record.crack for record in self.records], dtype=np.bool_)
 
     @cached_property
+    def weights(self) -> NDArray[np.float32] | None:
+        """(N,): weights in the loss, of mean 1 so that the learning rate keeps its meaning; None if all are equal."""
+        weights = np.array([record.weight for record in self.records], dtype=np.float64)
+        return None if len(set(weights)) <= 1 else (weights / weights.mean()).astype(np.float32)
+
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         """(N,): the row of each image in the cached array."""
         return np.array([self.pixels.rows[record.digest] for record in self.records], dtype=np.int64)

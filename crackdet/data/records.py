@@ -16,11 +16,13 @@ class ImageRecord(NamedTuple):
     digest: str
     split: str | None = None  # None: the source defines no splits
     group: str | None = None  # images of one group stay in one split
+    weight: float = 1.0  # in the loss of the training images
 
     @property
-    def sort_key(self) -> tuple[str, str, bool, str]:
+    def sort_key(self) -> tuple[str, str, bool, str] | tuple[str, str, bool, str, float]:
         """The canonical order; it ignores the name, so renaming or moving a file changes nothing."""
-        return (self.split or "", self.group or "", self.crack, self.digest)
+        key = (self.split or "", self.group or "", self.crack, self.digest)
+        return key if self.weight == 1 else (*key, self.weight)
 
 
 def fingerprint(records: Sequence[ImageRecord], scores_digest: str = "") -> str:

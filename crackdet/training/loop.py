@@ -124,7 +124,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         ends_step = number + 1 - first == len(step_batches)
         params = None if aug_params is None else aug_params[batch.indices]
         context.on_batch(f"epoch {progress.epoch}, batch {number + 1}")
-        train_step(batch.pixels, batch.labels, params, sum(map(len, step_batches)), ends_step)
+        train_step(batch.pixels, batch.labels, batch.weights, params, sum(map(len, step_batches)), ends_step)
 
         is_last, is_due = number + 1 == len(batches), checkpointer.due()
         check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
@@ -142,12 +142,13 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
 
 
 def training_step(
-    context: TrainContext, totals: EpochTotals, pixels: Tensor, labels: Tensor, aug_params: Tensor | None,
-    step_images: int, ends_step: bool,
+    context: TrainContext, totals: EpochTotals, pixels: Tensor, labels: Tensor, weights: Tensor | None,
+    aug_params: Tensor | None, step_images: int, ends_step: bool,
 ) -> tuple[()]:  # fmt: skip
     """Compute the gradients of a `Batch`, and apply them if it `ends_step`; add its results to `totals`.
 
-    `step_images` counts the images of all batches of the optimizer step; `aug_params` is None without augmentation.
+    `step_images` counts the images of all batches of the optimizer step; `weights` is None if all images count
+    alike, and `aug_params` without augmentation.
     """
     model, optimizer, trainer = context.state.model, context.state.optimizer, context.config.trainer
     images = to_input(pixels)
@@ -156,7 +157,7 @@ def training_step(
     with autocast(context.precision, images.device):
         logits = model(images)
     pos_weight = None if trainer.pos_weight is None else torch.full((), trainer.pos_weight, device=images.device)
-    loss = binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=pos_weight, reduction="sum")
+    loss = binary_cross_entropy_with_logits(logits.float(), labels, weights, pos_weight=pos_weight, reduction="sum")
     (loss / step_images).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step
     totals.loss.add_(loss.detach())
     totals.correct.add_(((logits > 0) == (labels > 0.5)).sum())

@@ -18,6 +18,7 @@ from crackdet.core.errors import UserError
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 REQUIRED = {name: ["data.root=images"] for name in GROUPS["data"] if name != "synthetic"}
+REQUIRED["table"].append("data.table=labels.csv")
 
 
 def error_of(*overrides: str) -> str:

@@ -27,7 +27,7 @@ from crackdet.core.errors import UserError
         ("trainer.accelerator", "runtime.device"),
         ("device", "runtime.device"),
         ("gpus", "runtime.device"),
-        ("data.path", "data.root (of data=folder, data=filename_labels, data=masks or data=boxes)"),
+        ("data.path", "data.root (of data=folder, data=filename_labels, data=table, data=masks or data=boxes)"),
         ("data.dir", "data.root"),
         ("image_size", "data.image_size"),
         ("img_size", "data.image_size"),
@@ -74,7 +74,10 @@ def test_no_setting_is_taken_for_another() -> None:
         ("dropout=0.5", ["no dropout", "optimizer.weight_decay"]),
         (
             "data.root=photos",
-            ["data.root: unknown key; it belongs to data=folder, data=filename_labels, data=masks or data=boxes"],
+            [
+                "data.root: unknown key; it belongs to data=folder, data=filename_labels, data=table, "
+                "data=masks or data=boxes"
+            ],
         ),
         ("optimizer=Adam", ["optimizer=Adam: no such option", "did you mean optimizer=adam?"]),
         ("scheduler=CosineAnnealingLR", ["did you mean scheduler=cosine?"]),

@@ -109,7 +109,7 @@ def variations(node: Any, prefix: str = "") -> dict[str, Any]:
     return changed
 
 
-PATH_SETTINGS = {"data.root", "data.manifest", "data.masks", "data.annotations"}
+PATH_SETTINGS = {"data.root", "data.manifest", "data.masks", "data.annotations", "data.table"}
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in GROUPS[group]])

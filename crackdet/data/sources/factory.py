@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData
+from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData, TableData
 from crackdet.config.tiled_data import BoxesData, MasksData
 from crackdet.data.sources.base import Source
 from crackdet.data.sources.boxes import BoxesSource
@@ -10,6 +10,7 @@ from crackdet.data.sources.filename_labels import FilenameLabelsSource
 from crackdet.data.sources.folder import FolderSource
 from crackdet.data.sources.masks import MasksSource
 from crackdet.data.sources.synthetic import SyntheticSource
+from crackdet.data.sources.table import TableSource
 
 
 def open_source(data: Data, cache_dir: Path) -> Source:
@@ -25,6 +26,8 @@ def open_source(data: Data, cache_dir: Path) -> Source:
             return FolderSource(data, cache_dir)
         case FilenameLabelsData():
             return FilenameLabelsSource(data, cache_dir)
+        case TableData():
+            return TableSource(data, cache_dir)
         case BoxesData():
             return BoxesSource(data, cache_dir)
         case MasksData():

@@ -20,9 +20,8 @@ class FilenameLabelsSource(FileSource):
     """An image shows no crack if its file name contains `negative_mark`, in lower or upper case."""
 
     def __init__(self, data: FilenameLabelsData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir, data.white_level)
+        super().__init__(data, cache_dir)
         self.data = data
-        self.doubts: list[str] = []  # of the last listing
 
     def list_records(self) -> list[ImageRecord]:
         self.left_out.clear()
@@ -39,6 +38,8 @@ class FilenameLabelsSource(FileSource):
         if ignored:
             self.doubts.append(f"images in {', '.join(ignored)} are ignored: data=filename_labels reads <split>/images")
         self._doubt_labels(records)
+        groups = self.find_groups([record.name for record in records], _is_known_folder)
+        records = [record._replace(group=group) for record, group in zip(records, groups, strict=True)]
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
@@ -47,10 +48,6 @@ class FilenameLabelsSource(FileSource):
         split, _images, *inside = Path(record.name).parts
         masks = self.root.joinpath(split, expand_home(self.data.masks), *inside)
         return self.read_mask(masks, record, image_size)
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        return [*self.doubts, *super().warnings]
 
     def _list_split(self, folder: Path, split: str) -> list[ImageRecord]:
         images = [path for path in subfolders(folder) if path.name.lower() == "images"]
@@ -89,3 +86,7 @@ class FilenameLabelsSource(FileSource):
 
 def _comparable(text: str) -> str:
     return normalize("NFC", text).casefold()
+
+
+def _is_known_folder(folder: str) -> bool:
+    return folder.lower() == "images" or split_of(folder) is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crackdet.config.schema import FileData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import open_regular
@@ -19,6 +20,7 @@ from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.masks import decode_mask
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED, read_each
+from crackdet.data.sources.groups import assign_groups
 from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
 
 MAX_KINDS = 12  # of files that were left out, named in a message
@@ -28,19 +30,22 @@ LeftOut = Counter[str]  # how many files and folders of each kind were left out
 class FileSource:
     """Image files below a root folder."""
 
-    def __init__(self, root: str, cache_dir: Path, white_level: float | None = None) -> None:
+    def __init__(self, settings: FileData, cache_dir: Path) -> None:
+        root = settings.root
         self.root = expand_home(root)
         self.name = str(self.root)
         self.cache_dir = cache_dir
-        self.white_level = white_level
+        self.white_level = settings.white_level
+        self._groups = settings.groups, settings.manifest
         self.left_out = LeftOut()  # of the last listing
+        self.doubts: list[str] = []  # likewise
         if not self.root.is_dir():
             where = "" if self.root.is_absolute() else f"; relative paths start at the current folder, {Path.cwd()}"
             raise UserError(f"data.root={root}: there is no such folder{where}")
 
     @property
     def warnings(self) -> Sequence[str]:
-        return [f"{self.root}: left out {_describe(self.left_out)}"] if self.left_out else []
+        return [*self.doubts, *([f"{self.root}: left out {_describe(self.left_out)}"] if self.left_out else [])]
 
     def list_names(self, folder: Path, relative_to: Path | None = None) -> list[str]:
         """Return the names, relative to the root or another folder, of all images in a folder and its subfolders.
@@ -72,6 +77,19 @@ class FileSource:
         level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
         found = (digests[path] + (level if digests[path].endswith(DEEP_MARK) else "") for path in paths)
         return [record._replace(digest=digest) for record, digest in zip(records, found, strict=True)]
+
+    def find_groups(self, names: Sequence[str], is_known_folder: Callable[[str], bool]) -> list[str | None]:
+        """Return the group of each image by `data.groups`, and keep warnings; see `groups.assign_groups`."""
+        groups, manifest = self._groups
+        found, warnings = assign_groups(
+            groups, manifest, self.root, self.cache_dir, names, lambda: self.find_digests(names), is_known_folder
+        )
+        self.doubts += warnings
+        return found
+
+    def find_digests(self, names: Sequence[str]) -> list[str]:
+        """Return the digest of each file."""
+        return [record.digest for record in self.add_digests([ImageRecord(name, True, "") for name in names])]
 
     def reread(self, records: Sequence[ImageRecord]) -> None:
         file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)

@@ -15,7 +15,6 @@ from crackdet.data.sources.base import check_splits, sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
 from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, system_folders, walk_images
 from crackdet.data.sources.layout import MASK_NAMES, ClassFolder, Layout, LayoutFinder
-from crackdet.data.sources.manifest import read_groups
 from crackdet.data.sources.names import normalized, split_of
 
 
@@ -23,10 +22,9 @@ class FolderSource(FileSource):
     """Images labelled by the name of their folder, with an optional manifest of groups."""
 
     def __init__(self, data: FolderData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir, data.white_level)
+        super().__init__(data, cache_dir)
         self.data = data
         self.layout = Layout()  # of the last listing
-        self.doubts: list[str] = []  # likewise
         self.labels = {normalized(name): False for name in data.no_crack_names}
         for name in data.crack_names:
             if normalized(name) in self.labels:
@@ -48,10 +46,8 @@ class FolderSource(FileSource):
             self.left_out.update(f"folder {name}" for name in system_folders(parent))
         records = [record for folder in self.layout.classes for record in self._list_class(folder)]
         self._check_splits(records)
-        if self.data.groups is not None:
-            groups, doubts = read_groups(self.data, self.root, [record.name for record in records])
-            records = [record._replace(group=groups[record.name]) for record in records]
-            self.doubts += doubts
+        groups = self.find_groups([record.name for record in records], self._is_class_or_split)
+        records = [record._replace(group=group) for record, group in zip(records, groups, strict=True)]
         return sort_records(self.add_digests(records), f"data.root={self.data.root}")
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
@@ -77,8 +73,8 @@ class FolderSource(FileSource):
             message = (
                 f"images in {', '.join(ignored)} are ignored: they are in no class folder, or outside the split folders"
             )
-            return [message, *self.doubts, *super().warnings]
-        return [*self.doubts, *super().warnings]
+            return [message, *super().warnings]
+        return super().warnings
 
     def _list_class(self, folder: ClassFolder) -> list[ImageRecord]:
         names = self.list_names(folder.path)
@@ -96,6 +92,9 @@ class FolderSource(FileSource):
             )
         splits = {path: folder.split or (split_of(parts[0]) if parts else None) for path, parts in inside.items()}
         return [ImageRecord(name, folder.crack, "", splits[name.rpartition("/")[0]]) for name in names]
+
+    def _is_class_or_split(self, folder: str) -> bool:
+        return normalized(folder) in self.labels or split_of(folder) is not None
 
     def _check_splits(self, records: Sequence[ImageRecord]) -> None:
         """Check that all images are in a folder named after a split, or none is; keep doubts about pooled folders."""

@@ -1,56 +1,83 @@
-"""The manifest of `data=folder`: a CSV file with the path and the group of each image."""
+"""The manifest: a table with the path and the group of each image."""
 
-import csv
-import io
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from unicodedata import normalize
+from unicodedata import category, normalize
 
-from crackdet.config.schema import FolderData
 from crackdet.core.errors import UserError
-from crackdet.core.files import expand_home
-from crackdet.core.reading import open_regular
+from crackdet.core.text import list_first
+from crackdet.data.sources.tables import read_table
 
-SEPARATORS = ",;\t|"
+SCALE_COLUMN = "pixels_per_mm"
 
 
-def read_groups(data: FolderData, root: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def read_groups(
+    file: Path, column: str, settings: str, root: Path, names: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
     """Return the group of each image, and warnings about the groups.
 
-    Paths are relative to the root, or to the folder of the manifest, or absolute. Case is ignored if the path is still
-    unique. Groups that differ only in case and spaces are one group, so that no wall is in two splits.
+    Groups that differ only in case, spaces, or the width of characters are one group, so that no wall is in two splits.
 
     Args:
+        file: The manifest.
+        column: Its column of groups.
+        settings: The setting that names the manifest, for messages.
         names: The paths of the images, relative to the root.
 
     Raises:
         UserError: If the manifest cannot be read, or does not give each image one group.
     """
-    column = str(data.groups)
-    file = root / expand_home(data.manifest)
     where = f"data.groups={column}: {file}"
-    find = _Finder(root, file.parent, names)
+    cells = read_column(file, column, settings, root, names)
     groups: dict[str, str] = {}
-    example = ""
-    for path, group in _read_rows(file, data, column):
-        example = example or path
-        if (name := find(path)) is None:
-            continue
-        if group is None:
-            raise UserError(f"{where} has no {column} for {name}: the row is too short")
-        group = " ".join(normalize("NFC", group).split())
+    for name, group in cells:
+        group = _plain(group)
         if groups.setdefault(name, group).casefold() != group.casefold():
             raise UserError(f"{where} puts {name} into both {groups[name]} and {group}")
-    if missing := next((name for name in names if name not in groups), None):
-        hint = f"; its first path is {example}, and paths are relative to {root}" if example and not groups else ""
-        raise UserError(
-            f"data.manifest={data.manifest}: has no row for {missing}; "
-            f"data.groups={column} needs a row for each image{hint}"
-        )
     return _merge_spellings(groups, where)
+
+
+def read_column(file: Path, column: str, settings: str, root: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each image with its value in a column of the manifest; an image may have several rows.
+
+    Paths are relative to the root, or to the folder of the manifest, or absolute. Case is ignored if the path is still
+    unique.
+
+    Raises:
+        UserError: If the manifest cannot be read, or lacks the column, or has no row for an image.
+    """
+    table = read_table(file, settings)
+    where = f"data.groups={column}: {file}" if column != SCALE_COLUMN else f"data.scale: {file}"
+    keys = [table.find_column(required) for required in ("path", column)]
+    for required, key in zip(("path", column), keys, strict=True):
+        if key is None:
+            raise UserError(f"{where} has no column {required}; it has {', '.join(table.columns) or 'none'}")
+    path_key, value_key = map(str, keys)
+    find = ImageFinder(root, file.parent, names)
+    found: set[str] = set()
+    example = ""
+    for row in table.rows:
+        path = (row[path_key] or "").strip()
+        example = example or path
+        if not path or (name := find(path)) is None:
+            continue
+        if (value := row[value_key]) is None:
+            raise UserError(f"{where} has no {column} for {name}: the row is too short")
+        found.add(name)
+        yield name, value
+    if missing := next((name for name in names if name not in found), None):
+        hint = f"; its first path is {example}, and paths are relative to {root}" if example and not found else ""
+        raise UserError(
+            f"{settings}: has no row for {missing}; {where.partition(':')[0]} needs a row for each image{hint}"
+        )
+
+
+def _plain(group: str) -> str:
+    """Return a group without invisible characters, in the usual width of characters."""
+    text = "".join(character for character in normalize("NFKC", group) if category(character) != "Cf")
+    return " ".join(text.split())
 
 
 def _merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, str], list[str]]:
@@ -63,6 +90,11 @@ def _merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, s
         for variants in spellings.values()
         if len(variants) > 1
     ]
+    numbers: dict[str, set[str]] = defaultdict(set)
+    for group in spellings:
+        numbers[group.lstrip("0") if group.isdigit() else group].add(group)
+    if padded := [", ".join(sorted(same)) for same in numbers.values() if len(same) > 1]:
+        warnings.append(f"{where} has groups that may be the same number: {list_first(sorted(padded), 3, '; ')}")
     if blank := [name for name, group in groups.items() if not group]:
         warnings.append(
             f"{where} leaves {len(blank)} images without a group, such as {blank[0]}: "
@@ -71,7 +103,7 @@ def _merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, s
     return {name: min(spellings[group.casefold()]) for name, group in groups.items()}, warnings
 
 
-class _Finder:
+class ImageFinder:
     """Finds the image that a path in the manifest refers to."""
 
     def __init__(self, root: Path, folder: Path, names: Sequence[str]) -> None:
@@ -100,45 +132,3 @@ class _Finder:
         for folder in self.folders:
             full = os.path.normpath(os.path.join(folder, path))  # noqa: PTH118  # strings: many rows
             yield next((full[len(root) :] for root in self.roots if full.startswith(root)), full)
-
-
-def _read_rows(file: Path, data: FolderData, column: str) -> Iterator[tuple[str, str | None]]:
-    """Yield path and group of each row that has a path."""
-    lines = _read_text(file, data.manifest).splitlines(keepends=True)
-    first = lines[0] if lines else ""
-    if declared := re.fullmatch(r"sep=(.)\s*", first):  # as Excel writes it
-        separator, lines = declared[1], lines[1:]
-    else:
-        separator = max(SEPARATORS, key=first.count)
-    try:
-        reader = csv.DictReader(io.StringIO("".join(lines), newline=""), delimiter=separator)
-        columns = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = columns
-        rows = list(reader)
-    except csv.Error as error:
-        raise UserError(f"data.manifest={data.manifest}: {file} cannot be read ({error})") from None
-    keys = []
-    for required in ("path", column):
-        same = [name for name in columns if name.casefold() == required.strip().casefold()]
-        if not same:
-            raise UserError(
-                f"data.groups={column}: {file} has no column {required}; it has {', '.join(columns) or 'none'}"
-            )
-        keys.append(required if required in same else same[0])
-    for row in rows:
-        if path := (row[keys[0]] or "").strip():
-            yield path, row[keys[1]]
-
-
-def _read_text(file: Path, setting: str) -> str:
-    where = f"data.manifest={setting}: {file} cannot be read"
-    try:
-        with open_regular(file, follow_links=True) as opened:
-            content = opened.read()
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{where} (byte {error.start} is not UTF-8; save the file as UTF-8, in Excel as `CSV UTF-8`)"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{where} ({error.strerror})") from None

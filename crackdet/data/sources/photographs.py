@@ -83,6 +83,11 @@ def split_in_path(name: str) -> str | None:
     return None
 
 
+def is_kind_or_split(folder: str) -> bool:
+    """Return whether a folder is named after a split, or after images or masks."""
+    return split_of(folder) is not None or all(word in IMAGE_WORDS | MASK_WORDS for word in _words(folder))
+
+
 def _masks_beside(names: Sequence[str], suffix: str | None) -> Mapping[str, str]:
     """Return the masks among files that are in no folder of masks, and the photograph of each."""
     by_stem: dict[str, list[str]] = defaultdict(list)

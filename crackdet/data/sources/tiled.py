@@ -13,6 +13,7 @@ from PIL import Image
 
 from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
 from crackdet.data.decode import BadImage, open_rgb, resize_square, upright_size
 from crackdet.data.facts import find_facts
@@ -20,7 +21,8 @@ from crackdet.data.masks import resize_mask
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import check_splits, sort_records
 from crackdet.data.sources.files import FileSource
-from crackdet.data.sources.photographs import split_in_path
+from crackdet.data.sources.manifest import SCALE_COLUMN, read_column
+from crackdet.data.sources.photographs import is_kind_or_split, split_in_path
 from crackdet.data.tiles import Box, Grid, make_grid, parse_digest, parse_name, tile_digest, tile_name
 
 MAX_PROBLEMS = 20  # named in a message
@@ -48,13 +50,8 @@ class TiledSource(FileSource, ABC):
     ambiguity: str  # why a tile has no label, for a message
 
     def __init__(self, data: TiledData, cache_dir: Path) -> None:
-        super().__init__(data.root, cache_dir, data.white_level)
+        super().__init__(data, cache_dir)
         self.data = data
-        self.doubts: list[str] = []  # of the last listing
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        return [*self.doubts, *super().warnings]
 
     @abstractmethod
     def find_photographs(self) -> tuple[list[Photograph], list[str], list[str]]:
@@ -164,10 +161,10 @@ class TiledSource(FileSource, ABC):
         """Return the photographs with digest, size, tile and group, without those that cannot be read."""
         ordered = sorted(photographs, key=lambda photograph: photograph.name)
         names = [photograph.name for photograph in ordered]
-        digests = self._digests(names)
+        digests = self.find_digests(names)
         sizes, unreadable = self.find_sizes(names)
         problems += [f"{ordered[index].name}: {unreadable[index]}" for index in sorted(unreadable)]
-        sides, groups = self._tile_sides(names), self._groups(names)
+        sides, groups = self._tile_sides(names), self.find_groups(names, is_kind_or_split)
         return [
             photograph._replace(
                 digest=digests[i], size=size, tile=sides[i], group=groups[i] or digests[i][:GROUP_DIGITS]
@@ -185,18 +182,28 @@ class TiledSource(FileSource, ABC):
                 raise BadImage("cannot be read as an image")
             return size
 
-        digests = self._digests(names)
+        digests = self.find_digests(names)
         sizes, unknown = find_facts("sizes", self.root.absolute(), self.cache_dir, digests, size_of, _is_size)
         return [None if size is None else tuple(size) for size in sizes], unknown
 
-    def _digests(self, names: Sequence[str]) -> list[str]:
-        return [record.digest for record in self.add_digests([ImageRecord(name, True, "") for name in names])]
-
     def _tile_sides(self, names: Sequence[str]) -> list[int]:
-        return [self.data.tile] * len(names)
-
-    def _groups(self, names: Sequence[str]) -> list[str | None]:
-        return [None] * len(names)
+        """Return the side of a tile in pixels of each photograph."""
+        if self.data.scale is None:
+            return [self.data.tile] * len(names)
+        file = self.root / expand_home(self.data.manifest)
+        cells = dict(read_column(file, SCALE_COLUMN, f"data.manifest={self.data.manifest}", self.root, names))
+        sides = []
+        for name in names:
+            try:
+                scale = float(cells[name])
+                if not 0 < scale < float("inf"):
+                    raise ValueError
+            except ValueError:
+                raise UserError(
+                    f"data.scale: {file} has {SCALE_COLUMN}={cells[name]} for {name}; must be > 0"
+                ) from None
+            sides.append(max(1, round(self.data.tile * scale / self.data.scale)))
+        return sides
 
     def grid(self, photograph: Photograph) -> Grid:
         """Return the tiles of a photograph."""
