@@ -1,0 +1,204 @@
+"""Near-duplicates: photographs that show the same place, mirrored, rotated, re-encoded, shifted or cropped.
+
+Candidates are photographs that share several local features, found by an inverted file index (faiss; Jegou, Douze and
+Schmid, "Product quantization for nearest neighbor search", TPAMI 2011). A candidate is a copy if one photograph, moved
+over the other by the similarity transform of the features (RANSAC), has the same texture.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.core.console import bar
+from crackdet.core.machine import num_cores
+from crackdet.data.decode import BadImage
+from crackdet.doctor.local_features import Features, find_features, texture
+from crackdet.doctor.photographs import Photograph
+
+MAX_SIDE = 320  # pixels at which photographs are compared
+NEIGHBOURS = 6  # of a feature
+MAX_DISTANCE = 0.35  # squared, between RootSIFT descriptors of one feature
+MIN_SHARED = 3  # features of a candidate
+MATCH_DISTANCE, MIN_MATCHES = 0.45, 4  # squared, and number of features that agree with one transform
+RANSAC_PIXELS = 3.0
+MIN_SCALE, MAX_SCALE = 0.5, 2.0  # between two photographs
+MIN_OVERLAP = 0.2  # of the smaller photograph
+MIN_CORRELATION = 0.6  # of the textures where two photographs overlap; other pairs of concrete are below 0.5
+SAME_OVERLAP, SAME_SCALE = 0.97, 0.02  # from which two photographs show the same extent
+CACHED_PHOTOGRAPHS = 4096
+PROBES = 6  # lists of the index that are searched
+TRAINED_PER_LIST = 40
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """Two photographs, by position, that show the same place."""
+
+    first: int
+    second: int
+    kind: str  # such as `mirrored, cropped`
+    overlap: float  # share of the smaller photograph that both show
+    correlation: float  # of the textures there, from -1 to 1
+
+
+def find_copies(photographs: Sequence[Photograph]) -> list[CopyPair]:
+    """Return all pairs of near-duplicates, identical files included; photographs that cannot be read are ignored."""
+    # of identical files, one is compared, and the others have its pairs
+    unique = list({photograph.digest: index for index, photograph in reversed(list(enumerate(photographs)))}.values())
+    features = _find_all_features([photographs[index] for index in unique])
+    candidates = sorted(_candidates(features))
+    compare = _Comparison([photographs[index] for index in unique], features)
+    found: list[CopyPair] = []
+    with ThreadPoolExecutor(num_cores()) as pool, bar("comparing", len(candidates), log_progress=True) as progress:
+        for pair in pool.map(compare.pair, candidates):
+            progress.advance()
+            if pair is not None:
+                found.append(
+                    CopyPair(unique[pair.first], unique[pair.second], pair.kind, pair.overlap, pair.correlation)
+                )
+    return sorted(found + _identical(photographs), key=lambda pair: (pair.first, pair.second))
+
+
+def _identical(photographs: Sequence[Photograph]) -> list[CopyPair]:
+    first: dict[str, int] = {}
+    return [
+        CopyPair(earlier, index, "identical", 1.0, 1.0)
+        for index, photograph in enumerate(photographs)
+        if (earlier := first.setdefault(photograph.digest, index)) != index
+    ]
+
+
+def _find_all_features(photographs: Sequence[Photograph]) -> list[Features]:
+    cv2.setNumThreads(1)  # the threads below use the cores
+
+    def find(photograph: Photograph) -> Features:
+        try:
+            return find_features(photograph.read_grey(MAX_SIDE))
+        except BadImage:
+            return find_features(np.zeros((1, 1), np.uint8))
+
+    with (
+        ThreadPoolExecutor(num_cores()) as pool,
+        bar("finding features", len(photographs), log_progress=True) as progress,
+    ):
+        features = []
+        for found in pool.map(find, photographs):
+            features.append(found)
+            progress.advance()
+    return features
+
+
+def _candidates(features: Sequence[Features]) -> set[tuple[int, int]]:
+    """Return the pairs of photographs that share several features, mirrored or not."""
+    descriptors = np.concatenate([found.descriptors for found in features]) if features else np.zeros((0, 128))
+    owners = np.repeat(np.arange(len(features)), [len(found.points) for found in features])
+    if len(descriptors) < 2:
+        return set()
+    faiss.omp_set_num_threads(num_cores())
+    lists = min(int(4 * math.sqrt(len(descriptors))), max(1, len(descriptors) // TRAINED_PER_LIST))
+    index = faiss.index_factory(128, f"IVF{lists},SQ8")
+    order = np.random.default_rng(0).permutation(len(descriptors))
+    index.train(descriptors[order[: lists * TRAINED_PER_LIST]].astype(np.float32))
+    index.add(descriptors.astype(np.float32))
+    index.nprobe = PROBES
+    found: set[tuple[int, int]] = set()
+    for mirrored in (False, True):
+        shared: Counter[tuple[int, int]] = Counter()
+        for start in range(0, len(descriptors), 2**17):
+            part = slice(start, start + 2**17)
+            queries = np.concatenate([descriptors[part]]).astype(np.float32)
+            distances, nearest = index.search(_mirror(queries) if mirrored else queries, NEIGHBOURS)
+            rows, columns = np.nonzero((nearest >= 0) & (distances < MAX_DISTANCE))
+            first, second = owners[part][rows], owners[nearest[rows, columns]]
+            low, high = np.minimum(first, second), np.maximum(first, second)
+            pairs, counts = np.unique(low * len(features) + high, return_counts=True)
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                shared[divmod(pair, len(features))] += count
+        found |= {pair for pair, count in shared.items() if count >= MIN_SHARED and pair[0] != pair[1]}
+    return found
+
+
+def _mirror(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    points = np.zeros((len(descriptors), 2), np.float32)
+    return Features(descriptors, points).mirrored(1).descriptors  # type: ignore[arg-type, return-value]
+
+
+class _Comparison:
+    """Compares two photographs pixel by pixel."""
+
+    def __init__(self, photographs: Sequence[Photograph], features: Sequence[Features]) -> None:
+        self.features = features
+
+        @lru_cache(CACHED_PHOTOGRAPHS)
+        def read(index: int) -> NDArray[np.float32]:
+            return texture(photographs[index].read_grey(MAX_SIDE))
+
+        self.read = read
+
+    def pair(self, candidate: tuple[int, int]) -> CopyPair | None:
+        """Return the pair if both photographs show the same place; None if they do not."""
+        first, second = candidate
+        best: CopyPair | None = None
+        for mirrored in (False, True):
+            try:
+                found = self._compare(first, second, mirrored)
+            except BadImage:
+                return None
+            if found is not None and (best is None or found.correlation > best.correlation):
+                best = found
+        return best
+
+    def _compare(self, first: int, second: int, mirrored: bool) -> CopyPair | None:
+        moved, target = self.features[first], self.features[second]
+        width = self.read(first).shape[1] if mirrored else 0
+        moved = moved.mirrored(width) if mirrored else moved
+        distances = 2 - 2 * moved.descriptors.astype(np.float32) @ target.descriptors.astype(np.float32).T
+        nearest = distances.argmin(axis=1)
+        rows = np.arange(len(nearest))
+        mutual = (distances[rows, nearest] < MATCH_DISTANCE) & (distances.argmin(axis=0)[nearest] == rows)
+        if mutual.sum() < MIN_MATCHES:
+            return None
+        transform, inliers = cv2.estimateAffinePartial2D(
+            moved.points[mutual], target.points[nearest[mutual]], ransacReprojThreshold=RANSAC_PIXELS, maxIters=500
+        )
+        if transform is None or inliers.sum() < MIN_MATCHES:
+            return None
+        scale = math.hypot(transform[0, 0], transform[1, 0])
+        if not MIN_SCALE < scale < MAX_SCALE:
+            return None
+        image, other = self.read(first), self.read(second)
+        image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
+        size = other.shape[::-1]
+        warped = cv2.warpAffine(image, transform, size)
+        inside = cv2.warpAffine(np.ones_like(image), transform, size) > 0.99
+        overlap = inside.sum() / min(image.size * scale**2, other.size)
+        if overlap < MIN_OVERLAP:
+            return None
+        correlation = float(np.corrcoef(warped[inside], other[inside])[0, 1])
+        if not correlation >= MIN_CORRELATION:  # NaN in areas of one colour
+            return None
+        angle = math.degrees(math.atan2(transform[1, 0], transform[0, 0]))
+        return CopyPair(first, second, _kind(mirrored, angle, overlap, scale), min(float(overlap), 1.0), correlation)
+
+
+def _kind(mirrored: bool, angle: float, overlap: float, scale: float) -> str:
+    """Return what was done to a photograph, in words."""
+    turned = round(angle) % 360
+    words = []
+    if mirrored and abs(turned - 180) <= 2:
+        words.append("mirrored top to bottom")
+    elif mirrored:
+        words.append("mirrored")
+    if 2 < turned < 358 and not (mirrored and abs(turned - 180) <= 2):
+        words.append(f"rotated by {turned} degrees")
+    if overlap < SAME_OVERLAP or abs(scale - 1) > SAME_SCALE:
+        words.append("shifted" if abs(scale - 1) <= SAME_SCALE else "cropped")
+    return ", ".join(words) or "re-encoded"

@@ -1,0 +1,123 @@
+"""Groups of photographs that show the same place, proposed from pairs of copies."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crackdet.core.files import write_csv
+from crackdet.doctor.copies import SAME_OVERLAP, CopyPair
+from crackdet.doctor.photographs import Photograph
+
+LARGE_SHARE = 0.2  # of all photographs: such a group cannot be split well
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What copies mean for a data set."""
+
+    pairs: Sequence[CopyPair]
+    groups: Sequence[Sequence[int]]  # positions of the photographs of each group of two or more, largest first
+    across_splits: Sequence[CopyPair]  # pairs of which one photograph is in training, and the other is not
+    leaked: dict[str, int]  # split -> photographs that show a place of the training split
+    contradictory: Sequence[CopyPair]  # pairs of the same picture with different labels
+    joined_groups: int  # given groups that copies join with another one
+
+
+def report_copies(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> CopyReport:
+    """Return the groups that pairs of copies form, and what is wrong with splits and labels."""
+    across = [pair for pair in pairs if "train" in (splits := _splits(photographs, pair)) and len(splits) == 2]
+    leaked = {index for pair in across for index in (pair.first, pair.second) if photographs[index].split != "train"}
+    contradictory = [
+        pair
+        for pair in pairs
+        if pair.overlap >= SAME_OVERLAP and photographs[pair.first].crack is not photographs[pair.second].crack
+    ]
+    joined = {
+        group
+        for pair in pairs
+        if None not in (groups := {photographs[pair.first].group, photographs[pair.second].group}) and len(groups) == 2
+        for group in groups
+    }
+    groups = [group for group in join(len(photographs), pairs) if len(group) > 1]
+    return CopyReport(
+        pairs,
+        sorted(groups, key=len, reverse=True),
+        across,
+        dict(Counter(photographs[index].split for index in sorted(leaked))),
+        contradictory,
+        len(joined),
+    )
+
+
+def join(number: int, pairs: Sequence[CopyPair]) -> list[list[int]]:
+    """Return the positions 0 to `number` in sets that pairs connect (union-find)."""
+    parents = list(range(number))
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = parents[parents[index]]
+            index = parents[index]
+        return index
+
+    for pair in pairs:
+        parents[root(pair.second)] = root(pair.first)
+    members: dict[int, list[int]] = defaultdict(list)
+    for index in range(number):
+        members[root(index)].append(index)
+    return list(members.values())
+
+
+def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> int:
+    """Write a manifest with the proposed group of each photograph, and return the number of groups.
+
+    A given group stays together, with all photographs that are copies of one of its own. `data.groups=group
+    data.manifest=FILE` reads the manifest.
+
+    Raises:
+        WriteFailed: If the file cannot be written.
+    """
+    first: dict[str, int] = {}
+    given = [
+        CopyPair(first.setdefault(photograph.group, index), index, "", 1.0, 1.0)
+        for index, photograph in enumerate(photographs)
+        if photograph.group
+    ]
+    groups = join(len(photographs), [*given, *pairs])
+    rows = []
+    for group in groups:
+        name = photographs[group[0]].name
+        rows += [{"path": photographs[index].name, "group": name} for index in group]
+    write_csv(file, sorted(rows, key=lambda row: row["path"]))
+    return len(groups)
+
+
+def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[dict[str, object]]:
+    """Return a row for each pair, for a CSV file or a table."""
+    return [
+        {
+            "first": photographs[pair.first].name, "second": photographs[pair.second].name, "kind": pair.kind,
+            "overlap": round(pair.overlap, 3), "correlation": round(pair.correlation, 3),
+            "first_split": photographs[pair.first].split, "second_split": photographs[pair.second].split,
+            "first_label": _label(photographs[pair.first]), "second_label": _label(photographs[pair.second]),
+        }
+        for pair in pairs
+    ]  # fmt: skip
+
+
+def chain(photographs: Sequence[Photograph], group: Sequence[int], pairs: Sequence[CopyPair]) -> str:
+    """Return what joins a large group, in words: its pairs by kind, and the given groups that they connect."""
+    members = set(group)
+    inside = [pair for pair in pairs if pair.first in members]
+    kinds = Counter(pair.kind.partition(" by ")[0] for pair in inside).most_common(3)
+    words = ", ".join(f"{number} {kind}" for kind, number in kinds)
+    given = {photographs[index].group for index in group} - {None}
+    return f"{len(inside)} pairs ({words})" + (f" between {len(given)} given groups" if len(given) > 1 else "")
+
+
+def _splits(photographs: Sequence[Photograph], pair: CopyPair) -> set[str]:
+    return {photographs[pair.first].split, photographs[pair.second].split}
+
+
+def _label(photograph: Photograph) -> str:
+    return "" if photograph.crack is None else "crack" if photograph.crack else "no crack"

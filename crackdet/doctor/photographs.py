@@ -1,0 +1,75 @@
+"""The photographs of a data set as the checks see them: each file once, also if its images are tiles."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from crackdet.core.reading import open_regular
+from crackdet.data.dataset import ImageDataset
+from crackdet.data.decode import BadImage, open_rgb
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+from crackdet.data.tiles import parse_digest, parse_name
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file, or a synthetic image, with what its images have in common."""
+
+    name: str  # path relative to the root, or a generated name
+    digest: str
+    split: str
+    group: str | None
+    crack: bool | None  # whether any of its images shows a crack
+    file: Path | None  # None: the source renders it
+    record: ImageRecord  # one of its images
+    source: Source
+
+    def read_rgb(self, max_side: int) -> Image.Image:
+        """Return the upright photograph as RGB, reduced so that its longer side has at most `max_side` pixels.
+
+        Raises:
+            BadImage: If it cannot be read.
+        """
+        if self.file is None:
+            return Image.fromarray(self.source.read(self.record, max_side))
+        try:
+            with open_regular(self.file, follow_links=True) as opened:
+                content = opened.read()
+        except OSError as error:
+            raise BadImage(error.strerror or str(error)) from None
+        image = Image.open(io.BytesIO(content)) if content[:2] == b"\xff\xd8" else None
+        if image is not None:
+            image.draft("RGB", (max_side, max_side))  # a JPEG is decoded at half its size or less, if that is enough
+        rgb = open_rgb(image or io.BytesIO(content), getattr(self.source, "white_level", None))
+        rgb.thumbnail((max_side, max_side), Image.Resampling.BOX)
+        return rgb
+
+    def read_grey(self, max_side: int) -> NDArray[np.uint8]:
+        """Return the photograph as grey values (height, width); see `read_rgb`."""
+        return np.asarray(self.read_rgb(max_side).convert("L"))
+
+
+def photographs_of(splits: Mapping[str, ImageDataset]) -> list[Photograph]:
+    """Return the photographs of all splits in the order of their names; tiles give their photograph once."""
+    found: dict[str, Photograph] = {}
+    for split, dataset in splits.items():
+        source = dataset.pixels.source
+        for record in dataset.records:
+            name, box = parse_name(record.name)
+            if name not in found:
+                file = source.file(record.name)
+                digest, group = parse_digest(record.digest)[0], record.group or None
+                found[name] = Photograph(name, digest, split, group, record.crack, file, record, source)
+            elif box is not None and record.crack and not found[name].crack:
+                found[name] = replace(found[name], crack=True)
+    return sorted(found.values(), key=lambda photograph: photograph.name)
+
+
+def names_of(photographs: Sequence[Photograph], indices: Sequence[int]) -> list[str]:
+    return [photographs[index].name for index in indices]
