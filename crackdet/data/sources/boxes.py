@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from crackdet.config.tiled_data import BoxesData
 from crackdet.core.errors import UserError
 from crackdet.core.text import list_first
-from crackdet.data.annotations.base import Annotations, BoxAnnotation, Sizes
-from crackdet.data.annotations.finding import read_annotations
 from crackdet.data.decode import upright_size
+from crackdet.data.sources.annotations.base import Annotations, BoxAnnotation, Sizes
+from crackdet.data.sources.annotations.finding import read_annotations
 from crackdet.data.sources.class_names import guess_labels, setting
 from crackdet.data.sources.names import normalized
 from crackdet.data.sources.photographs import pair_masks, split_in_path

@@ -8,8 +8,8 @@ from pathlib import Path
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
-from crackdet.data.annotations import coco, voc, yolo
-from crackdet.data.annotations.base import Annotations, Collector, ImageFinder, Sizes, relative_name
+from crackdet.data.sources.annotations import coco, voc, yolo
+from crackdet.data.sources.annotations.base import Annotations, Collector, ImageFinder, Sizes, relative_name
 from crackdet.data.sources.names import is_hidden
 
 FORMATS = "COCO (.json), YOLO (labels/*.txt with data.yaml) or Pascal VOC (.xml)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from crackdet.data.annotations.base import BoxAnnotation, Collector, read_text
+from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, read_text
 from crackdet.data.sources.names import split_of
 
 IMAGE_SETS = ("ImageSets/Main", "ImageSets")

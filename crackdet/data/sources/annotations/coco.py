@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crackdet.data.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
+from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
 from crackdet.data.sources.photographs import split_in_path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crackdet.core.reading import load_yaml
-from crackdet.data.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
+from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
 from crackdet.data.sources.names import split_of
 
 OUTSIDE = 1e-3  # that a relative coordinate may exceed 0 or 1 by, because of rounding
