@@ -52,7 +52,8 @@ class CopyPair:
 def find_copies(photographs: Sequence[Photograph]) -> list[CopyPair]:
     """Return all pairs of near-duplicates, identical files included; photographs that cannot be read are ignored."""
     # of identical files, one is compared, and the others have its pairs
-    unique = list({photograph.digest: index for index, photograph in reversed(list(enumerate(photographs)))}.values())
+    first = {photograph.digest: index for index, photograph in reversed(list(enumerate(photographs)))}
+    unique = sorted(first.values())
     features = _find_all_features([photographs[index] for index in unique])
     candidates = sorted(_candidates(features))
     compare = _Comparison([photographs[index] for index in unique], features)
@@ -83,7 +84,7 @@ def _find_all_features(photographs: Sequence[Photograph]) -> list[Features]:
         try:
             return find_features(photograph.read_grey(MAX_SIDE))
         except BadImage:
-            return find_features(np.zeros((1, 1), np.uint8))
+            return find_features(np.zeros((2, 2), np.uint8))
 
     with (
         ThreadPoolExecutor(num_cores()) as pool,

@@ -31,17 +31,18 @@ class Features:
 
 def find_features(grey: NDArray[np.uint8]) -> Features:
     """Return the strongest keypoints of a photograph (height, width)."""
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
-    scaled = (smooth - smooth.mean()) / (smooth.std() + 1e-3) * TARGET_DEVIATION + 128
+    # OpenCV first doubles the size to find the smallest keypoints, which are noise here
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
+    scaled = (half - half.mean()) / (half.std() + 1e-3) * TARGET_DEVIATION + 128
     image = scaled.clip(0, 255).astype(np.uint8)
     sift = cv2.SIFT_create(contrastThreshold=CONTRAST, edgeThreshold=EDGE)
     keypoints = sorted(sift.detect(image, None), key=lambda keypoint: -keypoint.response)
-    keypoints = [keypoint for keypoint in keypoints if keypoint.size > MIN_KEYPOINT][:MAX_KEYPOINTS]
+    keypoints = [keypoint for keypoint in keypoints if 2 * keypoint.size > MIN_KEYPOINT][:MAX_KEYPOINTS]
     if not keypoints:
         return Features(np.zeros((0, 128), np.float16), np.zeros((0, 2), np.float32))
     keypoints, raw = sift.compute(image, keypoints)
     descriptors = np.sqrt(raw / (raw.sum(axis=1, keepdims=True) + 1e-7)).astype(np.float16)
-    return Features(descriptors, np.array([keypoint.pt for keypoint in keypoints], np.float32))
+    return Features(descriptors, 2 * np.array([keypoint.pt for keypoint in keypoints], np.float32) + 0.5)
 
 
 def texture(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
 """The photographs of a data set as the checks see them: each file once, also if its images are tiles."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,6 @@ from PIL import Image
 from crackdet.core.reading import open_regular
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.decode import BadImage, open_rgb
-from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import Source
 from crackdet.data.tiles import parse_digest, parse_name
 
 
@@ -26,9 +25,9 @@ class Photograph:
     split: str
     group: str | None
     crack: bool | None  # whether any of its images shows a crack
-    file: Path | None  # None: the source renders it
-    record: ImageRecord  # one of its images
-    source: Source
+    file: Path | None
+    white_level: float | None = None  # `data.white_level`
+    render: Callable[[int], NDArray[np.uint8]] | None = None  # returns the image at a size, if there is no file
 
     def read_rgb(self, max_side: int) -> Image.Image:
         """Return the upright photograph as RGB, reduced so that its longer side has at most `max_side` pixels.
@@ -37,7 +36,8 @@ class Photograph:
             BadImage: If it cannot be read.
         """
         if self.file is None:
-            return Image.fromarray(self.source.read(self.record, max_side))
+            assert self.render is not None, "a photograph has a file, or is rendered"
+            return Image.fromarray(self.render(max_side))
         try:
             with open_regular(self.file, follow_links=True) as opened:
                 content = opened.read()
@@ -46,7 +46,7 @@ class Photograph:
         image = Image.open(io.BytesIO(content)) if content[:2] == b"\xff\xd8" else None
         if image is not None:
             image.draft("RGB", (max_side, max_side))  # a JPEG is decoded at half its size or less, if that is enough
-        rgb = open_rgb(image or io.BytesIO(content), getattr(self.source, "white_level", None))
+        rgb = open_rgb(image or io.BytesIO(content), self.white_level)
         rgb.thumbnail((max_side, max_side), Image.Resampling.BOX)
         return rgb
 
@@ -63,13 +63,10 @@ def photographs_of(splits: Mapping[str, ImageDataset]) -> list[Photograph]:
         for record in dataset.records:
             name, box = parse_name(record.name)
             if name not in found:
-                file = source.file(record.name)
-                digest, group = parse_digest(record.digest)[0], record.group or None
-                found[name] = Photograph(name, digest, split, group, record.crack, file, record, source)
+                digest, group, file = parse_digest(record.digest)[0], record.group or None, source.file(record.name)
+                white_level = getattr(source, "white_level", None)
+                render = partial(source.read, record) if file is None else None
+                found[name] = Photograph(name, digest, split, group, record.crack, file, white_level, render)
             elif box is not None and record.crack and not found[name].crack:
                 found[name] = replace(found[name], crack=True)
     return sorted(found.values(), key=lambda photograph: photograph.name)
-
-
-def names_of(photographs: Sequence[Photograph], indices: Sequence[int]) -> list[str]:
-    return [photographs[index].name for index in indices]

@@ -1,0 +1,116 @@
+"""How many planted near-duplicates `crackdet check-data` finds, and how many of its pairs are none.
+
+    python -m benchmarks.copies PHOTOGRAPHS [--number 1000] [--planted 60]
+
+For some photographs, one copy of each kind is planted and saved as JPEG: mirrored, rotated, brightened, recompressed,
+shifted, or cropped by up to 30 % of the side. A pair is false if it joins the copy of one photograph with another one
+that is no copy of that photograph itself.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from crackdet.core.reading import file_digest
+from crackdet.data.decode import open_rgb
+from crackdet.doctor.copies import find_copies
+from crackdet.doctor.photographs import Photograph
+from crackdet.inference.files import find_images
+
+Pixels = NDArray[np.uint8]
+Change = Callable[[Pixels, np.random.Generator], Pixels]
+
+
+def shift(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Move a photograph by up to 13 % of its sides; its edge is reflected into the gap."""
+    height, width = pixels.shape[:2]
+    x, y = rng.uniform(-0.13, 0.13, 2) * (width, height)
+    moved = cv2.warpAffine(
+        pixels, np.float32([[1, 0, round(x)], [0, 1, round(y)]]), (width, height), borderMode=cv2.BORDER_REFLECT
+    )
+    return np.asarray(moved, np.uint8)
+
+
+def crop(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Cut off up to 30 % of the sides, and resize to the size before."""
+    height, width = pixels.shape[:2]
+    share = rng.uniform(0.7, 0.95)
+    left, top = rng.uniform(0, 1 - share, 2) * (width, height)
+    part = pixels[int(top) : int(top + share * height), int(left) : int(left + share * width)]
+    return np.asarray(cv2.resize(part, (width, height)), np.uint8)
+
+
+def brighten(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    return (pixels * rng.uniform(0.7, 1.3) + rng.uniform(-15, 15)).clip(0, 255).astype(np.uint8)
+
+
+CHANGES: dict[str, tuple[Change, int]] = {  # the change, and the quality of the JPEG
+    "mirrored": (lambda pixels, rng: pixels[:, ::-1], 90),
+    "upside down": (lambda pixels, rng: pixels[::-1], 90),
+    "rotated by 90 degrees": (lambda pixels, rng: np.rot90(pixels), 90),
+    "brightened or darkened": (brighten, 90),
+    "recompressed": (lambda pixels, rng: pixels, 40),
+    "shifted": (shift, 90),
+    "cropped": (crop, 90),
+}
+
+
+def photograph(file: Path) -> Photograph:
+    return Photograph(str(file), file_digest(file), "train", None, None, file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("--number", type=int, default=1000, help="photographs to search")
+    parser.add_argument("--planted", type=int, default=60, help="copies of each kind")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    files = [file for file in find_images([str(options.photographs)]) if "mask" not in str(file)]
+    files = [files[index] for index in sorted(rng.permutation(len(files))[: options.number])]
+    originals = [photograph(file) for file in files]
+    sources: dict[str, int] = {one.name: index for index, one in enumerate(originals)}
+    kinds: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        copies = []
+        for kind, (change, quality) in CHANGES.items():
+            for index in rng.permutation(len(files))[: options.planted].tolist():
+                pixels = np.ascontiguousarray(change(np.asarray(open_rgb(files[index])), rng))
+                file = Path(folder) / f"{len(copies)}.jpg"
+                Image.fromarray(pixels).save(file, quality=quality)
+                copies.append(photograph(file))
+                sources[str(file)], kinds[str(file)] = index, kind
+        everything = originals + copies
+        start = time.monotonic()
+        pairs = {(everything[pair.first].name, everything[pair.second].name) for pair in find_copies(everything)}
+        seconds = time.monotonic() - start
+    own = {frozenset((sources[a], sources[b])) for a, b in pairs if not {a, b} & kinds.keys()}
+    planted = [(a, b) for a, b in pairs if {a, b} & kinds.keys()]
+    false = [(a, b) for a, b in planted if (s := frozenset((sources[a], sources[b]))) not in own and len(s) == 2]
+    table = Table("planted", "copies", "found", "share")
+    total = 0
+    for kind in CHANGES:
+        names = [name for name in kinds if kinds[name] == kind]
+        found = sum((originals[sources[name]].name, name) in pairs for name in names)
+        total += found
+        table.add_row(kind, str(len(names)), str(found), f"{found / len(names):.3f}")
+    table.add_row("all", str(len(kinds)), str(total), f"{total / len(kinds):.3f}")
+    Console().print(table)
+    print(
+        f"{len(false)} of {len(planted)} pairs with a planted copy are false ({len(false) / max(1, len(planted)):.2%})"
+    )
+    print(f"{len(own)} pairs among the {len(originals)} photographs themselves")
+    print(f"{seconds:.1f} s for {len(everything)} photographs: {1000 * seconds / len(everything):.1f} ms each")
+
+
+if __name__ == "__main__":
+    main()
