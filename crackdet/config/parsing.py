@@ -243,5 +243,7 @@ def _check_combinations(config: Config) -> None:
             f"data.valid_fraction={data.valid_fraction}, data.test_fraction={data.test_fraction}: "
             "their sum must be < 1, so that images are left for training"
         )
+    if getattr(data, "hard_negatives", None) is not None and getattr(data, "negatives_per_positive", None) is None:
+        raise UserError("data.hard_negatives: needs data.negatives_per_positive, the number of negatives to choose")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")
