@@ -68,11 +68,11 @@ def join(number: int, pairs: Sequence[CopyPair]) -> list[list[int]]:
     return list(members.values())
 
 
-def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> int:
-    """Write a manifest with the proposed group of each photograph, and return the number of groups.
+def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> str:
+    """Write a manifest with the proposed group of each photograph, and return what was written in words.
 
-    A given group stays together, with all photographs that are copies of one of its own. `data.groups=group
-    data.manifest=FILE` reads the manifest.
+    A given group stays together with the copies of its photographs, unless copies chain the given groups to one that
+    cannot be split; then the groups are those of the copies alone. `data.groups=group data.manifest=FILE` reads it.
 
     Raises:
         WriteFailed: If the file cannot be written.
@@ -83,13 +83,14 @@ def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[
         for index, photograph in enumerate(photographs)
         if photograph.group
     ]
-    groups = join(len(photographs), [*given, *pairs])
-    rows = []
-    for group in groups:
-        name = photographs[group[0]].name
-        rows += [{"path": photographs[index].name, "group": name} for index in group]
-    write_csv(file, sorted(rows, key=lambda row: row["path"]))
-    return len(groups)
+    groups, note = join(len(photographs), [*given, *pairs]), ""
+    if given and pairs and max(map(len, groups)) > LARGE_SHARE * len(photographs):
+        largest = max(map(len, groups))
+        groups = join(len(photographs), pairs)
+        note = f"; the given groups are not kept, because copies join {largest:,} photographs of them to one group"
+    names = {index: photographs[group[0]].name for group in groups for index in group}
+    write_csv(file, [{"path": one.name, "group": names[index]} for index, one in enumerate(photographs)])
+    return f"{len(groups):,} groups of {len(photographs):,} photographs{note}"
 
 
 def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[dict[str, object]]:
