@@ -48,8 +48,8 @@ def copies_sentences(photographs: Sequence[Photograph], report: CopyReport) -> l
         cracks = {index for index, _ in here if photographs[index].crack}
         same = {index for index, pair in here if pair.overlap >= SAME_OVERLAP}
         sentences.append(
-            f"{number:,} of {total:,} {split} photographs show a place that a training photograph shows: {len(cracks):,} "
-            f"with a crack, {number - len(cracks):,} without. Of these, {len(same):,} show the same picture, "
+            f"{number:,} of {total:,} {split} photographs show a place that a training photograph shows: "
+            f"{len(cracks):,} with a crack, {number - len(cracks):,} without. Of these, {len(same):,} show the same picture, "
             f"{len(same & cracks):,} with a crack and {len(same - cracks):,} without."
         )
     if report.joined_groups:
