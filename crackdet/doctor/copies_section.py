@@ -49,8 +49,8 @@ def copies_sentences(photographs: Sequence[Photograph], report: CopyReport) -> l
         same = {index for index, pair in here if pair.overlap >= SAME_OVERLAP}
         sentences.append(
             f"{number:,} of {total:,} {split} photographs show a place that a training photograph shows: "
-            f"{len(cracks):,} with a crack, {number - len(cracks):,} without. Of these, {len(same):,} show the same picture, "
-            f"{len(same & cracks):,} with a crack and {len(same - cracks):,} without."
+            f"{len(cracks):,} with a crack, {number - len(cracks):,} without. Of these, {len(same):,} show the "
+            f"same picture, {len(same & cracks):,} with a crack and {len(same - cracks):,} without."
         )
     if report.joined_groups:
         sentences.append(f"Copies join {report.joined_groups:,} of the given groups with another group.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, UserModel
+from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
@@ -152,8 +153,8 @@ def dependencies(config: Config) -> list[str]:
             names["manifest"] = getattr(config.data, "manifest", None)
         files = (root / expand_home(name) for name in names.values() if name is not None)
         paths += [file for file in files if file.exists()]  # of masks, the name may be that of several folders
-    if (run := getattr(config.data, "hard_negatives", None)) is not None:
-        paths.append(RunStore(expand_home(config.runtime.store)).run(run).negatives_file)
+    if isinstance(config.data, TiledData) and config.data.hard_negatives is not None:
+        paths.append(RunStore(expand_home(config.runtime.store)).run(config.data.hard_negatives).negatives_file)
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(expand_home(weights))
