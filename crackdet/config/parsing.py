@@ -30,7 +30,6 @@ from crackdet.config.schema import (
     setting_at,
 )
 from crackdet.config.synonyms import suggest_setting
-from crackdet.config.tiled_data import TiledData
 from crackdet.config.user_model import check_arguments
 from crackdet.core.errors import UserError
 from crackdet.core.reading import MAX_INTEGER
@@ -244,7 +243,5 @@ def _check_combinations(config: Config) -> None:
             f"data.valid_fraction={data.valid_fraction}, data.test_fraction={data.test_fraction}: "
             "their sum must be < 1, so that images are left for training"
         )
-    if isinstance(data, TiledData) and data.hard_negatives is not None and data.negatives_per_positive is None:
-        raise UserError("data.hard_negatives: needs data.negatives_per_positive, the number of negatives to choose")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")

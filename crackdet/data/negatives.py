@@ -56,9 +56,10 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     Raises:
         UserError: If the run has no scores, or they cannot be read.
     """
-    name = data.hard_negatives if isinstance(data, TiledData) else None
-    if name is None:
+    if not isinstance(data, TiledData) or (name := data.hard_negatives) is None:
         return None, ""
+    if data.negatives_per_positive is None:
+        raise UserError(f"data.hard_negatives={name}: needs data.negatives_per_positive, the number of negatives")
     run = RunStore(expand_home(runtime.store)).run(name)
     try:
         content = read_bytes(run.negatives_file, MAX_CSV)
