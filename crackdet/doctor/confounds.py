@@ -1,0 +1,90 @@
+"""Whether the class of an image can be told from what has nothing to do with cracks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crackdet.doctor.columns import Column, Kind
+from crackdet.doctor.separation import Separation, separate
+
+MAX_P_VALUE = 0.01
+WEAK_AUC, STRONG_AUC = 0.6, 0.8
+
+
+class Strength(StrEnum):
+    NONE = "none"
+    WEAK = "weak"
+    STRONG = "strong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Confound:
+    """What the columns of one kind tell about the class."""
+
+    kind: Kind
+    strength: Strength
+    verdict: str
+    separation: Separation | None  # None: too few groups to tell
+
+    @property
+    def rules(self) -> list[str]:
+        """The first rules in words."""
+        rules = self.separation.rules if self.separation else ()
+        return [rule.describe("crack", "no crack") for rule in rules]
+
+
+def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups: Sequence[str]) -> list[Confound]:
+    """Return what the columns of the file, and those of the content, tell about the class.
+
+    Args:
+        columns: Each with N values.
+        cracks: (N,): True is a crack.
+        groups: N names; the images of a group are in one fold.
+    """
+    found = []
+    for kind in Kind:
+        separation = separate([column for column in columns if column.kind is kind], cracks, groups)
+        strength = grade(separation)
+        found.append(Confound(kind, strength, _verdict(kind, strength, separation), separation))
+    return found
+
+
+def grade(separation: Separation | None) -> Strength:
+    """Return how well two sets are told apart, beyond chance."""
+    if separation is None:
+        return Strength.UNKNOWN
+    if separation.p_value > MAX_P_VALUE or separation.auc < WEAK_AUC:
+        return Strength.NONE
+    return Strength.STRONG if separation.auc >= STRONG_AUC else Strength.WEAK
+
+
+def _verdict(kind: Kind, strength: Strength, separation: Separation | None) -> str:
+    what = "files" if kind is Kind.FILE else "brightness, colour and sharpness"
+    if separation is None:
+        return f"Fewer than two groups of a class: whether its {what} give the class away cannot be tested."
+    auc = f"ROC-AUC {separation.auc:.2f} on held-out groups, p = {separation.p_value:.3f}"
+    if not separation.columns:
+        return f"The {what} of all images are alike, and say nothing about the class."
+    if strength is Strength.NONE and separation.auc >= WEAK_AUC:
+        return (
+            f"The {what} may give the class away ({auc}), but {separation.num_groups} groups are too few to exclude "
+            "chance."
+        )
+    if strength is Strength.NONE:
+        return f"The {what} do not give the class away ({auc})."
+    best = separation.columns[0]
+    degree = "give" if strength is Strength.STRONG else "partly give"
+    found = f"The {what} {degree} the class away ({auc}); most of all {best.column} (alone {best.auc:.2f})."
+    if kind is Kind.FILE:
+        return (
+            f"{found} A network can learn this instead of cracks, and would then fail on other photographs. Add "
+            "photographs of both classes from each source, or test on photographs from elsewhere."
+        )
+    return (
+        f"{found} A crack itself makes an image darker, richer in contrast and sharper, so this need not be a fault. "
+        "It is one if the classes were photographed in different light or by different cameras."
+    )
