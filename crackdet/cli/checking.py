@@ -58,7 +58,7 @@ def check_data(
             check_output_path(path, force, option)
     if not quick:
         check_new_folder(output, "--output", may_exist=True)
-    network = None if backbone is None else find_network(backbone, store)
+    network = None if backbone is None else find_network(backbone, store, trust=False)
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
     digest = data_fingerprint(config.data, config.runtime)
