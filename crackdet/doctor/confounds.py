@@ -12,6 +12,18 @@ from crackdet.doctor.separation import Separation, separate
 
 MAX_P_VALUE = 0.01
 WEAK_AUC, STRONG_AUC = 0.6, 0.8
+MAX_NAMED = 3  # columns
+WHAT = {Kind.ORIGIN: "file and colour", Kind.CONTENT: "brightness, contrast and sharpness"}
+MEANING = {
+    Kind.ORIGIN: (
+        "A network can learn this instead of cracks, and then fails on photographs from elsewhere. Take photographs of "
+        "both classes from each source, and test on photographs from another one."
+    ),
+    Kind.CONTENT: (
+        "A crack itself makes an image darker, richer in contrast and sharper, so this need not be a fault. It is one "
+        "if the classes were photographed in different light or by different cameras."
+    ),
+}
 
 
 class Strength(StrEnum):
@@ -38,7 +50,7 @@ class Confound:
 
 
 def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups: Sequence[str]) -> list[Confound]:
-    """Return what the columns of the file, and those of the content, tell about the class.
+    """Return what the columns of the origin, and those of the content, tell about the class.
 
     Args:
         columns: Each with N values.
@@ -63,28 +75,20 @@ def grade(separation: Separation | None) -> Strength:
 
 
 def _verdict(kind: Kind, strength: Strength, separation: Separation | None) -> str:
-    what = "files" if kind is Kind.FILE else "brightness, colour and sharpness"
+    what = WHAT[kind]
     if separation is None:
-        return f"Fewer than two groups of a class: whether its {what} give the class away cannot be tested."
-    auc = f"ROC-AUC {separation.auc:.2f} on held-out groups, p = {separation.p_value:.3f}"
+        return f"Fewer than two groups of a class: whether {what} give the class away cannot be tested."
     if not separation.columns:
-        return f"The {what} of all images are alike, and say nothing about the class."
+        return f"{what.capitalize()} of all images are alike."
+    numbers = f"ROC-AUC {separation.auc:.2f} on held-out groups, p = {separation.p_value:.3f}"
     if strength is Strength.NONE and separation.auc >= WEAK_AUC:
         return (
-            f"The {what} may give the class away ({auc}), but {separation.num_groups} groups are too few to exclude "
-            "chance."
+            f"{what.capitalize()} may give the class away ({numbers}), but {separation.num_groups} groups are too few "
+            "to exclude chance."
         )
     if strength is Strength.NONE:
-        return f"The {what} do not give the class away ({auc})."
-    best = separation.columns[0]
+        return f"{what.capitalize()} do not give the class away ({numbers})."
+    telling = [column for column in separation.columns if column.auc >= WEAK_AUC] or separation.columns[:1]
+    named = ", ".join(f"{column.column} (alone {column.auc:.2f})" for column in telling[:MAX_NAMED])
     degree = "give" if strength is Strength.STRONG else "partly give"
-    found = f"The {what} {degree} the class away ({auc}); most of all {best.column} (alone {best.auc:.2f})."
-    if kind is Kind.FILE:
-        return (
-            f"{found} A network can learn this instead of cracks, and would then fail on other photographs. Add "
-            "photographs of both classes from each source, or test on photographs from elsewhere."
-        )
-    return (
-        f"{found} A crack itself makes an image darker, richer in contrast and sharper, so this need not be a fault. "
-        "It is one if the classes were photographed in different light or by different cameras."
-    )
+    return f"{what.capitalize()} {degree} the class away ({numbers}), most of all {named}. {MEANING[kind]}"
