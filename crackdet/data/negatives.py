@@ -39,6 +39,11 @@ def choose_negatives(records: Sequence[ImageRecord], data: Data, scores: Scores 
     hard: list[ImageRecord] = []
     if scores is not None:
         known = [record for record in order if record.digest in scores]
+        if not known:
+            raise UserError(
+                f"data.hard_negatives={getattr(data, 'hard_negatives', '')}: its scores are of other tiles than these; "
+                "run `crackdet mine` with the root, tile and stride of this data"
+            )
         hard = sorted(known, key=lambda record: -scores[record.digest])[: round(HARD_SHARE * wanted)]
     digests = {record.digest for record in hard}
     rest = [record for record in order if record.digest not in digests]
@@ -51,9 +56,10 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     Raises:
         UserError: If the run has no scores, or they cannot be read.
     """
-    name = data.hard_negatives if isinstance(data, TiledData) else None
-    if name is None:
+    if not isinstance(data, TiledData) or (name := data.hard_negatives) is None:
         return None, ""
+    if data.negatives_per_positive is None:
+        raise UserError(f"data.hard_negatives={name}: needs data.negatives_per_positive, the number of negatives")
     run = RunStore(expand_home(runtime.store)).run(name)
     try:
         content = read_bytes(run.negatives_file, MAX_CSV)

@@ -50,24 +50,30 @@ def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = No
     Raises:
         UserError: If a split would lack one of the two classes.
     """
+    splits = assign_splits(records, data)
+    splits = {
+        name: choose_negatives(members, data, scores if name == "train" else None) for name, members in splits.items()
+    }
+    if data.max_images is not None:
+        # the test split of the source is not part of the fingerprint, so it must not influence the other splits
+        own_test = {"test": splits.pop("test")} if any(record.split == "test" for record in records) else {}
+        splits = _subset(splits, data.max_images, data) | own_test
+    check_classes(splits)
+    return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
+
+
+def assign_splits(records: Sequence[ImageRecord], data: Data) -> Splits:
+    """Return the train, valid and test records before negatives and a subset are chosen."""
     splits: Splits = {name: [] for name in SPLITS}
     unassigned: list[ImageRecord] = []
     for record in records:
         (unassigned if record.split is None else splits[record.split]).append(record)
-    own_test = splits.pop("test")  # not part of the fingerprint, so it must not influence the other splits
+    own_test = splits.pop("test")  # must not influence the other splits
     if unassigned:
         splits = _random_split(unassigned, {"valid": data.valid_fraction, "test": data.test_fraction}, data)
     elif not splits["valid"]:
         splits = _random_split(splits["train"], {"valid": data.valid_fraction}, data)
-    splits = {
-        name: choose_negatives(members, data, scores if name == "train" else None) for name, members in splits.items()
-    }
-    own_test = choose_negatives(own_test, data)
-    if data.max_images is not None:
-        splits = _subset(splits, data.max_images, data)
-    splits["test"] = own_test or splits.get("test", [])
-    check_classes(splits)
-    return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
+    return splits | {"test": own_test or splits.get("test", [])}
 
 
 def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:

@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import Config, FolderData, UserModel
+from crackdet.config.schema import Config, UserModel
+from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
@@ -146,8 +147,14 @@ def dependencies(config: Config) -> list[str]:
     if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
         root = expand_home(folder)
         paths.append(root)
-        if isinstance(config.data, FolderData) and config.data.groups is not None:
-            paths.append(root / expand_home(config.data.manifest))
+        # files that need not be below the root
+        names = {name: getattr(config.data, name, None) for name in ("table", "masks", "annotations")}
+        if getattr(config.data, "groups", None) is not None or getattr(config.data, "scale", None) is not None:
+            names["manifest"] = getattr(config.data, "manifest", None)
+        files = (root / expand_home(name) for name in names.values() if name is not None)
+        paths += [file for file in files if file.exists()]  # of masks, the name may be that of several folders
+    if isinstance(config.data, TiledData) and config.data.hard_negatives is not None:
+        paths.append(RunStore(expand_home(config.runtime.store)).run(config.data.hard_negatives).negatives_file)
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(expand_home(weights))
