@@ -21,8 +21,8 @@ from crackdet.data.tiles import parse_name
 from crackdet.doctor.features import APPEARANCE, COLOURS
 from crackdet.doctor.headers import Header
 
-MAX_CATEGORIES = 30  # of a column; rarer values are one category
-OTHER, NONE = "other", "none"
+MAX_CATEGORIES = 30  # of a column that a tree can compare, the most frequent ones
+NONE = "none"
 
 
 class Kind(StrEnum):
@@ -131,8 +131,7 @@ def to_features(columns: Sequence[Column]) -> list[Feature]:
             features.append(Feature(column.name, None, np.where(np.isnan(values), np.nanmedian(values), values)))
             continue
         common = [value for value, _ in Counter(column.values.tolist()).most_common(MAX_CATEGORIES)]
-        # of two values, one says all
-        for value in common[: 1 if len(common) == 2 and len(np.unique(column.values)) == 2 else None]:
+        for value in common[:1] if len(common) == 2 else common:  # of two values, one says all
             features.append(Feature(column.name, value, (column.values == value).astype(np.float64)))
     return features
 

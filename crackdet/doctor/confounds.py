@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crackdet.doctor.columns import Column, Kind
 from crackdet.doctor.separation import Separation, separate
 
-MAX_P_VALUE = 0.01
+MAX_P_VALUE = 0.01  # no permutation of 99 may tell the classes apart as well
 WEAK_AUC, STRONG_AUC = 0.6, 0.8
 MAX_NAMED = 3  # columns
 WHAT = {Kind.ORIGIN: "file and colour", Kind.CONTENT: "brightness, contrast and sharpness"}
