@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import Config, FolderData, UserModel
+from crackdet.config.schema import Config, UserModel
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
@@ -142,12 +142,9 @@ def config_folders(sources: Iterable[Any]) -> list[Path]:
 
 def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
-    paths: list[Path] = []
-    if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
-        root = expand_home(folder)
-        paths.append(root)
-        if isinstance(config.data, FolderData) and config.data.groups is not None:
-            paths.append(root / expand_home(config.data.manifest))
+    from crackdet.data.dataset import data_dependencies  # opens images, which skipping a run does not
+
+    paths = data_dependencies(config.data, config.runtime)
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(expand_home(weights))
