@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crackdet.cli.common import AsJson, Force, command, print_json
+from crackdet.cli.common import AsJson, Force, Store, command, find_network, print_json
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
 from crackdet.core.output_paths import check_new_folder, check_output_path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crackdet.config.schema import Config
     from crackdet.data.dataset import ImageDataset
     from crackdet.doctor.check import DataCheck
+    from crackdet.store.run import Run
 
 PAGE = "index.html"
 
@@ -28,9 +29,16 @@ def check_data(
         Path | None, typer.Option("--write-groups", help="Write a manifest whose groups keep copies together.")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="A finished run whose network describes the images, instead of a descriptor without weights."
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only decode and count the images.")] = False,
     force: Force = False,
     as_json: AsJson = False,
+    store: Store = None,
 ) -> None:
     """Check a data set: unreadable images, copies across splits, suspect labels, confounds and drift.
 
@@ -50,6 +58,7 @@ def check_data(
             check_output_path(path, force, option)
     if not quick:
         check_new_folder(output, "--output", may_exist=True)
+    network = None if backbone is None else find_network(backbone, store, trust=False)
     config = compose(overrides or [])
     splits = load_splits(config.data, config.runtime, max_named=None)
     digest = data_fingerprint(config.data, config.runtime)
@@ -58,10 +67,10 @@ def check_data(
     content: dict[str, Any] = {"splits": count_splits(records), "problems": problems, "fingerprint": digest}
     sentences, leaks, written = problems, False, ""
     if not quick:
-        check = _run_checks(config, splits, digest, problems)
+        check = _run_checks(config, splits, digest, problems, network)
         written = _write(check, config, overrides or [], output, groups)
         content |= check.to_dict() | {"page": output / PAGE, "groups": groups}
-        sentences, leaks = [*problems, *check.sentences], check.leaks
+        sentences, leaks = list(dict.fromkeys([*problems, *check.sentences])), check.leaks
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)
     if as_json:
@@ -82,7 +91,11 @@ def check_data(
 
 
 def _run_checks(
-    config: "Config", splits: "Mapping[str, ImageDataset]", fingerprint: str, problems: list[str]
+    config: "Config",
+    splits: "Mapping[str, ImageDataset]",
+    fingerprint: str,
+    problems: list[str],
+    backbone: "Run | None",
 ) -> "DataCheck":
     try:
         from crackdet.doctor.check import check_images
@@ -91,7 +104,7 @@ def _run_checks(
             f"check-data: needs the package {error.name}, which is not installed: uv pip install -e '.[doctor]'; or "
             "give --quick, which only decodes and counts the images"
         ) from None
-    return check_images(str(getattr(config.data, "root", config.data.name)), splits, fingerprint, problems)
+    return check_images(config, splits, fingerprint, problems, backbone)
 
 
 def _write(check: "DataCheck", config: "Config", overrides: list[str], output: Path, groups: Path | None) -> str:
@@ -100,6 +113,7 @@ def _write(check: "DataCheck", config: "Config", overrides: list[str], output: P
     from crackdet.doctor.grouping import write_groups
 
     command_line = shlex.join(["crackdet", "check-data", *overrides, "--write-groups", "groups.csv"])
-    how = f"{command_line}\npython train.py {shlex.join(overrides)} data.groups=group data.manifest=$PWD/groups.csv"
+    kept = [text for text in overrides if not text.startswith(("data.groups=", "data.manifest="))]
+    how = f"{command_line}\npython train.py {shlex.join(kept)} data.groups=group data.manifest=$PWD/groups.csv"
     write_check(check, output, how if hasattr(config.data, "manifest") else None)
     return write_groups(groups, check.photographs, check.copies.pairs) if groups is not None else ""

@@ -222,7 +222,7 @@ def _check_values(node: Any, prefix: str) -> None:
 
 def _has_items_of(kind: Any, value: Any) -> bool:
     """Return whether the items of a list have the type that a field allows; OmegaConf accepts lists within lists."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or kind is Any:
         return True
     (item,) = next(get_args(part) for part in (kind, *get_args(kind)) if get_origin(part) is list)
     return item is Any or all(type(each) is item for each in value)
@@ -243,7 +243,5 @@ def _check_combinations(config: Config) -> None:
             f"data.valid_fraction={data.valid_fraction}, data.test_fraction={data.test_fraction}: "
             "their sum must be < 1, so that images are left for training"
         )
-    if getattr(data, "hard_negatives", None) is not None and getattr(data, "negatives_per_positive", None) is None:
-        raise UserError("data.hard_negatives: needs data.negatives_per_positive, the number of negatives to choose")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")

@@ -77,20 +77,29 @@ def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[
     Raises:
         WriteFailed: If the file cannot be written.
     """
-    first: dict[str, int] = {}
-    given = [
-        CopyPair(first.setdefault(photograph.group, index), index, "", 1.0, 1.0)
-        for index, photograph in enumerate(photographs)
-        if photograph.group
-    ]
-    groups, note = join(len(photographs), [*given, *pairs]), ""
-    if given and pairs and max(map(len, groups)) > LARGE_SHARE * len(photographs):
-        largest = max(map(len, groups))
+    groups, note = _join_with_given(photographs, pairs), ""
+    if len(largest := max(groups, key=len)) > LARGE_SHARE * len(photographs) and any(one.group for one in photographs):
         groups = join(len(photographs), pairs)
-        note = f"; the given groups are not kept, because copies join {largest:,} photographs of them to one group"
+        note = f"; the given groups are not kept, because copies join {len(largest):,} photographs of them to one group"
     names = {index: photographs[group[0]].name for group in groups for index in group}
     write_csv(file, [{"path": one.name, "group": names[index]} for index, one in enumerate(photographs)])
     return f"{len(groups):,} groups of {len(photographs):,} photographs{note}"
+
+
+def group_names(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> dict[str, str]:
+    """Return the group of each photograph by name: the given one, or else that of its copies, or its own name."""
+    names = {index: photographs[group[0]].name for group in join(len(photographs), pairs) for index in group}
+    return {one.name: one.group or names[index] for index, one in enumerate(photographs)}
+
+
+def _join_with_given(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[list[int]]:
+    first: dict[str, int] = {}
+    given = [
+        CopyPair(first.setdefault(one.group, index), index, "", 1.0, 1.0)
+        for index, one in enumerate(photographs)
+        if one.group
+    ]
+    return join(len(photographs), [*given, *pairs])
 
 
 def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[dict[str, object]]:
