@@ -181,6 +181,7 @@ def scan(
     except BadImage as error:
         raise UserError(f"{photograph}: {error}") from None
     from crackdet.inference import scanning
+    from crackdet.inference.annotations import find_annotation
     from crackdet.inference.overlay import draw_overlay
     from crackdet.inference.regions import find_regions, to_coco
 
@@ -188,9 +189,10 @@ def scan(
     heatmap = scanning.scan(loaded.predictor(device, batch_size), pixels, tile_size, overlap)
     regions = find_regions(heatmap, threshold)
     info = {"run": loaded.id, "tile": str(tile_size), "overlap": overlap, "threshold": threshold}
+    annotation = find_annotation(photograph, loaded.config)
     caption = f"{loaded.id}   {len(regions)} regions above {threshold:g}   tiles of {tile_size}"
     with atomic_write(overlay) as temporary:
-        draw_overlay(pixels, heatmap, regions, caption).save(temporary, "PNG")
+        draw_overlay(pixels, heatmap, regions, caption, annotation).save(temporary, "PNG")
     write_json(boxes, to_coco(regions, str(photograph), *pixels.size, info))
     size = loaded.config.data.image_size
     print(f"tiles of {tile_size} pixels ({tile_size.reason}), resized to {size} x {size}")
