@@ -1,6 +1,5 @@
 """Commands that apply a finished run: evaluate, predict, scan and export."""
 
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -219,14 +218,15 @@ def mine(
     found_run = find_network(run, store, trust)
     check_data(found_run, overrides or [])
     from crackdet.inference.mining import mine as mine_negatives
+    from crackdet.metrics.numpy_metrics import probabilities
 
     mined = mine_negatives(LoadedRun(found_run, trust), overrides or [], device)
     if as_json:
         print_json({"run": found_run.id, "tiles": len(mined.records), "false_alarms": mined.num_false_alarms})
         return
     print(f"{len(mined.records)} training tiles without a crack, of which {mined.num_false_alarms} are called cracks:")
-    for record, logit in list(zip(mined.records, mined.logits, strict=True))[:5]:
-        print(f"  {1 / (1 + math.exp(-logit)):.3f}  {sanitize(record.name)}")
+    for record, probability in zip(mined.records[:5], probabilities(mined.logits[:5]), strict=True):
+        print(f"  {probability:.3f}  {sanitize(record.name)}")
     print(f"train on them with data.hard_negatives={found_run.id}")
 
 
