@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,16 @@ class Strength(StrEnum):
     WEAK = "weak"
     STRONG = "strong"
     UNKNOWN = "unknown"
+
+
+class Tested(Protocol):
+    """How well two sets are told apart, and how often chance does as well."""
+
+    @property
+    def auc(self) -> float: ...
+
+    @property
+    def p_value(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups:
     return found
 
 
-def grade(separation: Separation | None) -> Strength:
+def grade(separation: Tested | None) -> Strength:
     """Return how well two sets are told apart, beyond chance."""
     if separation is None:
         return Strength.UNKNOWN

@@ -106,7 +106,7 @@ class FileSource:
         return decode(io.BytesIO(self.read_content(record.name, record.digest)), image_size, self.white_level)
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def read_content(self, name: str, digest: str) -> bytes:
         """Return the content of a file with this digest.
