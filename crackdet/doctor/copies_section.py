@@ -7,6 +7,7 @@ from crackdet.doctor.copies import SAME_OVERLAP, CopyPair
 from crackdet.doctor.grouping import LARGE_SHARE, CopyReport, chain
 from crackdet.doctor.photographs import Photograph
 from crackdet.doctor.section import PageTable, Picture, Section, thumbnail
+from crackdet.report.formatting import percent
 
 MAX_PICTURES = 24
 MAX_CONTRADICTORY = 10  # named in sentences
@@ -71,7 +72,7 @@ def copies_sentences(photographs: Sequence[Photograph], report: CopyReport) -> l
 def _picture(photographs: Sequence[Photograph], pair: CopyPair) -> Picture:
     both = photographs[pair.first], photographs[pair.second]
     lines = [
-        f"{pair.kind}, overlap {pair.overlap:.0%}",
+        f"{pair.kind}, overlap {percent(pair.overlap, 0)}",
         *(f"{one.split}, {_label(one)}: {one.name}" for one in both),
     ]
     return Picture([thumbnail(one) for one in both], [one.name for one in both], lines)
