@@ -1,5 +1,6 @@
 """Commands that apply a finished run: evaluate, predict, scan and export."""
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -195,6 +196,36 @@ def scan(
     print(f"tiles of {tile_size} pixels ({tile_size.reason}), resized to {size} x {size}")
     print(f"{heatmap.tiles} tiles in {heatmap.seconds:.1f} s ({heatmap.tiles / heatmap.seconds:.0f} tiles/s)")
     print(f"{len(regions)} regions above {threshold:g}: {sanitize(overlay)}, {sanitize(boxes)}")
+
+
+@command
+def mine(
+    run: RunName,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of the run's data that have changed: data.root=FOLDER.")
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    store: Store = None,
+    trust: Trust = False,
+) -> None:
+    """Score the tiles without a crack by a run, so that data.hard_negatives=RUN can train on its false alarms."""
+    from crackdet.inference.checks import check_data, check_device
+    from crackdet.inference.loaded_run import LoadedRun
+
+    check_device(device)
+    found_run = find_network(run, store, trust)
+    check_data(found_run, overrides or [])
+    from crackdet.inference.mining import mine as mine_negatives
+
+    mined = mine_negatives(LoadedRun(found_run, trust), overrides or [], device)
+    if as_json:
+        print_json({"run": found_run.id, "tiles": len(mined.records), "false_alarms": mined.num_false_alarms})
+        return
+    print(f"{len(mined.records)} training tiles without a crack, of which {mined.num_false_alarms} are called cracks:")
+    for record, logit in list(zip(mined.records, mined.logits, strict=True))[:5]:
+        print(f"  {1 / (1 + math.exp(-logit)):.3f}  {sanitize(record.name)}")
+    print(f"train on them with data.hard_negatives={found_run.id}")
 
 
 @command

@@ -8,57 +8,17 @@ import typer
 
 from crackdet.cli.common import (
     SPLITS,
-    AsJson,
     Device,
-    Force,
     RunName,
     Store,
     Trust,
     check_split,
     command,
     find_network,
-    print_json,
 )
 from crackdet.cli.completion import STORE, one_of
-from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
-from crackdet.core.output_paths import check_new_folder, check_output_path
-
-
-@command
-def check_data(
-    overrides: Annotated[list[str] | None, typer.Argument(help="As for train.py: data=folder data.root=...")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this PNG file.")] = None,
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check a data source: decode every image, count the images of each split, and list suspicious images."""
-    from crackdet.analysis.tables import console
-    from crackdet.config.composing import compose
-    from crackdet.data.contact_sheet import contact_sheet
-    from crackdet.data.counts import count_splits, count_table, few_observations_warning
-    from crackdet.data.dataset import data_fingerprint, load_splits
-    from crackdet.data.findings import find_problems
-
-    if sheet is not None:
-        check_output_path(sheet, force, "--sheet")
-    config = compose(overrides or [])
-    splits = load_splits(config.data, config.runtime, max_named=None)
-    digest = data_fingerprint(config.data, config.runtime)
-    records = {name: dataset.records for name, dataset in splits.items()}
-    few = few_observations_warning(records)
-    problems = [*([few] if few else []), *find_problems(splits)]
-    if as_json:
-        print_json({"splits": count_splits(records), "problems": problems, "fingerprint": digest, "sheet": sheet})
-    else:
-        console().print(count_table(records))
-        for problem in problems:
-            console().print(escape_markup(problem), highlight=False, soft_wrap=True)
-        print(f"fingerprint {digest}")
-    if sheet is not None:
-        contact_sheet(splits["train"]).save(sheet)
-        if not as_json:
-            print(f"contact sheet {sheet}")
+from crackdet.core.output_paths import check_new_folder
 
 
 @command

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from crackdet.core.text import list_first
 from crackdet.data.bit_depth import DEEP_MARK
+from crackdet.data.counts import few_observations_warning
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.decode import num_frames
 from crackdet.data.records import ImageRecord
@@ -15,6 +16,12 @@ from crackdet.data.records import ImageRecord
 MAX_NAMED = 10  # images per finding
 DARK, BRIGHT = 15, 240  # values of 255 that count as nearly black and nearly white
 OUTLIERS = 0.01  # share of the values that a nearly black or white image may have elsewhere
+
+
+def find_all_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
+    """Return the problems of the images of each split, and of their number, in sentences."""
+    few = few_observations_warning({name: dataset.records for name, dataset in splits.items()})
+    return [*([few] if few else []), *find_problems(splits)]
 
 
 def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:

@@ -40,6 +40,11 @@ def choose_negatives(records: Sequence[ImageRecord], data: Data, scores: Scores 
     hard: list[ImageRecord] = []
     if scores is not None:
         known = [record for record in order if record.digest in scores]
+        if not known:
+            raise UserError(
+                f"data.hard_negatives={getattr(data, 'hard_negatives', '')}: its scores are of other tiles than these; "
+                "run `crackdet mine` with the root, tile and stride of this data"
+            )
         hard = sorted(known, key=lambda record: -scores[record.digest])[: round(HARD_SHARE * wanted)]
     digests = {record.digest for record in hard}
     rest = [record for record in order if record.digest not in digests]
@@ -56,6 +61,8 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     if file is None or not isinstance(data, TiledData):
         return None, ""
     name = data.hard_negatives
+    if data.negatives_per_positive is None:
+        raise UserError(f"data.hard_negatives={name}: needs data.negatives_per_positive, the number of negatives")
     try:
         content = read_bytes(file, MAX_CSV)
         rows = list(csv.DictReader(io.StringIO(content.decode())))

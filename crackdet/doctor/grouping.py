@@ -68,28 +68,38 @@ def join(number: int, pairs: Sequence[CopyPair]) -> list[list[int]]:
     return list(members.values())
 
 
-def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> int:
-    """Write a manifest with the proposed group of each photograph, and return the number of groups.
+def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> str:
+    """Write a manifest with the proposed group of each photograph, and return what was written in words.
 
-    A given group stays together, with all photographs that are copies of one of its own. `data.groups=group
-    data.manifest=FILE` reads the manifest.
+    A given group stays together with the copies of its photographs, unless copies chain the given groups to one that
+    cannot be split; then the groups are those of the copies alone. `data.groups=group data.manifest=FILE` reads it.
 
     Raises:
         WriteFailed: If the file cannot be written.
     """
+    groups, note = _join_with_given(photographs, pairs), ""
+    if len(largest := max(groups, key=len)) > LARGE_SHARE * len(photographs) and any(one.group for one in photographs):
+        groups = join(len(photographs), pairs)
+        note = f"; the given groups are not kept, because copies join {len(largest):,} photographs of them to one group"
+    names = {index: photographs[group[0]].name for group in groups for index in group}
+    write_csv(file, [{"path": one.name, "group": names[index]} for index, one in enumerate(photographs)])
+    return f"{len(groups):,} groups of {len(photographs):,} photographs{note}"
+
+
+def group_names(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> dict[str, str]:
+    """Return the group of each photograph by name: the given one, or else that of its copies, or its own name."""
+    names = {index: photographs[group[0]].name for group in join(len(photographs), pairs) for index in group}
+    return {one.name: one.group or names[index] for index, one in enumerate(photographs)}
+
+
+def _join_with_given(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[list[int]]:
     first: dict[str, int] = {}
     given = [
-        CopyPair(first.setdefault(photograph.group, index), index, "", 1.0, 1.0)
-        for index, photograph in enumerate(photographs)
-        if photograph.group
+        CopyPair(first.setdefault(one.group, index), index, "", 1.0, 1.0)
+        for index, one in enumerate(photographs)
+        if one.group
     ]
-    groups = join(len(photographs), [*given, *pairs])
-    rows = []
-    for group in groups:
-        name = photographs[group[0]].name
-        rows += [{"path": photographs[index].name, "group": name} for index in group]
-    write_csv(file, sorted(rows, key=lambda row: row["path"]))
-    return len(groups)
+    return join(len(photographs), [*given, *pairs])
 
 
 def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[dict[str, object]]:

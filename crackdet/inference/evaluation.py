@@ -15,6 +15,7 @@ from crackdet.core.errors import UserError
 from crackdet.data import splits
 from crackdet.data.dataset import ImageDataset, list_splits, load_splits
 from crackdet.data.records import ImageRecord, image_digest
+from crackdet.data.tiles import parse_digest
 from crackdet.inference.eval_data import ALL, METRICS, EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
@@ -60,8 +61,8 @@ def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: st
             predictor.model, images, predictor.batch_size, predictor.number_format, eval_config.runtime.num_workers
         )
     metrics = compute_metrics(logits, torch.from_numpy(images.labels).float(), config.trainer.pos_weight)
-    training_digests = {record.digest for record in _list_split(config, "train")}
-    trained_with = sum(record.digest in training_digests for record in images.records)
+    photographs = {parse_digest(record.digest)[0] for record in _list_split(config, "train")}
+    trained_with = sum(parse_digest(record.digest)[0] in photographs for record in images.records)
     trained_on = Path(getattr(config.data, "root", "synthetic")).name
     return Evaluation(run.id, trained_on, eval_set.name, split, len(images), trained_with, metrics)
 

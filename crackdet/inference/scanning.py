@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crackdet.config.schema import Config, SyntheticData
+from crackdet.config.tiled_data import TiledData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
@@ -61,7 +61,9 @@ class Heatmap:
 
 
 def choose_tile(text: str | None, config: Config) -> Tile:
-    """Return the tile size given as `448` or `640x480`, else the median size of the training photographs.
+    """Return the tile size given as `448` or `640x480`, else that of the run's tiles or images.
+
+    Without tiles, the size is the median of the training photographs.
 
     At that size cracks appear to the network as wide as those it was trained on, provided that the photographs were
     taken from a similar distance. Synthetic images are generated at `data.image_size`.
@@ -72,6 +74,8 @@ def choose_tile(text: str | None, config: Config) -> Tile:
     if text is not None:
         return Tile(*check_tile(text), "given by --tile")
     size = config.data.image_size
+    if isinstance(config.data, TiledData):
+        return Tile(config.data.tile, config.data.tile, "data.tile of the run")
     if isinstance(config.data, SyntheticData):
         return Tile(size, size, "the size of the synthetic training images")
     try:
@@ -81,7 +85,8 @@ def choose_tile(text: str | None, config: Config) -> Tile:
         reason = f"the size of the training photographs cannot be read ({error})"
         raise UserError(f"{reason}; give the tile size in pixels of this photograph with --tile") from None
     subset = records[:: max(1, len(records) // MAX_MEASURED)]
-    sizes = list(filter(None, (upright_size(Path(source.name) / record.name) for record in subset)))
+    files = (source.file(record.name) for record in subset)
+    sizes = list(filter(None, (upright_size(file) for file in files if file is not None)))
     if not sizes:
         raise UserError(f"{source.name}: no training photograph can be read; give the tile size with --tile")
     width, height = (round(median(side)) for side in zip(*sizes, strict=True))

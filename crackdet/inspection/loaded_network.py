@@ -22,6 +22,7 @@ class Sample:
     pixels: NDArray[np.uint8]  # (S, S, 3) RGB
     crack: bool | None = None
     mask: NDArray[np.bool_] | None = None  # (S, S), True on the crack
+    context: NDArray[np.uint8] | None = None  # (H, W, 3): of a tile, its photograph with the tile outlined
 
     @property
     def crack_mask(self) -> NDArray[np.bool_] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from crackdet.config.schema import flatten
 from crackdet.core.errors import UserError
@@ -95,7 +95,7 @@ def render(
     for number, (sample, probability) in enumerate(zip(samples, network.probabilities(samples), strict=True), 1):
         stem = f"{number}-{Path(sample.name).stem}"
         saliency = _saliency_tiles(network, sample, notes)
-        _save(tile_sheet(saliency, 3, sample.name), output / f"{stem}-saliency.png")
+        _save(tile_sheet(saliency, len(saliency), sample.name), output / f"{stem}-saliency.png")
         maps = capture(network.model, layers, network.tensor([sample]))
         tiles_by_stage = {}
         for each in statistics:
@@ -141,6 +141,10 @@ def describe(statistics: MapStatistics) -> str:
 def _saliency_tiles(network: LoadedNetwork, sample: Sample, notes: list[str]) -> list[Tile]:
     """Return the sample and its saliency maps; a method that fails adds a note instead."""
     tiles = [Tile(draw_mask_outline(upscale(sample.pixels), sample.crack_mask), "image")]
+    if sample.context is not None:
+        tiles.append(
+            Tile(ImageOps.pad(Image.fromarray(sample.context), tiles[0].image.size, color="white"), "photograph")
+        )
     size = sample.pixels.shape[0]
     for name, method in METHODS.items():
         try:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
+from crackdet.data.sources.tiled import TiledSource
 from crackdet.data.splits import missing_split_error
+from crackdet.data.tile_context import draw_context
+from crackdet.data.tiles import parse_name
 from crackdet.inference.eval_data import check_data_overrides, config_with_data, data_settings
 from crackdet.inference.images import to_pixels
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
@@ -20,6 +24,7 @@ from crackdet.store.run import Run
 
 log = logging.getLogger(__name__)
 
+CONTEXT_SIDE = 512  # pixels of a photograph that shows a tile
 MEASURED_PER_CLASS = 64  # validation images of each class that maps are measured on
 
 
@@ -71,13 +76,28 @@ def choose_samples(network: LoadedNetwork, arguments: Sequence[str]) -> tuple[li
         return samples, samples
     by_class = ([r for r in images.records if r.crack is crack] for crack in (True, False))
     measured = to_samples(images, [r for records in by_class for r in evenly_spaced(records, MEASURED_PER_CLASS)])
-    return samples or to_samples(images, representative_records(network.run, images)), measured
+    return samples or _to_shown_samples(images, representative_records(network.run, images)), measured
+
+
+def _to_shown_samples(images: ImageDataset, records: Sequence[ImageRecord]) -> list[Sample]:
+    """Read records as `to_samples`, with the photograph of each tile."""
+    return [
+        replace(sample, context=_context(images, r))
+        for sample, r in zip(to_samples(images, records), records, strict=True)
+    ]
+
+
+def _context(images: ImageDataset, record: ImageRecord) -> NDArray[np.uint8] | None:
+    source, box = images.pixels.source, parse_name(record.name)[1]
+    if box is None or not isinstance(source, TiledSource):
+        return None
+    return np.asarray(draw_context(source.open_photograph(record), box, CONTEXT_SIDE))
 
 
 def _find_sample(network: LoadedNetwork, name: str, images: ImageDataset | None) -> Sample:
     records = {record.name: record for record in images.records} if images else {}
     if images is not None and name in records:
-        return to_samples(images, [records[name]])[0]
+        return _to_shown_samples(images, [records[name]])[0]
     if not Path(name).is_file():
         raise UserError(f"{name}: is neither a file nor the name of one of the run's validation images")
     try:

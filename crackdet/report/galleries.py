@@ -22,10 +22,11 @@ class Picture:
     path: str
     verdict: str
     lines: Sequence[str]
-    uri: str | None
+    uri: str | None  # of the thumbnail
     label: str  # its class: one of `CLASS_NAMES`
     confidence: float | None = None  # probability of the predicted class
     missing: str = ""  # why there is no thumbnail
+    context: str | None = None  # of a tile: where it is in its photograph
 
     @property
     def alt(self) -> str:
@@ -104,10 +105,10 @@ class GalleryBuilder:
         name, digest = predictions.images[index], predictions.digests[index]
         label = CLASS_NAMES[bool(predictions.labels[index])]
         try:
-            uri, missing = self._thumbnails.uri(name, digest), ""
+            uri, context = self._thumbnails.get(name, digest)
         except NoThumbnail as reason:
-            uri, missing = None, sanitize(reason)
-        return Picture(sanitize(name), verdict, lines, uri, label, confidence, missing)
+            return Picture(sanitize(name), verdict, lines, None, label, confidence, sanitize(reason))
+        return Picture(sanitize(name), verdict, lines, uri, label, confidence, context=context)
 
 
 def _merge_missing(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequence[str]]:

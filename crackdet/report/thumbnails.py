@@ -5,6 +5,7 @@ import io
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -16,6 +17,9 @@ from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED, Source
 from crackdet.data.sources.factory import open_source
+from crackdet.data.sources.tiled import TiledSource
+from crackdet.data.tile_context import draw_context
+from crackdet.data.tiles import parse_name
 from crackdet.store.run import Run
 
 SIDE = 256  # pixels
@@ -26,22 +30,29 @@ class NoThumbnail(Exception):
     """An image that cannot be shown; the message says why."""
 
 
+class Thumbnail(NamedTuple):
+    """An image, and where it is if it is a tile of a photograph, as `data:` URIs."""
+
+    uri: str
+    context: str | None = None
+
+
 class Thumbnails:
     """Thumbnails of a run's images, resized to a square as for the network."""
 
     def __init__(self, run: Run) -> None:
         self._config = run.snapshot().config
-        self._uris: dict[tuple[str, str], str] = {}
+        self._found: dict[tuple[str, str], Thumbnail] = {}
 
-    def uri(self, name: str, digest: str) -> str:
-        """Return the thumbnail of an image as a `data:` URI.
+    def get(self, name: str, digest: str) -> Thumbnail:
+        """Return the thumbnail of an image.
 
         Raises:
             NoThumbnail: If the file is missing, or is not the one the run was evaluated on.
         """
-        if (name, digest) not in self._uris:
-            self._uris[name, digest] = self._encode(ImageRecord(name, False, digest))
-        return self._uris[name, digest]
+        if (name, digest) not in self._found:
+            self._found[name, digest] = self._read(ImageRecord(name, False, digest))
+        return self._found[name, digest]
 
     @cached_property
     def _source(self) -> Source:
@@ -52,19 +63,26 @@ class Thumbnails:
         except UserError as error:
             raise NoThumbnail(str(error)) from None
 
-    def _encode(self, record: ImageRecord) -> str:
+    def _read(self, record: ImageRecord) -> Thumbnail:
         root = getattr(self._source, "root", None)
+        photograph, box = parse_name(record.name)
         if root is not None:
-            _check_name(root, record.name)
+            _check_name(root, photograph)
         try:
-            pixels = self._source.read(record, SIDE)
+            uri = _encode(Image.fromarray(self._source.read(record, SIDE)))
+            if isinstance(self._source, TiledSource) and box is not None:
+                return Thumbnail(uri, _encode(draw_context(self._source.open_photograph(record), box, SIDE)))
+            return Thumbnail(uri)
         except (BadImage, ValueError) as error:
             if str(error) == CHANGED:
                 raise NoThumbnail(f"{record.name} has changed since the run was evaluated on it") from None
             raise NoThumbnail(f"{record.name} cannot be read ({error})") from None
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "WEBP", quality=QUALITY)
-        return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _encode(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _check_name(root: Path, name: str) -> None:

@@ -11,8 +11,8 @@ from crackdet.cli.main import app
 from tests.cli.conftest import Command, crackdet
 
 COMMANDS = {
-    "cache", "check-data", "clean", "evaluate", "export", "inspect", "pointing", "predict", "report", "rm", "runs",
-    "scan", "show", "summary", "watch",
+    "cache", "check-data", "clean", "evaluate", "export", "inspect", "mine", "pointing", "predict", "report", "rm",
+    "runs", "scan", "show", "summary", "watch",
 }  # fmt: skip
 
 

@@ -23,4 +23,4 @@ def test_images_of_sixteen_bits_have_thumbnails(tmp_path: Path) -> None:
     write_config(run, config)
     records = open_source(config.data, tmp_path / "cache").list_records()
     thumbnails = Thumbnails(run)
-    assert all(thumbnails.uri(record.name, record.digest).startswith("data:image/webp") for record in records)
+    assert all(thumbnails.get(record.name, record.digest).uri.startswith("data:image/webp") for record in records)
