@@ -24,31 +24,36 @@ class SplitCache:
     """The last split and its warnings: every run of a sweep asks for the same ones."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, list[ImageRecord], Scores | None] | None = None
+        self._key: tuple[str, list[ImageRecord], Scores | None, bool] | None = None
         self._value: tuple[Splits, list[str]] = {}, []
 
-    def get(self, records: list[ImageRecord], data: Data, scores: Scores | None = None) -> tuple[Splits, list[str]]:
-        """Return `split(records, data, scores)` and its `leakage_warnings`.
+    def get(
+        self, records: list[ImageRecord], data: Data, scores: Scores | None = None, both_classes: bool = True
+    ) -> tuple[Splits, list[str]]:
+        """Return `split(records, data, scores, both_classes)` and its `leakage_warnings`.
 
         Raises:
             UserError: If a split would lack one of the two classes.
         """
-        key = repr(data), records, scores
+        key = repr(data), records, scores, both_classes
         if self._key != key:
-            splits = split(records, data, scores)
+            splits = split(records, data, scores, both_classes)
             self._value = splits, leakage_warnings(splits)
             self._key = key
         return self._value
 
 
-def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = None) -> Splits:
+def split(
+    records: Sequence[ImageRecord], data: Data, scores: Scores | None = None, both_classes: bool = True
+) -> Splits:
     """Return the train, valid and test records, each in canonical order.
 
     Args:
         scores: Logits of tiles by a run, for the choice of hard negatives.
+        both_classes: Whether each split needs both classes, as for training.
 
     Raises:
-        UserError: If a split would lack one of the two classes.
+        UserError: If a split would lack a class that it needs.
     """
     splits = assign_splits(records, data)
     splits = {
@@ -58,10 +63,11 @@ def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = No
         # the test split of the source is not part of the fingerprint, so it must not influence the other splits
         own_test = {"test": splits.pop("test")} if any(record.split == "test" for record in records) else {}
         splits = _subset(splits, data.max_images, data) | own_test
-    try:
-        check_classes(splits)
-    except UserError as error:
-        raise UserError(f"{error}{_describe_large_group(records)}") from None
+    if both_classes:
+        try:
+            check_classes(splits)
+        except UserError as error:
+            raise UserError(f"{error}{_describe_large_group(records)}") from None
     return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
 
 
