@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crackdet.config.file_data import TiledData
 from crackdet.config.schema import Data, Runtime
-from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import MAX_CSV, read_bytes

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.core.reading import file_digest
 from crackdet.data.cache import decode_all

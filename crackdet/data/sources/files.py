@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import FileData
+from crackdet.config.file_data import FileData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import open_regular
