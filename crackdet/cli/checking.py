@@ -70,7 +70,7 @@ def check_data(
         check = _run_checks(config, splits, digest, problems, network)
         written = _write(check, config, overrides or [], output, groups)
         content |= check.to_dict() | {"page": output / PAGE, "groups": groups}
-        sentences, leaks = [*problems, *check.sentences], check.leaks
+        sentences, leaks = list(dict.fromkeys([*problems, *check.sentences])), check.leaks
     if sheet is not None:
         contact_sheet(splits["train"]).save(sheet)
     if as_json:
@@ -113,6 +113,7 @@ def _write(check: "DataCheck", config: "Config", overrides: list[str], output: P
     from crackdet.doctor.grouping import write_groups
 
     command_line = shlex.join(["crackdet", "check-data", *overrides, "--write-groups", "groups.csv"])
-    how = f"{command_line}\npython train.py {shlex.join(overrides)} data.groups=group data.manifest=$PWD/groups.csv"
+    kept = [text for text in overrides if not text.startswith(("data.groups=", "data.manifest="))]
+    how = f"{command_line}\npython train.py {shlex.join(kept)} data.groups=group data.manifest=$PWD/groups.csv"
     write_check(check, output, how if hasattr(config.data, "manifest") else None)
     return write_groups(groups, check.photographs, check.copies.pairs) if groups is not None else ""

@@ -20,7 +20,8 @@ def field(default: Any, **constraints: Any) -> Any:
     Args:
         default: The default value; a class is called for one, and a list is copied.
         constraints: `ge`, `le`, `gt`, `lt` (bounds of a number, or of each number of a list), `choices`, `pattern`,
-            `min_length`, `max_length` (of a list or a text); `path=True` marks a location on this machine, which is
+            `min_length`, `max_length` (of a list or a text); `texts=True` asks for a text or a list of texts, which
+            OmegaConf has no type for; `path=True` marks a location on this machine, which is
             never part of a run's identity.
     """
     if isinstance(default, list | type):
@@ -29,8 +30,15 @@ def field(default: Any, **constraints: Any) -> Any:
     return dataclasses.field(default=default, metadata=constraints)
 
 
+def texts_of(value: str | list[str] | None) -> list[str]:
+    """Return the texts of a setting with the constraint `texts`."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def satisfies(value: Any, constraints: Mapping[str, Any]) -> bool:
     """Return whether a value, or each item of a list, meets the constraints of its field."""
+    if constraints.get("texts"):
+        return bool(value) and all(isinstance(item, str) and item for item in texts_of(value))
     if isinstance(value, list | str):
         lengths = constraints.get("min_length", 0), constraints.get("max_length", math.inf)
         if not lengths[0] <= len(value) <= lengths[1]:

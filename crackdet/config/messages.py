@@ -50,6 +50,8 @@ def describe(kind: Any, constraints: Mapping[str, Any]) -> str:
     """Return what a field allows, for example "a list of integers >= 1" for `list[int]` with `ge=1`."""
     if "pattern" in constraints:
         return "of the form " + str(constraints["pattern"]).replace("|", " or ").replace("[1-9][0-9]*", "NUMBER")
+    if "texts" in constraints:
+        return "non-empty text, or a list of them"
     if "choices" in constraints:
         return "one of " + ", ".join(map(str, constraints["choices"]))
     if type(None) in get_args(kind):

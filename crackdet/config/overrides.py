@@ -58,7 +58,11 @@ def explain_syntax(text: str, message: str) -> str:
 def _quoted(key: str, value: str) -> str:
     """Return how a value is quoted; empty if the setting is no text, or the quoted value is not accepted either."""
     found = find_field(key.lstrip("+"))
-    if (found is not None and "str" not in str(found[0])) or group_options(key) or shorten(value) != value:
+    if (
+        (found is not None and found[0] is not Any and "str" not in str(found[0]))
+        or group_options(key)
+        or shorten(value) != value
+    ):
         return ""
     quoted = f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
     try:

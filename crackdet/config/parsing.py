@@ -222,7 +222,7 @@ def _check_values(node: Any, prefix: str) -> None:
 
 def _has_items_of(kind: Any, value: Any) -> bool:
     """Return whether the items of a list have the type that a field allows; OmegaConf accepts lists within lists."""
-    if not isinstance(value, list):
+    if not isinstance(value, list) or kind is Any:
         return True
     (item,) = next(get_args(part) for part in (kind, *get_args(kind)) if get_origin(part) is list)
     return item is Any or all(type(each) is item for each in value)

@@ -129,7 +129,12 @@ class TableData(NamedClassesData):
     """Images whose labels are in a table."""
 
     name: str = field("table", choices=("table",))
-    table: str = field(MISSING, path=True)  # CSV or Parquet file, relative to root
+    root: str | None = field(None, path=True)  # type: ignore[assignment]  # null: the folder of the table
+    table: str = field(MISSING, path=True)  # CSV or Parquet file, relative to root or to the current folder
+    path_column: str | None = None  # null: path, or a usual name for it
+    label_column: str | None = None
+    split_column: str | None = None
+    weight_column: str | None = None  # of the weights in the training loss
 
 
 @dataclass
@@ -137,8 +142,12 @@ class FilenameLabelsData(FileData):
     """Images in train/images and valid/images."""
 
     name: str = field("filename_labels", choices=("filename_labels",))
-    negative_mark: str = field("noncrack", min_length=1)  # in the file name of an image without a crack
+    negative_mark: Any = field("noncrack", texts=True)  # in the file name of an image without a crack
+    positive_mark: Any = field(None, texts=True)  # in that of an image with a crack; null: in all others
     masks: str | None = field("masks", path=True)  # folder of masks beside each folder of images
+
+    def __post_init__(self) -> None:
+        self.negative_mark, self.positive_mark = _as_texts(self.negative_mark), _as_texts(self.positive_mark)
 
 
 @dataclass
@@ -281,6 +290,14 @@ class Config(Seeded):
     runtime: Runtime = MISSING
     tracker: Tracker = MISSING
     sweep: Sweep = MISSING
+
+
+def _as_texts(value: Any) -> Any:
+    """Return a setting with the constraint `texts` as OmegaConf converts texts; a list of one text as that text."""
+    if isinstance(value, list):
+        texts = [_as_texts(item) for item in value]
+        return texts[0] if len(texts) == 1 else texts
+    return str(value) if isinstance(value, bool | int | float) else value
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -179,8 +179,6 @@ class _CachedSet:
             if missing and len(missing) < len(self.records):
                 log.info("%d of %d images are cached", len(self.records) - len(missing), len(self.records))
             unreadable = run_in_chunks(self.task(missing, temporary), self.num_workers)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
             array_file.unlink(missing_ok=True)
             write_json(self.sidecar, {"bad": unreadable})
             cache_index.write_index(array_file, self.header, list(self.records), unreadable)

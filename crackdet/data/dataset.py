@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.machine import gc_disabled
 from crackdet.data.cache import DecodedImages, decode_all
-from crackdet.data.negatives import read_scores
+from crackdet.data.negatives import read_scores, scores_file
 from crackdet.data.records import IMAGES_CHANGED, ImageRecord, fingerprint
 from crackdet.data.sources.base import CHANGED
 from crackdet.data.sources.factory import open_source
@@ -67,6 +68,16 @@ def data_fingerprint(data: Data, runtime: Runtime) -> str:
     with gc_disabled():
         records = open_source(data, expand_home(runtime.cache)).list_records()
         return fingerprint(records, read_scores(data, runtime)[1])
+
+
+def data_dependencies(data: Data, runtime: Runtime) -> list[Path]:
+    """Return the files and folders that the fingerprint depends on; if none has changed, it is the same.
+
+    Raises:
+        UserError: If the data cannot be listed.
+    """
+    scores = scores_file(data, runtime)
+    return [*open_source(data, expand_home(runtime.cache)).dependencies, *([] if scores is None else [scores])]
 
 
 def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:

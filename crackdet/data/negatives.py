@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from crackdet.config.schema import Data, Runtime
 from crackdet.config.tiled_data import TiledData
@@ -56,13 +57,14 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     Raises:
         UserError: If the run has no scores, or they cannot be read.
     """
-    if not isinstance(data, TiledData) or (name := data.hard_negatives) is None:
+    file = scores_file(data, runtime)
+    if file is None or not isinstance(data, TiledData):
         return None, ""
+    name = data.hard_negatives
     if data.negatives_per_positive is None:
         raise UserError(f"data.hard_negatives={name}: needs data.negatives_per_positive, the number of negatives")
-    run = RunStore(expand_home(runtime.store)).run(name)
     try:
-        content = read_bytes(run.negatives_file, MAX_CSV)
+        content = read_bytes(file, MAX_CSV)
         rows = list(csv.DictReader(io.StringIO(content.decode())))
         return {row["digest"]: float(row["logit"]) for row in rows}, hashlib.sha256(content).hexdigest()
     except FileNotFoundError:
@@ -72,9 +74,14 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "is not a table of digests and logits"
         raise UserError(
-            f"data.hard_negatives={name}: {run.negatives_file} cannot be read ({reason}); "
-            f"`crackdet mine {name}` writes it again"
+            f"data.hard_negatives={name}: {file} cannot be read ({reason}); `crackdet mine {name}` writes it again"
         ) from None
+
+
+def scores_file(data: Data, runtime: Runtime) -> Path | None:
+    """Return the file of the scores that `data.hard_negatives` names; None if it is not set."""
+    name = data.hard_negatives if isinstance(data, TiledData) else None
+    return None if name is None else RunStore(expand_home(runtime.store)).run(name).negatives_file
 
 
 def _random_key(digest: str, seed: int) -> bytes:

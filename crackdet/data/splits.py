@@ -58,7 +58,10 @@ def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = No
         # the test split of the source is not part of the fingerprint, so it must not influence the other splits
         own_test = {"test": splits.pop("test")} if any(record.split == "test" for record in records) else {}
         splits = _subset(splits, data.max_images, data) | own_test
-    check_classes(splits)
+    try:
+        check_classes(splits)
+    except UserError as error:
+        raise UserError(f"{error}{_describe_large_group(records)}") from None
     return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
 
 
@@ -80,26 +83,63 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
     """Return warnings about contradictory labels, and about copies and groups that two splits share."""
     warnings = []
     everything = [record for name in SPLITS for record in splits[name]]
-    labels = {(record.digest, record.crack) for record in everything}
-    contradictory = [record for record in everything if (record.digest, not record.crack) in labels]
+    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
+    for record in everything:
+        by_digest[record.digest].append(record)
+    copies = [members for members in by_digest.values() if len(members) > 1]
+    contradictory = [members for members in copies if len({record.crack for record in members}) == 2]
     if contradictory:
+        first = next(record for record in contradictory[0] if record.crack)
+        second = next(record for record in contradictory[0] if not record.crack)
         warnings.append(
-            f"data: {len(contradictory)} images have an identical copy with the other label, such as "
-            f"{contradictory[0].name}: one of the labels is wrong"
+            f"data: {sum(map(len, contradictory))} images have an identical copy with the other label, such as "
+            f"{first.name} (crack) and {second.name} (no crack): one of the labels is wrong"
         )
-    for first, second in combinations(SPLITS, 2):
-        digests = {record.digest for record in splits[first]}
-        groups = {record.group for record in splits[first]} - {None, ""}
-        for what, shared in (
-            ("are copies of images in", [record for record in splits[second] if record.digest in digests]),
-            ("belong to groups that are also in", [record for record in splits[second] if record.group in groups]),
+    joined = [members for members in copies if len({record.group for record in members if record.group}) > 1]
+    if joined:
+        groups = {record.group for members in joined for record in members if record.group}
+        warnings.append(
+            f"data: identical images join {len(groups)} groups, which stay in one split, such as {_joined(joined[0])}"
+        )
+    for earlier, later in combinations(SPLITS, 2):
+        digests = {record.digest: record.name for record in splits[earlier]}
+        named = {record.group: record.name for record in splits[earlier] if record.group}
+        for what, others, shared in (
+            ("are copies of images in", digests, [(r, r.digest) for r in splits[later] if r.digest in digests]),
+            ("belong to groups that are also in", named, [(r, r.group) for r in splits[later] if r.group in named]),
         ):
             if shared:
+                record, key = shared[0]
                 warnings.append(
-                    f"data: {len(shared)} of {len(splits[second])} {second} images {what} {first}, such as "
-                    f"{shared[0].name}: scores on the {second} split will be too high"
+                    f"data: {len(shared)} of {len(splits[later])} {later} images {what} {earlier}, such as "
+                    f"{record.name} and {others[key]}: scores on the {later} split will be too high"
                 )
     return warnings
+
+
+def _describe_large_group(records: Sequence[ImageRecord]) -> str:
+    """Return the end of a message about a group of most images, and what joins it; nothing if there is none."""
+    largest = max(_merge_groups(records), key=len, default=[])
+    if len(largest) <= len(records) / 2:
+        return ""
+    names = sorted({record.group for record in largest if record.group})
+    message = f"; one group has {len(largest):,} of the {len(records):,} images, and stays in one split"
+    if len(names) < 2:
+        return message
+    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
+    for record in largest:
+        by_digest[record.digest].append(record)
+    joined = [members for members in by_digest.values() if len({record.group for record in members}) > 1]
+    return (
+        f"{message}: {len(joined):,} images with identical copies join {len(names)} groups of data.groups, such as "
+        f"{_joined(joined[0])}; remove the copies, or use the groups of `crackdet check-data --write-groups`"
+    )
+
+
+def _joined(members: Sequence[ImageRecord]) -> str:
+    """Return two of several identical images in different groups, with their groups."""
+    named = {record.group: record for record in members if record.group}
+    return " and ".join(f"{record.name} ({group})" for group, record in list(named.items())[:2])
 
 
 def missing_split_error(name: str) -> UserError:

@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.machine import num_cores
@@ -42,17 +43,37 @@ class DecodeTask:
 
     def run(self) -> dict[str, str]:
         """Decode the images in this process, and return the reason for each unreadable one, by digest."""
-        array = None if self.array_file is None else np.load(self.array_file, mmap_mode="r+")
         unreadable: dict[str, str] = {}
-        images = self.source.read_many(self.records, self.image_size)
-        for row, record, pixels in zip(self.rows, self.records, images, strict=True):
-            if isinstance(pixels, BadImage):
-                unreadable[record.digest] = str(pixels)
-            elif array is not None:
-                array[row] = pixels
-        if array is not None:
-            array.flush()
+        with _Rows(self.array_file) as rows:
+            images = self.source.read_many(self.records, self.image_size)
+            for row, record, pixels in zip(self.rows, self.records, images, strict=True):
+                if isinstance(pixels, BadImage):
+                    unreadable[record.digest] = str(pixels)
+                else:
+                    rows.write(row, pixels)
         return unreadable
+
+
+class _Rows:
+    """Writes rows of a cached array; writing to a mapped array would wait for a page fault at every 4 KiB."""
+
+    def __init__(self, array_file: Path | None) -> None:
+        self._file = None if array_file is None else array_file.open("r+b", buffering=0)
+        self._start = 0 if array_file is None else np.load(array_file, mmap_mode="r").offset
+
+    def __enter__(self) -> "_Rows":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, row: int, pixels: NDArray[np.uint8]) -> None:
+        if self._file is not None:
+            self._file.seek(self._start + row * pixels.nbytes)
+            view = np.ascontiguousarray(pixels).data.cast("B")
+            while view:  # a full disk writes a part, then raises
+                view = view[self._file.write(view) :]
 
 
 def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
@@ -75,6 +96,7 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
             records = pending.popleft().records
             unreadable.update(failed)
             if task.array_file is not None:
+                _synchronize(task.array_file)  # what is done must be on the disk, even if the machine stops
                 done = [record.digest for record in records if record.digest not in failed]
                 cache_index.append_done(task.array_file, done)
             progress.advance(len(records))
@@ -100,6 +122,11 @@ def run_in_chunks(task: DecodeTask, num_workers: int | None) -> dict[str, str]:
         while pending:
             finish_chunk(pending[0].run())
     return unreadable
+
+
+def _synchronize(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
 
 
 def _chunks(records: Sequence[ImageRecord]) -> Iterator[slice]:

@@ -1,5 +1,6 @@
 """All checks of a data set, and the page, the tables and the JSON that tell their results."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -76,7 +77,12 @@ class DataCheck:
                 "contradictory": pair_rows(self.photographs, copies.contradictory),
             },
             **asdict(self.examination),
+            "labels": self._labels(),
         }
+
+    def _labels(self) -> dict[str, Any] | None:
+        labels = self.examination.labels
+        return None if labels is None else asdict(labels) | {"verdict": labels.verdict, "reliable": labels.is_reliable}
 
 
 def check_images(
@@ -116,10 +122,10 @@ def write_check(check: DataCheck, folder: Path, command: str | None) -> None:
     if check.copies.pairs:
         write_csv(folder / COPIES, pair_rows(check.photographs, check.copies.pairs))
     labels, relabel = check.examination.labels, None
-    if labels is not None and labels.suspects and not _has_tiles(check):
-        relabel = RELABEL
+    if labels is not None and labels.suspects and check.photographs[0].file and not _has_tiles(check):
+        relabel = f"python train.py data=table data.root={shlex.quote(check.name)} data.table=$PWD/{folder / RELABEL}"
         records = [record for images in check.splits.values() for record in images.records]
-        write_relabel_csv(folder / relabel, records, labels.suspects)
+        write_relabel_csv(folder / RELABEL, records, labels.suspects)
     write_text(folder / PAGE, _render(check, command, relabel))
 
 

@@ -1,7 +1,8 @@
 """Columns of data about images that have nothing to do with cracks, or little.
 
-Columns of the file (size, format, quality, camera, folder) cannot depend on whether there is a crack. Columns of the
-content (brightness, contrast, sharpness, colour, bits per pixel) may: a crack is dark and has sharp edges.
+Columns of the origin (size, format, quality, camera, folder, balance of colours) do not depend on whether there is a
+crack. Columns of the content (brightness, contrast, sharpness, bits per pixel) may: a crack is dark and has sharp
+edges.
 """
 
 from collections import Counter
@@ -17,15 +18,15 @@ from crackdet.data.records import ImageRecord
 from crackdet.data.sources.names import normalized, split_of
 from crackdet.data.sources.photographs import IMAGE_WORDS
 from crackdet.data.tiles import parse_name
-from crackdet.doctor.features import APPEARANCE
+from crackdet.doctor.features import APPEARANCE, COLOURS
 from crackdet.doctor.headers import Header
 
-MAX_CATEGORIES = 30  # of a column; rarer values are one category
-OTHER, NONE = "other", "none"
+MAX_CATEGORIES = 30  # of a column that a tree can compare, the most frequent ones
+NONE = "none"
 
 
 class Kind(StrEnum):
-    FILE = "file"
+    ORIGIN = "origin"
     CONTENT = "content"
 
 
@@ -79,28 +80,28 @@ def file_columns(
     bits = 8 * _numbers([header.num_bytes for header in of_image]) / (widths * heights)
     return [
         _categories("format", [header.file_format for header in of_image]),
-        Column("width", Kind.FILE, widths),
-        Column("height", Kind.FILE, heights),
-        Column("aspect ratio", Kind.FILE, widths / heights),
-        Column("JPEG quality", Kind.FILE, _numbers([header.quality for header in of_image])),
+        Column("width", Kind.ORIGIN, widths),
+        Column("height", Kind.ORIGIN, heights),
+        Column("aspect ratio", Kind.ORIGIN, widths / heights),
+        Column("JPEG quality", Kind.ORIGIN, _numbers([header.quality for header in of_image])),
         _categories("JPEG subsampling", [header.subsampling for header in of_image]),
         _categories("camera", [header.camera for header in of_image]),
         _categories("software", [header.software for header in of_image]),
         _categories("EXIF data", ["present" if header.has_exif else None for header in of_image]),
-        Column("hour of the day", Kind.FILE, _numbers([header.hour for header in of_image])),
+        Column("hour of the day", Kind.ORIGIN, _numbers([header.hour for header in of_image])),
         _categories("folder", [folder_of_origin(name, classes) for name in photographs]),
         Column("bits per pixel", Kind.CONTENT, bits),
     ]
 
 
 def appearance_columns(appearance: NDArray[np.float32]) -> list[Column]:
-    """Return the columns of the content of each image.
+    """Return the columns of the pixels of each image.
 
     Args:
         appearance: (N, 5), see `features.measure`.
     """
     return [
-        Column(name, Kind.CONTENT, values.astype(np.float64))
+        Column(name, Kind.ORIGIN if name in COLOURS else Kind.CONTENT, values.astype(np.float64))
         for name, values in zip(APPEARANCE, appearance.T, strict=True)
     ]
 
@@ -130,8 +131,7 @@ def to_features(columns: Sequence[Column]) -> list[Feature]:
             features.append(Feature(column.name, None, np.where(np.isnan(values), np.nanmedian(values), values)))
             continue
         common = [value for value, _ in Counter(column.values.tolist()).most_common(MAX_CATEGORIES)]
-        # of two values, one says all
-        for value in common[: 1 if len(common) == 2 and len(np.unique(column.values)) == 2 else None]:
+        for value in common[:1] if len(common) == 2 else common:  # of two values, one says all
             features.append(Feature(column.name, value, (column.values == value).astype(np.float64)))
     return features
 
@@ -141,4 +141,4 @@ def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
 
 
 def _categories(name: str, values: Sequence[str | None]) -> Column:
-    return Column(name, Kind.FILE, np.array([value or NONE for value in values], np.str_))
+    return Column(name, Kind.ORIGIN, np.array([value or NONE for value in values], np.str_))

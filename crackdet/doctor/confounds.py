@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,20 @@ from numpy.typing import NDArray
 from crackdet.doctor.columns import Column, Kind
 from crackdet.doctor.separation import Separation, separate
 
-MAX_P_VALUE = 0.01
+MAX_P_VALUE = 0.01  # no permutation of 99 may tell the classes apart as well
 WEAK_AUC, STRONG_AUC = 0.6, 0.8
+MAX_NAMED = 3  # columns
+WHAT = {Kind.ORIGIN: "file and colour", Kind.CONTENT: "brightness, contrast and sharpness"}
+MEANING = {
+    Kind.ORIGIN: (
+        "A network can learn this instead of cracks, and then fails on photographs from elsewhere. Take photographs of "
+        "both classes from each source, and test on photographs from another one."
+    ),
+    Kind.CONTENT: (
+        "A crack itself makes an image darker, richer in contrast and sharper, so this need not be a fault. It is one "
+        "if the classes were photographed in different light or by different cameras."
+    ),
+}
 
 
 class Strength(StrEnum):
@@ -38,7 +51,7 @@ class Confound:
 
 
 def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups: Sequence[str]) -> list[Confound]:
-    """Return what the columns of the file, and those of the content, tell about the class.
+    """Return what the columns of the origin, and those of the content, tell about the class.
 
     Args:
         columns: Each with N values.
@@ -53,38 +66,40 @@ def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups:
     return found
 
 
-def grade(separation: Separation | None) -> Strength:
+class Tested(Protocol):
+    """How well two sets are told apart, and how probable that is by chance."""
+
+    @property
+    def auc(self) -> float: ...
+
+    @property
+    def p_value(self) -> float: ...
+
+
+def grade(found: Tested | None) -> Strength:
     """Return how well two sets are told apart, beyond chance."""
-    if separation is None:
+    if found is None:
         return Strength.UNKNOWN
-    if separation.p_value > MAX_P_VALUE or separation.auc < WEAK_AUC:
+    if found.p_value > MAX_P_VALUE or found.auc < WEAK_AUC:
         return Strength.NONE
-    return Strength.STRONG if separation.auc >= STRONG_AUC else Strength.WEAK
+    return Strength.STRONG if found.auc >= STRONG_AUC else Strength.WEAK
 
 
 def _verdict(kind: Kind, strength: Strength, separation: Separation | None) -> str:
-    what = "files" if kind is Kind.FILE else "brightness, colour and sharpness"
+    what = WHAT[kind]
     if separation is None:
-        return f"Fewer than two groups of a class: whether its {what} give the class away cannot be tested."
-    auc = f"ROC-AUC {separation.auc:.2f} on held-out groups, p = {separation.p_value:.3f}"
+        return f"Fewer than two groups of a class: whether {what} give the class away cannot be tested."
     if not separation.columns:
-        return f"The {what} of all images are alike, and say nothing about the class."
+        return f"{what.capitalize()} of all images are alike."
+    numbers = f"ROC-AUC {separation.auc:.2f} on held-out groups, p = {separation.p_value:.3f}"
     if strength is Strength.NONE and separation.auc >= WEAK_AUC:
         return (
-            f"The {what} may give the class away ({auc}), but {separation.num_groups} groups are too few to exclude "
-            "chance."
+            f"{what.capitalize()} may give the class away ({numbers}), but {separation.num_groups} groups are too few "
+            "to exclude chance."
         )
     if strength is Strength.NONE:
-        return f"The {what} do not give the class away ({auc})."
-    best = separation.columns[0]
+        return f"{what.capitalize()} do not give the class away ({numbers})."
+    telling = [column for column in separation.columns if column.auc >= WEAK_AUC] or separation.columns[:1]
+    named = ", ".join(f"{column.column} (alone {column.auc:.2f})" for column in telling[:MAX_NAMED])
     degree = "give" if strength is Strength.STRONG else "partly give"
-    found = f"The {what} {degree} the class away ({auc}); most of all {best.column} (alone {best.auc:.2f})."
-    if kind is Kind.FILE:
-        return (
-            f"{found} A network can learn this instead of cracks, and would then fail on other photographs. Add "
-            "photographs of both classes from each source, or test on photographs from elsewhere."
-        )
-    return (
-        f"{found} A crack itself makes an image darker, richer in contrast and sharper, so this need not be a fault. "
-        "It is one if the classes were photographed in different light or by different cameras."
-    )
+    return f"{what.capitalize()} {degree} the class away ({numbers}), most of all {named}. {MEANING[kind]}"

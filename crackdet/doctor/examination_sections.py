@@ -15,9 +15,10 @@ from crackdet.doctor.confounds import Confound
 from crackdet.doctor.drift import Drift
 from crackdet.doctor.examination import Examination
 from crackdet.doctor.labels import SuspectLabels
-from crackdet.doctor.section import SIDE, PageTable, Picture, Section, encode
+from crackdet.doctor.section import SIDE, Cell, PageTable, Picture, Section, encode
 from crackdet.doctor.separation import Separation
 from crackdet.doctor.sizes import Sizes
+from crackdet.report.formatting import percent
 
 MAX_SUSPECTS, MAX_COLUMNS = 48, 8
 
@@ -29,10 +30,10 @@ def examination_sentences(found: Examination) -> list[str]:
 
 
 def sizes_section(sizes: Sizes) -> Section:
-    rows = []
+    rows: list[list[Cell]] = []
     for one in sizes.splits:
         common = ", ".join(f"{width}x{height} ({number:,})" for width, height, number in one.common)
-        rows.append([one.split, common or "rendered", one.enlarged, one.elongated, f"{one.margin:.1%}"])
+        rows.append([one.split, common or "rendered", one.enlarged, one.elongated, percent(one.margin, 1)])
     columns = ("split", "most frequent sizes", "enlarged", "elongated", "95 % interval of an accuracy of 95 %: ±")
     return Section("sizes", "Sizes", [], sizes.warnings, [PageTable("Sizes in pixels", columns, rows)])
 
@@ -41,7 +42,7 @@ def labels_section(labels: SuspectLabels | None, splits: Mapping[str, ImageDatas
     """Return the section about suspect labels.
 
     Args:
-        relabel: The table in which labels can be corrected; None if there is none.
+        relabel: The command that trains with the table in which labels can be corrected; None if there is no table.
     """
     title = "Suspect labels"
     if labels is None:
@@ -52,15 +53,19 @@ def labels_section(labels: SuspectLabels | None, splits: Mapping[str, ImageDatas
     pictures = []
     for suspect in labels.suspects[:MAX_SUSPECTS]:
         uris, alts = _thumbnails(*records[suspect.name])
-        lines = [f"labelled {suspect.label}", f"probability of this label {suspect.probability:.1%}", suspect.name]
+        lines = [
+            f"labelled {suspect.label}",
+            f"probability of this label {percent(suspect.probability, 1)}",
+            suspect.name,
+        ]
         pictures.append(Picture(uris, alts, lines))
     notes = []
-    if relabel is not None and pictures:
+    if relabel is not None:
         notes.append(
-            f"{relabel}, beside this page, lists all images, suspects first: write crack or no crack into the column "
-            f"corrected_label, and train with data=table data.table={relabel}."
+            "relabel.csv, beside this page, lists all images, suspects first. Write `crack` or `no crack` into the "
+            "column corrected_label of images whose label is wrong, and train with this command:"
         )
-    return Section("labels", title, [labels.verdict], notes, [], pictures)
+    return Section("labels", title, [labels.verdict], notes, [], pictures, relabel)
 
 
 def confounds_section(found: Sequence[Confound]) -> Section:
@@ -82,7 +87,7 @@ def drift_section(drift: Sequence[Drift]) -> Section:
 
 
 def _columns_table(caption: str, separation: Separation) -> PageTable:
-    rows = [[column.column, round(column.auc, 3)] for column in separation.columns[:MAX_COLUMNS]]
+    rows: list[list[Cell]] = [[column.column, round(column.auc, 3)] for column in separation.columns[:MAX_COLUMNS]]
     return PageTable(caption, ("column", "ROC-AUC"), rows)
 
 

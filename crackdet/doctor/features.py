@@ -20,7 +20,8 @@ Descriptor = Callable[[NDArray[np.uint8]], Floats]  # images (N, S, S, 3) -> fea
 
 BATCH_SIZE = 64
 SHARPNESS_SIDE = 128  # pixels: the sharpness of all images is measured at this size
-APPEARANCE = ("red / green", "blue / green", "brightness", "contrast", "sharpness")
+COLOURS = ("red / green", "blue / green")
+APPEARANCE = (*COLOURS, "brightness", "contrast", "sharpness")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_FOLDS = 5
-PERMUTATIONS = 199
+PERMUTATIONS = 99
 ENOUGH_EXCEEDED = 20  # permutations after which the p-value is clearly not small (Besag and Clifford 1991)
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the training and of the held-out images
 

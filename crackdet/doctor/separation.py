@@ -138,7 +138,8 @@ def _leaves(tree: "DecisionTreeClassifier", features: Sequence[Feature]) -> Iter
         number = nodes.feature[node]
         if number < 0:
             values = nodes.value[node, 0]
-            yield Rule(tuple(conditions.values()), int(nodes.n_node_samples[node]), float(values[-1] / values.sum()))
+            in_words = tuple(text for _, text in sorted(conditions.items()))  # by column, the lower bound first
+            yield Rule(in_words, int(nodes.n_node_samples[node]), float(values[-1] / values.sum()))
             continue
         for child, is_below in ((nodes.children_left[node], True), (nodes.children_right[node], False)):
             # a later condition of the same kind is narrower

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.config.schema import Config, UserModel
-from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
@@ -143,18 +142,9 @@ def config_folders(sources: Iterable[Any]) -> list[Path]:
 
 def dependencies(config: Config) -> list[str]:
     """Return the files and folders that the identity of a configuration depends on."""
-    paths: list[Path] = []
-    if (folder := getattr(config.data, "root", None)) is not None:  # every source that reads files has this setting
-        root = expand_home(folder)
-        paths.append(root)
-        # files that need not be below the root
-        names = {name: getattr(config.data, name, None) for name in ("table", "masks", "annotations")}
-        if getattr(config.data, "groups", None) is not None or getattr(config.data, "scale", None) is not None:
-            names["manifest"] = getattr(config.data, "manifest", None)
-        files = (root / expand_home(name) for name in names.values() if name is not None)
-        paths += [file for file in files if file.exists()]  # of masks, the name may be that of several folders
-    if isinstance(config.data, TiledData) and config.data.hard_negatives is not None:
-        paths.append(RunStore(expand_home(config.runtime.store)).run(config.data.hard_negatives).negatives_file)
+    from crackdet.data.dataset import data_dependencies  # opens images, which skipping a run does not
+
+    paths = data_dependencies(config.data, config.runtime)
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(expand_home(weights))

@@ -25,7 +25,7 @@ class CountingSource:
     seconds: float = 0  # to read one image
     unreadable: tuple[str, ...] = ()
 
-    def list_records(self) -> list[ImageRecord]:
+    def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
         return [ImageRecord(f"{number}.png", number % 2 == 0, f"{number:04d}") for number in range(8)]
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ class CountingSource:
         return pixels_of(record.digest, image_size)
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def file(self, name: str) -> None:
         return None
@@ -48,6 +48,10 @@ class CountingSource:
 
     @property
     def warnings(self) -> list[str]:
+        return []
+
+    @property
+    def dependencies(self) -> list[Path]:
         return []
 
     def reread(self, records: Sequence[ImageRecord]) -> None:

@@ -4,7 +4,7 @@ Listing is cheap: it needs names, labels and digests, but neither torch nor a de
 depends on the listing only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,11 +29,18 @@ class Source(Protocol):
     def warnings(self) -> Sequence[str]:
         """Messages about what the last `list_records()` left out or doubts."""
 
-    def list_records(self) -> list[ImageRecord]:
+    @property
+    def dependencies(self) -> Sequence[Path]:
+        """The files and folders that a listing depends on: if none has changed, it gives the same records."""
+
+    def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
         """Return the records of all images in canonical order.
 
+        Args:
+            both_classes: Whether images of both classes are needed, as for training.
+
         Raises:
-            UserError: If a class has no image, or the images cannot be listed.
+            UserError: If a class that is needed has no image, or the images cannot be listed.
         """
 
     def reread(self, records: Sequence[ImageRecord]) -> None:
@@ -61,40 +68,42 @@ class Source(Protocol):
 
 
 def read_each(
-    source: Source, records: Sequence[ImageRecord], image_size: int
+    read: Callable[[ImageRecord, int], NDArray[np.uint8]], records: Sequence[ImageRecord], image_size: int
 ) -> Iterator[NDArray[np.uint8] | BadImage]:
     """Read images one by one, as `Source.read_many`."""
     for record in records:
         try:
-            pixels: NDArray[np.uint8] | BadImage = source.read(record, image_size)
+            pixels: NDArray[np.uint8] | BadImage = read(record, image_size)
         except BadImage as error:
             pixels = error
         yield pixels
 
 
-def sort_records(records: Sequence[ImageRecord], settings: str) -> list[ImageRecord]:
+def sort_records(records: Sequence[ImageRecord], settings: str, both_classes: bool) -> list[ImageRecord]:
     """Return the records in canonical order.
 
     Raises:
-        UserError: If one of the two classes is empty; the message names the `settings`.
+        UserError: If one of the two classes is empty and `both_classes` are needed; the message names the `settings`.
     """
     for crack, which in ((True, "with a crack"), (False, "without a crack")):
-        if not any(record.crack is crack for record in records):
+        if (both_classes or not records) and not any(record.crack is crack for record in records):
             raise UserError(f"{settings}: holds no image {which}; both classes are needed")
     return sorted(records, key=lambda record: record.sort_key)
 
 
-def check_splits(records: Sequence[ImageRecord], settings: str) -> None:
+IN_FOLDERS = (
+    "{inside} is in a folder named after a split and {outside} is not; put all images into split folders, or none"
+)
+
+
+def check_splits(records: Sequence[ImageRecord], settings: str, message: str = IN_FOLDERS) -> None:
     """Check that all images are in a split of the source, or none is.
 
     Raises:
-        UserError: If some are not; the message names the `settings`.
+        UserError: If some are not; it names the `settings`, and an image `inside` a split and one `outside`.
     """
     splits = [record.split for record in records]
     if None in splits and any(splits):
         inside = records[next(i for i, split in enumerate(splits) if split is not None)]
         outside = records[splits.index(None)]
-        raise UserError(
-            f"{settings}: {inside.name} is in a folder named after a split and {outside.name} is not; put all images "
-            "into split folders, or none"
-        )
+        raise UserError(f"{settings}: {message.format(inside=inside.name, outside=outside.name)}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crackdet.config.tiled_data import BoxesData
 from crackdet.core.errors import UserError
+from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
 from crackdet.data.decode import upright_size
 from crackdet.data.sources.annotations.base import Annotations, BoxAnnotation, Sizes
@@ -31,6 +32,11 @@ class BoxesSource(TiledSource):
         self.crack_names = {normalized(name) for name in data.crack_names}
         self.ambiguity = f"each touches a box, but neither covers data.min_box_cover={data.min_box_cover} of the other"
         self._boxes: dict[str, list[BoxAnnotation]] = {}  # photograph -> boxes of cracks, of the last listing
+
+    @property
+    def dependencies(self) -> Sequence[Path]:
+        annotations = self.settings.annotations
+        return [*super().dependencies, *([] if annotations is None else [self.root / expand_home(annotations)])]
 
     def find_photographs(self) -> tuple[list[Photograph], list[str], list[str]]:
         names = pair_masks(self.list_names(self.root), None, None).photographs

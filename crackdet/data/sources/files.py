@@ -20,7 +20,7 @@ from crackdet.data.digests import file_digests, is_unreadable
 from crackdet.data.masks import decode_mask
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED, read_each
-from crackdet.data.sources.groups import assign_groups
+from crackdet.data.sources.groups import assign_groups, column_of
 from crackdet.data.sources.names import SYSTEM_NAMES, extension, is_hidden, is_image
 
 MAX_KINDS = 12  # of files that were left out, named in a message
@@ -46,6 +46,11 @@ class FileSource:
     @property
     def warnings(self) -> Sequence[str]:
         return [*self.doubts, *([f"{self.root}: left out {_describe(self.left_out)}"] if self.left_out else [])]
+
+    @property
+    def dependencies(self) -> Sequence[Path]:
+        groups, manifest = self._groups
+        return [self.root, *([self.root / expand_home(manifest)] if column_of(groups) is not None else [])]
 
     def list_names(self, folder: Path, relative_to: Path | None = None) -> list[str]:
         """Return the names, relative to the root or another folder, of all images in a folder and its subfolders.
@@ -85,7 +90,7 @@ class FileSource:
             groups, manifest, self.root, self.cache_dir, names, lambda: self.find_digests(names), is_known_folder
         )
         self.doubts += warnings
-        return found
+        return [found[name] for name in names]
 
     def find_digests(self, names: Sequence[str]) -> list[str]:
         """Return the digest of each file."""
@@ -101,7 +106,7 @@ class FileSource:
         return decode(io.BytesIO(self.read_content(record.name, record.digest)), image_size, self.white_level)
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def read_content(self, name: str, digest: str) -> bytes:
         """Return the content of a file with this digest.

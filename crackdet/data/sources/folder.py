@@ -15,7 +15,8 @@ from crackdet.data.sources.base import check_splits, sort_records
 from crackdet.data.sources.class_names import guess_labels, list_folders, setting
 from crackdet.data.sources.files import FileSource, has_images, image_folders, subfolders, system_folders, walk_images
 from crackdet.data.sources.layout import MASK_NAMES, ClassFolder, Layout, LayoutFinder
-from crackdet.data.sources.names import normalized, split_of
+from crackdet.data.sources.names import doubled_splits, normalized, split_of
+from crackdet.data.sources.photographs import leave_out_masks
 
 
 class FolderSource(FileSource):
@@ -33,22 +34,27 @@ class FolderSource(FileSource):
                 )
             self.labels[normalized(name)] = True
 
-    def list_records(self) -> list[ImageRecord]:
+    def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
         self.left_out.clear()
         self.doubts = []
         masks = self._masks_folder()
-        self.layout = LayoutFinder(self.labels, None if masks is None else masks.resolve()).find(self.root)
+        real_masks = None if masks is None else masks.resolve()
+        self.layout = LayoutFinder(self.labels, real_masks, both_classes).find(self.root)
+        is_class = not (both_classes or self.layout.classes) and normalized(self.root.name) in self.labels
+        if is_class and has_images(self.root):
+            self.layout = Layout([ClassFolder(self.root, self.labels[normalized(self.root.name)], None)])
         for folder in self.layout.empty_splits or ([] if self.layout.classes else [self.root]):
-            raise self._no_classes_error(folder)
-        if not self.layout.has_both_classes:
-            raise self._one_class_error(not self.layout.classes[0].crack)
+            raise self._no_classes_error(folder, both_classes)
+        if not self.layout.has_both_classes and (error := self._one_class_error(both_classes)):
+            raise error
         for parent in self.layout.parents:
             self.left_out.update(f"folder {name}" for name in system_folders(parent))
         records = [record for folder in self.layout.classes for record in self._list_class(folder)]
         self._check_splits(records)
         groups = self.find_groups([record.name for record in records], self._is_class_or_split)
         records = [record._replace(group=group) for record, group in zip(records, groups, strict=True)]
-        return sort_records(self.add_digests(records), f"data.root={self.data.root}")
+        self.doubts += doubled_splits((record.name for record in records if record.split), split_of)
+        return sort_records(self.add_digests(records), f"data.root={self.data.root}", both_classes)
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
         folder = self.mask_folder
@@ -77,7 +83,8 @@ class FolderSource(FileSource):
         return super().warnings
 
     def _list_class(self, folder: ClassFolder) -> list[ImageRecord]:
-        names = self.list_names(folder.path)
+        names, warnings = leave_out_masks(self.list_names(folder.path))
+        self.doubts += warnings
         start = len(folder.path.relative_to(self.root).parts)
         inside = {path: path.split("/")[start:] for path in {name.rpartition("/")[0] for name in names}}
         for path, parts in inside.items():
@@ -118,12 +125,15 @@ class FolderSource(FileSource):
 
         return [folder for folder in dict.fromkeys(self.layout.others) if is_unused(folder)]
 
-    def _no_classes_error(self, folder: Path) -> UserError:
+    def _no_classes_error(self, folder: Path, both_classes: bool) -> UserError:
         where = f"data.root={self.data.root}: {folder}"
         folders = subfolders(folder)
         if not folders:
             what = "images, but no class folder" if has_images(folder) else "no class folder"
-            return UserError(f"{where} contains {what}; each class needs a folder, such as cracked/ and uncracked/")
+            hint = "each class needs a folder, such as cracked/ and uncracked/"
+            if not both_classes:
+                hint += f"; if all images show cracks, or none does, name this folder: {setting(False, [folder.name])}"
+            return UserError(f"{where} contains {what}; {hint}")
         inner = [path.relative_to(folder).as_posix() for part in folders for path in image_folders(part)]
         names = inner or [path.name for path in folders]
         hint = (
@@ -136,14 +146,20 @@ class FolderSource(FileSource):
             hint = f"name the classes, as in {' '.join(settings)}"
         return UserError(f"{where} contains no folder named after a class, but {list_folders(names)}; {hint}")
 
-    def _one_class_error(self, missing: bool) -> UserError:
-        """Return the error to raise if all class folders show cracks, or none does."""
+    def _one_class_error(self, both_classes: bool) -> UserError | None:
+        """Return the error to raise if all class folders show cracks, or none does.
+
+        None if one class is enough, and no folder is named after the other one.
+        """
+        missing = not self.layout.classes[0].crack
         which = "with" if missing else "without"
         message = f"data.root={self.data.root}: holds no image {which} a crack; both classes are needed"
         unknown = self._unused_folders()
         inner = [path for folder in unknown for path in (folder, *image_folders(folder))]
         if known := [path for path in inner if self.labels.get(normalized(path.name)) is missing]:
             message += f"; {self._relative(known[0])} is not beside {self._relative(self.layout.classes[0].path)}"
+        elif not both_classes:
+            return None
         elif unknown:
             verb = "show cracks" if missing else "show none"
             message += f"; images in {list_folders([self._relative(path) for path in unknown])} are in no class: "

@@ -11,15 +11,14 @@ from PIL import ExifTags
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
-from crackdet.core.text import list_first
 from crackdet.data.decode import BadImage, open_image
 from crackdet.data.facts import find_facts
-from crackdet.data.sources.manifest import read_groups
+from crackdet.data.sources.manifest import merge_spellings, no_group_warning, read_groups
 
 REGEX, TIME, COLUMN, FOLDER = "regex:", "time:", "column:", "folder"
 EXIF_TIME = "%Y:%m:%d %H:%M:%S"
 
-Groups = list[str | None]
+Groups = dict[str, str | None]
 
 
 def assign_groups(
@@ -34,8 +33,8 @@ def assign_groups(
     """Return the group of each image, and warnings.
 
     Args:
-        groups: `data.groups`: None, a column of the manifest, `column:NAME`, `folder`, `regex:PATTERN` or
-            `time:SECONDS`.
+        groups: `data.groups`: None, a column of the manifest, `column:NAME`, `folder`, `folder:LEVEL`, `regex:PATTERN`
+            or `time:SECONDS`.
         manifest: `data.manifest`.
         names: The paths of the images, relative to the root.
         digests: Returns the digest of each image, if a fact about the files is needed.
@@ -45,80 +44,107 @@ def assign_groups(
         UserError: If the groups cannot be found, or all images are in one.
     """
     if groups is None:
-        return [None] * len(names), []
-    if groups == FOLDER:
-        found = [_folder(name, is_known_folder) for name in names]
-        if not any(found):
-            raise UserError("data.groups=folder: the images are in no folder but those of classes and splits")
-        warnings = _no_group_warning(names, found, "data.groups=folder", "in no folder of their own")
-    elif groups.startswith(REGEX):
-        found, warnings = _by_pattern(groups, names)
-    elif groups.startswith(TIME):
-        found, warnings = _by_time(groups, root, cache_dir, names, digests())
-    else:
-        column = groups.removeprefix(COLUMN)
+        return dict.fromkeys(names), []
+    if (column := column_of(groups)) is not None:
         by_name, warnings = read_groups(root / expand_home(manifest), column, f"data.manifest={manifest}", root, names)
-        return [by_name[name] for name in names], warnings
-    sizes = Counter(group for group in found if group)
-    if len(sizes) == 1 and all(found) and len(found) > 1:
-        raise UserError(f"data.groups={groups}: all images are in one group, {found[0]}, which cannot be split")
+        return dict(by_name), warnings
+    where = f"data.groups={groups}"
+    if groups.startswith(REGEX):
+        found, reason = _by_pattern(where, groups.removeprefix(REGEX), names), "the pattern does not match"
+    elif groups.startswith(TIME):
+        found, reason = _by_time(where, groups, root, cache_dir, names, digests()), "no EXIF time"
+    else:
+        found, reason = _by_folder(where, groups, names, is_known_folder), "in no folder of their own"
+    merged, warnings = merge_spellings({name: group or "" for name, group in found.items()}, where)
+    warnings += no_group_warning(where, merged, reason)
+    sizes = Counter(filter(None, merged.values()))
+    if len(sizes) == 1 and all(merged.values()) and len(merged) > 1:
+        raise UserError(f"{where}: all images are in one group, {next(iter(sizes))}, which cannot be split")
     if len(sizes) == sum(sizes.values()) > 1:
-        warnings.append(f"data.groups={groups}: each image is a group of its own, such as {next(iter(sizes))}")
-    return found, warnings
+        warnings.append(f"{where}: each image is a group of its own, such as {next(iter(sizes))}")
+    return dict(merged), warnings
 
 
-def reads_manifest(groups: str | None) -> bool:
-    """Return whether the groups are a column of the manifest."""
-    return groups is not None and groups != FOLDER and not groups.startswith((REGEX, TIME))
+def column_of(groups: str | None) -> str | None:
+    """Return the column of a table that gives the groups; None if `data.groups` is null or another rule."""
+    is_rule = groups is None or groups == FOLDER or groups.startswith((REGEX, TIME, f"{FOLDER}:"))
+    return None if groups is None or is_rule else groups.removeprefix(COLUMN)
 
 
-def _folder(name: str, is_known_folder: Callable[[str], bool]) -> str | None:
-    return "/".join(part for part in PurePosixPath(name).parts[:-1] if not is_known_folder(part)) or None
+def _by_folder(where: str, groups: str, names: Sequence[str], is_known_folder: Callable[[str], bool]) -> Groups:
+    """Group images by their folder or, at level 2, its parent; folders of classes and splits do not count."""
+    level = groups.removeprefix(FOLDER).removeprefix(":") or "1"
+    if not re.fullmatch("[1-9]", level):
+        raise UserError(
+            f"{where}: must be folder, or folder:LEVEL with a level from 1 (the folder of the image) to 9; for a "
+            f"column of this name, set data.groups=column:{groups}"
+        )
+
+    def group_of(name: str) -> str | None:
+        parts = [part for part in PurePosixPath(name).parts[:-1] if not is_known_folder(part)]
+        return "/".join(parts[: len(parts) - int(level) + 1] if len(parts) >= int(level) else ()) or None
+
+    found = {name: group_of(name) for name in names}
+    if not any(found.values()):
+        others = "in no folder but those of classes and splits" if level == "1" else f"in fewer than {level} folders"
+        raise UserError(f"{where}: the images are {others}, such as {names[0]}")
+    return found
 
 
-def _by_pattern(groups: str, names: Sequence[str]) -> tuple[Groups, list[str]]:
-    """Group images by the first group of a regular expression in the file name, or by the whole match."""
+def _by_pattern(where: str, text: str, names: Sequence[str]) -> Groups:
+    """Group images by the groups of a regular expression, or by the whole match.
+
+    It is searched in the file name; if it has a slash, in the path.
+    """
     try:
-        pattern = re.compile(groups.removeprefix(REGEX))
+        pattern = re.compile(text)
     except re.error as error:
         raise UserError(
-            f"data.groups={groups}: is no regular expression ({error}); an example is 'regex:^(\\w+)_'"
+            f"{where}: is no regular expression ({error}); an example is \"data.groups='regex:^(\\w+)_'\""
         ) from None
-    matches = [pattern.search(PurePosixPath(name).name) for name in names]
-    found: Groups = [(match and (" ".join(filter(None, match.groups())) or match[0])) or None for match in matches]
-    if not any(found):
-        raise UserError(f"data.groups={groups}: matches no file name, such as {PurePosixPath(names[0]).name}")
-    return found, _no_group_warning(names, found, f"data.groups={groups}", "not matched")
+    searched = names if "/" in text else [PurePosixPath(name).name for name in names]
+    matches = [pattern.search(name) for name in searched]
+    if not any(matches):
+        raise UserError(f"{where}: matches no {'path' if '/' in text else 'file name'}, such as {searched[0]}")
+    return {
+        name: (" ".join(filter(None, match.groups())) or match[0]) if match else None
+        for name, match in zip(names, matches, strict=True)
+    }
 
 
 def _by_time(
-    groups: str, root: Path, cache_dir: Path, names: Sequence[str], digests: Sequence[str]
-) -> tuple[Groups, list[str]]:
+    where: str, groups: str, root: Path, cache_dir: Path, names: Sequence[str], digests: Sequence[str]
+) -> Groups:
     """Group the shots of each camera that follow one another within a number of seconds, by their EXIF time."""
     try:
         seconds = float(groups.removeprefix(TIME))
         if not 0 < seconds < float("inf"):
             raise ValueError
     except ValueError:
-        raise UserError(f"data.groups={groups}: must be time:SECONDS, as in time:10") from None
+        raise UserError(f"{where}: must be time:SECONDS, as in time:10") from None
 
     facts, _ = find_facts(
-        "EXIF times", root.absolute(), cache_dir, digests, lambda index: _shot(root / names[index]), _is_shot
+        "EXIF cameras and times",
+        root.absolute(),
+        cache_dir,
+        digests,
+        lambda index: _shot(root / names[index]),
+        _is_shot,
     )
-    by_camera: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for index, fact in enumerate(facts):
+    by_camera: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for name, fact in zip(names, facts, strict=True):
         if fact:
-            by_camera[fact[0]].append((fact[1], index))
-    found: Groups = [None] * len(names)
+            by_camera[fact[0]].append((fact[1], name))
+    if not by_camera:
+        raise UserError(f"{where}: no image has an EXIF time, such as {names[0]}")
+    found: Groups = dict.fromkeys(names)
     for camera, shots in by_camera.items():
         group, last = "", float("-inf")
-        for time, index in sorted(shots):
+        for time, name in sorted(shots):
             if time - last > seconds:
-                group = f"{camera} {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S}".strip()
-            found[index], last = group, time
-    if not any(found):
-        raise UserError(f"data.groups={groups}: no image has an EXIF time, such as {names[0]}")
-    return found, _no_group_warning(names, found, f"data.groups={groups}", "without an EXIF time")
+                group = f"{camera} {datetime.fromtimestamp(time, UTC).replace(tzinfo=None)}".strip()
+            found[name], last = group, time
+    return found
 
 
 def _shot(path: Path) -> list[Any]:
@@ -127,28 +153,32 @@ def _shot(path: Path) -> list[Any]:
         with open_image(path) as image:
             exif = image.getexif()
             inner = exif.get_ifd(ExifTags.IFD.Exif)
-            camera = " ".join(
-                str(exif.get(tag) or "").strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model)
-            )
-            text = str(inner.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or "")
-            fraction = str(inner.get(ExifTags.Base.SubsecTimeOriginal) or "").strip("\0 ")
-            time = datetime.strptime(text.strip("\0 "), EXIF_TIME).replace(tzinfo=UTC).timestamp()
-            return [camera.strip(), time + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)]
+        values = [
+            exif.get(ExifTags.Base.Make),
+            exif.get(ExifTags.Base.Model),
+            inner.get(ExifTags.Base.BodySerialNumber),
+        ]
+        camera = " ".join(filter(None, map(_text, values)))
+        # not DateTime, which programs set when they save the file
+        for tag, fraction_tag in (
+            (ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal),
+            (ExifTags.Base.DateTimeDigitized, ExifTags.Base.SubsecTimeDigitized),
+        ):
+            if text := _text(inner.get(tag)):
+                time = datetime.strptime(text, EXIF_TIME).replace(tzinfo=UTC).timestamp()
+                fraction = _text(inner.get(fraction_tag))
+                return [camera, time + (float(f"0.{fraction}") if fraction.isdecimal() else 0.0)]
     except BadImage:
         return []
     except Exception:  # a damaged header can raise anything in Pillow; a text that is no time raises ValueError
         return []
+    return []
+
+
+def _text(value: object) -> str:
+    text = value.decode("ascii", "ignore") if isinstance(value, bytes) else str(value or "")
+    return " ".join(text.replace("\0", " ").split())
 
 
 def _is_shot(value: Any) -> bool:
     return isinstance(value, list) and (not value or list(map(type, value)) == [str, float])
-
-
-def _no_group_warning(names: Sequence[str], found: Groups, setting: str, reason: str) -> list[str]:
-    without = [name for name, group in zip(names, found, strict=True) if not group]
-    if not without:
-        return []
-    return [
-        f"{setting}: {len(without)} images are {reason}, such as {list_first(without, 2)}: "
-        "these images may be in different splits"
-    ]

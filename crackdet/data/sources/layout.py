@@ -51,10 +51,12 @@ class LayoutFinder:
     Args:
         labels: Whether a folder shows cracks, by its normalized name.
         masks: The real path of the folder of masks.
+        both_classes: Whether both classes are needed; else several folders of the same class are used together.
     """
 
     labels: Mapping[str, bool]
     masks: Path | None = None
+    both_classes: bool = True
 
     def find(self, folder: Path, split: str | None = None, depth: int = 0) -> Layout:
         """Return the layout of a folder: split folders go before class folders, and class folders before deeper ones.
@@ -100,7 +102,9 @@ class LayoutFinder:
             if real_path not in above and real_path != self.masks and normalized(path.name) not in MASK_NAMES
         }
         complete = [path for path, layout in inner.items() if layout.has_both_classes]
-        used = complete or [path for path, layout in inner.items() if layout.classes][:1]
+        used = complete or [path for path, layout in inner.items() if layout.classes]
+        if not complete and (self.both_classes or len({c.crack for path in used for c in inner[path].classes}) > 1):
+            used = used[:1]
         result = Layout(parents=[folder], others=[path for path in folders if path not in used])
         for path in used:
             result.add(inner[path])

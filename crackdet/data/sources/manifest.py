@@ -1,6 +1,7 @@
 """The manifest: a table with the path and the group of each image."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from crackdet.core.text import list_first
 from crackdet.data.sources.tables import read_table
 
 SCALE_COLUMN = "pixels_per_mm"
+LEADING_ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])")
 
 
 def read_groups(
@@ -33,10 +35,11 @@ def read_groups(
     cells = read_column(file, column, settings, root, names)
     groups: dict[str, str] = {}
     for name, group in cells:
-        group = _plain(group)
-        if groups.setdefault(name, group).casefold() != group.casefold():
+        group = " ".join(group.split())
+        if _key(groups.setdefault(name, group)) != _key(group):
             raise UserError(f"{where} puts {name} into both {groups[name]} and {group}")
-    return _merge_spellings(groups, where)
+    groups, warnings = merge_spellings(groups, where)
+    return groups, warnings + no_group_warning(where, groups)
 
 
 def read_column(file: Path, column: str, settings: str, root: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -74,33 +77,48 @@ def read_column(file: Path, column: str, settings: str, root: Path, names: Seque
         )
 
 
-def _plain(group: str) -> str:
-    """Return a group without invisible characters, in the usual width of characters."""
-    text = "".join(character for character in normalize("NFKC", group) if category(character) != "Cf")
-    return " ".join(text.split())
+def merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, str], list[str]]:
+    """Give each group one spelling, and return warnings about other spellings.
 
-
-def _merge_spellings(groups: Mapping[str, str], where: str) -> tuple[dict[str, str], list[str]]:
-    """Give each group one spelling, and return warnings about other spellings and images without a group."""
+    Args:
+        groups: The group of each image; empty if it has none.
+        where: What gives the groups, for messages.
+    """
     spellings: dict[str, set[str]] = defaultdict(set)
     for group in groups.values():
-        spellings[group.casefold()].add(group)
+        spellings[_key(group)].add(" ".join(group.split()))
     warnings = [
         f"{where} spells a group as {', '.join(sorted(variants))}: used as one group"
-        for variants in spellings.values()
-        if len(variants) > 1
+        for key, variants in spellings.items()
+        if len(variants) > 1 and key
     ]
     numbers: dict[str, set[str]] = defaultdict(set)
-    for group in spellings:
-        numbers[group.lstrip("0") if group.isdigit() else group].add(group)
+    for key in spellings:
+        numbers[LEADING_ZEROS.sub("", key)].add(min(spellings[key]))
     if padded := [", ".join(sorted(same)) for same in numbers.values() if len(same) > 1]:
-        warnings.append(f"{where} has groups that may be the same number: {list_first(sorted(padded), 3, '; ')}")
-    if blank := [name for name, group in groups.items() if not group]:
         warnings.append(
-            f"{where} leaves {len(blank)} images without a group, such as {blank[0]}: "
-            "these images may be in different splits"
+            f"{where} has groups that may be the same number: {list_first(sorted(padded), 3, '; ')}: used as "
+            "different groups"
         )
-    return {name: min(spellings[group.casefold()]) for name, group in groups.items()}, warnings
+    return {name: min(spellings[key]) if (key := _key(group)) else "" for name, group in groups.items()}, warnings
+
+
+def no_group_warning(where: str, groups: Mapping[str, str | None], reason: str = "") -> list[str]:
+    """Return a warning about the images without a group, and why they have none; nothing if there is none."""
+    without = [name for name, group in groups.items() if not group]
+    if not without:
+        return []
+    why = f" ({reason})" if reason else ""
+    return [
+        f"{where} leaves {len(without)} images without a group{why}, such as {list_first(without, 2)}: "
+        "these images may be in different splits"
+    ]
+
+
+def _key(group: str) -> str:
+    """Return what all spellings of a group have in common: case, spaces, and the width of characters do not count."""
+    text = "".join(character for character in normalize("NFKC", group) if category(character) != "Cf")
+    return " ".join(text.split()).casefold()
 
 
 class ImageFinder:

@@ -33,6 +33,12 @@ class MasksSource(TiledSource):
         self.ambiguity = f"less than data.min_crack_share={data.min_crack_share} of each, but not none, is crack"
         self._masks: dict[str, str] = {}  # photograph -> mask, of the last listing
 
+    @property
+    def dependencies(self) -> Sequence[Path]:
+        masks = self.settings.masks
+        folder = None if masks is None else self.root / expand_home(masks)
+        return [*super().dependencies, *([folder] if folder is not None and folder.is_dir() else [])]
+
     def find_photographs(self) -> tuple[list[Photograph], list[str], list[str]]:
         folder = self._mask_folder()
         names = self.list_names(self.root)

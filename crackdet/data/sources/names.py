@@ -1,6 +1,8 @@
 """What the names of files and folders mean: one rule for all sources."""
 
 import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from unicodedata import normalize
 
 from crackdet.data.decode import IMAGE_EXTENSIONS
@@ -35,6 +37,23 @@ def extension(name: str) -> str:
 def split_of(name: str) -> str | None:
     """Return the split that a folder is named after: train, valid or test; None if it is none."""
     return SPLIT_FOLDERS.get(name.strip().lower())
+
+
+def doubled_splits(names: Iterable[str], split_of_folder: Callable[[str], str | None]) -> list[str]:
+    """Return a warning if folders of two names, such as `val` and `valid`, belong to one split."""
+    folders: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for folder in {name.rpartition("/")[0] for name in names}:
+        parts = folder.split("/")
+        for depth, part in enumerate(parts):
+            if split := split_of_folder(part):
+                folders["/".join(parts[:depth]), split].add(part)
+                break
+    return [
+        f"the folders {', '.join(sorted(f'{parent}/{part}'.lstrip('/') for part in parts))} are used together as the "
+        f"{split} split"
+        for (parent, split), parts in sorted(folders.items())
+        if len(parts) > 1
+    ]
 
 
 def normalized(name: str) -> str:

@@ -42,7 +42,8 @@ def pair_masks(names: Iterable[str], folder: str | None, suffix: str | None) -> 
         folder: `data.masks`, relative to the root or a name of folders; None: any usual name.
         suffix: `data.mask_suffix`; None: any usual one.
     """
-    in_folders, others = [], []
+    in_folders: list[str] = []
+    others: list[str] = []
     for name in names:
         (in_folders if _is_in_folder(name, folder) else others).append(name)
     beside = _masks_beside(others, suffix)
@@ -74,6 +75,14 @@ def _pair_by_stem(photographs: Sequence[str], masks: Sequence[str], suffix: str 
     return {name: of_name for name, of_name in pairs.items() if len(of_name) == 1 == stems[PurePosixPath(name).stem]}
 
 
+def leave_out_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the photographs among images, and a warning about masks beside them, such as `7_mask.png` of `7.jpg`."""
+    masks = _masks_by_suffix(names, None)
+    example = next(iter(masks), "")
+    warning = f"{len(masks)} images such as {example} are masks of photographs beside them, and are left out"
+    return [name for name in names if name not in masks], [warning] if masks else []
+
+
 def split_in_path(name: str) -> str | None:
     """Return the split that a folder of a path is named after, as in `train/images/7.jpg` or `train_img/7.jpg`."""
     for part in PurePosixPath(name).parts[:-1]:
@@ -88,18 +97,26 @@ def is_kind_or_split(folder: str) -> bool:
     return split_of(folder) is not None or all(word in IMAGE_WORDS | MASK_WORDS for word in _words(folder))
 
 
+def _masks_by_suffix(names: Sequence[str], suffix: str | None) -> dict[str, str]:
+    """Return the files whose name is that of a photograph beside them and a suffix, and the photograph of each."""
+    photographs = {_stem(name): name for name in reversed(names)}
+    found = {}
+    for name in names:
+        folder, slash, stem = _stem(name).rpartition("/")
+        without = _without_suffix(stem, suffix)
+        if without != stem and (photograph := photographs.get(f"{folder}{slash}{without}")):
+            found[name] = photograph
+    return found
+
+
 def _masks_beside(names: Sequence[str], suffix: str | None) -> Mapping[str, str]:
     """Return the masks among files that are in no folder of masks, and the photograph of each."""
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_stem[_stem(name)].append(name)
-    found = {}
+    found = _masks_by_suffix(names, suffix)
     for name in names:
-        folder, _, stem = _stem(name).rpartition("/")
-        without = _without_suffix(stem, suffix)
-        if without != stem and (photographs := by_stem.get(f"{folder}/{without}" if folder else without)):
-            found[name] = photographs[0]
-        elif suffix is None and name.lower().endswith(LOSSLESS) and len(by_stem[_stem(name)]) == 2:
+        if name not in found and suffix is None and name.lower().endswith(LOSSLESS) and len(by_stem[_stem(name)]) == 2:
             (other,) = (same for same in by_stem[_stem(name)] if same != name)
             if not other.lower().endswith(LOSSLESS):
                 found[name] = other

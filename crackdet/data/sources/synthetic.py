@@ -18,11 +18,12 @@ class SyntheticSource:
 
     name = "data=synthetic"
     warnings = ()
+    dependencies = ()
 
     def __init__(self, data: SyntheticData) -> None:
         self.data = data
 
-    def list_records(self) -> list[ImageRecord]:
+    def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
         data = self.data
         params = (synthetic.GENERATOR_VERSION, data.seed, data.crack_fraction, data.hard_negatives, data.difficulty)
         prefix = f"synthetic:{','.join(map(str, params))}"
@@ -30,7 +31,8 @@ class SyntheticSource:
         for index in range(data.num_images):
             crack = synthetic.label(index, seed=data.seed, crack_fraction=data.crack_fraction)
             records.append(ImageRecord(f"synthetic-{index:06d}", crack, f"{prefix}:{index:06d}"))
-        return sort_records(records, f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}")
+        settings = f"data.num_images={data.num_images}, data.crack_fraction={data.crack_fraction}"
+        return sort_records(records, settings, both_classes)
 
     def reread(self, records: Sequence[ImageRecord]) -> None:
         pass  # their digests are computed from the settings
@@ -39,7 +41,7 @@ class SyntheticSource:
         return self._render(record, image_size).image
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def file(self, name: str) -> Path | None:
         return None

@@ -1,17 +1,22 @@
 """Tables of images: CSV files as people and programs write them, and Parquet."""
 
 import csv
+import functools
 import io
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crackdet.core.errors import UserError
+from crackdet.core.files import SETTLE_SECONDS, change_stamp
 from crackdet.core.reading import open_regular
 
 SEPARATORS = ",;\t|"
 PARQUET = (".parquet", ".pq")
+
+Row = dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Table:
 
     file: Path
     columns: Sequence[str]
-    rows: Sequence[dict[str, str | None]]
+    rows: Sequence[Row]
+    numbers: Sequence[int]  # of the rows: the line in a CSV file, or the position in a Parquet file from 1
 
     def find_column(self, *names: str) -> str | None:
         """Return the column with one of these names, in any case; None if there is none."""
@@ -42,33 +48,49 @@ def read_table(file: Path, setting: str) -> Table:
     Raises:
         UserError: If the file cannot be read, or two columns have the same name.
     """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise UserError(f"{setting}: {file} cannot be read ({error.strerror})") from None
+    is_settled = time.time() - status.st_ctime > SETTLE_SECONDS  # else it may change again without another stamp
+    read = _read_table if is_settled else _read_table.__wrapped__
+    return read(file, setting, change_stamp(status))
+
+
+@functools.lru_cache(maxsize=4)  # every run of a sweep asks for the same tables
+def _read_table(file: Path, setting: str, _stamp: tuple[int, ...]) -> Table:
     if file.suffix.lower() in PARQUET:
         columns, rows = _read_parquet(file, setting)
+        numbers = list(range(1, len(rows) + 1))
     else:
-        columns, rows = _read_csv(file, setting)
+        columns, rows, numbers = _read_csv(file, setting)
     twice = [name for name in columns if [other.casefold() for other in columns].count(name.casefold()) > 1 and name]
     if twice:
         raise UserError(f"{setting}: {file} has several columns named {twice[0]}; rename all but one")
-    return Table(file, columns, rows)
+    return Table(file, columns, rows, numbers)
 
 
-def _read_csv(file: Path, setting: str) -> tuple[list[str], list[dict[str, str | None]]]:
+def _read_csv(file: Path, setting: str) -> tuple[list[str], list[Row], list[int]]:
     lines = _read_text(file, setting).splitlines(keepends=True)
-    first = lines[0] if lines else ""
+    first, skipped = lines[0] if lines else "", 0
     if declared := re.fullmatch(r"sep=(.)\s*", first):  # as Excel writes it
-        separator, lines = declared[1], lines[1:]
+        separator, lines, skipped = declared[1], lines[1:], 1
     else:
         separator = max(SEPARATORS, key=first.count)
     try:
         reader = csv.DictReader(io.StringIO("".join(lines), newline=""), delimiter=separator)
         columns = [name.strip() for name in reader.fieldnames or []]
         reader.fieldnames = columns
-        return columns, list(reader)
+        rows, numbers = [], []
+        for row in reader:
+            rows.append(row)
+            numbers.append(reader.line_num + skipped)
+        return columns, rows, numbers
     except csv.Error as error:
         raise UserError(f"{setting}: {file} cannot be read ({error})") from None
 
 
-def _read_parquet(file: Path, setting: str) -> tuple[list[str], list[dict[str, str | None]]]:
+def _read_parquet(file: Path, setting: str) -> tuple[list[str], list[Row]]:
     try:
         import pyarrow
         from pyarrow import parquet

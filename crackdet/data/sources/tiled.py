@@ -73,7 +73,12 @@ class TiledSource(FileSource, ABC):
             BadImage: If the annotation cannot be read.
         """
 
-    def list_records(self) -> list[ImageRecord]:
+    @property
+    def dependencies(self) -> Sequence[Path]:
+        scales = [] if self.data.scale is None else [self.root / expand_home(self.data.manifest)]
+        return [*super().dependencies, *scales]
+
+    def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
         self.left_out.clear()
         self.doubts = []
         found, unannotated, problems = self.find_photographs()
@@ -89,7 +94,7 @@ class TiledSource(FileSource, ABC):
                 records += _tile_records(photograph, self.grid(photograph).boxes, of_tiles)
         self._doubt(photographs, labels)
         check_splits(records, f"data.root={self.data.root}")
-        return sort_records(records, f"data.root={self.data.root}, data.tile={self.data.tile}")
+        return sort_records(records, f"data.root={self.data.root}, data.tile={self.data.tile}", both_classes)
 
     def read(self, record: ImageRecord, image_size: int) -> NDArray[np.uint8]:
         pixels = next(self.read_many([record], image_size))
