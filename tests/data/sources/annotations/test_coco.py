@@ -8,23 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
 from crackdet.data.sources.annotations.rle import rle_bounds
 from tests.data.sources.annotations.data_sets import BOX, add_photographs, boxes_of, coco, coco_box, read, write
 
+Mask = NDArray[np.bool_]
+
 POLYGON = [10, 20, 40, 20, 40, 60]
-TINY = np.zeros((80, 100), np.uint8)
-TINY[20:60, 10:40] = 1
+TINY = np.zeros((80, 100), np.bool_)
+TINY[20:60, 10:40] = True
 
 
-def compressed(mask: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
+def compressed(mask: Mask) -> dict[str, Any]:
     encoded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": list(map(int, encoded["size"])), "counts": encoded["counts"].decode()}
 
 
-def uncompressed(mask: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
+def uncompressed(mask: Mask) -> dict[str, Any]:
     flat = mask.astype(np.int8).ravel(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     edges = [0, *([0] if flat[0] else []), *changes.tolist(), flat.size]
@@ -32,9 +35,7 @@ def uncompressed(mask: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
 
 
 @given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any), st.booleans())
-def test_the_bounds_of_run_lengths_are_those_of_pycocotools(
-    mask: "np.ndarray[Any, np.dtype[np.bool_]]", text: bool
-) -> None:
+def test_the_bounds_of_run_lengths_are_those_of_pycocotools(mask: Mask, text: bool) -> None:
     left, top, width, height = reference.toBbox(reference.encode(np.asfortranarray(mask.astype(np.uint8))))
     encoded = compressed(mask) if text else uncompressed(mask)
     assert rle_bounds(encoded) == (left, top, left + width, top + height)
@@ -51,7 +52,8 @@ def test_long_run_lengths_are_decompressed_as_by_pycocotools() -> None:
                                           compressed(TINY), uncompressed(TINY)])  # fmt: skip
 def test_a_box_is_taken_from_the_segmentation_if_there_is_no_bbox(tmp_path: Path, segmentation: Any) -> None:
     add_photographs(tmp_path, "images/1.png")
-    for without in ({}, {"bbox": []}):
+    cases: list[dict[str, Any]] = [{}, {"bbox": []}]
+    for without in cases:
         annotation = {key: value for key, value in coco_box().items() if key != "bbox"} | without
         write(tmp_path / "annotations.json", coco(annotation | {"segmentation": segmentation}))
         assert boxes_of(read(tmp_path)) == {"images/1.png": [BOX]}
