@@ -1,6 +1,7 @@
 """The settings of data sources that read files: class folders, tables, file names, masks and boxes."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from crackdet.config.fields import MISSING, field
@@ -13,7 +14,7 @@ class FileData(Data):
 
     root: str = field(MISSING, path=True)
     image_size: int = field(224, ge=1)
-    # images of one group stay in one split: a column of the manifest, folder, regex:PATTERN or time:SECONDS
+    # images of one group stay in one split: column of the manifest, folder[:LEVEL], regex:PATTERN or time:SECONDS
     groups: str | None = None
     manifest: str = field("manifest.csv", path=True)  # table with a column `path`, relative to root
     white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
@@ -48,6 +49,10 @@ class TableData(NamedClassesData):
     label_column: str | None = None
     split_column: str | None = None
     weight_column: str | None = None  # of the weights in the training loss
+
+    def __post_init__(self) -> None:
+        if self.root is None and self.table != MISSING:
+            self.root = str(PurePath(self.table).parent)
 
 
 @dataclass

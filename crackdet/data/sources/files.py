@@ -137,7 +137,7 @@ class FileSource:
 
     def _absolute(self, records: Sequence[ImageRecord]) -> list[str]:
         prefix = (self.root.absolute() / "_").as_posix()[:-1]  # strings: a Path per image is slow
-        return [prefix + record.name for record in records]
+        return [record.name if record.name.startswith("/") else prefix + record.name for record in records]
 
 
 def subfolders(folder: Path) -> list[Path]:
