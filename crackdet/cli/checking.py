@@ -60,8 +60,8 @@ def check_data(
         check_new_folder(output, "--output", may_exist=True)
     network = None if backbone is None else find_network(backbone, store, trust=False)
     config = compose(overrides or [])
-    splits = load_splits(config.data, config.runtime, max_named=None)
-    digest = data_fingerprint(config.data, config.runtime)
+    splits = load_splits(config.data, config.runtime, max_named=None, both_classes=False)
+    digest = data_fingerprint(config.data, config.runtime, both_classes=False)
     records = {name: dataset.records for name, dataset in splits.items()}
     problems = find_all_problems(splits)
     content: dict[str, Any] = {"splits": count_splits(records), "problems": problems, "fingerprint": digest}

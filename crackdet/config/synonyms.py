@@ -36,6 +36,7 @@ _NAMES = {
     "model": "net network arch architecture backbone",
     "data.image_size": "img_size imgsz size resize resolution input_size crop_size im_size img_sz",
     "data.root": "path dir data_dir data_path data_root dataset dataset_path folder root_dir image_dir images",
+    "data.table": "csv csv_file csv_path labels labels_file label_file annotations_csv dataframe",
     "data.valid_fraction": "val_split valid_split validation_split val_size val_fraction val_ratio val_percent",
     "data.test_fraction": "test_split test_size test_ratio",
     "data.max_images": (

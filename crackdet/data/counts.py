@@ -43,16 +43,31 @@ def count_table(splits: Splits) -> Table:
 
 
 def few_observations_warning(splits: Splits) -> str | None:
-    """Return a warning if the validation split has too few groups, or images of a class, to compare networks."""
+    """Return a warning if the validation split has too few groups, or images of a class, to compare networks.
+
+    A class that no split has does not count.
+    """
     records, noun = splits["valid"], "groups" if is_grouped(splits) else "images"
-    cracks, others = [[record for record in records if record.crack is crack] for crack in (True, False)]
-    counts = {" with a crack": num_groups(cracks), " without a crack": num_groups(others)}
+    counts, totals = _count_by_class(records), _count_by_class([*splits["train"], *records])
     if noun == "groups" and num_groups(records) < MIN_OBSERVATIONS:
-        counts = {"": num_groups(records)}
-    few = [f"{n} {noun[: None if n != 1 else -1]}{kind}" for kind, n in counts.items() if n < MIN_OBSERVATIONS]
+        counts, totals = {"": num_groups(records)}, {"": num_groups([*splits["train"], *records])}
+    few = [kind for kind, number in counts.items() if number < MIN_OBSERVATIONS and totals[kind]]
     if not few:
         return None
-    is_own_split = any(record.split == "valid" for record in records)
-    remedy = f"add {noun} to the valid split" if is_own_split else f"raise data.valid_fraction, or add {noun}"
+    remedy = f"raise data.valid_fraction, or add {noun}"
+    if any(record.split == "valid" for record in records):
+        remedy = f"add {noun} to the valid split"
+    elif any(totals[kind] <= MIN_OBSERVATIONS for kind in few):  # training needs at least one
+        remedy = f"add {noun}: all data has {' and '.join(_describe(totals[kind], noun, kind) for kind in few)}"
     needed = f"at least {MIN_OBSERVATIONS} are needed to compare networks"
-    return f"data: {' and '.join(few)} in the valid split; {needed}; {remedy}"
+    found = " and ".join(_describe(counts[kind], noun, kind) for kind in few)
+    return f"data: {found} in the valid split; {needed}; {remedy}"
+
+
+def _count_by_class(records: Sequence[ImageRecord]) -> dict[str, int]:
+    kinds = {" with a crack": True, " without a crack": False}
+    return {kind: num_groups([r for r in records if r.crack is crack]) for kind, crack in kinds.items()}
+
+
+def _describe(number: int, noun: str, kind: str) -> str:
+    return f"{number} {noun[: None if number != 1 else -1]}{kind}"

@@ -59,14 +59,17 @@ class ImageDataset:
         return np.array([self.pixels.rows[record.digest] for record in self.records], dtype=np.int64)
 
 
-def data_fingerprint(data: Data, runtime: Runtime) -> str:
+def data_fingerprint(data: Data, runtime: Runtime, both_classes: bool = True) -> str:
     """Return one hash of all images and labels: the part of a run's identity that is not configuration.
+
+    Args:
+        both_classes: Whether images of both classes are needed.
 
     Raises:
         UserError: If the data cannot be listed.
     """
     with gc_disabled():
-        records = open_source(data, expand_home(runtime.cache)).list_records()
+        records = open_source(data, expand_home(runtime.cache)).list_records(both_classes)
         return fingerprint(records, read_scores(data, runtime)[1])
 
 
@@ -92,24 +95,29 @@ def list_splits(data: Data, runtime: Runtime) -> tuple[Splits, list[str]]:
 
 
 def load_splits(
-    data: Data, runtime: Runtime, expected: str | None = None, max_named: int | None = 20
+    data: Data,
+    runtime: Runtime,
+    expected: str | None = None,
+    max_named: int | None = 20,
+    both_classes: bool = True,
 ) -> dict[str, ImageDataset]:
     """Return the decoded train, valid and test images.
 
     Args:
         expected: The fingerprint of the data when the command began.
         max_named: At most this many unreadable images are named; None names all.
+        both_classes: Whether each split needs images of both classes, as for training.
 
     Raises:
         UserError: If the data cannot be listed, split or read, or its fingerprint is not the expected one.
     """
     source = open_source(data, expand_home(runtime.cache))
     with gc_disabled():
-        records = source.list_records()
+        records = source.list_records(both_classes)
         scores, scores_digest = read_scores(data, runtime)
         if expected not in (None, fingerprint(records, scores_digest)):
             raise UserError(IMAGES_CHANGED)
-        splits, warnings = _split_cache.get(records, data, scores)
+        splits, warnings = _split_cache.get(records, data, scores, both_classes)
     for warning in (*(f"data: {text}" for text in source.warnings), *warnings):
         warn_once(warning)
     used = [record for members in splits.values() for record in members]
@@ -130,7 +138,8 @@ def load_splits(
             raise UserError(f"data: {problem}; repair or remove them, or set data.on_bad_image=skip\n{names}")
         warn_once(f"data: {problem} and are skipped:\n{names}")
         splits = {name: [r for r in members if r.digest not in pixels.unreadable] for name, members in splits.items()}
-        check_classes(splits)
+        if both_classes:
+            check_classes(splits)
     return {name: ImageDataset(members, pixels) for name, members in splits.items()}
 
 

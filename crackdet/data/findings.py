@@ -21,7 +21,7 @@ OUTLIERS = 0.01  # share of the values that a nearly black or white image may ha
 def find_all_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
     """Return the problems of the images of each split, and of their number, in sentences."""
     few = few_observations_warning({name: dataset.records for name, dataset in splits.items()})
-    return [*([few] if few else []), *find_problems(splits)]
+    return [*_one_class(splits), *([few] if few else []), *find_problems(splits)]
 
 
 def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
@@ -38,6 +38,14 @@ def find_problems(splits: Mapping[str, ImageDataset]) -> list[str]:
         if copies := _copies(dataset.records):
             found.setdefault("copies of another image of the same split", []).extend(copies)
     return [f"{problem}: {_listed(names)}" for problem, names in sorted(found.items())]
+
+
+def _one_class(splits: Mapping[str, ImageDataset]) -> list[str]:
+    labels = {record.crack for dataset in splits.values() for record in dataset.records}
+    if len(labels) != 1:
+        return []
+    which, rate = ("with", "recall") if labels == {True} else ("without", "share of false alarms")
+    return [f"all images are {which} a crack: they can measure the {rate} of a run, but train no network"]
 
 
 def _appearance(pixels: NDArray[np.uint8]) -> str | None:

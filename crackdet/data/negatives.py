@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crackdet.config.file_data import TiledData
 from crackdet.config.schema import Data, Runtime
-from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import MAX_CSV, read_bytes
@@ -25,7 +25,7 @@ Scores = Mapping[str, float]  # digest of a tile -> logit of the run that found 
 
 
 def choose_negatives(records: Sequence[ImageRecord], data: Data, scores: Scores | None = None) -> list[ImageRecord]:
-    """Return the records of a split with `data.negatives_per_positive` negatives for each positive.
+    """Return the records of a split with `data.negatives_per_positive` negatives for each positive, if it has any.
 
     The choice depends on `data.split_seed` and on the digests alone; a larger ratio keeps the negatives of a smaller.
 
@@ -34,7 +34,8 @@ def choose_negatives(records: Sequence[ImageRecord], data: Data, scores: Scores 
     """
     ratio = data.negatives_per_positive if isinstance(data, TiledData) else None
     negatives = [record for record in records if not record.crack]
-    wanted = len(negatives) if ratio is None else max(1, round(ratio * (len(records) - len(negatives))))
+    positives = len(records) - len(negatives)
+    wanted = len(negatives) if ratio is None or not positives else max(1, round(ratio * positives))
     if wanted >= len(negatives):
         return list(records)
     order = sorted(negatives, key=lambda record: _random_key(record.digest, data.split_seed))

@@ -24,31 +24,36 @@ class SplitCache:
     """The last split and its warnings: every run of a sweep asks for the same ones."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, list[ImageRecord], Scores | None] | None = None
+        self._key: tuple[str, list[ImageRecord], Scores | None, bool] | None = None
         self._value: tuple[Splits, list[str]] = {}, []
 
-    def get(self, records: list[ImageRecord], data: Data, scores: Scores | None = None) -> tuple[Splits, list[str]]:
-        """Return `split(records, data, scores)` and its `leakage_warnings`.
+    def get(
+        self, records: list[ImageRecord], data: Data, scores: Scores | None = None, both_classes: bool = True
+    ) -> tuple[Splits, list[str]]:
+        """Return `split(records, data, scores, both_classes)` and its `leakage_warnings`.
 
         Raises:
             UserError: If a split would lack one of the two classes.
         """
-        key = repr(data), records, scores
+        key = repr(data), records, scores, both_classes
         if self._key != key:
-            splits = split(records, data, scores)
+            splits = split(records, data, scores, both_classes)
             self._value = splits, leakage_warnings(splits)
             self._key = key
         return self._value
 
 
-def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = None) -> Splits:
+def split(
+    records: Sequence[ImageRecord], data: Data, scores: Scores | None = None, both_classes: bool = True
+) -> Splits:
     """Return the train, valid and test records, each in canonical order.
 
     Args:
         scores: Logits of tiles by a run, for the choice of hard negatives.
+        both_classes: Whether each split needs both classes, as for training.
 
     Raises:
-        UserError: If a split would lack one of the two classes.
+        UserError: If a split would lack a class that it needs.
     """
     splits = assign_splits(records, data)
     splits = {
@@ -58,10 +63,11 @@ def split(records: Sequence[ImageRecord], data: Data, scores: Scores | None = No
         # the test split of the source is not part of the fingerprint, so it must not influence the other splits
         own_test = {"test": splits.pop("test")} if any(record.split == "test" for record in records) else {}
         splits = _subset(splits, data.max_images, data) | own_test
-    try:
-        check_classes(splits)
-    except UserError as error:
-        raise UserError(f"{error}{_describe_large_group(records)}") from None
+    if both_classes:
+        try:
+            check_classes(splits)
+        except UserError as error:
+            raise UserError(f"{error}{_describe_large_group(records)}") from None
     return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
 
 
@@ -101,18 +107,18 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
         warnings.append(
             f"data: identical images join {len(groups)} groups, which stay in one split, such as {_joined(joined[0])}"
         )
-    for first, second in combinations(SPLITS, 2):
-        digests = {record.digest: record.name for record in splits[first]}
-        groups = {record.group: record.name for record in splits[first] if record.group}
+    for earlier, later in combinations(SPLITS, 2):
+        digests = {record.digest: record.name for record in splits[earlier]}
+        named = {record.group: record.name for record in splits[earlier] if record.group}
         for what, others, shared in (
-            ("are copies of images in", digests, [(r, r.digest) for r in splits[second] if r.digest in digests]),
-            ("belong to groups that are also in", groups, [(r, r.group) for r in splits[second] if r.group in groups]),
+            ("are copies of images in", digests, [(r, r.digest) for r in splits[later] if r.digest in digests]),
+            ("belong to groups that are also in", named, [(r, r.group) for r in splits[later] if r.group in named]),
         ):
             if shared:
                 record, key = shared[0]
                 warnings.append(
-                    f"data: {len(shared)} of {len(splits[second])} {second} images {what} {first}, such as "
-                    f"{record.name} and {others[key]}: scores on the {second} split will be too high"
+                    f"data: {len(shared)} of {len(splits[later])} {later} images {what} {earlier}, such as "
+                    f"{record.name} and {others[key]}: scores on the {later} split will be too high"
                 )
     return warnings
 

@@ -18,7 +18,7 @@ from crackdet.core.errors import UserError, first_line
 from crackdet.store.config_file import load_config
 from crackdet.store.run import Run
 
-METRICS = ("loss", "accuracy", "precision", "recall", "f1", "roc_auc")  # the fields of `torch_metrics.Metrics`
+METRICS = ("loss", "accuracy", "precision", "recall", "f1", "roc_auc", "false_alarm_rate")
 ALL = "all"  # all splits together
 ALLOWED_KEYS = re.compile(r"data([./]|$)|runtime\.(cache|num_workers)")
 

@@ -18,15 +18,18 @@ from crackdet.data.records import ImageRecord, image_digest
 from crackdet.data.tiles import parse_digest
 from crackdet.inference.eval_data import ALL, METRICS, EvalSet, config_with_data
 from crackdet.inference.loaded_run import LoadedRun
+from crackdet.inference.rates import Rate, measure_rate
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.store.run import Run
 from crackdet.training.device import deterministic
 from crackdet.training.loop import predict
 
+NEED_BOTH_CLASSES = ("precision", "f1", "roc_auc")
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one run on one set of images."""
+    """The metrics of one run on one set of images, which may be of one class."""
 
     run: str
     trained_on: str
@@ -34,17 +37,34 @@ class Evaluation:
     split: str
     images: int
     trained_with: int  # how many of these images the run was trained with; 0 if its data is gone
-    metrics: Metrics
+    metrics: Metrics  # those that need both classes mean nothing if the images are of one
+    recall: Rate | None  # None: no image has a crack
+    false_alarm_rate: Rate | None  # None: all images have a crack
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """The metrics by name; None if the images lack a class that the metric needs."""
+        values: dict[str, float | None] = asdict(self.metrics)
+        if self.recall is None or self.false_alarm_rate is None:
+            values |= dict.fromkeys(NEED_BOTH_CLASSES)
+        rates = {"recall": self.recall, "false_alarm_rate": self.false_alarm_rate}
+        return values | {name: None if rate is None else rate.value for name, rate in rates.items()}
 
     def __str__(self) -> str:
-        values = ", ".join(f"{name} {value:.4f}" for name, value in asdict(self.metrics).items())
-        return f"{self.run} on {self.images} images ({sanitize(self.tested_on)}), {self.split} split: {values}"
+        rates = {"recall": self.recall, "false_alarm_rate": self.false_alarm_rate}
+        texts = [f"{name} {rates.get(name) or _show(value)}" for name, value in self.values.items()]
+        where = f"{self.images} images ({sanitize(self.tested_on)}), {self.split} split"
+        return f"{self.run} on {where}: {', '.join(texts)}"
 
     def row(self) -> dict[str, Any]:
         """Return all values as one flat row."""
-        values = asdict(self)
-        metrics: dict[str, float] = values.pop("metrics")
-        return values | metrics
+        names = ("run", "trained_on", "tested_on", "split", "images", "trained_with")
+        intervals = {
+            f"{name}_{end}": None if rate is None else getattr(rate, end)
+            for name, rate in (("recall", self.recall), ("false_alarm_rate", self.false_alarm_rate))
+            for end in ("low", "high")
+        }
+        return {name: getattr(self, name) for name in names} | self.values | intervals
 
 
 def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: str = "auto") -> Evaluation:
@@ -54,7 +74,7 @@ def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: st
         UserError: If the run has no weights, or the data has no such split.
     """
     config, eval_config = run.config, config_with_data(run.run, eval_set.overrides)
-    images = _select_split(load_splits(eval_config.data, eval_config.runtime), split)
+    images = _select_split(load_splits(eval_config.data, eval_config.runtime, both_classes=False), split)
     predictor = run.predictor(device)
     with deterministic():
         logits = predict(
@@ -64,7 +84,10 @@ def evaluate(run: LoadedRun, eval_set: EvalSet, split: str = "valid", device: st
     photographs = {parse_digest(record.digest)[0] for record in _list_split(config, "train")}
     trained_with = sum(parse_digest(record.digest)[0] in photographs for record in images.records)
     trained_on = Path(getattr(config.data, "root", "synthetic")).name
-    return Evaluation(run.id, trained_on, eval_set.name, split, len(images), trained_with, metrics)
+    recall, false_alarm_rate = (measure_rate(images.records, (logits > 0).numpy(), crack) for crack in (True, False))
+    return Evaluation(
+        run.id, trained_on, eval_set.name, split, len(images), trained_with, metrics, recall, false_alarm_rate
+    )
 
 
 def evaluate_test(run: Run, trust: bool = False) -> TestResult:
@@ -95,23 +118,29 @@ def evaluation_table(evaluations: Sequence[Evaluation], metric: str) -> Table:
             table.add_column(escape_markup(name), justify="right", overflow="fold")
         cells = {(evaluation.run, evaluation.tested_on): evaluation for evaluation in evaluations}
         for run in runs:
-            values = [f"{getattr(cells[run, name].metrics, metric):.4f}" for name in sets]
+            values = [_show(cells[run, name].values[metric]) for name in sets]
             table.add_row(run, escape_markup(cells[run, sets[0]].trained_on), *values)
         return table
     table.add_column("tested on", overflow="fold")
     for name in ("images", *METRICS):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for evaluation in evaluations:
-        values = [f"{value:.4f}" for value in asdict(evaluation.metrics).values()]
+        values = [_show(evaluation.values[name]) for name in METRICS]
         names = (evaluation.run, escape_markup(evaluation.trained_on), escape_markup(evaluation.tested_on))
         table.add_row(*names, str(evaluation.images), *values)
     return table
+
+
+def _show(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else f"{value:.4f}"
 
 
 def _select_split(by_split: dict[str, ImageDataset], split: str) -> ImageDataset:
     names = splits.SPLITS if split == ALL else (split,)
     records = [record for name in names for record in by_split[name].records]
     if not records:
+        if any(by_split[name].records for name in ("train", "valid")) and split != "test":
+            raise UserError(f"data: the {split} split is empty; --split all takes the images of all splits")
         raise splits.missing_split_error(split)
     return replace(by_split["train"], records=records)
 

@@ -19,7 +19,7 @@ def grouped(number: int, cracks: int = 2, others: int = 2, split: str | None = N
 
 
 def warning(valid: list[ImageRecord]) -> str | None:
-    return few_observations_warning({"train": grouped(3) if valid[0].group else records(9, 9), "valid": valid})
+    return few_observations_warning({"train": grouped(9) if valid[0].group else records(9, 9), "valid": valid})
 
 
 def test_six_groups_or_images_of_each_class_are_enough() -> None:
@@ -42,6 +42,24 @@ FEW = "in the valid split; at least 6 are needed to compare networks;"
 )  # fmt: skip
 def test_too_few_observations_are_told(valid: list[ImageRecord], expected: str) -> None:
     assert (warning(valid) or "").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "expected"),
+    [
+        (grouped(3), grouped(5)[12:], f"data: 2 groups {FEW} add groups: all data has 5 groups"),
+        (records(3, 90), [*records(2, 20, "")], f"data: 2 images with a crack {FEW} add images: all data has 5 images"),
+    ],
+)
+def test_a_larger_share_is_not_advised_if_all_data_has_too_few(
+    train: list[ImageRecord], valid: list[ImageRecord], expected: str
+) -> None:
+    assert (few_observations_warning({"train": train, "valid": valid}) or "").startswith(expected)
+
+
+def test_a_class_that_no_split_has_is_not_missed() -> None:
+    assert few_observations_warning({"train": records(0, 20), "valid": records(0, 9)}) is None
+    assert "3 images without a crack in" in (few_observations_warning({"train": [], "valid": records(0, 3)}) or "")
 
 
 def test_the_table_counts_groups_of_each_split_and_class() -> None:

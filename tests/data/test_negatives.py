@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crackdet.config.schema import Data, FolderData, Runtime
-from crackdet.config.tiled_data import MasksData
+from crackdet.config.file_data import FolderData, MasksData
+from crackdet.config.schema import Data, Runtime
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_csv
 from crackdet.data.dataset import data_fingerprint, list_splits

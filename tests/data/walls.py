@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.config.tiled_data import MasksData
+from crackdet.config.file_data import MasksData
 from crackdet.data import synthetic
 from tests.data.image_files import make_pixels
 

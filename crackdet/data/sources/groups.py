@@ -62,7 +62,7 @@ def assign_groups(
         raise UserError(f"{where}: all images are in one group, {next(iter(sizes))}, which cannot be split")
     if len(sizes) == sum(sizes.values()) > 1:
         warnings.append(f"{where}: each image is a group of its own, such as {next(iter(sizes))}")
-    return dict(merged), warnings
+    return {name: group or None for name, group in merged.items()}, warnings
 
 
 def column_of(groups: str | None) -> str | None:

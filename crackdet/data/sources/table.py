@@ -2,14 +2,13 @@
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import TableData
+from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
@@ -41,9 +40,9 @@ class TableSource(FileSource):
     """A row for each image: its path and label, and if the columns exist its split, group and weight."""
 
     def __init__(self, data: TableData, cache_dir: Path) -> None:
-        self.table_file = _find_table(data)
-        self.data = data if data.root is not None else replace(data, root=str(self.table_file.parent))
-        super().__init__(self.data, cache_dir)
+        super().__init__(data, cache_dir)
+        self.data = data
+        self.table_file = _find_table(self.root, data.table)
         self.setting = f"data.table={data.table}"
         self.class_names = {_comparable(name): False for name in data.no_crack_names}
         for name in data.crack_names:
@@ -84,7 +83,7 @@ class TableSource(FileSource):
         return sort_records(self.add_digests(records), self.setting, both_classes)
 
     def mask(self, record: ImageRecord, image_size: int) -> NDArray[np.bool_] | None:
-        if self.data.masks is None:
+        if self.data.masks is None or os.path.isabs(record.name):  # noqa: PTH117
             return None
         return self.read_mask(self.root / expand_home(self.data.masks) / record.name, record, image_size)
 
@@ -99,7 +98,7 @@ class TableSource(FileSource):
         rows, corrected = [], 0
         records: dict[str, ImageRecord] = {}
         problems: list[str] = []
-        unknown: dict[str, None] = {}
+        labels: dict[str, bool | None] = {}  # as they are in the table
         for number, row in zip(table.numbers, table.rows, strict=True):
             if not any(row.values()):
                 continue
@@ -108,8 +107,9 @@ class TableSource(FileSource):
             crack = self.labels.get(_comparable(label))
             try:
                 name = self._name(cells["path"], find)
+                if label:
+                    labels[label] = crack
                 if crack is None:
-                    unknown |= {label: None} if label else {}
                     raise ValueError(f"the label {label} is unknown" if label else "has no label")
                 if name in records:
                     raise ValueError(
@@ -117,12 +117,12 @@ class TableSource(FileSource):
                     )
                 records[name] = ImageRecord(name, crack, "", _split(cells["split"]), None, _weight(cells["weight"]))
             except ValueError as error:
-                problems.append(f"row {number}: {cells['path']}".rstrip() + f": {error}")
+                problems.append(": ".join(filter(None, (f"row {number}", cells["path"], str(error)))))
                 continue
             rows.append(row)
             corrected += bool(cells[CORRECTED])
         if problems:
-            self._report(problems, list(unknown))
+            self._report(problems, labels)
         if not records:
             raise UserError(f"{self.setting}: has no row with an image")
         if corrected:
@@ -153,6 +153,8 @@ class TableSource(FileSource):
         groups = self.data.groups
         wanted = GROUP if groups is None else column_of(groups)
         column = None if wanted is None else table.find_column(wanted)
+        if groups is None and not any((row[column] or "").strip() for row in rows if column):
+            return dict.fromkeys(names)
         if column is not None:
             where = f"{self.setting}: the column {column}"
             merged, warnings = merge_spellings(
@@ -189,23 +191,30 @@ class TableSource(FileSource):
         root = f"{os.path.normpath(self.root.absolute())}/"
         return path[len(root) :] if path.startswith(root) else None
 
-    def _report(self, problems: Sequence[str], unknown: Sequence[str]) -> None:
+    def _report(self, problems: Sequence[str], labels: Mapping[str, bool | None]) -> None:
         """Raise a UserError with all problems, or keep a warning if they are skipped."""
         lines = "\n".join(f"  {problem}" for problem in problems[:MAX_PROBLEMS])
         if len(problems) > MAX_PROBLEMS:
             lines += f"\n  and {len(problems) - MAX_PROBLEMS} more"
         found = f"{self.setting}: {len(problems)} rows cannot be used"
-        hint = f"; name the classes, as in {self._class_settings(unknown)}" if unknown else ""
+        hint = f"; name the classes, as in {self._class_settings(labels)}" if None in labels.values() else ""
         if self.data.on_bad_image == "error":
             raise UserError(f"{found}; repair them, or set data.on_bad_image=skip{hint}\n{lines}")
         self.doubts.append(f"{found} and are skipped{hint}:\n{lines}")
 
-    def _class_settings(self, unknown: Sequence[str]) -> str:
-        """Return the settings that name the classes of unknown labels, besides those that the table uses already."""
+    def _class_settings(self, labels: Mapping[str, bool | None]) -> str:
+        """Return settings that name the classes of unknown labels: a guess, and the labels that are known by name."""
+        unknown = [label for label, crack in labels.items() if crack is None]
         guessed = guess_labels(unknown)
-        cracks = [name for name in unknown if guessed.get(name, len(unknown) == 1)] or list(unknown[:1])
-        others = [name for name in unknown if name not in cracks]
-        return " ".join(setting(crack, names) for crack, names in ((True, cracks), (False, others)) if names)
+        is_crack = {label: guessed.get(label, False) for label in unknown}
+        if len(guessed) < len(unknown) and True not in is_crack.values():
+            is_crack[next(label for label in unknown if label not in guessed)] = True
+        settings = []
+        for crack in (True, False):
+            if new := [label for label in unknown if is_crack[label] is crack]:
+                known = [name for name in labels if labels[name] is crack and _comparable(name) in self.class_names]
+                settings.append(setting(crack, [*known, *new]))
+        return " ".join(settings)
 
     def _list_root(self) -> list[str]:
         """Return the images below the root, without masks; none if there are no images."""
@@ -226,19 +235,17 @@ class TableSource(FileSource):
         return _comparable(folder) in self.class_names or split_of(folder) is not None
 
 
-def _find_table(data: TableData) -> Path:
+def _find_table(root: Path, table: str) -> Path:
     """Return the table, which is relative to the root or to the current folder.
 
     Raises:
-        UserError: If there is no root and no such file.
+        UserError: If there is no such file.
     """
-    file = expand_home(data.table)
-    if data.root is None:
-        if not file.exists():
-            raise UserError(f"data.table={data.table}: there is no such file; relative paths start at {Path.cwd()}")
-        return file
-    inside = expand_home(data.root) / file
-    return file if file.exists() and not inside.exists() else inside
+    file = expand_home(table)
+    for path in (root / file, file):
+        if path.exists():
+            return path
+    raise UserError(f"data.table={table}: there is no such file in {root}, nor in the current folder, {Path.cwd()}")
 
 
 def _comparable(label: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.config.tiled_data import TiledData
+from crackdet.config.file_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import FilenameLabelsData
+from crackdet.config.file_data import FilenameLabelsData
 from crackdet.core.errors import UserError
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders, save_image

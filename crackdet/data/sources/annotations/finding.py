@@ -1,5 +1,6 @@
 """Finds the annotations of photographs, and reads them in their format."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ def read_annotations(root: Path, annotations: str | None, images: Sequence[str],
     Raises:
         UserError: If there are no annotations, or annotations in several formats or versions.
     """
-    given = root if annotations is None else root / expand_home(annotations)
+    given = root if annotations is None else Path(os.path.normpath(root / expand_home(annotations)))  # without ..
     setting = f"data.root={root}" if annotations is None else f"data.annotations={annotations}"
     if not given.exists():
         raise UserError(f"{setting}: there is no such file or folder in {root}")
@@ -133,12 +134,13 @@ def _one_per_split(files: Sequence[tuple[Path, Any]], collect: Collector, settin
     Raises:
         UserError: If there are several of one split.
     """
+    # COCO has captions and keypoints of the same photographs
+    of_boxes = {path.parent for path, _ in files if path.name.startswith("instances_")}
+    files = [entry for entry in files if entry[0].parent not in of_boxes or entry[0].name.startswith("instances_")]
     by_split: dict[str | None, list[tuple[Path, Any]]] = defaultdict(list)
     for path, content in files:
         by_split[coco.split_of_file(collect.folder(path) / path.name)].append((path, content))
     for split, same in by_split.items():
-        boxes = [(path, content) for path, content in same if path.name.startswith("instances_")]
-        by_split[split] = same = boxes or same  # COCO has captions and keypoints of the same photographs
         if len(same) > 1 or (split is None and len(by_split) > 1):
             names = list_first([relative_name(path, collect.root) for path, _ in files], 6)
             raise UserError(f"{setting}: holds several COCO files: {names}; choose one with data.annotations")

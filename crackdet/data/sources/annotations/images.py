@@ -47,10 +47,8 @@ class ImageFinder:
         """
         *folders, name = [part for part in re.split(r"[/\\]", text.strip()) if part not in ("", ".", "..")] or [""]
         candidates = self._named(PurePosixPath(name).stem) or self._named(name)
-        for same in (lambda image: _name(image) == name, lambda image: _key(_name(image)) == _key(name)):
-            if named := [image for image in candidates if same(image)]:
-                candidates = named
-                break
+        exact = [image for image in candidates if _name(image) == name]
+        candidates = exact or [image for image in candidates if _key(_name(image)) == _key(name)] or candidates
         return self._choose(text.strip() or "without a name", candidates, folders, folder, split)
 
     def find_beside(self, file: PurePosixPath, split: str | None = None) -> str:
