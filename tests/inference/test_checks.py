@@ -22,7 +22,7 @@ for arguments in json.load(sys.stdin):
 """
 
 
-def test_the_metrics_of_evaluate_are_those_of_training_and_the_false_alarm_rate() -> None:
+def test_the_metrics_of_evaluate_are_those_of_training_and_the_rate_of_false_alarms() -> None:
     assert (*(item.name for item in fields(Metrics)), "false_alarm_rate") == METRICS
 
 
