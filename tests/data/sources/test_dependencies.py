@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from crackdet.config.tiled_data import BoxesData, MasksData
 
-from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData, TableData
+from crackdet.config.file_data import BoxesData, FilenameLabelsData, FolderData, MasksData, TableData
+from crackdet.config.schema import Data, SyntheticData
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders
 
