@@ -132,7 +132,7 @@ def test_a_scan_finds_the_annotation_of_a_photograph_of_the_data(
         annotation = find_annotation(path, wall_run.config)
         assert annotation is not None
         assert np.array_equal(annotation, render_wall(0).mask)
-    copy = shutil.copy(walls / "images" / "0.png", tmp_path / "0.png")
+    copy = Path(shutil.copy(walls / "images" / "0.png", tmp_path / "0.png"))
     assert find_annotation(copy, wall_run.config) is None
 
 
