@@ -35,7 +35,10 @@ def shift(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     height, width = pixels.shape[:2]
     x, y = rng.uniform(-0.13, 0.13, 2) * (width, height)
     moved = cv2.warpAffine(
-        pixels, np.float32([[1, 0, round(x)], [0, 1, round(y)]]), (width, height), borderMode=cv2.BORDER_REFLECT
+        pixels,
+        np.array([[1, 0, round(x)], [0, 1, round(y)]], np.float32),
+        (width, height),
+        borderMode=cv2.BORDER_REFLECT,
     )
     return np.asarray(moved, np.uint8)
 
@@ -81,7 +84,7 @@ def main() -> None:
     sources: dict[str, int] = {one.name: index for index, one in enumerate(originals)}
     kinds: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        copies = []
+        copies: list[Photograph] = []
         for kind, (change, quality) in CHANGES.items():
             for index in rng.permutation(len(files))[: options.planted].tolist():
                 pixels = np.ascontiguousarray(change(np.asarray(open_rgb(files[index])), rng))

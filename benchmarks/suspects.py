@@ -14,7 +14,7 @@ PHOTOGRAPHS holds `Positive` and `Negative`. The parts:
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,15 +135,16 @@ def measure_flips(photographs: Photographs, name: str, descriptor: Descriptor, s
         )
 
 
-def take(source: Path, target: Path, cameras: Callable[[bool, int], Camera]) -> None:
-    """Write the photographs of a folder as if the given cameras had taken them.
+def take(source: Path, target: Path, other: Camera, is_other: NDArray[np.bool_]) -> None:
+    """Write the photographs of a folder as if two cameras had taken them.
 
     Args:
-        cameras: The camera of a photograph, by its class and number.
+        other: The camera that is not `PLAIN`.
+        is_other: (2, N): the photographs of each class that it takes.
     """
     for crack, name in ((True, "Positive"), (False, "Negative")):
         for number, file in enumerate(sorted((source / name).iterdir())):
-            camera = cameras(crack, number)
+            camera = other if is_other[int(crack), number] else PLAIN
             with Image.open(file) as image:
                 pixels = np.asarray(image.convert("RGB"), np.float32) * camera.colour
             picture = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
@@ -173,10 +174,9 @@ def measure_confounds(source: Path, folder: Path) -> None:
     print("| planted | origin | content | named |\n| --- | --- | --- | --- |")
     for name, camera in CAMERAS.items():
         for share in (1.0, 0.7):
-            rng = np.random.default_rng(0)
-            is_usual = rng.random(MANY) < share  # cracks by the one camera, others by the other one
+            is_other = np.random.default_rng(0).random((2, MANY)) < [[1 - share], [share]]
             with tempfile.TemporaryDirectory(dir=folder) as root:
-                take(source, Path(root), lambda crack, n, c=camera, usual=is_usual: c if crack == usual[n] else PLAIN)
+                take(source, Path(root), camera, is_other)
                 photographs = load(Path(root), None, Path(root), 128)
                 found = find_confounds(columns_of(photographs), photographs.cracks, photographs.groups)
             print(row(f"{name}, {share:.0%} of a class", found, camera.column), flush=True)
@@ -186,12 +186,10 @@ def measure_honest(source: Path, groups: str | None, folder: Path) -> None:
     print("| data | origin | content | |\n| --- | --- | --- | --- |")
     photographs = load(source, groups, folder, 128)
     print(row("as they are", find_confounds(columns_of(photographs), photographs.cracks, photographs.groups), ""))
-    every = Camera(
-        "", 80, {ExifTags.Base.Model: "B", ExifTags.Base.Software: "B"}, (1.03, 1, 0.97), 1.1, ".png", "south"
-    )
-    is_other = np.random.default_rng(0).random((2, MANY)) < 0.5
+    exif: dict[int, str] = {ExifTags.Base.Model: "B", ExifTags.Base.Software: "B"}
+    other = Camera("", 80, exif, (1.03, 1, 0.97), 1.1, ".png", "south")
     with tempfile.TemporaryDirectory(dir=folder) as root:
-        take(source, Path(root), lambda crack, number: every if is_other[int(crack), number] else PLAIN)
+        take(source, Path(root), other, np.random.default_rng(0).random((2, MANY)) < 0.5)
         photographs = load(Path(root), None, Path(root), 128)
         columns = columns_of(photographs)
     found = find_confounds(columns, photographs.cracks, photographs.groups)

@@ -11,7 +11,7 @@ if os.path.basename(sys.argv[0]).startswith("crackdet"):  # noqa: PTH119  # the 
 
     prepare_process()
 
-from crackdet.cli import checking, cleanup, inference, inspection, runs
+from crackdet.cli import checking, cleanup, inference, inspection, runs, synthesis
 from crackdet.cli.common import app
 
-__all__ = ["app", "checking", "cleanup", "inference", "inspection", "runs"]
+__all__ = ["app", "checking", "cleanup", "inference", "inspection", "runs", "synthesis"]

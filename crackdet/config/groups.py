@@ -3,18 +3,18 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from crackdet.config import schema, tiled_data
+from crackdet.config import file_data, schema
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
     "model": {"custom": schema.CustomModel, "resnext50": schema.ResNeXt50Model, "torchvision": schema.TorchvisionModel},
     "data": {
         "synthetic": schema.SyntheticData,
-        "folder": schema.FolderData,
-        "filename_labels": schema.FilenameLabelsData,
-        "table": schema.TableData,
-        "masks": tiled_data.MasksData,
-        "boxes": tiled_data.BoxesData,
+        "folder": file_data.FolderData,
+        "filename_labels": file_data.FilenameLabelsData,
+        "table": file_data.TableData,
+        "masks": file_data.MasksData,
+        "boxes": file_data.BoxesData,
     },
     "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
     "scheduler": {"constant": schema.Constant, "cosine": schema.Cosine, "step": schema.Step, "plateau": schema.Plateau},

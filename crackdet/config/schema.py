@@ -6,7 +6,6 @@ Plain dataclasses without slow imports; `crackdet.config.parsing` fills and chec
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Literal
 
 from crackdet.config.fields import MAX_SEED, MISSING, field
@@ -93,67 +92,6 @@ class SyntheticData(Data):
     hard_negatives: float = field(0.5, ge=0, le=1)  # fraction of the negatives that show something crack-like
     difficulty: float = field(0.4, ge=0, le=1)  # 0: wide dark cracks; 1: hairlines and clutter
     seed: int = field(0, ge=0, le=MAX_SEED)  # of the images; replicates, which differ in `seed`, share them
-
-
-@dataclass
-class FileData(Data):
-    """Image files below a folder."""
-
-    root: str = field(MISSING, path=True)
-    image_size: int = field(224, ge=1)
-    # images of one group stay in one split: column of the manifest, folder[:LEVEL], regex:PATTERN or time:SECONDS
-    groups: str | None = None
-    manifest: str = field("manifest.csv", path=True)  # table with a column `path`, relative to root
-    white_level: float | None = field(None, gt=0)  # sample value of white in images of more than 8 bits
-
-
-@dataclass
-class NamedClassesData(FileData):
-    """Images whose classes have names; case, spaces, "-" and "_" are ignored."""
-
-    crack_names: list[str] = field(["crack", "cracks", "cracked", "positive"], min_length=1)
-    no_crack_names: list[str] = field(
-        ["noncrack", "nocrack", "noncracked", "uncracked", "intact", "background", "negative"], min_length=1
-    )
-    masks: str | None = field(None, path=True)  # folder of masks, relative to root, named as the images
-
-
-@dataclass
-class FolderData(NamedClassesData):
-    """Images in [train|valid|test/]<class>/**/*.jpg."""
-
-    name: str = field("folder", choices=("folder",))
-
-
-@dataclass
-class TableData(NamedClassesData):
-    """Images whose labels are in a table."""
-
-    name: str = field("table", choices=("table",))
-    root: str | None = field(None, path=True)  # type: ignore[assignment]  # null: the folder of the table
-    table: str = field(MISSING, path=True)  # CSV or Parquet file, relative to root or to the current folder
-    path_column: str | None = None  # null: path, or a usual name for it
-    label_column: str | None = None
-    split_column: str | None = None
-    weight_column: str | None = None  # of the weights in the training loss
-
-    def __post_init__(self) -> None:
-        if self.root is None and self.table != MISSING:
-            self.root = str(PurePath(self.table).parent)
-
-
-@dataclass
-class FilenameLabelsData(FileData):
-    """Images in train/images and valid/images."""
-
-    name: str = field("filename_labels", choices=("filename_labels",))
-    # texts, or lists of them, in the file names of each class; if one is null, the other names are of that class
-    negative_mark: Any = field("noncrack", texts=True)
-    positive_mark: Any = field(None, texts=True)
-    masks: str | None = field("masks", path=True)  # folder of masks beside each folder of images
-
-    def __post_init__(self) -> None:
-        self.negative_mark, self.positive_mark = _as_texts(self.negative_mark), _as_texts(self.positive_mark)
 
 
 @dataclass
@@ -296,14 +234,6 @@ class Config(Seeded):
     runtime: Runtime = MISSING
     tracker: Tracker = MISSING
     sweep: Sweep = MISSING
-
-
-def _as_texts(value: Any) -> Any:
-    """Return a setting with the constraint `texts` as OmegaConf converts texts; a list of one text as that text."""
-    if isinstance(value, list):
-        texts = [str(item) if isinstance(item, bool | int | float) else item for item in value]
-        return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else texts
-    return str(value) if isinstance(value, bool | int | float) else value
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -130,12 +130,21 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: As `open_regular`.
-        ValueError: If the content is not such a mapping, or uses aliases, which could repeat a value without end.
+        ValueError: As `parse_yaml`, or if the content is not such a mapping.
+    """
+    return check_values(parse_yaml(read_bytes(path, MAX_YAML)))
+
+
+def parse_yaml(text: bytes) -> Any:
+    """Return the values in a YAML text.
+
+    Raises:
+        ValueError: If it is not YAML, is nested too deeply, or uses aliases, which could repeat a value without end.
     """
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if PyYAML was built with it
-    text, depth = read_bytes(path, MAX_YAML), 0
+    depth = 0
     try:
         for event in yaml.parse(text, loader):
             if isinstance(event, yaml.AliasEvent):
@@ -143,7 +152,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise ValueError("is nested too deeply")
-        return check_values(yaml.load(text, loader))
+        return yaml.load(text, loader)
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"is not valid YAML ({reason})") from None

@@ -7,11 +7,12 @@ Hard negatives (Shrivastava et al., "Training region-based object detectors with
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crackdet.config.file_data import TiledData
 from crackdet.config.schema import Data, Runtime
-from crackdet.config.tiled_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import MAX_CSV, read_bytes
@@ -67,11 +68,17 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
     try:
         content = read_bytes(file, MAX_CSV)
         rows = list(csv.DictReader(io.StringIO(content.decode())))
-        return {row["digest"]: float(row["logit"]) for row in rows}, hashlib.sha256(content).hexdigest()
-    except FileNotFoundError:
-        raise UserError(
-            f"data.hard_negatives={name}: this run has no scores of tiles; `crackdet mine {name}` writes them"
-        ) from None
+        scores = {row["digest"]: float(row["logit"]) for row in rows}
+        if not all(map(math.isfinite, scores.values())):
+            raise ValueError
+        return scores, hashlib.sha256(content).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        problem = (
+            f"this run has no scores of tiles; `crackdet mine {name}` writes them"
+            if file.parent.is_dir()
+            else f"there is no such run in runtime.store={runtime.store}"
+        )
+        raise UserError(f"data.hard_negatives={name}: {problem}") from None
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "is not a table of digests and logits"
         raise UserError(
@@ -80,9 +87,18 @@ def read_scores(data: Data, runtime: Runtime) -> tuple[Scores | None, str]:
 
 
 def scores_file(data: Data, runtime: Runtime) -> Path | None:
-    """Return the file of the scores that `data.hard_negatives` names; None if it is not set."""
+    """Return the file of the scores that `data.hard_negatives` names; None if it is not set.
+
+    Raises:
+        UserError: If the setting is not a run id.
+    """
     name = data.hard_negatives if isinstance(data, TiledData) else None
-    return None if name is None else RunStore(expand_home(runtime.store)).run(name).negatives_file
+    if name is None:
+        return None
+    try:
+        return RunStore(expand_home(runtime.store)).run(name).negatives_file
+    except UserError as error:
+        raise UserError(f"data.hard_negatives={error}") from None
 
 
 def _random_key(digest: str, seed: int) -> bytes:

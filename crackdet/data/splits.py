@@ -107,18 +107,18 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
         warnings.append(
             f"data: identical images join {len(groups)} groups, which stay in one split, such as {_joined(joined[0])}"
         )
-    for first, second in combinations(SPLITS, 2):
-        digests = {record.digest: record.name for record in splits[first]}
-        groups = {record.group: record.name for record in splits[first] if record.group}
+    for earlier, later in combinations(SPLITS, 2):
+        digests = {record.digest: record.name for record in splits[earlier]}
+        named = {record.group: record.name for record in splits[earlier] if record.group}
         for what, others, shared in (
-            ("are copies of images in", digests, [(r, r.digest) for r in splits[second] if r.digest in digests]),
-            ("belong to groups that are also in", groups, [(r, r.group) for r in splits[second] if r.group in groups]),
+            ("are copies of images in", digests, [(r, r.digest) for r in splits[later] if r.digest in digests]),
+            ("belong to groups that are also in", named, [(r, r.group) for r in splits[later] if r.group in named]),
         ):
             if shared:
                 record, key = shared[0]
                 warnings.append(
-                    f"data: {len(shared)} of {len(splits[second])} {second} images {what} {first}, such as "
-                    f"{record.name} and {others[key]}: scores on the {second} split will be too high"
+                    f"data: {len(shared)} of {len(splits[later])} {later} images {what} {earlier}, such as "
+                    f"{record.name} and {others[key]}: scores on the {later} split will be too high"
                 )
     return warnings
 

@@ -71,7 +71,7 @@ class _Rows:
     def write(self, row: int, pixels: NDArray[np.uint8]) -> None:
         if self._file is not None:
             self._file.seek(self._start + row * pixels.nbytes)
-            view = memoryview(np.ascontiguousarray(pixels)).cast("B")
+            view = np.ascontiguousarray(pixels).data.cast("B")
             while view:  # a full disk writes a part, then raises
                 view = view[self._file.write(view) :]
 

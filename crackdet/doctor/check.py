@@ -77,7 +77,12 @@ class DataCheck:
                 "contradictory": pair_rows(self.photographs, copies.contradictory),
             },
             **asdict(self.examination),
+            "labels": self._labels(),
         }
+
+    def _labels(self) -> dict[str, Any] | None:
+        labels = self.examination.labels
+        return None if labels is None else asdict(labels) | {"verdict": labels.verdict, "reliable": labels.is_reliable}
 
 
 def check_images(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,13 +66,23 @@ def find_confounds(columns: Sequence[Column], cracks: NDArray[np.bool_], groups:
     return found
 
 
-def grade(separation: Separation | None) -> Strength:
+class Tested(Protocol):
+    """How well two sets are told apart, and how probable that is by chance."""
+
+    @property
+    def auc(self) -> float: ...
+
+    @property
+    def p_value(self) -> float: ...
+
+
+def grade(found: Tested | None) -> Strength:
     """Return how well two sets are told apart, beyond chance."""
-    if separation is None:
+    if found is None:
         return Strength.UNKNOWN
-    if separation.p_value > MAX_P_VALUE or separation.auc < WEAK_AUC:
+    if found.p_value > MAX_P_VALUE or found.auc < WEAK_AUC:
         return Strength.NONE
-    return Strength.STRONG if separation.auc >= STRONG_AUC else Strength.WEAK
+    return Strength.STRONG if found.auc >= STRONG_AUC else Strength.WEAK
 
 
 def _verdict(kind: Kind, strength: Strength, separation: Separation | None) -> str:

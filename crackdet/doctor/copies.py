@@ -109,7 +109,7 @@ def _candidates(features: Sequence[Features]) -> set[tuple[int, int]]:
     order = np.random.default_rng(0).permutation(len(descriptors))
     index.train(descriptors[order[: lists * TRAINED_PER_LIST]].astype(np.float32))
     index.add(descriptors.astype(np.float32))
-    index.nprobe = PROBES
+    faiss.ParameterSpace().set_index_parameter(index, "nprobe", PROBES)
     found: set[tuple[int, int]] = set()
     for mirrored in (False, True):
         shared: Counter[tuple[int, int]] = Counter()

@@ -47,11 +47,11 @@ def copies_sentences(photographs: Sequence[Photograph], report: CopyReport) -> l
         pairs = [(index, pair) for pair in report.across_splits for index in (pair.first, pair.second)]
         here = [(index, pair) for index, pair in pairs if photographs[index].split == split]
         cracks = {index for index, _ in here if photographs[index].crack}
-        same = {index for index, pair in here if pair.overlap >= SAME_OVERLAP}
+        equal = {index for index, pair in here if pair.overlap >= SAME_OVERLAP}
         sentences.append(
             f"{number:,} of {total:,} {split} photographs show a place that a training photograph shows: "
-            f"{len(cracks):,} with a crack, {number - len(cracks):,} without. Of these, {len(same):,} show the "
-            f"same picture, {len(same & cracks):,} with a crack and {len(same - cracks):,} without."
+            f"{len(cracks):,} with a crack, {number - len(cracks):,} without. Of these, {len(equal):,} show the "
+            f"same picture, {len(equal & cracks):,} with a crack and {len(equal - cracks):,} without."
         )
     if report.joined_groups:
         sentences.append(f"Copies join {report.joined_groups:,} of the given groups with another group.")

@@ -36,14 +36,16 @@ def describe(image: NDArray[np.uint8]) -> Floats:
     """Return the features, (282,), of an RGB image (height, width, 3)."""
     is_larger = min(image.shape[:2]) > SIDE
     interpolation = cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR
-    colour = cv2.resize(image, (SIDE, SIDE), interpolation=interpolation).astype(np.float32) / 255
-    grey: Floats = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(image, (SIDE, SIDE), interpolation=interpolation)
+    colour = np.asarray(small, np.float32) / np.float32(255)
+    grey = np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.float32)
     features = [_colours(colour), _grey_levels(grey)]
     level = grey
     for number in range(LEVELS):
         if number:
-            level = cv2.resize(level, (level.shape[1] // 2, level.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        smooth: Floats = cv2.GaussianBlur(level, (0, 0), SIGMA)
+            half = (level.shape[1] // 2, level.shape[0] // 2)
+            level = np.asarray(cv2.resize(level, half, interpolation=cv2.INTER_AREA), np.float32)
+        smooth = np.asarray(cv2.GaussianBlur(level, (0, 0), SIGMA), np.float32)
         features += [_ridges(smooth), _edges(smooth), _patterns(level)]
     return np.concatenate(features, dtype=np.float32)
 
@@ -70,7 +72,7 @@ def _ridges(smooth: Floats) -> Floats:
     features = []
     for strength in (mean + radius, radius - mean):
         spread = strength.std() + SMALLEST
-        levels = _quantiles(strength, FILTER_SHARES)
+        levels = _quantiles(strength.astype(np.float32), FILTER_SHARES)
         features += [levels, _log(levels), levels[2:] / spread, [np.log(spread)]]
     return np.concatenate(features, dtype=np.float32)
 
@@ -81,8 +83,8 @@ def _edges(smooth: Floats) -> Floats:
     strength = np.sqrt(x**2 + y**2)
     direction = np.arctan2(y, x) % np.pi  # an edge has no sign
     bins = np.minimum((direction * (NUM_BINS / np.pi)).astype(np.intp), NUM_BINS - 1)
-    histogram = np.bincount(bins.ravel(), strength.ravel(), NUM_BINS)
-    histogram /= histogram.sum() + SMALLEST * strength.size
+    sums = np.bincount(bins.ravel(), strength.ravel(), NUM_BINS)
+    histogram = sums / (sums.sum() + SMALLEST * strength.size)
     levels = _quantiles(strength, FILTER_SHARES)
     return np.concatenate([histogram, np.sort(histogram), levels, _log(levels)], dtype=np.float32)
 

@@ -15,7 +15,7 @@ from crackdet.doctor.confounds import Confound
 from crackdet.doctor.drift import Drift
 from crackdet.doctor.examination import Examination
 from crackdet.doctor.labels import SuspectLabels
-from crackdet.doctor.section import SIDE, PageTable, Picture, Section, encode
+from crackdet.doctor.section import SIDE, Cell, PageTable, Picture, Section, encode
 from crackdet.doctor.separation import Separation
 from crackdet.doctor.sizes import Sizes
 from crackdet.report.formatting import percent
@@ -30,7 +30,7 @@ def examination_sentences(found: Examination) -> list[str]:
 
 
 def sizes_section(sizes: Sizes) -> Section:
-    rows = []
+    rows: list[list[Cell]] = []
     for one in sizes.splits:
         common = ", ".join(f"{width}x{height} ({number:,})" for width, height, number in one.common)
         rows.append([one.split, common or "rendered", one.enlarged, one.elongated, percent(one.margin, 1)])
@@ -87,7 +87,7 @@ def drift_section(drift: Sequence[Drift]) -> Section:
 
 
 def _columns_table(caption: str, separation: Separation) -> PageTable:
-    rows = [[column.column, round(column.auc, 3)] for column in separation.columns[:MAX_COLUMNS]]
+    rows: list[list[Cell]] = [[column.column, round(column.auc, 3)] for column in separation.columns[:MAX_COLUMNS]]
     return PageTable(caption, ("column", "ROC-AUC"), rows)
 
 

@@ -36,8 +36,8 @@ def report_copies(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) 
     joined = {
         group
         for pair in pairs
-        if None not in (groups := {photographs[pair.first].group, photographs[pair.second].group}) and len(groups) == 2
-        for group in groups
+        if None not in (both := {photographs[pair.first].group, photographs[pair.second].group}) and len(both) == 2
+        for group in both
     }
     groups = [group for group in join(len(photographs), pairs) if len(group) > 1]
     return CopyReport(

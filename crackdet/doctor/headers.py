@@ -57,14 +57,14 @@ def read_header(file: Path | None) -> Header:
         with open_image(file) as image:
             width, height = image.size
             exif = _exif(image)
-            is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)  # also MPO, which phones write
+            jpeg = image if isinstance(image, JpegImagePlugin.JpegImageFile) else None  # also MPO, which phones write
             return Header(
                 width,
                 height,
-                "JPEG" if is_jpeg else image.format,
+                "JPEG" if jpeg else image.format,
                 file.stat().st_size,
-                _quality(image) if is_jpeg else None,
-                SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(image), "other") if is_jpeg else None,
+                _quality(jpeg) if jpeg else None,
+                SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(jpeg), "other") if jpeg else None,
                 bool(exif),
                 _text(exif, ExifTags.Base.Make, ExifTags.Base.Model),
                 _text(exif, ExifTags.Base.Software),

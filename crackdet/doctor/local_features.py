@@ -25,7 +25,7 @@ class Features:
 
     def mirrored(self, width: int) -> "Features":
         """Return the features of the photograph mirrored from left to right."""
-        points = self.points * np.float32([-1, 1]) + np.float32([width - 1, 0])
+        points = self.points * np.array([-1, 1], np.float32) + np.array([width - 1, 0], np.float32)
         return Features(self.descriptors[:, MIRRORED], points)
 
 
@@ -35,7 +35,7 @@ def find_features(grey: NDArray[np.uint8]) -> Features:
     half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
     scaled = (half - half.mean()) / (half.std() + 1e-3) * TARGET_DEVIATION + 128
     image = scaled.clip(0, 255).astype(np.uint8)
-    sift = cv2.SIFT_create(contrastThreshold=CONTRAST, edgeThreshold=EDGE)
+    sift = cv2.SIFT_create(contrastThreshold=CONTRAST, edgeThreshold=EDGE)  # type: ignore[attr-defined]
     keypoints = sorted(sift.detect(image, None), key=lambda keypoint: -keypoint.response)
     keypoints = [keypoint for keypoint in keypoints if 2 * keypoint.size > MIN_KEYPOINT][:MAX_KEYPOINTS]
     if not keypoints:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crackdet.config.tiled_data import TiledData
+from crackdet.config.file_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home, write_csv
 from crackdet.data.cache import decode_all

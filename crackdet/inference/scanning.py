@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from crackdet.config.file_data import TiledData
 from crackdet.config.schema import Config, SyntheticData
-from crackdet.config.tiled_data import TiledData
 from crackdet.core.console import bar
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home

@@ -12,7 +12,7 @@ from tests.cli.conftest import Command, crackdet
 
 COMMANDS = {
     "cache", "check-data", "clean", "evaluate", "export", "inspect", "mine", "pointing", "predict", "report", "rm",
-    "runs", "scan", "show", "summary", "watch",
+    "runs", "scan", "show", "summary", "synthesize", "watch",
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ class CountingSource:
         return pixels_of(record.digest, image_size)
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def file(self, name: str) -> None:
         return None

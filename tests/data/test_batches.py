@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import functional
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.core.errors import RunFailed
 from crackdet.data.batches import Batch, GpuCache, iter_batches, make_batches, shuffled_indices, to_input
 from crackdet.data.dataset import ImageDataset, load_splits

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.config.schema import FolderData
+from crackdet.config.file_data import FolderData
 from crackdet.data.bit_depth import is_deep_file
 from crackdet.data.decode import BadImage, decode
 from crackdet.data.masks import decode_mask

@@ -10,7 +10,8 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from crackdet.cli.main import app
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.data.cache_gc import DAY
 from crackdet.data.dataset import load_splits
 from tests.data.image_files import make_folders

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.data.contact_sheet import contact_sheet
 from crackdet.data.dataset import ImageDataset, load_splits
 from tests.data.image_files import make_folders

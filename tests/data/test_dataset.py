@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.core.reading import file_digest
 from crackdet.data.cache import decode_all
@@ -44,7 +45,7 @@ def test_unreadable_images_can_be_skipped_with_one_warning(
     cache_gib: float, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     (root / "crack" / "001.png").write_bytes(b"")
-    (root / "noncrack" / "003.png").write_bytes(b"")
+    (root / "noncrack" / "003.png").write_bytes(b"x")
     for _ in range(2):  # built, then cached
         splits = load_splits(folder_data(root, on_bad_image="skip"), replace(runtime, cache_gib=cache_gib))
         names = {record.name for dataset in splits.values() for record in dataset.records}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.data.dataset import load_splits
 from crackdet.data.findings import find_problems
 from tests.data.image_files import make_folders, make_pixels

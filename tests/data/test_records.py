@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import Data, FilenameLabelsData, Runtime, SyntheticData
+from crackdet.config.file_data import FilenameLabelsData
+from crackdet.config.schema import Data, Runtime, SyntheticData
 from crackdet.data.dataset import data_fingerprint
 from tests.data.image_files import make_folders
 from tests.data.sources.conftest import folder_data, names_in, write_manifest

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crackdet.config.schema import FolderData
+from crackdet.config.file_data import FolderData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord
 from crackdet.data.splits import leakage_warnings, split

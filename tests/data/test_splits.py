@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.data import synthetic
 from crackdet.data.dataset import load_splits

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.data import streaming
 from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices, to_input
 from crackdet.data.dataset import load_splits

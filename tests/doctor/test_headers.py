@@ -1,6 +1,7 @@
 """What is read from the headers of image files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import ExifTags, Image
@@ -8,7 +9,7 @@ from PIL import ExifTags, Image
 from crackdet.doctor.headers import Header, read_header, read_headers
 
 
-def save(path: Path, exif: Image.Exif | None = None, **options: object) -> Path:
+def save(path: Path, exif: Image.Exif | None = None, **options: Any) -> Path:
     Image.effect_noise((40, 30), 60).convert("RGB").save(path, exif=exif or Image.Exif(), **options)
     return path
 

@@ -4,7 +4,7 @@ Listing is cheap: it needs names, labels and digests, but neither torch nor a de
 depends on the listing only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -68,12 +68,12 @@ class Source(Protocol):
 
 
 def read_each(
-    source: Source, records: Sequence[ImageRecord], image_size: int
+    read: Callable[[ImageRecord, int], NDArray[np.uint8]], records: Sequence[ImageRecord], image_size: int
 ) -> Iterator[NDArray[np.uint8] | BadImage]:
     """Read images one by one, as `Source.read_many`."""
     for record in records:
         try:
-            pixels: NDArray[np.uint8] | BadImage = source.read(record, image_size)
+            pixels: NDArray[np.uint8] | BadImage = read(record, image_size)
         except BadImage as error:
             pixels = error
         yield pixels

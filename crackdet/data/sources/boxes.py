@@ -1,4 +1,4 @@
-"""`data=boxes`: tiles of photographs, labelled by boxes around the cracks: COCO, YOLO, Pascal VOC."""
+"""`data=boxes`: tiles of photographs, labelled by boxes around the cracks, in the formats of annotation tools."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.tiled_data import BoxesData
+from crackdet.config.file_data import BoxesData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
@@ -16,7 +16,8 @@ from crackdet.data.decode import upright_size
 from crackdet.data.sources.annotations.base import Annotations, BoxAnnotation, Sizes
 from crackdet.data.sources.annotations.finding import read_annotations
 from crackdet.data.sources.class_names import guess_labels, setting
-from crackdet.data.sources.names import normalized
+from crackdet.data.sources.files import LeftOut
+from crackdet.data.sources.names import extension, normalized
 from crackdet.data.sources.photographs import pair_masks, split_in_path
 from crackdet.data.sources.tiled import AMBIGUOUS, CRACK, NO_CRACK, Labels, Photograph, TiledSource
 from crackdet.data.tiles import box_covers
@@ -41,6 +42,8 @@ class BoxesSource(TiledSource):
         names = pair_masks(self.list_names(self.root), None, None).photographs
         annotations = read_annotations(self.root, self.settings.annotations, names, self._sizes(names))
         self._check_classes(annotations)
+        used = (path for path in annotations.files if path.is_relative_to(self.root))
+        self.left_out = self.left_out - LeftOut(extension(path.name) for path in used)
         self._boxes = {
             photograph.path: [box for box in photograph.boxes if normalized(box.class_name) in self.crack_names]
             for photograph in annotations.photographs

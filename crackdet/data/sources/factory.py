@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData, TableData
-from crackdet.config.tiled_data import BoxesData, MasksData
+from crackdet.config.file_data import BoxesData, FilenameLabelsData, FolderData, MasksData, TableData
+from crackdet.config.schema import Data, SyntheticData
 from crackdet.data.sources.base import Source
 from crackdet.data.sources.boxes import BoxesSource
 from crackdet.data.sources.filename_labels import FilenameLabelsSource

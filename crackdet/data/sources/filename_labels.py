@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.config.fields import texts_of
+from crackdet.config.file_data import FilenameLabelsData
 from crackdet.config.messages import show_value
-from crackdet.config.schema import FilenameLabelsData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import FileData
+from crackdet.config.file_data import FileData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.reading import open_regular
@@ -106,7 +106,7 @@ class FileSource:
         return decode(io.BytesIO(self.read_content(record.name, record.digest)), image_size, self.white_level)
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def read_content(self, name: str, digest: str) -> bytes:
         """Return the content of a file with this digest.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import FolderData
+from crackdet.config.file_data import FolderData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.data.records import ImageRecord

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.tiled_data import MasksData
+from crackdet.config.file_data import MasksData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first

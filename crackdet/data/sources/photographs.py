@@ -42,7 +42,8 @@ def pair_masks(names: Iterable[str], folder: str | None, suffix: str | None) -> 
         folder: `data.masks`, relative to the root or a name of folders; None: any usual name.
         suffix: `data.mask_suffix`; None: any usual one.
     """
-    in_folders, others = [], []
+    in_folders: list[str] = []
+    others: list[str] = []
     for name in names:
         (in_folders if _is_in_folder(name, folder) else others).append(name)
     beside = _masks_beside(others, suffix)

@@ -41,7 +41,7 @@ class SyntheticSource:
         return self._render(record, image_size).image
 
     def read_many(self, records: Sequence[ImageRecord], image_size: int) -> Iterator[NDArray[np.uint8] | BadImage]:
-        return read_each(self, records, image_size)
+        return read_each(self.read, records, image_size)
 
     def file(self, name: str) -> Path | None:
         return None

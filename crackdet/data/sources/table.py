@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.config.schema import TableData
+from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crackdet.config.tiled_data import TiledData
+from crackdet.config.file_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
@@ -226,8 +226,18 @@ class TiledSource(FileSource, ABC):
         self.doubts.append(f"{found} and are skipped:\n{lines}")
 
     def _doubt(self, photographs: Sequence[Photograph], labels: Sequence[Labels]) -> None:
-        """Keep warnings about photographs and tiles that are left out."""
+        """Keep warnings about photographs and tiles that are left out.
+
+        Raises:
+            UserError: If all photographs are smaller than a tile.
+        """
         small = [p.name for p in photographs if min(p.size) < p.tile]
+        if small and len(small) == len(photographs):
+            width, height = photographs[0].size
+            raise UserError(
+                f"data.tile={self.data.tile}: all {len(small)} photographs are smaller than a tile, such as {small[0]} "
+                f"with {width}x{height} pixels"
+            )
         if small:
             self.doubts.append(
                 f"{len(small)} photographs are smaller than a tile of data.tile={self.data.tile} and are left out, "

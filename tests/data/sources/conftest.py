@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import Data, FolderData
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Data
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import Data, FilenameLabelsData, FolderData, SyntheticData, TableData
-from crackdet.config.tiled_data import BoxesData, MasksData
+from crackdet.config.file_data import BoxesData, FilenameLabelsData, FolderData, MasksData, TableData
+from crackdet.config.schema import Data, SyntheticData
 from crackdet.data.sources.factory import open_source
 from tests.data.image_files import make_folders
 

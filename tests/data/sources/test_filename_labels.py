@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import FilenameLabelsData
+from crackdet.config.file_data import FilenameLabelsData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.schema import FilenameLabelsData, FolderData
+from crackdet.config.file_data import FilenameLabelsData, FolderData
 from crackdet.core.errors import UserError
 from crackdet.data.decode import IMAGE_EXTENSIONS
 from crackdet.data.sources.factory import open_source

@@ -6,7 +6,8 @@ from unicodedata import normalize
 
 import pytest
 
-from crackdet.config.schema import FolderData, Runtime
+from crackdet.config.file_data import FolderData
+from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
 from crackdet.data.sources.factory import open_source

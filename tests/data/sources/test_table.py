@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import TableData
+from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord, fingerprint
 from crackdet.data.sources.factory import open_source

@@ -1,13 +1,18 @@
 """COCO: one JSON file with `images`, `annotations` and `categories`, or one for each split."""
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
+from crackdet.data.sources.annotations.base import Collector, Corners, Draft, bounds, is_number, stated_size
+from crackdet.data.sources.annotations.rle import rle_bounds
 from crackdet.data.sources.photographs import split_in_path
+
+NAME = "COCO"
+CROWD = (
+    "is a crowd (iscrowd=1), a region in which each crack is not marked; if it marks one crack, as masks of CVAT do, "
+    "set iscrowd to 0"
+)
 
 
 def is_coco(content: Any) -> bool:
@@ -15,111 +20,126 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("images"), list) and "annotations" in content
 
 
-def load(path: Path) -> Any:
-    """Return the content of a JSON file; raise ValueError if it is not JSON."""
-    text = read_text(path)
-    if not text.strip():
-        raise ValueError("is empty")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not valid JSON ({error})") from None
-
-
-def split_of_file(path: Path, root: Path) -> str | None:
+def split_of_file(path: PurePosixPath) -> str | None:
     """Return the split in the name of a COCO file or of its folder: `instances_val2017.json`, `train/_annotations`."""
-    name = relative_name(path, root).removesuffix(".json")
-    return split_in_path(f"{name.replace('instances_', '').replace('.', '_')}/x") or split_in_path(name)
+    words = path.stem.replace(".", "_")
+    for prefix in ("instances_", "_annotations_", "annotations_"):
+        words = words.removeprefix(prefix)
+    return split_in_path(f"{words}/x") or split_in_path(str(path))
 
 
-def read(paths: Sequence[Path], root: Path, collect: Collector) -> None:
-    """Read COCO files; each category is a class."""
-    for path in paths:
-        name = relative_name(path, root)
-        try:
-            content = load(path)
-        except ValueError as error:
-            collect.problem(name, str(error))
-            continue
-        if not is_coco(content):
-            collect.problem(name, "is not a COCO file: it needs lists named images, annotations and categories")
-            continue
-        _read_file(content, name, path.parent, split_of_file(path, root), collect)
-
-
-def _read_file(content: Mapping[str, Any], name: str, folder: Path, split: str | None, collect: Collector) -> None:
-    classes = _by_id(content.get("categories"), f"{name}: category", collect)
-    images = _by_id(content["images"], f"{name}: image", collect)
-    paths: dict[Any, str] = {}
-    for image_id, image in images.items():
-        where = f"{name}: image {image_id}"
-        try:
-            paths[image_id] = collect.finder.find(str(image.get("file_name") or "without file_name"), folder, split)
-        except ValueError as error:
-            collect.problem(where, str(error))
-            continue
-        collect.check_size(where, paths[image_id], (image.get("width"), image.get("height")))
-    boxes: dict[Any, list[BoxAnnotation]] = defaultdict(list)
-    for annotation_id, annotation in _by_id(content["annotations"], f"{name}: annotation", collect).items():
-        where = f"{name}: annotation {annotation_id}"
-        image_id, category = annotation.get("image_id"), classes.get(_key(annotation.get("category_id")))
-        if _key(image_id) not in images:
-            collect.problem(where, f"there is no image {image_id}")
-        elif category is None:
-            collect.problem(where, f"there is no category {annotation.get('category_id')}", paths.get(_key(image_id)))
-        elif not annotation.get("iscrowd") and (path := paths.get(_key(image_id))) is not None:
-            try:
-                left, top, right, bottom = _corners(annotation)
-            except ValueError as error:
-                collect.problem(where, str(error), path)
-                continue
-            if box := collect.box(where, path, (left, top, right, bottom), str(category.get("name", ""))):
-                boxes[_key(image_id)].append(box)
-    for image_id, path in paths.items():
-        collect.add(path, boxes[image_id], split, f"{name}: image {image_id}")
-    collect.result.class_names += [str(category.get("name", "")) for category in classes.values()]
-
-
-def _by_id(items: Any, where: str, collect: Collector) -> dict[Any, dict[str, Any]]:
-    """Return objects by their id; what is no object, or has the id of another, is a problem."""
-    found: dict[Any, dict[str, Any]] = {}
-    if not isinstance(items, list):
-        collect.problem(where, "the list is missing")
-        return found
-    for number, item in enumerate(items, 1):
-        if not isinstance(item, dict) or item.get("id") is None:
-            collect.problem(where, f"number {number} of the list has no id")
-        elif _key(item["id"]) in found:
-            collect.problem(where, f"several have the id {item['id']}")
+def read(files: Sequence[tuple[Path, Any]], collect: Collector) -> None:
+    """Read COCO files, given with their content; each category is a class."""
+    for path, content in files:
+        name, folder = collect.name(path), collect.folder(path)
+        if is_coco(content):
+            _File(content, name, folder, split_of_file(folder / path.name), collect).read()
         else:
-            found[_key(item["id"])] = item
-    return found
+            collect.damaged_file(path, "is not a COCO file: it needs lists named images, annotations and categories")
 
 
-def _key(value: Any) -> Any:
-    """Return an id as it is compared: some tools write numbers as text."""
-    return str(value)
+class _File:
+    """One COCO file."""
+
+    def __init__(
+        self, content: Mapping[str, Any], name: str, folder: PurePosixPath, split: str | None, collect: Collector
+    ) -> None:
+        self.content, self.name, self.folder, self.split, self.collect = content, name, folder, split, collect
+        self.drafts: dict[str, Draft] = {}  # by the id of the image
+        self.classes: dict[str, str] = {}
+
+    def read(self) -> None:
+        for category_id, where, category in self._entries("categories", "category"):
+            class_name = category.get("name")
+            if category_id in self.classes:
+                self.collect.problem(where, f"several categories have the id {category_id}")
+            elif not isinstance(class_name, str) or not class_name.strip():
+                self.collect.problem(where, "has no name")
+            else:
+                self.classes[category_id] = class_name.strip()
+        self.collect.class_names |= dict.fromkeys(self.classes.values())
+        images: set[str] = set()
+        for image_id, where, image in self._entries("images", "image"):
+            if image_id in images:
+                first = self.drafts.get(image_id)
+                self.collect.problem(where, f"several images have the id {image_id}", first.path if first else None)
+            else:
+                images.add(image_id)
+                self._add_image(image_id, where, image)
+        self._read_annotations(images)
+
+    def _add_image(self, image_id: str, where: str, image: Mapping[str, Any]) -> None:
+        text = image.get("file_name")
+        if not isinstance(text, str):
+            self.collect.problem(where, "has no file_name")
+            return
+        try:
+            path = self.collect.finder.find(text, self.folder, self.split)
+        except ValueError as error:
+            self.collect.problem(where, str(error))
+            return
+        self.drafts[image_id] = self.collect.start(path, where, self.split)
+        self.drafts[image_id].check_size(stated_size(image.get("width"), image.get("height")))
+
+    def _read_annotations(self, images: set[str]) -> None:
+        seen: set[str] = set()
+        for annotation_id, where, annotation in self._entries("annotations", "annotation", needs_id=False):
+            image_id, category_id = str(annotation.get("image_id")), str(annotation.get("category_id"))
+            draft = self.drafts.get(image_id)
+            path = draft.path if draft else None
+            if annotation_id in seen:
+                self.collect.problem(where, f"several annotations have the id {annotation_id}", path)
+            seen.add(annotation_id)
+            if image_id not in images:
+                self.collect.problem(where, f"there is no image {image_id}")
+            elif category_id not in self.classes:
+                self.collect.problem(where, f"there is no category {category_id}", path)
+            elif annotation.get("iscrowd"):
+                self.collect.problem(where, CROWD, path)
+            elif draft is not None:
+                try:
+                    draft.add_box(where, _corners(annotation), self.classes[category_id])
+                except ValueError as error:
+                    draft.problem(where, str(error))
+
+    def _entries(self, key: str, kind: str, needs_id: bool = True) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return id, name for messages, and content of the objects in a list; other things are problems."""
+        items = self.content.get(key)
+        if not isinstance(items, list):
+            self.collect.problem(self.name, f"the list named {key} is missing")
+            return []
+        entries = []
+        for number, item in enumerate(items, 1):
+            item_id = item.get("id") if isinstance(item, dict) else None
+            if not isinstance(item, dict):
+                self.collect.problem(f"{self.name}: {key}, entry {number}", "is not an object")
+            elif item_id is None and needs_id:
+                self.collect.problem(f"{self.name}: {key}, entry {number}", "has no id")
+            else:  # some tools write numbers as text
+                text = str(item_id) if item_id is not None else f"number {number}"
+                entries.append((text, f"{self.name}: {kind} {text}", item))
+        return entries
 
 
-def _corners(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of `bbox`, or else of the polygons.
+def _corners(annotation: Mapping[str, Any]) -> Corners:
+    """Return left, top, right and bottom of `bbox`, or else of the segmentation.
 
     Raises:
         ValueError: If there is neither.
     """
-    bbox, polygons = annotation.get("bbox"), annotation.get("segmentation")
+    bbox, segmentation = annotation.get("bbox"), annotation.get("segmentation")
     if bbox:
         if not _are_numbers(bbox) or len(bbox) != 4:
-            raise ValueError(f"bbox must be four numbers: left, top, width and height, not {str(bbox)[:60]}")
+            raise ValueError(f"bbox must be four finite numbers: left, top, width, height, not {str(bbox)[:60]}")
         left, top, width, height = bbox
         return left, top, left + width, top + height
-    if isinstance(polygons, dict):
-        raise ValueError("has no bbox, and its segmentation is run-length encoded (RLE), which is not read; add a bbox")
-    parts = polygons if isinstance(polygons, list) else []
+    if isinstance(segmentation, dict):
+        return rle_bounds(segmentation)
+    parts = segmentation if isinstance(segmentation, list) else []
     if not parts or not all(_are_numbers(part) and len(part) >= 6 and len(part) % 2 == 0 for part in parts):
         raise ValueError("has neither a bbox nor polygons")
     return bounds([value for part in parts for value in part])
 
 
 def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    return isinstance(values, list) and all(map(is_number, values))

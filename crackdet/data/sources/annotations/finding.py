@@ -2,17 +2,42 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.core.text import list_first
-from crackdet.data.sources.annotations import coco, voc, yolo
-from crackdet.data.sources.annotations.base import Annotations, Collector, ImageFinder, Sizes, relative_name
-from crackdet.data.sources.names import is_hidden
+from crackdet.data.sources.annotations import coco, labelme, supervisely, voc, yolo
+from crackdet.data.sources.annotations.base import Annotations, Collector, Sizes
+from crackdet.data.sources.annotations.files import load_json, load_xml, load_yaml, relative_name, walk
+from crackdet.data.sources.annotations.images import ImageFinder
+from crackdet.data.sources.annotations.other_formats import other_json, other_xml
 
-FORMATS = "COCO (.json), YOLO (labels/*.txt with data.yaml) or Pascal VOC (.xml)"
+FORMATS = "COCO (.json), YOLO (labels/*.txt with data.yaml), Pascal VOC (.xml), LabelMe or Supervisely (.json)"
+READERS = {reader.NAME: reader.read for reader in (coco, voc, labelme, supervisely)}
+OF_JSON = {coco.NAME: coco.is_coco, labelme.NAME: labelme.is_labelme, supervisely.NAME: supervisely.is_supervisely}
+SUFFIXES = {coco.NAME: ".json", labelme.NAME: ".json", supervisely.NAME: ".json", voc.NAME: ".xml"}
+
+
+@dataclass
+class Found:
+    """Annotation files, by their format."""
+
+    files: dict[str, list[tuple[Path, Any]]] = field(default_factory=lambda: defaultdict(list))  # with their content
+    labels: list[Path] = field(default_factory=list)  # of YOLO
+    descriptions: list[Path] = field(default_factory=list)  # `data.yaml` of YOLO
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    others: dict[str, Path] = field(default_factory=dict)  # formats that are known, but not read
+
+    @property
+    def formats(self) -> dict[str, Path]:
+        """The formats, each with its first file."""
+        first = {name: entries[0][0] for name, entries in self.files.items()}
+        of_yolo = [*self.labels, *self.descriptions]
+        return first | ({yolo.NAME: of_yolo[0]} if of_yolo else {})
 
 
 def read_annotations(root: Path, annotations: str | None, images: Sequence[str], sizes: Sizes) -> Annotations:
@@ -26,92 +51,111 @@ def read_annotations(root: Path, annotations: str | None, images: Sequence[str],
     Raises:
         UserError: If there are no annotations, or annotations in several formats or versions.
     """
-    folder = root if annotations is None else root / expand_home(annotations)
+    given = root if annotations is None else Path(os.path.normpath(root / expand_home(annotations)))  # without ..
     setting = f"data.root={root}" if annotations is None else f"data.annotations={annotations}"
-    if not folder.exists():
+    if not given.exists():
         raise UserError(f"{setting}: there is no such file or folder in {root}")
-    files = [folder] if folder.is_file() else _walk(folder)
-    found = {name: paths for name, paths in _by_format(files, root, images).items() if paths}
-    if not found:
-        raise UserError(f"{setting}: holds no annotations in a known format: {FORMATS}")
-    if len(found) > 1:
-        names = ", ".join(f"{name} ({relative_name(paths[0], root)})" for name, paths in found.items())
+    finder = ImageFinder(images)
+    collect = Collector(root, finder, sizes)
+    found = _find(given, root, finder)
+    formats = found.formats
+    if not formats and not found.unreadable:
+        known = "; ".join(f"{relative_name(path, root)} is of {name}" for name, path in found.others.items())
+        raise UserError(f"{setting}: holds no annotations in a format that is read: {FORMATS}{known and '; ' + known}")
+    if len(formats) > 1:
+        names = ", ".join(f"{name} ({relative_name(path, root)})" for name, path in formats.items())
         raise UserError(f"{setting}: holds annotations in several formats: {names}; choose one with data.annotations")
-    ((name, paths),) = found.items()
-    collect = Collector(name, ImageFinder(root, images), sizes)
-    names = [relative_name(path, root) for path in paths]
-    if name == "COCO":
-        coco.read(_one_per_split(paths, root, setting), root, collect)
-    elif name == "YOLO":
-        yolo.read([text for text in names if text.endswith(".txt")], _one_yaml(files, root, setting), root, collect)
+    name = next(iter(formats), coco.NAME)
+    for path, reason in found.unreadable:
+        if not formats or path.suffix.lower() == SUFFIXES.get(name):
+            collect.damaged_file(path, reason)
+    if name == yolo.NAME:
+        yolo.read(found.labels, _one_description(found.descriptions, root, setting), collect)
+    elif name == coco.NAME:
+        coco.read(_one_per_split(found.files[name], collect, setting), collect)
     else:
-        voc.read(names, root, collect)
-    return collect.finish()
+        READERS[name](found.files[name], collect)
+    return collect.finish(name)
 
 
-def _walk(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for path, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        found += [Path(path) / name for name in sorted(names) if not is_hidden(name)]
+def _find(given: Path, root: Path, finder: ImageFinder) -> Found:
+    """Return the annotations in a file or folder."""
+    found = Found()
+    if given.is_dir():
+        _sort(walk(given), finder, found)
+    elif given.suffix.lower() in (".yaml", ".yml"):
+        found.descriptions.append(given)  # even if it is damaged
+    else:
+        _sort([given], finder, found)
+    if given != root and (found.labels or found.descriptions):
+        everything = list(walk(root))
+        if not found.labels:
+            found.labels = [path for path in everything if yolo.is_label(path, finder.has_stem)]
+        if not found.descriptions:
+            found.descriptions = [path for path in everything if _is_description(path)]
     return found
 
 
-def _by_format(files: Sequence[Path], root: Path, images: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the annotation files of each format; a JSON file that was named, or that cannot be read, is COCO."""
-    expected = {yolo.label_path(image).casefold() for image in images}
-    beside = {path.with_suffix(".txt").as_posix().casefold() for path in map(Path, images)}
-    found: dict[str, list[Path]] = defaultdict(list)
+def _sort(files: Iterable[Path], finder: ImageFinder, found: Found) -> None:
     for path in files:
-        suffix, name = path.suffix.lower(), relative_name(path, root).casefold()
-        if suffix == ".json":
-            try:
-                is_annotation = coco.is_coco(coco.load(path))
-            except ValueError:
-                is_annotation = True
-            if is_annotation or len(files) == 1:
-                found["COCO"].append(path)
-        elif suffix == ".xml" and voc.is_voc(path):
-            found["Pascal VOC"].append(path)
-        elif (
-            suffix == ".txt"
-            and path.stem.lower() not in yolo.NOT_LABELS
-            and ("labels" in name.split("/")[:-1] or name in expected or name in beside)
-        ):
-            found["YOLO"].append(path)
-    return found
+        suffix = path.suffix.lower()
+        try:
+            if suffix == ".json":
+                content = load_json(path)
+                name = next((name for name, is_format in OF_JSON.items() if is_format(content)), None)
+            elif suffix == ".xml":
+                content = load_xml(path)
+                name = voc.NAME if voc.is_voc(content) else None
+            else:
+                if _is_description(path):
+                    found.descriptions.append(path)
+                elif yolo.is_label(path, finder.has_stem):
+                    found.labels.append(path)
+                continue
+        except ValueError as error:
+            found.unreadable.append((path, str(error)))
+            continue
+        if name is not None:
+            found.files[name].append((path, content))
+        elif other := other_json(content) if suffix == ".json" else other_xml(content):
+            found.others.setdefault(other, path)
 
 
-def _one_per_split(paths: Sequence[Path], root: Path, setting: str) -> list[Path]:
+def _is_description(path: Path) -> bool:
+    try:
+        return path.suffix.lower() in (".yaml", ".yml") and yolo.is_description(load_yaml(path))
+    except ValueError:
+        return path.stem.lower() == "data"
+
+
+def _one_per_split(files: Sequence[tuple[Path, Any]], collect: Collector, setting: str) -> list[tuple[Path, Any]]:
     """Return the COCO files: one, or one for each split.
 
     Raises:
         UserError: If there are several of one split.
     """
-    by_split: dict[str | None, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_split[coco.split_of_file(path, root)].append(path)
+    # COCO has captions and keypoints of the same photographs
+    of_boxes = {path.parent for path, _ in files if path.name.startswith("instances_")}
+    files = [entry for entry in files if entry[0].parent not in of_boxes or entry[0].name.startswith("instances_")]
+    by_split: dict[str | None, list[tuple[Path, Any]]] = defaultdict(list)
+    for path, content in files:
+        by_split[coco.split_of_file(collect.folder(path) / path.name)].append((path, content))
     for split, same in by_split.items():
-        if len(same) > 1 and (named := [path for path in same if path.name.startswith("instances_")]):
-            by_split[split] = same = named
         if len(same) > 1 or (split is None and len(by_split) > 1):
-            names = list_first([relative_name(path, root) for path in paths], 6)
+            names = list_first([relative_name(path, collect.root) for path, _ in files], 6)
             raise UserError(f"{setting}: holds several COCO files: {names}; choose one with data.annotations")
-    return [path for same in by_split.values() for path in same]
+    return [entry for same in by_split.values() for entry in same]
 
 
-def _one_yaml(files: Sequence[Path], root: Path, setting: str) -> Path | None:
-    """Return the `data.yaml` among the files, or in the root.
+def _one_description(descriptions: Sequence[Path], root: Path, setting: str) -> Path | None:
+    """Return `data.yaml`, if there is one.
 
     Raises:
         UserError: If there are several.
     """
-    candidates = [*files, *(path for path in root.iterdir() if path.is_file())]
-    yamls = dict.fromkeys(path for path in candidates if path.suffix.lower() in (".yaml", ".yml"))
-    found = [path for path in yamls if yolo.load_description(path) is not None]
-    if len(found) > 1 and (named := [path for path in found if path.stem in ("data", "dataset")]):
-        found = named
-    if len(found) > 1:
-        names = list_first([relative_name(path, root) for path in found], 6)
-        raise UserError(f"{setting}: holds several descriptions of YOLO data: {names}; keep one of them")
-    return found[0] if found else None
+    if len(descriptions) > 1:
+        names = list_first([relative_name(path, root) for path in descriptions], 6)
+        raise UserError(
+            f"{setting}: holds several descriptions of YOLO data: {names}; choose one with data.annotations"
+        )
+    return next(iter(descriptions), None)

@@ -1,99 +1,125 @@
 """Pascal VOC: an XML file for each photograph; the splits are lists in `ImageSets/Main`.
 
-The edges of a box are taken as they are, as most tools write them; the original data set counts pixels from 1.
+The pixels of Pascal VOC are counted from 1 and its edges are inclusive, so `xmin=1, xmax=W` is the whole width: left is
+`xmin - 1` and right is `xmax`, as in Detectron2 (`detectron2/data/datasets/pascal_voc.py`).
 """
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from xml.etree import ElementTree
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
 
-from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, read_text
+from crackdet.data.sources.annotations.base import Collector, Draft, stated_size
+from crackdet.data.sources.annotations.files import read_text
 from crackdet.data.sources.names import split_of
 
+NAME = "Pascal VOC"
 IMAGE_SETS = ("ImageSets/Main", "ImageSets")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read(files: Sequence[str], root: Path, collect: Collector) -> None:
-    """Read XML files, given by their paths relative to the root."""
-    splits = _read_splits(files, root)
-    classes: dict[str, None] = {}
-    for name in files:
+def is_voc(root: Element) -> bool:
+    return root.tag == "annotation"
+
+
+def read(files: Sequence[tuple[Path, Any]], collect: Collector) -> None:
+    """Read XML files, given with their root element."""
+    splits = _read_splits([path for path, _ in files], collect)
+    drafts: dict[str, Draft] = {}  # by the name of the file without extension
+    for path, root in files:
+        name = collect.name(path)
+        if not is_voc(root):
+            collect.damaged_file(path, f"is not an annotation of Pascal VOC: its root is <{root.tag[:40]}>")
+            continue
         try:
-            tree = _parse(root / name)
-            image = _find_image(tree, name, root, collect)
+            image = _find_image(root, path, collect)
         except ValueError as error:
             collect.problem(name, str(error))
             continue
-        stated = (_integer(tree, "size/width"), _integer(tree, "size/height"))
-        collect.check_size(name, image, stated)
-        boxes: list[BoxAnnotation] = []
-        for number, item in enumerate(tree.iter("object"), 1):
-            where = f"{name}: object {number}"
-            class_name = (item.findtext("name") or "").strip()
-            try:
-                corners = [float(item.findtext(f"bndbox/{key}") or "") for key in ("xmin", "ymin", "xmax", "ymax")]
-            except ValueError:
-                collect.problem(where, "has no bndbox with the numbers xmin, ymin, xmax and ymax", image)
-                continue
-            if not class_name:
-                collect.problem(where, "has no name", image)
-            elif box := collect.box(where, image, corners, class_name):
-                boxes.append(box)
-                classes[class_name] = None
-        collect.add(image, boxes, splits.get(PurePosixPath(name).stem), name)
-    collect.result.class_names += list(classes)
+        draft = drafts[path.stem] = collect.start(image, name, splits.get(path.stem))
+        draft.check_size(stated_size(_number(root, "size/width"), _number(root, "size/height")))
+        for number, item in enumerate(root.findall("object"), 1):
+            _add_object(item, f"{name}: object {number}", draft)
+    if splits:
+        _check_splits(splits, drafts, collect)
 
 
-def is_voc(path: Path) -> bool:
-    """Return whether an XML file is an annotation of Pascal VOC, or cannot be read."""
-    try:
-        return _parse(path).tag == "annotation"
-    except ValueError:
-        return True
+def _add_object(item: Element, where: str, draft: Draft) -> None:
+    class_name = (item.findtext("name") or "").strip()
+    corners = [number for key in CORNERS if (number := _number(item, f"bndbox/{key}")) is not None]
+    if len(corners) != 4:
+        draft.problem(where, "has no bndbox with the numbers xmin, ymin, xmax and ymax")
+    elif not class_name:
+        draft.problem(where, "has no name")
+    else:
+        left, top, right, bottom = corners
+        draft.add_box(where, (left - 1, top - 1, right, bottom), class_name)
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    text = read_text(path)
-    if not text.strip():
-        raise ValueError("is empty")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ValueError("declares a document type or entities, which are not read")  # they may expand without end
-    try:
-        return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"is not valid XML ({error})") from None
+def _find_image(root: Element, path: Path, collect: Collector) -> str:
+    """Return the photograph of an XML file: by the name of the file, or else by the name that the file states.
 
-
-def _find_image(tree: ElementTree.Element, name: str, root: Path, collect: Collector) -> str:
-    """Return the photograph of an XML file: by the name that it states, or else by its own name."""
-    stated = (tree.findtext("filename") or "").strip()
-    folder = (root / name).parent
-    for text in filter(None, (stated, f"{folder.parent.name}/{stated}" if stated else "")):
+    Raises:
+        ValueError: If there is no such photograph, or the two are different photographs.
+    """
+    folder, stated = collect.folder(path), (root.findtext("filename") or "").strip()
+    by_stated: str | None = None
+    error: ValueError | None = None
+    if stated:
         try:
-            return collect.finder.find(text, folder)
-        except ValueError:
+            by_stated = collect.finder.find(stated, folder)
+        except ValueError as missing:
+            error = missing
+    try:
+        by_name = collect.finder.find_beside(folder / path.name)
+    except ValueError as missing:
+        if by_stated is None:
+            raise error or missing from None
+        return by_stated
+    if by_stated is not None and by_stated != by_name:
+        collect.damaged |= {by_name, by_stated}
+        raise ValueError(f"states the photograph {by_stated}, but has the name of {by_name}")
+    return by_name
+
+
+def _read_splits(files: Iterable[Path], collect: Collector) -> dict[str, str | None]:
+    """Return the split of each name that `ImageSets/Main/{train,val,test}.txt` lists; None if it is in several."""
+    splits: dict[str, str | None] = {}
+    for path in _split_files(files, collect.root):
+        split = split_of(path.stem)
+        name = collect.name(path)
+        try:
+            lines = read_text(path).splitlines()
+        except ValueError as error:
+            collect.damaged_file(path, str(error))
             continue
-    stem = PurePosixPath(name).stem.casefold()
-    same = [image for image in collect.finder.images.values() if PurePosixPath(image).stem.casefold() == stem]
-    if len(same) == 1:
-        return same[0]
-    raise ValueError(f"{stated or PurePosixPath(name).stem}: there is no such photograph")
-
-
-def _read_splits(files: Sequence[str], root: Path) -> dict[str, str]:
-    """Return the split of each stem that `ImageSets/Main/{train,val,test}.txt` lists."""
-    splits: dict[str, str] = {}
-    for above in {folder for name in files for folder in (root / name).parents if folder.is_relative_to(root)}:
-        for inner in IMAGE_SETS:
-            if not (above / inner).is_dir():
-                continue
-            for file in sorted((above / inner).glob("*.txt")):
-                if split := split_of(file.stem):
-                    words = (line.split() for line in read_text(file).splitlines())
-                    splits |= {line[0]: split for line in words if line and line[-1] != "-1"}
+        for number, line in enumerate(lines, 1):
+            if (stem := line.strip()) and splits.setdefault(stem, split) != split:
+                collect.problem(f"{name}:{number}", f"{stem} is in several splits")
+                splits[stem] = None
     return splits
 
 
-def _integer(tree: ElementTree.Element, path: str) -> int | None:
-    text = (tree.findtext(path) or "").strip()
-    return int(text) if text.isdigit() else None
+def _split_files(files: Iterable[Path], root: Path) -> Iterator[Path]:
+    folders = {above for path in files for above in path.parents if above.is_relative_to(root)} or {root}
+    for folder in sorted(folders):
+        inner = next((folder / name for name in IMAGE_SETS if (folder / name).is_dir()), None)
+        if inner is not None:
+            yield from (path for path in sorted(inner.glob("*.txt")) if split_of(path.stem))
+
+
+def _check_splits(splits: dict[str, str | None], drafts: dict[str, Draft], collect: Collector) -> None:
+    for stem in sorted(splits.keys() - {path.stem for path in collect.files}):
+        collect.problem("ImageSets", f"{stem} is in a split, but has no annotation")
+    for stem, draft in drafts.items():
+        if stem not in splits:
+            draft.problem(draft.where, "is in none of the splits in ImageSets")
+        elif splits[stem] is None:
+            collect.damaged.add(draft.path)
+
+
+def _number(item: Element, path: str) -> float | None:
+    try:
+        return float(item.findtext(path) or "")
+    except ValueError:
+        return None

@@ -1,169 +1,136 @@
-"""YOLO: a text file for each photograph, with a line `class x y width height` for each box, relative to its size.
+"""YOLO: a text file for each photograph, with a line for each box: class, centre x, centre y, width, height.
 
-A line with more numbers is a polygon, as for segmentation and oriented boxes; its bounding box is taken. The names of
-the classes, and the splits, are in `data.yaml` (https://docs.ultralytics.com/datasets/detect/).
+All are shares of the photograph. More numbers are a polygon, as of segmentation and oriented boxes; its bounding box is
+taken. The names of the classes, and the splits, are in `data.yaml` (https://docs.ultralytics.com/datasets/detect/).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from crackdet.core.reading import load_yaml
-from crackdet.data.sources.annotations.base import BoxAnnotation, Collector, bounds, read_text, relative_name
-from crackdet.data.sources.names import split_of
+from crackdet.data.sources.annotations.base import Collector, Corners, Draft, bounds
+from crackdet.data.sources.annotations.files import load_yaml, read_text
+from crackdet.data.sources.annotations.yolo_splits import KEYS, read_splits
 
-OUTSIDE = 1e-3  # that a relative coordinate may exceed 0 or 1 by, because of rounding
-SPLITS = ("train", "val", "valid", "validation", "test")
-NOT_LABELS = {"classes", "obj.names", "train", "val", "valid", "test", "requirements", "readme", "license", "notes"}
-
-
-def load_description(path: Path) -> dict[str, Any] | None:
-    """Return the content of `data.yaml`; None if a YAML file is none."""
-    try:
-        content = load_yaml(path)
-    except (OSError, ValueError):
-        return None
-    return content if "names" in content and any(split in content for split in (*SPLITS, "path")) else None
+NAME = "YOLO"
+NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")  # of other tools that write YOLO's labels
+NOT_LABELS = {"train", "val", "valid", "test", "requirements", "readme", "license", "notes"}
 
 
-def label_path(image: str) -> str:
-    """Return the label file of a photograph by Ultralytics' rule: the last `images` of its path becomes `labels`."""
-    parts = list(PurePosixPath(image).with_suffix(".txt").parts)
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index].lower() == "images":
-            parts[index] = "labels"
-            break
-    return "/".join(parts)
+def is_description(content: Any) -> bool:
+    """Return whether the content of a YAML file is that of `data.yaml`."""
+    return isinstance(content, dict) and "names" in content and any(key in content for key in (*KEYS, "path", "nc"))
 
 
-def read(labels: Sequence[str], yaml: Path | None, root: Path, collect: Collector) -> None:
-    """Read label files.
+def is_label(path: Path, has_stem: Callable[[str], bool]) -> bool:
+    """Return whether a text file has the labels of a photograph."""
+    if path.suffix.lower() != ".txt" or path.name.lower() in NAME_FILES:
+        return False
+    in_labels = "labels" in [part.lower() for part in path.parts[-3:-1]]  # labels/7.txt, or labels/train/7.txt
+    return has_stem(path.stem) or (in_labels and path.stem.lower() not in NOT_LABELS)
 
-    Args:
-        labels: Their paths relative to the root.
-        yaml: `data.yaml`, if there is one.
-    """
-    description = (load_description(yaml) if yaml else None) or {}
-    names = _class_names(description.get("names"), labels, root)
-    splits = _Splits(description, yaml.parent if yaml else root, root, collect) if yaml else None
-    by_label: dict[str, str] = {}
-    for image in collect.finder.images.values():
-        by_label.setdefault(label_path(image).casefold(), image)
-        # images/train/7.jpg has labels/train/7.txt, or a text file beside it
-        by_label.setdefault(PurePosixPath(image).with_suffix(".txt").as_posix().casefold(), image)
-    seen: set[str] = set()
-    for label in labels:
-        if (image := by_label.get(label.casefold())) is None:
-            try:
-                image = _find_by_stem(label, collect)
-            except ValueError as error:
-                collect.problem(label, str(error))
-                continue
+
+def read(labels: Sequence[Path], description: Path | None, collect: Collector) -> None:
+    """Read label files; `description` is `data.yaml`, if there is one."""
+    content = _load_description(description, collect) if description else {}
+    names = _class_names(content["names"]) if "names" in content else _read_names(labels, collect)
+    if names is None:
+        collect.problem(collect.name(description or labels[0]), "names must be a list, or names by whole numbers")
+        names = {}
+    elif names and isinstance(content.get("nc"), int) and content["nc"] != len(names) and description:
+        collect.problem(collect.name(description), f"nc is {content['nc']}, but there are {len(names)} names")
+    collect.class_names |= dict.fromkeys(names.values())
+    splits = read_splits(content, description, collect) if description else {}
+    has_keypoints = "kpt_shape" in content
+    outside: list[Draft] = []
+    for path in labels:
+        name, folder = collect.name(path), collect.folder(path)
         try:
-            lines = read_text(root / label).splitlines()
+            image = collect.finder.find_beside(folder / path.name)
+            text = read_text(path)
         except ValueError as error:
-            collect.problem(label, str(error), image)
+            if collect.finder.has_stem(path.stem):
+                collect.damaged_file(path, str(error))
+            else:
+                collect.problem(name, str(error))
             continue
-        boxes = [
-            box
-            for number, line in enumerate(lines, 1)
-            if line.strip() and (box := _box(line, f"{label}:{number}", image, names, collect, seen))
-        ]
-        collect.add(image, boxes, splits.of(image) if splits else None, label)
-    collect.result.class_names += list(names.values()) or sorted(seen)
+        draft = collect.start(image, name, splits.get(image))
+        if splits and image not in splits:
+            outside.append(draft)
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                _add_line(line, f"{name}:{number}", names, has_keypoints, draft)
+    if outside and description:
+        text = f"{len(outside)} annotated photographs are in none of the splits, such as {outside[0].path}"
+        collect.problem(collect.name(description), text)
+        collect.damaged |= {draft.path for draft in outside}
 
 
-def _box(
-    line: str, where: str, image: str, names: Mapping[int, str], collect: Collector, seen: set[str]
-) -> BoxAnnotation | None:
+def _add_line(line: str, where: str, names: Mapping[int, str], has_keypoints: bool, draft: Draft) -> None:
+    shown = line.strip()[:60]
     try:
         number, *values = (float(word) for word in line.split())
     except ValueError:
-        collect.problem(where, f"must be numbers: class x y width height, not {line.strip()[:60]!r}", image)
-        return None
-    if not number.is_integer():
-        collect.problem(where, f"the class {number:g} is no whole number", image)
-        return None
-    if names and int(number) not in names:
-        collect.problem(where, f"there is no class {int(number)}; the classes are 0 to {max(names)}", image)
-        return None
-    if len(values) == 4:
-        x, y, width, height = values
-        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    elif len(values) >= 6 and len(values) % 2 == 0:
-        corners = bounds(values)
-    else:
-        collect.problem(
-            where, f"has {len(values)} numbers after the class; a box has 4, a polygon an even number", image
-        )
-        return None
-    if not all(-OUTSIDE <= value <= 1 + OUTSIDE for value in (*values, *corners)):
-        collect.problem(
-            where, f"coordinates are shares of the photograph, from 0 to 1, not {line.strip()[:60]!r}", image
-        )
-        return None
-    name = names.get(int(number), str(int(number)))
-    seen.add(name)
-    size = collect.sizes(image)
-    if size is None:
-        return None  # the photograph itself is a problem
-    scaled = [value * side for value, side in zip(corners, size * 2, strict=True)]
-    # whole pixels again, if the file was written from whole pixels: six decimals are a fraction of a pixel
-    return collect.box(where, image, [round(v) if abs(v - round(v)) < 0.01 else v for v in scaled], name)
+        draft.problem(where, f"must be numbers: class x y width height, not {shown!r}")
+        return
+    if not number.is_integer() or (names and int(number) not in names) or number < 0:
+        known = f"; data.yaml names {min(names)} to {max(names)}" if names else ""
+        draft.problem(where, f"there is no class {number:g}{known}")
+        return
+    if has_keypoints:
+        values = values[:4]
+    if len(values) != 4 and (len(values) < 6 or len(values) % 2):
+        hint = "; the last one may be the confidence of a prediction" if len(values) == 5 else ""
+        draft.problem(where, f"has {len(values)} numbers after the class; a box has 4, a polygon x, y, x, y, ...{hint}")
+        return
+    slack = 1e-3 if draft.size is None else 2 / min(draft.size)  # the edges are checked when they are in pixels
+    if not all(-slack <= value <= 1 + slack for value in values):  # not so of NaN either
+        draft.problem(where, f"coordinates are shares of the photograph, from 0 to 1, not {shown!r}")
+        return
+    if draft.size is not None:
+        scaled = [value * side for value, side in zip(_corners(values), draft.size * 2, strict=True)]
+        draft.add_box(where, scaled, names.get(int(number), str(int(number))))
 
 
-def _class_names(names: Any, labels: Iterable[str], root: Path) -> dict[int, str]:
-    """Return the names of the classes in `data.yaml`, or in `classes.txt` beside or above the labels."""
+def _corners(values: Sequence[float]) -> Corners:
+    if len(values) > 4:
+        return bounds(values)
+    x, y, width, height = values
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _load_description(path: Path, collect: Collector) -> dict[str, Any]:
+    try:
+        content = load_yaml(path)
+    except ValueError as error:
+        collect.problem(collect.name(path), str(error))
+        return {}
+    if not is_description(content):
+        collect.problem(collect.name(path), "is not a description of YOLO data: it needs names, train and val")
+        return {}
+    return dict(content)
+
+
+def _class_names(names: Any) -> dict[int, str] | None:
+    """Return the names of `data.yaml` by class; None if they are none."""
     if isinstance(names, list):
-        return {number: str(name) for number, name in enumerate(names)}
-    if isinstance(names, dict):
-        return {int(number): str(name) for number, name in names.items() if str(number).isdigit()}
-    folders = {root, *(folder for label in labels for folder in list((root / label).parents)[:2])}
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not all(str(number).isdecimal() for number in names):
+        return None
+    return {int(number): str(name).strip() for number, name in names.items()}
+
+
+def _read_names(labels: Iterable[Path], collect: Collector) -> dict[int, str]:
+    """Return the names in `classes.txt` beside or above the labels; none if there is no such file."""
+    folders = {collect.root, *(folder for path in labels for folder in list(path.parents)[:2])}
     for folder in sorted(folders):
-        if (file := folder / "classes.txt").is_file():
-            return {number: line.strip() for number, line in enumerate(read_text(file).splitlines()) if line.strip()}
+        for file in (folder / name for name in NAME_FILES):
+            if file.is_file():
+                try:
+                    lines = read_text(file).splitlines()
+                except ValueError as error:
+                    collect.problem(collect.name(file), str(error))
+                    continue
+                collect.name(file)
+                return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
     return {}
-
-
-def _find_by_stem(label: str, collect: Collector) -> str:
-    stem = PurePosixPath(label).stem.casefold()
-    same = [image for image in collect.finder.images.values() if PurePosixPath(image).stem.casefold() == stem]
-    if len(same) == 1:
-        return same[0]
-    raise ValueError("belongs to no photograph" if not same else f"may belong to each of {', '.join(sorted(same)[:3])}")
-
-
-class _Splits:
-    """The splits of `data.yaml`: folders, or text files with the paths of photographs."""
-
-    def __init__(self, description: Mapping[str, Any], folder: Path, root: Path, collect: Collector) -> None:
-        self.folders: dict[str, str] = {}
-        self.images: dict[str, str] = {}
-        base = folder / str(description.get("path") or "")
-        for key in SPLITS:
-            values = description.get(key)
-            for value in values if isinstance(values, list) else [values]:
-                if isinstance(value, str) and (split := split_of(key)):
-                    self._add(value, split, [base, folder, root], root, collect)
-
-    def _add(self, value: str, split: str, bases: Sequence[Path], root: Path, collect: Collector) -> None:
-        text = value.replace("\\", "/")
-        inside = text.lstrip("./")  # Roboflow writes ../train/images for a folder beside the file
-        for path in (*(base / text for base in bases), *(base / inside for base in bases)):
-            if path.is_dir() and path.resolve().is_relative_to(root.resolve()):
-                self.folders[path.resolve().relative_to(root.resolve()).as_posix()] = split
-                return
-            if path.is_file() and path.suffix == ".txt":
-                for line in filter(str.strip, read_text(path).splitlines()):
-                    try:
-                        self.images[collect.finder.find(line, path.parent)] = split
-                    except ValueError as error:
-                        collect.problem(relative_name(path, root), str(error))
-                return
-        collect.problem("data.yaml", f"the {split} split is {value}, but there is no such folder or list in {root}")
-
-    def of(self, image: str) -> str | None:
-        if image in self.images:
-            return self.images[image]
-        parents = [folder for folder in self.folders if folder == "." or f"{image}/".startswith(f"{folder}/")]
-        return self.folders[max(parents, key=len)] if parents else None
