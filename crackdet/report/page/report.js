@@ -143,7 +143,10 @@ function setUpViewer() {
   const dialog = document.getElementById("viewer");
   const [previous, next, close] = dialog.querySelectorAll("button");
   const [text, mark] = [".text", "input"].map((selector) => dialog.querySelector(selector));
-  const [image, context] = dialog.querySelectorAll("img");
+  const [image, context] = [document.createElement("img"), document.createElement("img")];
+  image.alt = context.alt = "";
+  context.className = "context";
+  dialog.querySelector(".images").append(image, context);
   let items = [];
   let shown = 0;
 
