@@ -1,16 +1,20 @@
 """How many planted near-duplicates `crackdet check-data` finds, and how many of its pairs are none.
 
-    python -m benchmarks.copies PHOTOGRAPHS [--number 1000] [--planted 60]
+    python -m benchmarks.copies PHOTOGRAPHS [--number 1000] [--planted 60] [--groups MANIFEST:COLUMN]
 
 For some photographs, one copy of each kind is planted and saved as JPEG: mirrored, rotated, brightened, recompressed,
 shifted, or cropped by up to 30 % of the side. A pair is false if it joins the copy of one photograph with another one
-that is no copy of that photograph itself.
+that is no copy of that photograph itself. `--groups` compares the pairs among the photographs themselves with groups
+that are known, such as `metu/manifest.csv:block`.
 """
 
 import argparse
+import csv
+import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import cv2
@@ -25,6 +29,8 @@ from crackdet.data.decode import open_rgb
 from crackdet.doctor.copies import find_copies
 from crackdet.doctor.photographs import Photograph
 from crackdet.inference.files import find_images
+
+NEAR = 10  # files
 
 Pixels = NDArray[np.uint8]
 Change = Callable[[Pixels, np.random.Generator], Pixels]
@@ -76,6 +82,7 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--number", type=int, default=1000, help="photographs to search")
     parser.add_argument("--planted", type=int, default=60, help="copies of each kind")
+    parser.add_argument("--groups", metavar="MANIFEST:COLUMN", help="known groups of the photographs")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     files = [file for file in find_images([str(options.photographs)]) if "mask" not in str(file)]
@@ -86,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         copies: list[Photograph] = []
         for kind, (change, quality) in CHANGES.items():
-            for index in rng.permutation(len(files))[: options.planted].tolist():
+            for index in np.resize(rng.permutation(len(files)), options.planted).tolist():
                 pixels = np.ascontiguousarray(change(np.asarray(open_rgb(files[index])), rng))
                 file = Path(folder) / f"{len(copies)}.jpg"
                 Image.fromarray(pixels).save(file, quality=quality)
@@ -112,7 +119,36 @@ def main() -> None:
         f"{len(false)} of {len(planted)} pairs with a planted copy are false ({len(false) / max(1, len(planted)):.2%})"
     )
     print(f"{len(own)} pairs among the {len(originals)} photographs themselves")
-    print(f"{seconds:.1f} s for {len(everything)} photographs: {1000 * seconds / len(everything):.1f} ms each")
+    if options.groups is not None:
+        compare_groups(files, own, *options.groups.rsplit(":", 1))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{seconds:.1f} s for {len(everything)} photographs: {1000 * seconds / len(everything):.1f} ms each, "
+        f"{memory:.1f} GiB at most"
+    )
+
+
+def compare_groups(files: Sequence[Path], own: Collection[frozenset[int]], manifest: str, column: str) -> None:
+    """Print how many pairs are inside a known group, and how far apart their files are in the order of names."""
+    folder = Path(manifest).parent
+    with Path(manifest).open(newline="") as opened:
+        known = {str(folder / row["path"]): (Path(row["path"]).parent, row[column]) for row in csv.DictReader(opened)}
+    print(f"pairs among the photographs, compared with {column}:")
+    for name in sorted({group[0] for group in known.values()}):
+        members = [index for index, file in enumerate(files) if known[str(file)][0] == name]
+        position = {index: place for place, index in enumerate(members)}
+        pairs = [tuple(pair) for pair in own if pair <= position.keys()]
+        if not pairs:
+            continue
+        inside = sum(known[str(files[first])] == known[str(files[second])] for first, second in pairs)
+        near = sum(abs(position[first] - position[second]) <= NEAR for first, second in pairs)
+        sizes = Counter(known[str(files[index])] for index in members)
+        chance = sum(size * (size - 1) for size in sizes.values()) / (len(members) * (len(members) - 1))
+        print(
+            f"  {name}: {len(pairs)} pairs, {inside} inside a {column} ({inside / len(pairs):.0%}, by chance "
+            f"{chance:.0%}), {near} at most {NEAR} files apart; {len(set().union(*pairs))} of "
+            f"{len(members)} photographs"
+        )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from crackdet.data.records import ImageRecord
 
 SPLITS = ("train", "valid", "test")
 
+MORE_IMAGES = "give more images, another data.valid_fraction, or another data.split_seed"
+
 Splits = dict[str, list[ImageRecord]]
 
 
@@ -30,7 +32,7 @@ class SplitCache:
     def get(
         self, records: list[ImageRecord], data: Data, scores: Scores | None = None, both_classes: bool = True
     ) -> tuple[Splits, list[str]]:
-        """Return `split(records, data, scores, both_classes)` and its `leakage_warnings`.
+        """Return `split(records, data, scores, both_classes)` and warnings about leakage and unfilled splits.
 
         Raises:
             UserError: If a split would lack one of the two classes.
@@ -38,7 +40,7 @@ class SplitCache:
         key = repr(data), records, scores, both_classes
         if self._key != key:
             splits = split(records, data, scores, both_classes)
-            self._value = splits, leakage_warnings(splits)
+            self._value = splits, leakage_warnings(splits) + unfilled_warnings(splits, records, data)
             self._key = key
         return self._value
 
@@ -63,11 +65,10 @@ def split(
         # the test split of the source is not part of the fingerprint, so it must not influence the other splits
         own_test = {"test": splits.pop("test")} if any(record.split == "test" for record in records) else {}
         splits = _subset(splits, data.max_images, data) | own_test
-    if both_classes:
-        try:
-            check_classes(splits)
-        except UserError as error:
-            raise UserError(f"{error}{_describe_large_group(records)}") from None
+    if both_classes and (missing := _missing_class(splits)) is not None:
+        name, crack = missing
+        large = "" if is_given(name, records) else _describe_large_group(records, crack)
+        raise UserError(f"data: the {name} split has no {_images(crack)}; {large or MORE_IMAGES}")
     return {name: sorted(members, key=lambda record: record.sort_key) for name, members in splits.items()}
 
 
@@ -101,8 +102,7 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
             f"data: {sum(map(len, contradictory))} images have an identical copy with the other label, such as "
             f"{first.name} (crack) and {second.name} (no crack): one of the labels is wrong"
         )
-    joined = [members for members in copies if len({record.group for record in members if record.group}) > 1]
-    if joined:
+    if joined := _across_groups(everything):
         groups = {record.group for members in joined for record in members if record.group}
         warnings.append(
             f"data: identical images join {len(groups)} groups, which stay in one split, such as {_joined(joined[0])}"
@@ -123,29 +123,67 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
     return warnings
 
 
-def _describe_large_group(records: Sequence[ImageRecord]) -> str:
-    """Return the end of a message about a group of most images, and what joins it; nothing if there is none."""
-    largest = max(_merge_groups(records), key=len, default=[])
-    if len(largest) <= len(records) / 2:
+def unfilled_warnings(
+    splits: Mapping[str, Sequence[ImageRecord]], records: Sequence[ImageRecord], data: Data
+) -> list[str]:
+    """Return warnings about splits that lack at least half of their share of a class, because a group is too large."""
+    warnings = []
+    for name in ("valid", "test"):
+        fraction = getattr(data, f"{name}_fraction")
+        for crack in () if is_given(name, records) else (True, False):
+            here = sum(record.crack is crack for record in splits[name])
+            total = sum(record.crack is crack for members in splits.values() for record in members)
+            wanted = round(fraction * total)
+            if 2 * here < wanted and (large := _describe_large_group(records, crack)):
+                warnings.append(
+                    f"data: the {name} split has {here:,} {_images(crack, here)} rather than {wanted:,} "
+                    f"(data.{name}_fraction={fraction}): {large}"
+                )
+    return warnings
+
+
+def is_given(name: str, records: Sequence[ImageRecord]) -> bool:
+    """Return whether the source defines a split."""
+    return any(record.split == name for record in records)
+
+
+def _describe_large_group(records: Sequence[ImageRecord], crack: bool) -> str:
+    """Return which group has at least half of the images of a class, and what joins it; nothing if there is none."""
+    groups = _merge_groups([record for record in records if record.split in (None, "train")])
+    counts = [sum(record.crack is crack for record in members) for members in groups]
+    count, total = max(counts, default=0), sum(counts)
+    if 2 * count < total or count < 2:
         return ""
-    names = sorted({record.group for record in largest if record.group})
-    message = f"; one group has {len(largest):,} of the {len(records):,} images, and stays in one split"
-    if len(names) < 2:
-        return message
-    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
-    for record in largest:
-        by_digest[record.digest].append(record)
-    joined = [members for members in by_digest.values() if len({record.group for record in members}) > 1]
+    largest = groups[counts.index(count)]
+    has = f"has {count:,} of the {total:,} {_images(crack, total)}, and stays in one split"
+    names = {record.group for record in largest if record.group}
+    if not names:
+        return f"the same image {has}; remove its copies"
+    if len(names) == 1:
+        return f"group {names.pop()} (such as {largest[0].name}) {has}; give more groups, or set another data.groups"
+    joined = _across_groups(largest)
     return (
-        f"{message}: {len(joined):,} images with identical copies join {len(names)} groups of data.groups, such as "
-        f"{_joined(joined[0])}; remove the copies, or use the groups of `crackdet check-data --write-groups`"
+        f"one group {has}: identical copies of {len(joined):,} images join {len(names):,} groups of data.groups, "
+        f"such as {_joined(joined[0])}; remove the copies, or use the groups of `crackdet check-data --write-groups`"
     )
+
+
+def _across_groups(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
+    """Return sets of identical images that belong to more than one group."""
+    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
+    for record in records:
+        by_digest[record.digest].append(record)
+    return [members for members in by_digest.values() if len({record.group for record in members if record.group}) > 1]
 
 
 def _joined(members: Sequence[ImageRecord]) -> str:
     """Return two of several identical images in different groups, with their groups."""
     named = {record.group: record for record in members if record.group}
     return " and ".join(f"{record.name} ({group})" for group, record in list(named.items())[:2])
+
+
+def _images(crack: bool, number: int = 1) -> str:
+    return f"image{'' if number == 1 else 's'} with{'' if crack else 'out'} a crack"
 
 
 def missing_split_error(name: str) -> UserError:
@@ -162,13 +200,18 @@ def check_classes(splits: Mapping[str, Sequence[ImageRecord]]) -> None:
     Raises:
         UserError: If a split lacks one of the two classes.
     """
+    if (missing := _missing_class(splits)) is not None:
+        name, crack = missing
+        raise UserError(f"data: the {name} split has no {_images(crack)}; {MORE_IMAGES}")
+
+
+def _missing_class(splits: Mapping[str, Sequence[ImageRecord]]) -> tuple[str, bool] | None:
+    """Return the first split that lacks a class, and this class."""
     for name, members in splits.items():
         for crack in (False, True) if members or name != "test" else ():
             if not any(record.crack is crack for record in members):
-                raise UserError(
-                    f"data: the {name} split has no image with{'' if crack else 'out'} a crack; "
-                    "give more images, another data.valid_fraction, or another data.split_seed"
-                )
+                return name, crack
+    return None
 
 
 def _random_split(records: Sequence[ImageRecord], fractions: dict[str, float], data: Data) -> Splits:
