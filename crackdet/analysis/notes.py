@@ -40,7 +40,8 @@ def _combinations(decision: "Decision") -> str:
     number = len(decision.combinations)
     runs = sum(len(one.rows) for one in decision.combinations)
     text = f"The {runs} networks are {number} combination{'s' * (number > 1)} of settings"
-    if number == 1 or decision.num_compared_combinations < number or decision.has_too_few_observations:
+    is_compared = decision.num_compared_combinations == number and not decision.has_too_few_observations
+    if number == 1 or not is_compared or not decision.best_is_above_chance:
         return f"{text}."
     undecided = len(decision.undecided_combinations) - 1
     if undecided:

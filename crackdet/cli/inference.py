@@ -1,6 +1,5 @@
 """Commands that apply a finished run: evaluate, predict, scan and export."""
 
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -181,6 +180,7 @@ def scan(
     except BadImage as error:
         raise UserError(f"{photograph}: {error}") from None
     from crackdet.inference import scanning
+    from crackdet.inference.annotations import find_annotation
     from crackdet.inference.overlay import draw_overlay
     from crackdet.inference.regions import find_regions, to_coco
 
@@ -188,9 +188,10 @@ def scan(
     heatmap = scanning.scan(loaded.predictor(device, batch_size), pixels, tile_size, overlap)
     regions = find_regions(heatmap, threshold)
     info = {"run": loaded.id, "tile": str(tile_size), "overlap": overlap, "threshold": threshold}
+    annotation = find_annotation(photograph, loaded.config)
     caption = f"{loaded.id}   {len(regions)} regions above {threshold:g}   tiles of {tile_size}"
     with atomic_write(overlay) as temporary:
-        draw_overlay(pixels, heatmap, regions, caption).save(temporary, "PNG")
+        draw_overlay(pixels, heatmap, regions, caption, annotation).save(temporary, "PNG")
     write_json(boxes, to_coco(regions, str(photograph), *pixels.size, info))
     size = loaded.config.data.image_size
     print(f"tiles of {tile_size} pixels ({tile_size.reason}), resized to {size} x {size}")
@@ -217,14 +218,15 @@ def mine(
     found_run = find_network(run, store, trust)
     check_data(found_run, overrides or [])
     from crackdet.inference.mining import mine as mine_negatives
+    from crackdet.metrics.numpy_metrics import probabilities
 
     mined = mine_negatives(LoadedRun(found_run, trust), overrides or [], device)
     if as_json:
         print_json({"run": found_run.id, "tiles": len(mined.records), "false_alarms": mined.num_false_alarms})
         return
     print(f"{len(mined.records)} training tiles without a crack, of which {mined.num_false_alarms} are called cracks:")
-    for record, logit in list(zip(mined.records, mined.logits, strict=True))[:5]:
-        print(f"  {1 / (1 + math.exp(-logit)):.3f}  {sanitize(record.name)}")
+    for record, probability in zip(mined.records[:5], probabilities(mined.logits[:5]), strict=True):
+        print(f"  {probability:.3f}  {sanitize(record.name)}")
     print(f"train on them with data.hard_negatives={found_run.id}")
 
 

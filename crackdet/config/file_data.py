@@ -60,8 +60,9 @@ class FilenameLabelsData(FileData):
     """Images in train/images and valid/images."""
 
     name: str = field("filename_labels", choices=("filename_labels",))
-    negative_mark: Any = field("noncrack", texts=True)  # in the file name of an image without a crack
-    positive_mark: Any = field(None, texts=True)  # in that of an image with a crack; null: in all others
+    # texts, or lists of them, in the file names of each class; if one is null, the other names are of that class
+    negative_mark: Any = field("noncrack", texts=True)
+    positive_mark: Any = field(None, texts=True)
     masks: str | None = field("masks", path=True)  # folder of masks beside each folder of images
 
     def __post_init__(self) -> None:
@@ -105,6 +106,6 @@ class BoxesData(TiledData):
 def _as_texts(value: Any) -> Any:
     """Return a setting with the constraint `texts` as OmegaConf converts texts; a list of one text as that text."""
     if isinstance(value, list):
-        texts = [_as_texts(item) for item in value]
-        return texts[0] if len(texts) == 1 else texts
+        texts = [str(item) if isinstance(item, bool | int | float) else item for item in value]
+        return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else texts
     return str(value) if isinstance(value, bool | int | float) else value

@@ -51,7 +51,7 @@ def describe(kind: Any, constraints: Mapping[str, Any]) -> str:
     if "pattern" in constraints:
         return "of the form " + str(constraints["pattern"]).replace("|", " or ").replace("[1-9][0-9]*", "NUMBER")
     if "texts" in constraints:
-        return "non-empty text, or a list of them"
+        return "non-empty text or a list of them, or null"
     if "choices" in constraints:
         return "one of " + ", ".join(map(str, constraints["choices"]))
     if type(None) in get_args(kind):

@@ -42,12 +42,14 @@ def choose_negatives(records: Sequence[ImageRecord], data: Data, scores: Scores 
     hard: list[ImageRecord] = []
     if scores is not None:
         known = [record for record in order if record.digest in scores]
-        if not known:
+        num_hard = round(HARD_SHARE * wanted)
+        if len(known) < max(1, num_hard):
             raise UserError(
-                f"data.hard_negatives={getattr(data, 'hard_negatives', '')}: its scores are of other tiles than these; "
-                "run `crackdet mine` with the root, tile and stride of this data"
+                f"data.hard_negatives={getattr(data, 'hard_negatives', '')}: its scores are of other tiles than these: "
+                f"{len(known)} of {len(negatives)} training tiles without a crack have a score; run `crackdet mine` "
+                "with the root, tile and stride of this data"
             )
-        hard = sorted(known, key=lambda record: -scores[record.digest])[: round(HARD_SHARE * wanted)]
+        hard = sorted(known, key=lambda record: -scores[record.digest])[:num_hard]
     digests = {record.digest for record in hard}
     rest = [record for record in order if record.digest not in digests]
     return [record for record in records if record.crack] + hard + rest[: wanted - len(hard)]

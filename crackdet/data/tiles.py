@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = re.compile(r"(.+)#(\d+),(\d+),(\d+)x(\d+)", re.DOTALL)
+EDGE = 1.0  # pixels: tools count pixels from 0 or from 1, and round
 DIGEST = re.compile(r"(.+):(\d+),(\d+),(\d+)x(\d+)", re.DOTALL)
 
 
@@ -124,6 +125,16 @@ def box_covers(boxes: Sequence[tuple[float, float, float, float]], grid: Grid) -
     cell_y = _overlaps(grid.tops, grid.tile, y_edges[:-1], y_edges[1:])
     of_tile = cell_y @ covered @ cell_x.T / grid.tile**2
     return np.asarray(np.maximum(of_tile, of_box).clip(0, 1).ravel())
+
+
+def touches(boxes: Sequence[tuple[float, float, float, float]], grid: Grid) -> NDArray[np.bool_]:
+    """Return for each tile, row by row, whether it shares more than an edge of `EDGE` pixels with any box."""
+    if not boxes:
+        return np.zeros(len(grid.lefts) * len(grid.tops), np.bool_)
+    left, top, right, bottom = np.array(boxes, np.float64).T
+    in_x = _overlaps(grid.lefts, grid.tile, left, right) > np.minimum(EDGE, (right - left) / 2)
+    in_y = _overlaps(grid.tops, grid.tile, top, bottom) > np.minimum(EDGE, (bottom - top) / 2)
+    return np.asarray((in_y[:, None, :] & in_x[None, :, :]).any(axis=-1).ravel())
 
 
 def _inside(starts: NDArray[np.int64], tile: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:

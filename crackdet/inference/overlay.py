@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from crackdet.inference.regions import Region
 from crackdet.inference.scanning import Heatmap
@@ -13,10 +13,21 @@ MAX_SIDE = 2000  # pixels
 MAX_OPACITY = 0.6  # at probability 1
 COLOURS = ((255, 230, 80), (255, 140, 0), (214, 0, 60))  # at probability 0, 0.5 and 1; safe for colour blindness
 BOX_COLOUR = (0, 200, 255)
+ANNOTATION_COLOUR = (255, 255, 255)
 
 
-def draw_overlay(photograph: Image.Image, heatmap: Heatmap, regions: Sequence[Region], caption: str) -> Image.Image:
-    """Return the photograph, downscaled if large, with probabilities as colour, boxes, and a legend below."""
+def draw_overlay(
+    photograph: Image.Image,
+    heatmap: Heatmap,
+    regions: Sequence[Region],
+    caption: str,
+    annotation: NDArray[np.bool_] | None = None,
+) -> Image.Image:
+    """Return the photograph, downscaled if large, with probabilities as colour, boxes, and a legend below.
+
+    Args:
+        annotation: The crack pixels of the photograph as annotated, (height, width), to outline.
+    """
     scale = min(1.0, MAX_SIDE / max(photograph.size))
     width, height = (max(1, round(side * scale)) for side in photograph.size)
     small = photograph.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -27,6 +38,8 @@ def draw_overlay(photograph: Image.Image, heatmap: Heatmap, regions: Sequence[Re
     font_size = max(14, width // 90)
     canvas = Image.new("RGB", (width, height + 4 * font_size), "white")
     canvas.paste(Image.fromarray(np.rint(blended).astype(np.uint8)))
+    if annotation is not None:
+        _draw_annotation(canvas, annotation, (width, height))
     pen = ImageDraw.Draw(canvas)
     line_width = max(2, round(max(width, height) / 500))
     for region in regions:
@@ -34,8 +47,20 @@ def draw_overlay(photograph: Image.Image, heatmap: Heatmap, regions: Sequence[Re
         left, top, right, bottom = (round(side * scale) for side in sides)
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=BOX_COLOUR, width=line_width)
         _draw_label(pen, f"{region.score:.2f}", left, top, font_size, width)
-    _draw_legend(canvas, caption, height, font_size)
+    _draw_legend(canvas, caption, height, font_size, annotation is not None)
     return canvas
+
+
+def _draw_annotation(canvas: Image.Image, annotation: NDArray[np.bool_], size: tuple[int, int]) -> None:
+    """Outline the annotated crack pixels; the line is just outside, so that the crack itself stays visible."""
+    mask = (
+        Image.fromarray(annotation)
+        .convert("L")
+        .resize(size, Image.Resampling.BOX)
+        .point(lambda value: 255 * (value > 0))
+    )
+    inner, outer = (np.asarray(mask.filter(ImageFilter.MaxFilter(side))) > 0 for side in (3, 5))
+    canvas.paste(ANNOTATION_COLOUR, (0, 0), Image.fromarray(outer & ~inner))
 
 
 def _colour(probability: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -54,7 +79,7 @@ def _draw_label(pen: ImageDraw.ImageDraw, text: str, left: int, top: int, font_s
     pen.text((left + 3, y + 1), text, fill="black", font=font)
 
 
-def _draw_legend(canvas: Image.Image, caption: str, top: int, font_size: int) -> None:
+def _draw_legend(canvas: Image.Image, caption: str, top: int, font_size: int, annotated: bool) -> None:
     """Draw the colour scale and the caption below the photograph."""
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(font_size)
     left, length, height = 2 * font_size, min(14 * font_size, canvas.width // 3), font_size
@@ -64,5 +89,6 @@ def _draw_legend(canvas: Image.Image, caption: str, top: int, font_size: int) ->
     canvas.paste(Image.fromarray(np.rint(shades).astype(np.uint8)), (left, first))
     pen.rectangle((left, first, left + length - 1, first + height - 1), outline="grey")
     pen.text((left - font_size, first - 2), "0", fill="black", font=font)
-    pen.text((left + length + font_size // 2, first - 2), "1   probability of a crack", fill="black", font=font)
+    meaning = "1   probability of a crack" + "   white: annotation" * annotated
+    pen.text((left + length + font_size // 2, first - 2), meaning, fill="black", font=font)
     pen.text((left - font_size, second), caption, fill="black", font=font)

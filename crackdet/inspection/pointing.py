@@ -99,7 +99,10 @@ def _describe(result: PointingResult) -> list[str]:
     above = {TITLES[name]: result.above_chance(name) for name in result.by_method}
     at_chance = [title for title, is_above in above.items() if is_above is False]
     if result.chance.pointing > MAX_CHANCE:
-        lines.append("a random point hits in most images: check that cracks are white in the masks")
+        lines.append(
+            "a random point hits in most images, so pointing tells little: check that the masks show the cracks alone; "
+            "boxes around thin cracks are mostly background"
+        )
     elif None in above.values():
         lines.append("too few images to distinguish from chance")
     elif at_chance:

@@ -201,7 +201,7 @@ def _settings(network: LoadedNetwork) -> str:
     result = snapshot.result or {}
     model = ", ".join(f"{key}={value}" for key, value in flatten(snapshot.config.get("model", {})).items() if value)
     return (
-        f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} {data.name} images of "
+        f"Validation accuracy {result['accuracy']:.4f} on {result.get('valid_images')} images (data={data.name}) of "
         f"{data.image_size} pixels; {model}"
     )
 

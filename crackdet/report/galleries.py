@@ -1,5 +1,6 @@
 """Two galleries of validation images: the most confident mistakes, and the images on which the best runs disagree."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -7,12 +8,14 @@ import numpy as np
 
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
+from crackdet.data.tiles import parse_name
 from crackdet.metrics.numpy_metrics import probabilities
 from crackdet.report.formatting import percent
 from crackdet.report.thumbnails import NoThumbnail, Thumbnails
 from crackdet.store.predictions import Predictions, read_predictions
 
 MAX_PICTURES = 48
+MAX_OF_PHOTOGRAPH = 4  # tiles of one photograph in a gallery
 TOP_RUNS = 7  # whose disagreements are shown
 CLASS_NAMES = {True: "crack", False: "no crack"}
 
@@ -56,7 +59,7 @@ class GalleryBuilder:
         if not indices:
             return Gallery(f"{self.row.id} classifies all {total:,} validation images correctly.", [], [])
         chances, pictures = probabilities(predictions.logits), []
-        for index in indices[:MAX_PICTURES]:
+        for index in _spread(indices, predictions)[:MAX_PICTURES]:
             crack = bool(predictions.labels[index])
             confidence = float(1 - chances[index] if crack else chances[index])
             verdict = f"labelled {CLASS_NAMES[crack]}, predicted {CLASS_NAMES[not crack]}"
@@ -64,7 +67,7 @@ class GalleryBuilder:
             pictures.append(self._picture(predictions, index, verdict, lines, confidence))
         shown = "the mistakes, the most confident first"
         if len(pictures) < len(indices):
-            shown = f"the {len(pictures)} most confident mistakes"
+            shown = f"the {len(pictures)} most confident mistakes{_spread_note(predictions)}"
         return Gallery(
             f"{self.row.id} misclassifies {len(indices):,} of {total:,} validation images. These are {shown}. "
             "Check whether the label is right before you blame the network.",
@@ -82,7 +85,7 @@ class GalleryBuilder:
         if not indices:
             return Gallery(f"The {len(known)} best runs agree on every validation image.", [], [])
         chances, pictures = [probabilities(found.logits) for found in known], []
-        for index in indices[:MAX_PICTURES]:
+        for index in _spread(indices, first)[:MAX_PICTURES]:
             votes = sum(bool(found.predicted[index]) for found in known)
             values = [float(one[index]) for one in chances]
             lines = [
@@ -92,8 +95,8 @@ class GalleryBuilder:
             verdict = f"labelled {CLASS_NAMES[bool(first.labels[index])]}"
             pictures.append(self._picture(first, index, verdict, lines))
         shown = "The images with the most even votes come first"
-        if len(indices) > MAX_PICTURES:
-            shown = f"These are the {MAX_PICTURES} with the most even votes"
+        if len(pictures) < len(indices):
+            shown = f"These are the {len(pictures)} with the most even votes{_spread_note(first)}"
         return Gallery(
             f"The {len(known)} best runs disagree on {len(indices):,} of {len(first):,} validation images. {shown}.",
             *_merge_missing(pictures),
@@ -119,6 +122,23 @@ def _merge_missing(pictures: Sequence[Picture]) -> tuple[Sequence[Picture], Sequ
     return [replace(picture, missing="no image") for picture in pictures], [
         f"The images cannot be shown: {missing[0].missing}."
     ]
+
+
+def _spread(indices: Sequence[int], predictions: Predictions) -> list[int]:
+    """Return the indices in order, without further tiles of a photograph that has several: they look alike."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for index in indices:
+        photograph, box = parse_name(predictions.images[index])
+        counts[photograph] += 1
+        if box is None or counts[photograph] <= MAX_OF_PHOTOGRAPH:
+            kept.append(index)
+    return kept
+
+
+def _spread_note(predictions: Predictions) -> str:
+    has_tiles = any(parse_name(name)[1] for name in predictions.images)
+    return f", at most {MAX_OF_PHOTOGRAPH} of one photograph" if has_tiles else ""
 
 
 def _hardest(predictions: Predictions) -> list[int]:

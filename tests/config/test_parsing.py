@@ -136,7 +136,7 @@ def test_a_stored_configuration_is_checked_as_strictly_as_overrides(key: str, va
 
 def test_an_empty_text_is_refused_if_the_setting_needs_one() -> None:
     message = error_of("data=filename_labels", "data.root=images", "data.negative_mark=''")
-    assert message == "data.negative_mark=: must be non-empty text"
+    assert message == "data.negative_mark=: must be non-empty text or a list of them, or null"
 
 
 # --- right values -------------------------------------------------------------------------------------

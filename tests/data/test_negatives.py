@@ -145,7 +145,10 @@ def of_other_tiles(runtime: Runtime) -> None:
 
 
 def with_content(content: bytes) -> Callable[[Runtime], None]:
-    return lambda runtime: run_of(runtime).negatives_file.write_bytes(content) and None
+    def write(runtime: Runtime) -> None:
+        run_of(runtime).negatives_file.write_bytes(content)
+
+    return write
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from crackdet.data.tiles import (
     parse_name,
     tile_digest,
     tile_name,
+    touches,
 )
 from tests.data.walls import paint
 
@@ -88,5 +89,13 @@ def test_the_cover_of_a_tile_is_that_of_painted_boxes(
     assert box_covers([tuple(map(float, crack)) for crack in cracks], grid) == pytest.approx(expected)  # type: ignore[misc]
 
 
+def test_a_tile_that_shares_one_row_of_pixels_with_a_box_does_not_touch_it() -> None:
+    grid = make_grid((64, 64), 32, 32)
+    assert touches([(31.0, 0.0, 60.0, 20.0)], grid).tolist() == [False, True, False, False]
+    assert touches([(30.0, 0.0, 60.0, 20.0)], grid).tolist() == [True, True, False, False]
+    assert touches([(10.0, 10.0, 10.8, 10.8)], grid).tolist() == [True, False, False, False]  # a box below one pixel
+
+
 def test_without_boxes_no_tile_is_covered() -> None:
+    assert touches([], make_grid((64, 64), 32, 32)).tolist() == [False] * 4
     assert box_covers([], make_grid((64, 64), 32, 32)).tolist() == [0, 0, 0, 0]

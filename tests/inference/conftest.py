@@ -33,9 +33,8 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(store: Path, cache: Path, overrides: Sequence[str]) -> LoadedRun:
     paths = [f"runtime.store={store}", f"runtime.cache={cache}", "runtime.device=cpu"]
-    tiny = [
-        override for override in TINY if not override.startswith("data.num_images") or "data=folder" not in overrides
-    ]
+    of_synthetic = not any(override.startswith("data=") for override in overrides)
+    tiny = [override for override in TINY if of_synthetic or not override.startswith("data.num_images")]
     run = jobs.train(compose([*tiny, *paths, *overrides]), *overrides)
     return crackdet.load_run(run.id, store)
 

@@ -22,8 +22,8 @@ for arguments in json.load(sys.stdin):
 """
 
 
-def test_the_metrics_of_evaluate_are_those_of_training() -> None:
-    assert tuple(item.name for item in fields(Metrics)) == METRICS
+def test_the_metrics_of_evaluate_are_those_of_training_and_the_rate_of_false_alarms() -> None:
+    assert (*(item.name for item in fields(Metrics)), "false_alarm_rate") == METRICS
 
 
 def test_wrong_arguments_are_refused_before_torch_is_imported(

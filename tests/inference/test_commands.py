@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
 from crackdet.inference.loaded_run import LoadedRun
+from crackdet.metrics.statistics import proportion_interval
 from crackdet.store.sweep_record import SweepRecord
 
 
@@ -164,3 +165,61 @@ def test_scan_writes_an_overlay_and_boxes(photo_run: LoadedRun, store: Path, lar
     assert [box["bbox"] for box in coco["annotations"]] == [[0, 0, 240, 144]], "all probabilities are above 0"
     assert "large-scan.png: already exists" in error_of(*command)
     assert crackdet(*command, "--force").exit_code == 0
+
+
+# --- sets of one class ------------------------------------------------------------------------------------------
+
+NEED_BOTH = ("precision", "f1", "roc_auc")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "rate", "others"),
+    [("noncrack", "false_alarm_rate", "recall"), ("crack", "recall", "false_alarm_rate")],
+)
+def test_a_set_of_one_class_gives_its_rate_with_an_interval_and_no_other_metric(
+    photo_run: LoadedRun, store: Path, photo_folder: Path, cache: Path, class_name: str, rate: str, others: str
+) -> None:
+    shutil.copytree(photo_folder / class_name, f"walls/{class_name}")
+    data = ("data=folder", "data.root=walls", f"runtime.cache={cache}")
+    result = crackdet("evaluate", photo_run.id, *data, "--store", store, "--split", "all", "--json")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)["evaluations"]
+    probabilities = photo_run.predict(sorted(Path("walls").rglob("*.png")), device="cpu")
+    assert row[rate] == (probabilities > 0.5).mean() and row["images"] == len(probabilities)
+    low, high = proportion_interval(row[rate], len(probabilities))
+    assert (row[f"{rate}_low"], row[f"{rate}_high"]) == pytest.approx((float(low), float(high)))
+    assert {row[name] for name in (*NEED_BOTH, others, f"{others}_low", f"{others}_high")} == {None}
+    shown = crackdet("evaluate", photo_run.id, *data, "--store", store, "--split", "all").stdout
+    assert f"{rate} {row[rate]:.4f} ({low:.4f} to {high:.4f})" in shown and f"{others} \N{EN DASH}" in shown
+
+
+def test_images_of_one_wall_count_as_one_observation_of_false_alarms(
+    photo_run: LoadedRun, store: Path, photo_folder: Path, cache: Path
+) -> None:
+    names = sorted(path.name for path in (photo_folder / "noncrack").iterdir())
+    shutil.copytree(photo_folder / "noncrack", "walls")
+    data = ("data=table", "data.table=walls/labels.csv", f"runtime.cache={cache}")
+    widths = []
+    for walls in (len(names), 2):
+        rows = [f"{name},0,{number % walls}" for number, name in enumerate(names)]
+        Path("walls/labels.csv").write_text("\n".join(["path,label,group", *rows]))
+        result = crackdet(
+            "evaluate", photo_run.id, *data, "--store", store, "--split", "all", "--output", "o.csv", "--force"
+        )
+        assert result.exit_code == 0, result.stderr
+        with Path("o.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert row["recall"] == row["roc_auc"] == ""
+        widths.append(float(row["false_alarm_rate_high"]) - float(row["false_alarm_rate_low"]))
+    assert widths[1] > widths[0]
+
+
+def test_a_set_of_one_class_can_be_checked_but_not_trained_with(
+    photo_run: LoadedRun, store: Path, photo_folder: Path, cache: Path
+) -> None:
+    data = ("data=folder", f"data.root={photo_folder / 'noncrack'}", f"runtime.cache={cache}", "data.image_size=32")
+    result = crackdet("check-data", *data, "--quick")
+    assert result.exit_code == 0, result.stderr
+    assert "all images are without a crack: they can measure the share of false alarms" in result.stdout
+    for arguments in (("evaluate", photo_run.id, *data[:3], "--store", store, "--split", "test"),):
+        assert "has no test split" in error_of(*arguments)

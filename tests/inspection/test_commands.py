@@ -1,5 +1,6 @@
 """The commands `crackdet inspect` and `crackdet pointing`."""
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
+from crackdet.config.composing import compose
 from crackdet.inference.loaded_run import LoadedRun
+from tests import jobs
+from tests.data.walls import TILE, make_walls
 from tests.inspection.conftest import train
 
 
@@ -102,3 +106,26 @@ def test_removed_weights_are_reported(sets: Path, tmp_path: Path, cache: Path) -
     result = crackdet("inspect", run.id, "--store", tmp_path / "runs", "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "has been removed" in result.output
+
+
+def test_a_tile_is_inspected_within_its_photograph_and_its_mask_counts(tmp_path: Path, cache: Path) -> None:
+    overrides = [
+        "data=masks", f"data.root={make_walls(tmp_path / 'walls')}", f"data.tile={TILE}", "data.image_size=32",
+        "data.stride=16", "model.conv_out=[4,8]", "model.linear_features=8", "trainer.max_epochs=1",
+        f"runtime.store={tmp_path / 'runs'}", f"runtime.cache={cache}", "runtime.device=cpu",
+    ]  # fmt: skip
+    run = jobs.train(compose(overrides), *overrides)
+    options = ("--store", tmp_path / "runs")
+    result = crackdet("pointing", run.id, "--images", 5, *options)
+    assert result.exit_code == 0, result.output
+    assert "Grad-CAM: pointing" in result.output
+    result = crackdet("inspect", run.id, *options, "--top", 1, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "index.html").read_text()
+    names = re.findall(r"<h2>(images/\d\.png#\d+,\d+,32x32)</h2>", page)
+    assert 2 <= len(names) <= 4
+    assert page.count("<figcaption>photograph</figcaption>") == len(names)
+    name = names[0]
+    result = crackdet("inspect", run.id, name, *options, "--top", 1, "--output", tmp_path / "one")
+    assert re.findall(r"<h2>(.*)</h2>", (tmp_path / "one" / "index.html").read_text())[-1] == name
+    assert re.search(rf"--map conv1:\d '{re.escape(name)}'", html.unescape(page))  # the command in a shell

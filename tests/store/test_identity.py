@@ -81,7 +81,7 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "scale": 2.0,
     "hard_negatives": "custom-0123456789ab",
     "white_level": 4095.0,
-    "positive_mark": "crack",
+    "positive_mark": ["crack", "riss"],
     "root": "elsewhere",
     "path_column": "image",
     "label_column": "class",

@@ -20,7 +20,7 @@ from crackdet.data.sources.files import LeftOut
 from crackdet.data.sources.names import extension, normalized
 from crackdet.data.sources.photographs import pair_masks, split_in_path
 from crackdet.data.sources.tiled import AMBIGUOUS, CRACK, NO_CRACK, Labels, Photograph, TiledSource
-from crackdet.data.tiles import box_covers
+from crackdet.data.tiles import box_covers, touches
 
 
 class BoxesSource(TiledSource):
@@ -62,7 +62,8 @@ class BoxesSource(TiledSource):
         labels = []
         for photograph in photographs:
             boxes = [box[:4] for box in photograph.annotation or ()]
-            covers = box_covers(boxes, self.grid(photograph))
+            grid = self.grid(photograph)
+            covers = np.where(touches(boxes, grid), box_covers(boxes, grid), 0.0)
             enough = (covers >= self.settings.min_box_cover) & (covers > 0)
             labels.append(np.where(enough, CRACK, np.where(covers > 0, AMBIGUOUS, NO_CRACK)).astype(np.int8))
         return labels, {}

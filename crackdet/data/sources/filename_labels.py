@@ -26,7 +26,8 @@ MAX_NAMED = 20  # file names in an error
 class FilenameLabelsSource(FileSource):
     """The marks in file names are the labels: an image shows no crack if its name contains a `negative_mark`.
 
-    Case does not count. Of marks that overlap, the first and longest one counts: `noncrack` is no `crack`.
+    It shows a crack if its name contains a `positive_mark`; if one of the two is null, all other names are of that
+    class. Case does not count. Of marks that overlap, the first and longest one counts: `noncrack` is no `crack`.
     """
 
     def __init__(self, data: FilenameLabelsData, cache_dir: Path) -> None:
@@ -38,6 +39,8 @@ class FilenameLabelsSource(FileSource):
                 raise UserError(
                     f"data.positive_mark, data.negative_mark: {mark} is in both; a mark stands for one class"
                 )
+        if not self.labels:
+            raise UserError("data.positive_mark, data.negative_mark: both are null; the marks of one class are needed")
         self.marks = re.compile("|".join(re.escape(mark) for mark in sorted(self.labels, key=len, reverse=True)))
 
     def list_records(self, both_classes: bool = True) -> list[ImageRecord]:
@@ -85,12 +88,13 @@ class FilenameLabelsSource(FileSource):
             UserError: If a name has marks of both classes; the message lists these names.
         """
         records, unmarked, ambiguous = [], [], []
+        others = next((crack for crack in (True, False) if crack not in self.labels.values()), None)
         for name, split in found:
             labels = {self.labels[mark] for mark in self.marks.findall(_comparable(name.rpartition("/")[2]))}
             if len(labels) > 1:
                 ambiguous.append(name)
-            elif labels or self.data.positive_mark is None:
-                records.append(ImageRecord(name, labels != {False}, "", split))
+            elif labels or others is not None:
+                records.append(ImageRecord(name, labels.pop() if labels else others is True, "", split))
             else:
                 unmarked.append(name)
         marks = f"data.positive_mark={show_value(self.data.positive_mark)}, {self._negative_mark}"

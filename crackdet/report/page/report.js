@@ -143,9 +143,10 @@ function setUpViewer() {
   const dialog = document.getElementById("viewer");
   const [previous, next, close] = dialog.querySelectorAll("button");
   const [text, mark] = [".text", "input"].map((selector) => dialog.querySelector(selector));
-  const image = document.createElement("img");
-  image.alt = "";
-  dialog.prepend(image);
+  const [image, context] = [document.createElement("img"), document.createElement("img")];
+  image.alt = context.alt = "";
+  context.className = "context";
+  dialog.querySelector(".images").append(image, context);
   let items = [];
   let shown = 0;
 
@@ -155,6 +156,10 @@ function setUpViewer() {
     const picture = item.querySelector("img");
     image.src = picture ? picture.src : "";
     image.alt = picture ? picture.alt : "";
+    const photograph = item.querySelector(".context"); // of a tile
+    context.hidden = !photograph;
+    context.src = photograph ? photograph.src : "";
+    context.alt = photograph ? photograph.alt : "";
     text.replaceChildren(...[...item.querySelectorAll("p")].map((line) => line.cloneNode(true)));
     text.append(` ${shown + 1} of ${items.length}`);
     mark.checked = item.classList.contains("marked");
@@ -170,7 +175,7 @@ function setUpViewer() {
       show(items.indexOf(item));
       dialog.showModal();
     };
-    picture.addEventListener("click", open);
+    item.querySelectorAll("img").forEach((each) => each.addEventListener("click", open));
     picture.addEventListener("keydown", (event) => event.key === "Enter" && open());
   });
   previous.addEventListener("click", () => show(shown - 1));

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from crackdet.config.schema import FilenameLabelsData
+from crackdet.config.file_data import FilenameLabelsData
 from crackdet.core.errors import UserError
 from crackdet.data.sources import groups as module
 from crackdet.data.sources.factory import open_source

@@ -170,3 +170,58 @@ def test_a_home_folder_in_the_root_is_expanded(
 ) -> None:
     monkeypatch.setenv("HOME", str(root.parent))
     assert list_records(FolderData(root=f"~/{root.name}")) == list_records(folder_data(root))
+
+
+# --- images that are no photographs, and sets of one class ------------------------------------------------------
+
+
+def test_masks_beside_photographs_are_left_out_and_counted(root: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(["000_mask.png", "001-gt.bmp", "lonely_mask.png"]):
+        save_image(root / "crack" / name, 50 + number)
+    source = open_source(folder_data(root), tmp_path / "cache")
+    assert len(source.list_records()) == 11
+    assert source.warnings == [
+        "2 images such as crack/000_mask.png are masks of photographs beside them, and are left out"
+    ]
+
+
+@pytest.mark.parametrize("layout", ["{split}/{name}", "{name}/{split}"])
+def test_two_folders_of_one_split_are_told(layout: str, tmp_path: Path) -> None:
+    splits = ("train", "val", "valid")
+    folders = [layout.format(split=split, name=name) for split in splits for name in ("crack", "intact")]
+    warnings = warnings_of(make_folders(tmp_path / "data", dict.fromkeys(folders, 1)), tmp_path)
+    names = ["val, valid"] if layout.startswith("{split}") else ["crack/val, crack/valid", "intact/val, intact/valid"]
+    assert warnings.splitlines() == [f"the folders {each} are used together as the valid split" for each in names]
+
+
+@pytest.mark.parametrize(
+    ("folders", "number"),
+    [(["intact"], 2), (["north/intact", "south/intact"], 4), (["crack"], 2), (["train/intact", "val/intact"], 4)],
+)
+def test_a_set_of_one_class_is_listed_if_that_is_enough(folders: list[str], number: int, tmp_path: Path) -> None:
+    source = open_source(folder_data(make_folders(tmp_path / "data", dict.fromkeys(folders, 2))), tmp_path / "cache")
+    records = source.list_records(both_classes=False)
+    assert len(records) == number and len({record.crack for record in records}) == 1
+    with pytest.raises(UserError, match="both classes are needed"):
+        source.list_records()
+
+
+def test_a_class_folder_itself_can_be_the_set_of_one_class(root: Path, tmp_path: Path) -> None:
+    records = open_source(folder_data(root / "noncrack"), tmp_path / "cache").list_records(both_classes=False)
+    assert [record.crack for record in records] == [False] * 5
+    with pytest.raises(UserError, match="images, but no class folder"):
+        open_source(folder_data(root / "noncrack"), tmp_path / "cache").list_records()
+
+
+def test_a_folder_of_the_other_class_elsewhere_is_not_overlooked(tmp_path: Path) -> None:
+    root = make_folders(tmp_path / "data", {"north/crack": 2, "south/intact": 2})
+    with pytest.raises(UserError, match="south/intact is not beside north/crack"):
+        open_source(folder_data(root), tmp_path / "cache").list_records(both_classes=False)
+
+
+def test_photographs_in_no_class_folder_come_with_the_setting_that_names_theirs(tmp_path: Path) -> None:
+    root = make_folders(tmp_path / "walls", {".": 3})
+    with pytest.raises(UserError, match=r"name this folder: data\.no_crack_names=\[walls\]"):
+        open_source(folder_data(root), tmp_path / "cache").list_records(both_classes=False)
+    named = folder_data(root, no_crack_names=["walls"])
+    assert len(open_source(named, tmp_path / "cache").list_records(both_classes=False)) == 3

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,8 @@ def test_a_tile_has_the_pixels_and_the_mask_of_its_photograph(walls: Path, tmp_p
         left, top, right, bottom = box.corners
         pixels, mask = (np.asarray(Image.open(walls / f)) for f in (photograph, photograph.replace("images", "masks")))
         assert np.array_equal(source.read(record, TILE), pixels[top:bottom, left:right])
-        assert np.array_equal(source.mask(record, TILE), mask[top:bottom, left:right] > 0)
+        found = source.mask(record, TILE)
+        assert found is not None and np.array_equal(found, mask[top:bottom, left:right] > 0)
         assert source.file(record.name) == walls / photograph
 
 
@@ -144,7 +146,12 @@ def test_each_photograph_is_decoded_once_for_all_its_tiles(
     walls: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    monkeypatch.setattr(tiled, "open_rgb", lambda *args: opened.append(args) or decode.open_rgb(*args))
+
+    def open_rgb(*args: Any) -> Image.Image:
+        opened.append(args)
+        return decode.open_rgb(*args)
+
+    monkeypatch.setattr(tiled, "open_rgb", open_rgb)
     data = masks_data(walls, stride=4)
     splits = load_splits(data, runtime)
     assert sum(map(len, splits.values())) > 64 * 8  # more than one chunk of a worker

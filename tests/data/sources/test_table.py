@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from crackdet.config.composing import compose
-from crackdet.config.schema import TableData
+from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord, fingerprint
 from crackdet.data.sources.factory import open_source
@@ -235,7 +235,7 @@ def test_a_table_that_does_not_exist_is_one_message(root: Path, list_records: Li
 
 
 def test_the_command_line_needs_the_table_only(root: Path) -> None:
-    assert compose(["data=table", f"data.table={root}/labels.csv"]).data.root == str(root)
+    assert compose(["data=table", f"data.table={root}/labels.csv"]).data.root == str(root)  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"data\.table: missing; give it as in data\.table=VALUE"):
         compose(["data=table", f"data.root={root}"])
 
@@ -262,7 +262,8 @@ def test_paths_are_found_in_every_spelling(spelling: str, root: Path, list_recor
 
 def test_images_outside_the_root_are_read_and_watched(root: Path, tmp_path: Path) -> None:
     outside = save_image(tmp_path / "other" / "a.png", 99)
-    write_table(root / "labels.csv", [*rows_of(root), {"path": outside, "label": 1}, {"path": "../other/b.png"}][:11])
+    rows: list[Mapping[str, object]] = [*rows_of(root), {"path": outside, "label": 1}, {"path": "../other/b.png"}]
+    write_table(root / "labels.csv", rows[:11])
     source = open_source(table_data(root), tmp_path / "cache")
     record = next(record for record in source.list_records() if record.name == str(outside))
     with Image.open(outside) as image:
@@ -318,7 +319,7 @@ def test_all_bad_rows_are_in_one_list(root: Path, list_table: ListTable) -> None
         {"path": "noncrack/001.png", "label": "0", "weight": "0"},
         {"path": "noncrack/002.png", "label": "0", "split": "fold 3"},
     ]
-    rows = [good[0], *bad, *good[8:]]
+    rows: list[Mapping[str, object]] = [good[0], *bad, *good[8:]]
     lines = error_of(list_table, rows).splitlines()
     assert lines[0] == (
         "data.table=labels.csv: 12 rows cannot be used; repair them, or set data.on_bad_image=skip; name the classes, "
