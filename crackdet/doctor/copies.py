@@ -6,10 +6,10 @@ over the other by the similarity transform of the features (RANSAC), has the sam
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from crackdet.core.console import bar
 from crackdet.core.machine import num_cores
 from crackdet.data.decode import BadImage
-from crackdet.doctor.local_features import Features, find_features, texture
+from crackdet.doctor.local_features import MIRRORED, Features, find_features, texture
 from crackdet.doctor.photographs import Photograph
 
 MAX_SIDE = 320  # pixels at which photographs are compared
@@ -36,6 +36,9 @@ SAME_OVERLAP, SAME_SCALE = 0.97, 0.02  # from which two photographs show the sam
 CACHED_PHOTOGRAPHS = 4096
 PROBES = 6  # lists of the index that are searched
 TRAINED_PER_LIST = 40
+BLOCK = 2**17  # descriptors that are in single precision at a time
+
+Candidate = tuple[int, int, bool]  # positions of two photographs, and whether one is mirrored
 
 
 @dataclass(frozen=True)
@@ -50,31 +53,43 @@ class CopyPair:
 
 
 def find_copies(photographs: Sequence[Photograph]) -> list[CopyPair]:
-    """Return all pairs of near-duplicates, identical files included; photographs that cannot be read are ignored."""
-    # of identical files, one is compared, and the others have its pairs
-    first = {photograph.digest: index for index, photograph in reversed(list(enumerate(photographs)))}
-    unique = sorted(first.values())
-    features = _find_all_features([photographs[index] for index in unique])
+    """Return all pairs of near-duplicates, identical files included; photographs that cannot be read are ignored.
+
+    Identical files are not paired with each other but with one of them, a photograph of the training split if there is
+    any. So each photograph that shows the place of a training photograph is in a pair with a training photograph.
+    """
+    identical = _identical_files(photographs)
+    compared = [photographs[positions[0]] for positions in identical]
+    features = _find_all_features(compared)
     candidates = sorted(_candidates(features))
-    compare = _Comparison([photographs[index] for index in unique], features)
-    found: list[CopyPair] = []
+    compare = _Comparison(compared, features)
+    found = [CopyPair(positions[0], other, "identical", 1.0, 1.0) for positions in identical for other in positions[1:]]
     with ThreadPoolExecutor(num_cores()) as pool, bar("comparing", len(candidates), log_progress=True) as progress:
         for pair in pool.map(compare.pair, candidates):
             progress.advance()
             if pair is not None:
-                found.append(
-                    CopyPair(unique[pair.first], unique[pair.second], pair.kind, pair.overlap, pair.correlation)
-                )
-    return sorted(found + _identical(photographs), key=lambda pair: (pair.first, pair.second))
+                (first, *same), others = identical[pair.first], identical[pair.second]
+                positions = [(first, other) for other in others] + [(one, others[0]) for one in same]
+                found += [replace(pair, first=one, second=other) for one, other in positions]
+    return sorted(_best(found), key=lambda pair: (pair.first, pair.second))
 
 
-def _identical(photographs: Sequence[Photograph]) -> list[CopyPair]:
-    first: dict[str, int] = {}
-    return [
-        CopyPair(earlier, index, "identical", 1.0, 1.0)
-        for index, photograph in enumerate(photographs)
-        if (earlier := first.setdefault(photograph.digest, index)) != index
-    ]
+def _identical_files(photographs: Sequence[Photograph]) -> list[list[int]]:
+    """Return sets of positions of identical files; those of training photographs come first in each set."""
+    by_digest: dict[str, list[int]] = defaultdict(list)
+    for index in sorted(range(len(photographs)), key=lambda index: photographs[index].split != "train"):
+        by_digest[photographs[index].digest].append(index)
+    return sorted(by_digest.values())
+
+
+def _best(pairs: Sequence[CopyPair]) -> list[CopyPair]:
+    """Return the pair of highest correlation of each two photographs, which may be found mirrored and not mirrored."""
+    best: dict[tuple[int, int], CopyPair] = {}
+    for pair in pairs:
+        key = pair.first, pair.second
+        if key not in best or pair.correlation > best[key].correlation:
+            best[key] = pair
+    return list(best.values())
 
 
 def _find_all_features(photographs: Sequence[Photograph]) -> list[Features]:
@@ -97,8 +112,8 @@ def _find_all_features(photographs: Sequence[Photograph]) -> list[Features]:
     return features
 
 
-def _candidates(features: Sequence[Features]) -> set[tuple[int, int]]:
-    """Return the pairs of photographs that share several features, mirrored or not."""
+def _candidates(features: Sequence[Features]) -> set[Candidate]:
+    """Return the pairs of photographs that share several features."""
     descriptors = np.concatenate([found.descriptors for found in features]) if features else np.zeros((0, 128))
     owners = np.repeat(np.arange(len(features)), [len(found.points) for found in features])
     if len(descriptors) < 2:
@@ -108,28 +123,27 @@ def _candidates(features: Sequence[Features]) -> set[tuple[int, int]]:
     index = faiss.index_factory(128, f"IVF{lists},SQ8")
     order = np.random.default_rng(0).permutation(len(descriptors))
     index.train(descriptors[order[: lists * TRAINED_PER_LIST]].astype(np.float32))
-    index.add(descriptors.astype(np.float32))
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(descriptors), BLOCK)]
+    for block in blocks:
+        index.add(descriptors[block].astype(np.float32))
     faiss.ParameterSpace().set_index_parameter(index, "nprobe", PROBES)
-    found: set[tuple[int, int]] = set()
+    found: set[Candidate] = set()
     for mirrored in (False, True):
-        shared: Counter[tuple[int, int]] = Counter()
-        for start in range(0, len(descriptors), 2**17):
-            part = slice(start, start + 2**17)
-            queries = np.concatenate([descriptors[part]]).astype(np.float32)
-            distances, nearest = index.search(_mirror(queries) if mirrored else queries, NEIGHBOURS)
+        shared: Counter[int] = Counter()
+        for block in blocks:
+            queries = descriptors[block][:, MIRRORED] if mirrored else descriptors[block]
+            distances, nearest = index.search(queries.astype(np.float32), NEIGHBOURS)
             rows, columns = np.nonzero((nearest >= 0) & (distances < MAX_DISTANCE))
-            first, second = owners[part][rows], owners[nearest[rows, columns]]
+            first, second = owners[block][rows], owners[nearest[rows, columns]]
             low, high = np.minimum(first, second), np.maximum(first, second)
             pairs, counts = np.unique(low * len(features) + high, return_counts=True)
             for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-                shared[divmod(pair, len(features))] += count
-        found |= {pair for pair, count in shared.items() if count >= MIN_SHARED and pair[0] != pair[1]}
+                shared[pair] += count
+        for pair, count in shared.items():
+            low, high = divmod(pair, len(features))
+            if count >= MIN_SHARED and low != high:
+                found.add((low, high, mirrored))
     return found
-
-
-def _mirror(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    points = np.zeros((len(descriptors), 2), np.float32)
-    return Features(descriptors, points).mirrored(1).descriptors  # type: ignore[arg-type, return-value]
 
 
 class _Comparison:
@@ -144,23 +158,16 @@ class _Comparison:
 
         self.read = read
 
-    def pair(self, candidate: tuple[int, int]) -> CopyPair | None:
+    def pair(self, candidate: Candidate) -> CopyPair | None:
         """Return the pair if both photographs show the same place; None if they do not."""
-        first, second = candidate
-        best: CopyPair | None = None
-        for mirrored in (False, True):
-            try:
-                found = self._compare(first, second, mirrored)
-            except BadImage:
-                return None
-            if found is not None and (best is None or found.correlation > best.correlation):
-                best = found
-        return best
+        try:
+            return self._compare(*candidate)
+        except BadImage:
+            return None
 
     def _compare(self, first: int, second: int, mirrored: bool) -> CopyPair | None:
         moved, target = self.features[first], self.features[second]
-        width = self.read(first).shape[1] if mirrored else 0
-        moved = moved.mirrored(width) if mirrored else moved
+        moved = moved.mirrored() if mirrored else moved
         distances = 2 - 2 * moved.descriptors.astype(np.float32) @ target.descriptors.astype(np.float32).T
         nearest = distances.argmin(axis=1)
         rows = np.arange(len(nearest))

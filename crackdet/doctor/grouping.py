@@ -71,25 +71,38 @@ def join(number: int, pairs: Sequence[CopyPair]) -> list[list[int]]:
 def write_groups(file: Path, photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> str:
     """Write a manifest with the proposed group of each photograph, and return what was written in words.
 
-    A given group stays together with the copies of its photographs, unless copies chain the given groups to one that
-    cannot be split; then the groups are those of the copies alone. `data.groups=group data.manifest=FILE` reads it.
+    `data.groups=group data.manifest=FILE` reads it.
 
     Raises:
         WriteFailed: If the file cannot be written.
     """
-    groups, note = _join_with_given(photographs, pairs), ""
-    if len(largest := max(groups, key=len)) > LARGE_SHARE * len(photographs) and any(one.group for one in photographs):
-        groups = join(len(photographs), pairs)
-        note = f"; the given groups are not kept, because copies join {len(largest):,} photographs of them to one group"
-    names = {index: photographs[group[0]].name for group in groups for index in group}
-    write_csv(file, [{"path": one.name, "group": names[index]} for index, one in enumerate(photographs)])
+    groups, note = _propose_groups(photographs, pairs)
+    names = _names(photographs, groups)
+    write_csv(file, [{"path": one.name, "group": names[one.name]} for one in photographs])
     return f"{len(groups):,} groups of {len(photographs):,} photographs{note}"
 
 
 def group_names(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> dict[str, str]:
-    """Return the group of each photograph by name: the given one, or else that of its copies, or its own name."""
-    names = {index: photographs[group[0]].name for group in join(len(photographs), pairs) for index in group}
-    return {one.name: one.group or names[index] for index, one in enumerate(photographs)}
+    """Return the proposed group of each photograph, by name."""
+    return _names(photographs, _propose_groups(photographs, pairs)[0])
+
+
+def _propose_groups(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> tuple[list[list[int]], str]:
+    """Return groups that keep copies together, and a note about given groups that are not kept.
+
+    A given group stays together with the copies of its photographs, unless copies chain the given groups to one that
+    cannot be split; then the groups are those of the copies alone.
+    """
+    groups = _join_with_given(photographs, pairs)
+    largest = max(groups, key=len, default=[])
+    if len(largest) <= LARGE_SHARE * len(photographs) or len({photographs[index].group for index in largest}) < 2:
+        return groups, ""
+    note = f"; the given groups are not kept, because copies join {len(largest):,} photographs of them to one group"
+    return join(len(photographs), pairs), note
+
+
+def _names(photographs: Sequence[Photograph], groups: Sequence[Sequence[int]]) -> dict[str, str]:
+    return {photographs[index].name: photographs[group[0]].name for group in groups for index in group}
 
 
 def _join_with_given(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> list[list[int]]:
@@ -116,13 +129,19 @@ def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> l
 
 
 def chain(photographs: Sequence[Photograph], group: Sequence[int], pairs: Sequence[CopyPair]) -> str:
-    """Return what joins a large group, in words: its pairs by kind, and the given groups that they connect."""
+    """Return what joins a large group, in words: its pairs by kind, the given groups, and the least certain pair."""
     members = set(group)
     inside = [pair for pair in pairs if pair.first in members]
     kinds = Counter(pair.kind.partition(" by ")[0] for pair in inside).most_common(3)
     words = ", ".join(f"{number} {kind}" for kind, number in kinds)
     given = {photographs[index].group for index in group} - {None}
-    return f"{len(inside)} pairs ({words})" + (f" between {len(given)} given groups" if len(given) > 1 else "")
+    weakest = min(inside, key=lambda pair: pair.correlation)
+    return (
+        f"{len(inside):,} pairs ({words})"
+        + (f" between {len(given):,} given groups" if len(given) > 1 else "")
+        + f"; the least certain one is {photographs[weakest.first].name} and {photographs[weakest.second].name} "
+        f"({weakest.kind}, correlation {weakest.correlation:.2f})"
+    )
 
 
 def _splits(photographs: Sequence[Photograph], pair: CopyPair) -> set[str]:

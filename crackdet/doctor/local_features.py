@@ -18,15 +18,16 @@ MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [-bin % 8 for bin in rang
 
 @dataclass(frozen=True)
 class Features:
-    """Descriptors (K, 128) in half precision and positions (K, 2) in pixels, x before y."""
+    """Descriptors (K, 128) in half precision, positions (K, 2) in pixels, x before y, and the photograph's width."""
 
     descriptors: NDArray[np.float16]
     points: NDArray[np.float32]
+    width: int
 
-    def mirrored(self, width: int) -> "Features":
+    def mirrored(self) -> "Features":
         """Return the features of the photograph mirrored from left to right."""
-        points = self.points * np.array([-1, 1], np.float32) + np.array([width - 1, 0], np.float32)
-        return Features(self.descriptors[:, MIRRORED], points)
+        points = self.points * np.array([-1, 1], np.float32) + np.array([self.width - 1, 0], np.float32)
+        return Features(self.descriptors[:, MIRRORED], points, self.width)
 
 
 def find_features(grey: NDArray[np.uint8]) -> Features:
@@ -38,11 +39,13 @@ def find_features(grey: NDArray[np.uint8]) -> Features:
     sift = cv2.SIFT_create(contrastThreshold=CONTRAST, edgeThreshold=EDGE)  # type: ignore[attr-defined]
     keypoints = sorted(sift.detect(image, None), key=lambda keypoint: -keypoint.response)
     keypoints = [keypoint for keypoint in keypoints if 2 * keypoint.size > MIN_KEYPOINT][:MAX_KEYPOINTS]
+    width = grey.shape[1]
     if not keypoints:
-        return Features(np.zeros((0, 128), np.float16), np.zeros((0, 2), np.float32))
+        return Features(np.zeros((0, 128), np.float16), np.zeros((0, 2), np.float32), width)
     keypoints, raw = sift.compute(image, keypoints)
     descriptors = np.sqrt(raw / (raw.sum(axis=1, keepdims=True) + 1e-7)).astype(np.float16)
-    return Features(descriptors, 2 * np.array([keypoint.pt for keypoint in keypoints], np.float32) + 0.5)
+    points = 2 * np.array([keypoint.pt for keypoint in keypoints], np.float32) + 0.5
+    return Features(descriptors, points, width)
 
 
 def texture(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

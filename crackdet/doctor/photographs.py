@@ -12,8 +12,10 @@ from PIL import Image
 
 from crackdet.core.reading import open_regular
 from crackdet.data.dataset import ImageDataset
-from crackdet.data.decode import BadImage, open_rgb
+from crackdet.data.decode import BadImage, open_image, open_rgb
 from crackdet.data.tiles import parse_digest, parse_name
+
+JPEG_START = b"\xff\xd8"
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,12 @@ class Photograph:
                 content = opened.read()
         except OSError as error:
             raise BadImage(error.strerror or str(error)) from None
-        image = Image.open(io.BytesIO(content)) if content[:2] == b"\xff\xd8" else None
-        if image is not None:
-            image.draft("RGB", (max_side, max_side))  # a JPEG is decoded at half its size or less, if that is enough
-        rgb = open_rgb(image or io.BytesIO(content), self.white_level)
+        if content.startswith(JPEG_START):
+            with open_image(io.BytesIO(content)) as image:
+                image.draft("RGB", (max_side, max_side))  # decoded at half its size or less, if that is enough
+                rgb = open_rgb(image, self.white_level)
+        else:
+            rgb = open_rgb(io.BytesIO(content), self.white_level)
         rgb.thumbnail((max_side, max_side), Image.Resampling.BOX)
         return rgb
 

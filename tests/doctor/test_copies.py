@@ -1,5 +1,6 @@
 """Near-duplicates: planted copies are found and named, and other photographs are not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from crackdet.core.reading import file_digest
 from crackdet.doctor.copies import CopyPair, find_copies
-from crackdet.doctor.grouping import group_names, join, report_copies, write_groups
+from crackdet.doctor.grouping import chain, group_names, join, report_copies, write_groups
 from crackdet.doctor.photographs import Photograph
 
 SIDE = 200
@@ -105,16 +106,51 @@ def test_a_given_group_stays_together_with_the_copies_of_its_photographs(
     assert len({rows[given[index].name] for index in (0, 1, 3)}) == 1
 
 
+def test_given_groups_that_copies_chain_to_one_are_not_kept(tmp_path: Path, walls: list[Photograph]) -> None:
+    given = [replace(one, group="north" if index < 8 else "south") for index, one in enumerate(walls)]
+    pairs = [CopyPair(1, 9, "mirrored", 1.0, 0.9)]
+    assert "the given groups are not kept" in write_groups(tmp_path / "groups.csv", given, pairs)
+    names = group_names(given, pairs)
+    assert names[given[1].name] == names[given[9].name]
+    assert len(set(names.values())) == len(walls) - 1
+
+
+def test_a_large_given_group_without_copies_is_kept(tmp_path: Path, walls: list[Photograph]) -> None:
+    given = [replace(one, group="north" if index < 8 else "south") for index, one in enumerate(walls)]
+    assert write_groups(tmp_path / "groups.csv", given, []) == f"2 groups of {len(walls)} photographs"
+
+
+def test_the_chain_of_a_group_names_its_least_certain_pair(walls: list[Photograph]) -> None:
+    pairs = [CopyPair(0, 1, "mirrored", 1.0, 0.9), CopyPair(1, 2, "cropped", 0.4, 0.61)]
+    words = chain(walls, [0, 1, 2], pairs)
+    assert words.startswith("2 pairs (1 mirrored, 1 cropped)")
+    assert words.endswith(f"{walls[1].name} and {walls[2].name} (cropped, correlation 0.61)")
+
+
 def test_photographs_of_one_colour_have_no_copies(tmp_path: Path) -> None:
     for number in range(3):
         Image.new("RGB", (SIDE, SIDE), (number, number, number)).save(tmp_path / f"{number}.png")
     assert find_copies([photograph(file) for file in sorted(tmp_path.iterdir())]) == []
 
 
-def test_an_unreadable_photograph_is_ignored(tmp_path: Path, walls: list[Photograph]) -> None:
-    (tmp_path / "bad.jpg").write_bytes(b"no image")
+@pytest.mark.parametrize("content", [b"no image", b"\xff\xd8 no JPEG", b""])
+def test_an_unreadable_photograph_is_ignored(tmp_path: Path, walls: list[Photograph], content: bytes) -> None:
+    (tmp_path / "bad.jpg").write_bytes(content)
     pairs = find_copies([photograph(tmp_path / "bad.jpg"), *walls[:2]])
     assert pairs == []
+
+
+def test_each_copy_of_a_training_photograph_is_in_a_pair_with_one(tmp_path: Path, walls: list[Photograph]) -> None:
+    """Of identical validation files that show a training photograph mirrored, each leaks; so does an identical one."""
+    mirrored, original, same = walls[10], walls[0], walls[0]
+    members = [
+        replace(mirrored, name="a", split="valid"),
+        replace(mirrored, name="b", split="valid"),
+        replace(same, name="c", split="valid"),
+        replace(original, name="d", split="train"),
+        replace(same, name="e", split="valid"),
+    ]
+    assert report_copies(members, find_copies(members)).leaked == {"valid": 4}
 
 
 def test_joined_positions_are_connected_by_pairs() -> None:
