@@ -140,9 +140,9 @@ def _candidates(features: Sequence[Features]) -> set[Candidate]:
             for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
                 shared[pair] += count
         for pair, count in shared.items():
-            low, high = divmod(pair, len(features))
-            if count >= MIN_SHARED and low != high:
-                found.add((low, high, mirrored))
+            one, other = divmod(pair, len(features))
+            if count >= MIN_SHARED and one != other:
+                found.add((one, other, mirrored))
     return found
 
 
