@@ -13,16 +13,15 @@ import os
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from crackdet.core.console import bar
 from crackdet.core.files import SETTLE_SECONDS, change_stamp, write_text
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
 from crackdet.core.reading import file_digest
+from crackdet.core.threads import thread_map
 from crackdet.data.bit_depth import DEEP_MARK, is_deep_file
 
 log = logging.getLogger(__name__)
@@ -113,14 +112,10 @@ def _update_cache(cache_files: Sequence[Path], read: Sequence[str], added: dict[
 
 
 def _read_files(digests: dict[str, str], paths: Sequence[str], stamps: Mapping[str, Stamp]) -> None:
-    pool = ThreadPoolExecutor()  # hashing releases the GIL
-    try:
-        with bar("reading files", len(paths), log_progress=True) as progress:
-            for path, digest in zip(paths, pool.map(lambda path: _digest(path, stamps[path]), paths), strict=True):
-                digests[path] = digest
-                progress.advance()
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the remaining files
+    def read(path: str) -> None:
+        digests[path] = _digest(path, stamps[path])  # what is read before an interrupt is kept
+
+    thread_map("reading files", read, paths)
 
 
 def _digest(path: str, stamp: Stamp) -> str:

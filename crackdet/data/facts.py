@@ -8,14 +8,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from crackdet.core.console import bar
 from crackdet.core.files import change_stamp, write_text
 from crackdet.core.machine import num_cores
+from crackdet.core.threads import thread_map
 from crackdet.data.decode import BadImage
 
 MIN_FILES_FOR_BAR = 64
@@ -54,14 +53,10 @@ def find_facts(
             reasons[digests[index]] = str(error)
 
     if missing:
-        title = f"reading {kind.partition(' ')[0]}"
-        pool = ThreadPoolExecutor(num_cores())  # Pillow and NumPy release the GIL
+        title, log_progress = f"reading {kind.partition(' ')[0]}", len(missing) >= MIN_FILES_FOR_BAR
         try:
-            with bar(title, len(missing), log_progress=len(missing) >= MIN_FILES_FOR_BAR) as progress:
-                for _ in pool.map(find_one, missing):
-                    progress.advance()
+            thread_map(title, find_one, missing, num_cores(), log_progress)
         finally:
-            pool.shutdown(cancel_futures=True)
             if found:
                 _write(cache_file, known | found)
     facts = known | found

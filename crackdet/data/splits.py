@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from crackdet.config.schema import Data
+from crackdet.core.disjoint_sets import join
 from crackdet.core.errors import UserError
 from crackdet.data.negatives import Scores, choose_negatives
 from crackdet.data.records import ImageRecord
@@ -90,10 +91,7 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
     """Return warnings about contradictory labels, and about copies and groups that two splits share."""
     warnings = []
     everything = [record for name in SPLITS for record in splits[name]]
-    by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
-    for record in everything:
-        by_digest[record.digest].append(record)
-    copies = [members for members in by_digest.values() if len(members) > 1]
+    copies = _copies(everything)
     contradictory = [members for members in copies if len({record.crack for record in members}) == 2]
     if contradictory:
         first = next(record for record in contradictory[0] if record.crack)
@@ -102,7 +100,7 @@ def leakage_warnings(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
             f"data: {sum(map(len, contradictory))} images have an identical copy with the other label, such as "
             f"{first.name} (crack) and {second.name} (no crack): one of the labels is wrong"
         )
-    if joined := _across_groups(everything):
+    if joined := _across_groups(copies):
         groups = {record.group for members in joined for record in members if record.group}
         warnings.append(
             f"data: identical images join {len(groups)} groups, which stay in one split, such as {_joined(joined[0])}"
@@ -161,19 +159,24 @@ def _describe_large_group(records: Sequence[ImageRecord], crack: bool) -> str:
         return f"the same image {has}; remove its copies"
     if len(names) == 1:
         return f"group {names.pop()} (such as {largest[0].name}) {has}; give more groups, or set another data.groups"
-    joined = _across_groups(largest)
+    joined = _across_groups(_copies(largest))
     return (
         f"one group {has}: identical copies of {len(joined):,} images join {len(names):,} groups of data.groups, "
         f"such as {_joined(joined[0])}; remove the copies, or use the groups of `crackdet check-data --write-groups`"
     )
 
 
-def _across_groups(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
-    """Return sets of identical images that belong to more than one group."""
+def _copies(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
+    """Return sets of two or more identical images."""
     by_digest: dict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
         by_digest[record.digest].append(record)
-    return [members for members in by_digest.values() if len({record.group for record in members if record.group}) > 1]
+    return [members for members in by_digest.values() if len(members) > 1]
+
+
+def _across_groups(copies: Sequence[list[ImageRecord]]) -> list[list[ImageRecord]]:
+    """Return the sets of identical images that belong to more than one group."""
+    return [members for members in copies if len({record.group for record in members if record.group}) > 1]
 
 
 def _joined(members: Sequence[ImageRecord]) -> str:
@@ -235,21 +238,11 @@ def _random_split(records: Sequence[ImageRecord], fractions: dict[str, float], d
 
 
 def _merge_groups(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
-    """Return sets of records that must stay together: copies, groups, and groups that share a copy (union-find)."""
-    parents: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parents.setdefault(key, key) != key:
-            parents[key] = parents[parents[key]]
-            key = parents[key]
-        return key
-
-    for record in records:
-        if record.group:
-            parents[root(record.digest)] = root(f"group {record.group}")
+    """Return sets of records that must stay together: copies, groups, and groups that share a copy."""
+    representative = join((record.digest, f"group {record.group}") for record in records if record.group)
     merged: dict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
-        merged[root(record.digest)].append(record)
+        merged[representative(record.digest)].append(record)
     return list(merged.values())
 
 

@@ -2,10 +2,25 @@
 
 from PIL import Image, ImageDraw
 
-from crackdet.data.tiles import Box
+from crackdet.data.records import ImageRecord
+from crackdet.data.sources.base import Source
+from crackdet.data.sources.tiled import TiledSource
+from crackdet.data.tiles import Box, parse_name
 
 OUTLINE, HALO = (255, 120, 0), (0, 0, 0)
 WIDTH = 3  # pixels of the outline
+
+
+def read_context(source: Source, record: ImageRecord, max_side: int) -> Image.Image | None:
+    """Return the reduced photograph of a tile with its outline; None if the image is no tile.
+
+    Raises:
+        BadImage: If the photograph cannot be read.
+    """
+    box = parse_name(record.name)[1]
+    if box is None or not isinstance(source, TiledSource):
+        return None
+    return draw_context(source.open_photograph(record), box, max_side)
 
 
 def draw_context(photograph: Image.Image, box: Box, max_side: int) -> Image.Image:

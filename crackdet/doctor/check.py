@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,7 @@ def _render(check: DataCheck, command: str | None, relabel: str | None) -> str:
         if check.leaks
         else "No validation or test photograph shows what a training photograph shows."
     )
-    style = page_environment("crackdet.report", "page").loader.get_source(  # type: ignore[union-attr]
-        page_environment("crackdet.report", "page"), "report.css"
-    )[0]
+    style = (files("crackdet.report") / "page" / "report.css").read_text()
     images = sum(map(len, check.splits.values()))
     return (
         page_environment("crackdet.doctor")

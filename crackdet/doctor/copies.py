@@ -8,7 +8,6 @@ over the other by the similarity transform of the features (RANSAC), has the sam
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,8 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.core.console import bar
 from crackdet.core.machine import num_cores
+from crackdet.core.threads import thread_map
 from crackdet.data.decode import BadImage
 from crackdet.doctor.local_features import MIRRORED, Features, find_features, texture
 from crackdet.doctor.photographs import Photograph
@@ -64,13 +63,10 @@ def find_copies(photographs: Sequence[Photograph]) -> list[CopyPair]:
     candidates = sorted(_candidates(features))
     compare = _Comparison(compared, features)
     found = [CopyPair(positions[0], other, "identical", 1.0, 1.0) for positions in identical for other in positions[1:]]
-    with ThreadPoolExecutor(num_cores()) as pool, bar("comparing", len(candidates), log_progress=True) as progress:
-        for pair in pool.map(compare.pair, candidates):
-            progress.advance()
-            if pair is not None:
-                (first, *same), others = identical[pair.first], identical[pair.second]
-                positions = [(first, other) for other in others] + [(one, others[0]) for one in same]
-                found += [replace(pair, first=one, second=other) for one, other in positions]
+    for pair in filter(None, thread_map("comparing", compare.pair, candidates, num_cores())):
+        (first, *same), others = identical[pair.first], identical[pair.second]
+        positions = [(first, other) for other in others] + [(one, others[0]) for one in same]
+        found += [replace(pair, first=one, second=other) for one, other in positions]
     return sorted(_best(found), key=lambda pair: (pair.first, pair.second))
 
 
@@ -101,15 +97,7 @@ def _find_all_features(photographs: Sequence[Photograph]) -> list[Features]:
         except BadImage:
             return find_features(np.zeros((2, 2), np.uint8))
 
-    with (
-        ThreadPoolExecutor(num_cores()) as pool,
-        bar("finding features", len(photographs), log_progress=True) as progress,
-    ):
-        features = []
-        for found in pool.map(find, photographs):
-            features.append(found)
-            progress.advance()
-    return features
+    return thread_map("finding features", find, photographs, num_cores())
 
 
 def _candidates(features: Sequence[Features]) -> set[Candidate]:

@@ -73,10 +73,6 @@ def _picture(photographs: Sequence[Photograph], pair: CopyPair) -> Picture:
     both = photographs[pair.first], photographs[pair.second]
     lines = [
         f"{pair.kind}, overlap {percent(pair.overlap, 0)}",
-        *(f"{one.split}, {_label(one)}: {one.name}" for one in both),
+        *(f"{one.split}, {one.label or 'no label'}: {one.name}" for one in both),
     ]
     return Picture([thumbnail(one) for one in both], [one.name for one in both], lines)
-
-
-def _label(photograph: Photograph) -> str:
-    return "no label" if photograph.crack is None else "crack" if photograph.crack else "no crack"

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from PIL import Image
-
 from crackdet.data.dataset import ImageDataset
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
-from crackdet.data.sources.tiled import TiledSource
-from crackdet.data.tile_context import draw_context
-from crackdet.data.tiles import parse_name
 from crackdet.doctor.confounds import Confound
 from crackdet.doctor.drift import Drift
 from crackdet.doctor.examination import Examination
 from crackdet.doctor.labels import SuspectLabels
-from crackdet.doctor.section import SIDE, Cell, PageTable, Picture, Section, encode
+from crackdet.doctor.section import QUALITY, SIDE, Cell, PageTable, Picture, Section, blank
 from crackdet.doctor.separation import Separation
 from crackdet.doctor.sizes import Sizes
 from crackdet.report.formatting import percent
+from crackdet.report.thumbnails import read_thumbnail
 
 MAX_SUSPECTS, MAX_COLUMNS = 48, 8
 
@@ -94,11 +90,7 @@ def _columns_table(caption: str, separation: Separation) -> PageTable:
 def _thumbnails(record: ImageRecord, source: Source) -> tuple[list[str], list[str]]:
     """Return an image, and its photograph if it is a tile, as `data:` URIs with a text for each."""
     try:
-        uris, alts = [encode(Image.fromarray(source.read(record, SIDE)))], [record.name]
-        box = parse_name(record.name)[1]
-        if isinstance(source, TiledSource) and box is not None:
-            uris.append(encode(draw_context(source.open_photograph(record), box, SIDE)))
-            alts.append("The tile in its photograph")
+        uri, context = read_thumbnail(source, record, SIDE, QUALITY)
     except BadImage:
-        return [encode(Image.new("RGB", (SIDE, SIDE), "grey"))], [record.name]
-    return uris, alts
+        return [blank()], [record.name]
+    return ([uri], [record.name]) if context is None else ([uri, context], [record.name, "The tile in its photograph"])

@@ -1,10 +1,11 @@
 """Groups of photographs that show the same place, proposed from pairs of copies."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crackdet.core import disjoint_sets
 from crackdet.core.files import write_csv
 from crackdet.doctor.copies import SAME_OVERLAP, CopyPair
 from crackdet.doctor.photographs import Photograph
@@ -50,21 +51,12 @@ def report_copies(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) 
     )
 
 
-def join(number: int, pairs: Sequence[CopyPair]) -> list[list[int]]:
-    """Return the positions 0 to `number` in sets that pairs connect (union-find)."""
-    parents = list(range(number))
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            parents[index] = parents[parents[index]]
-            index = parents[index]
-        return index
-
-    for pair in pairs:
-        parents[root(pair.second)] = root(pair.first)
+def join(number: int, pairs: Iterable[CopyPair]) -> list[list[int]]:
+    """Return the positions 0 to `number` in sets that pairs connect."""
+    representative = disjoint_sets.join((pair.first, pair.second) for pair in pairs)
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(number):
-        members[root(index)].append(index)
+        members[representative(index)].append(index)
     return list(members.values())
 
 
@@ -122,7 +114,7 @@ def pair_rows(photographs: Sequence[Photograph], pairs: Sequence[CopyPair]) -> l
             "first": photographs[pair.first].name, "second": photographs[pair.second].name, "kind": pair.kind,
             "overlap": round(pair.overlap, 3), "correlation": round(pair.correlation, 3),
             "first_split": photographs[pair.first].split, "second_split": photographs[pair.second].split,
-            "first_label": _label(photographs[pair.first]), "second_label": _label(photographs[pair.second]),
+            "first_label": photographs[pair.first].label, "second_label": photographs[pair.second].label,
         }
         for pair in pairs
     ]  # fmt: skip
@@ -146,7 +138,3 @@ def chain(photographs: Sequence[Photograph], group: Sequence[int], pairs: Sequen
 
 def _splits(photographs: Sequence[Photograph], pair: CopyPair) -> set[str]:
     return {photographs[pair.first].split, photographs[pair.second].split}
-
-
-def _label(photograph: Photograph) -> str:
-    return "" if photograph.crack is None else "crack" if photograph.crack else "no crack"

@@ -1,15 +1,14 @@
 """What the headers of image files say: size, format, quality of the JPEG, camera, program and time."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from crackdet.core.console import bar
 from crackdet.core.machine import num_cores
+from crackdet.core.threads import thread_map
 from crackdet.data.decode import BadImage, open_image
 
 SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # by the numbers of Pillow
@@ -40,13 +39,8 @@ class Header:
 
 def read_headers(files: Mapping[str, Path | None]) -> dict[str, Header]:
     """Return the header of each file by its name; an empty one if there is no file, or it cannot be read."""
-    names = list(files)
-    with ThreadPoolExecutor(num_cores()) as pool, bar("reading headers", len(names), log_progress=True) as progress:
-        headers = {}
-        for name, header in zip(names, pool.map(read_header, files.values()), strict=True):
-            headers[name] = header
-            progress.advance()
-    return headers
+    headers = thread_map("reading headers", read_header, list(files.values()), num_cores())
+    return dict(zip(files, headers, strict=True))
 
 
 def read_header(file: Path | None) -> Header:

@@ -31,6 +31,11 @@ class Photograph:
     white_level: float | None = None  # `data.white_level`
     render: Callable[[int], NDArray[np.uint8]] | None = None  # returns the image at a size, if there is no file
 
+    @property
+    def label(self) -> str:
+        """The class in words; empty if it is unknown."""
+        return "" if self.crack is None else "crack" if self.crack else "no crack"
+
     def read_rgb(self, max_side: int) -> Image.Image:
         """Return the upright photograph as RGB, reduced so that its longer side has at most `max_side` pixels.
 

@@ -1,12 +1,11 @@
 """The parts of the page that `crackdet check-data` writes."""
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 
+from crackdet.core.templates import image_uri
 from crackdet.data.decode import BadImage
 from crackdet.doctor.photographs import Photograph
 
@@ -39,20 +38,18 @@ class Section:
     paragraphs: Sequence[str] = ()
     notes: Sequence[str] = ()
     tables: Sequence[PageTable] = ()
-    pictures: Sequence[Picture] = field(default_factory=list)
+    pictures: Sequence[Picture] = ()
     command: str | None = None
-
-
-def encode(image: Image.Image) -> str:
-    """Return an image as a `data:` URI."""
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def thumbnail(photograph: Photograph) -> str:
     """Return a reduced photograph as a `data:` URI; a blank one if the photograph can no longer be read."""
     try:
-        return encode(photograph.read_rgb(SIDE))
+        return image_uri(photograph.read_rgb(SIDE), QUALITY)
     except BadImage:
-        return encode(Image.new("RGB", (SIDE, SIDE), "grey"))
+        return blank()
+
+
+def blank() -> str:
+    """Return the thumbnail of an image that can no longer be read."""
+    return image_uri(Image.new("RGB", (SIDE, SIDE), "grey"), QUALITY)

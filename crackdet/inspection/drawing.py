@@ -1,7 +1,5 @@
 """Draw heatmaps, masks and points over images, and arrange tiles in a sheet."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from crackdet.core.templates import image_uri
+
 TILE = 160  # minimum pixels a side
 CAPTION_HEIGHT = 18  # pixels
 GAP = 6
+QUALITY = 82  # of WebP
 MAX_CAPTION = 50  # characters
 INK, PAPER = "#1a1a1a", "#ffffff"
 
@@ -35,9 +36,7 @@ class Tile:
     @property
     def source(self) -> str:
         """The image as a data URI."""
-        buffer = io.BytesIO()
-        self.image.save(buffer, "WEBP", quality=82)
-        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return image_uri(self.image, QUALITY)
 
 
 def upscale(pixels: Pixels, tile: int = TILE) -> Image.Image:

@@ -12,10 +12,8 @@ from crackdet.core.errors import UserError
 from crackdet.data.dataset import ImageDataset, load_splits
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.tiled import TiledSource
 from crackdet.data.splits import missing_split_error
-from crackdet.data.tile_context import draw_context
-from crackdet.data.tiles import parse_name
+from crackdet.data.tile_context import read_context
 from crackdet.inference.eval_data import check_data_overrides, config_with_data, data_settings
 from crackdet.inference.images import to_pixels
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample
@@ -88,10 +86,8 @@ def _to_shown_samples(images: ImageDataset, records: Sequence[ImageRecord]) -> l
 
 
 def _context(images: ImageDataset, record: ImageRecord) -> NDArray[np.uint8] | None:
-    source, box = images.pixels.source, parse_name(record.name)[1]
-    if box is None or not isinstance(source, TiledSource):
-        return None
-    return np.asarray(draw_context(source.open_photograph(record), box, CONTEXT_SIDE))
+    context = read_context(images.pixels.source, record, CONTEXT_SIDE)
+    return None if context is None else np.asarray(context)
 
 
 def _find_sample(network: LoadedNetwork, name: str, images: ImageDataset | None) -> Sample:

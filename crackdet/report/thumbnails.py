@@ -1,7 +1,5 @@
 """Thumbnails of validation images, from the files that a run was evaluated on."""
 
-import base64
-import io
 import os
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +11,12 @@ from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Data
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
+from crackdet.core.templates import image_uri
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import CHANGED, Source
 from crackdet.data.sources.factory import open_source
-from crackdet.data.sources.tiled import TiledSource
-from crackdet.data.tile_context import draw_context
+from crackdet.data.tile_context import read_context
 from crackdet.data.tiles import parse_name
 from crackdet.store.run import Run
 
@@ -65,24 +63,27 @@ class Thumbnails:
 
     def _read(self, record: ImageRecord) -> Thumbnail:
         root = getattr(self._source, "root", None)
-        photograph, box = parse_name(record.name)
         if root is not None:
-            _check_name(root, photograph)
+            _check_name(root, parse_name(record.name)[0])
         try:
-            uri = _encode(Image.fromarray(self._source.read(record, SIDE)))
-            if isinstance(self._source, TiledSource) and box is not None:
-                return Thumbnail(uri, _encode(draw_context(self._source.open_photograph(record), box, SIDE)))
-            return Thumbnail(uri)
+            return read_thumbnail(self._source, record, SIDE, QUALITY)
         except (BadImage, ValueError) as error:
             if str(error) == CHANGED:
                 raise NoThumbnail(f"{record.name} has changed since the run was evaluated on it") from None
             raise NoThumbnail(f"{record.name} cannot be read ({error})") from None
 
 
-def _encode(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+def read_thumbnail(source: Source, record: ImageRecord, side: int, quality: int) -> Thumbnail:
+    """Return the thumbnail of an image of a source.
+
+    Raises:
+        BadImage: If it cannot be read.
+    """
+    context = read_context(source, record, side)
+    return Thumbnail(
+        image_uri(Image.fromarray(source.read(record, side)), quality),
+        None if context is None else image_uri(context, quality),
+    )
 
 
 def _check_name(root: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from crackdet.core.errors import UserError
 from crackdet.data.decode import BadImage
 from crackdet.data.records import ImageRecord
 
+MAX_PROBLEMS = 20  # of annotations or rows, named in a message
 CHANGED = "has changed since the images were listed; run the command again"
 
 

@@ -19,7 +19,7 @@ from crackdet.data.sources.class_names import guess_labels, setting
 from crackdet.data.sources.files import LeftOut
 from crackdet.data.sources.names import extension, normalized
 from crackdet.data.sources.photographs import pair_masks, split_in_path
-from crackdet.data.sources.tiled import AMBIGUOUS, CRACK, NO_CRACK, Labels, Photograph, TiledSource
+from crackdet.data.sources.tiled import Labels, Photograph, TiledSource, label_by_share
 from crackdet.data.tiles import box_covers, touches
 
 
@@ -64,8 +64,7 @@ class BoxesSource(TiledSource):
             boxes = [box[:4] for box in photograph.annotation or ()]
             grid = self.grid(photograph)
             covers = np.where(touches(boxes, grid), box_covers(boxes, grid), 0.0)
-            enough = (covers >= self.settings.min_box_cover) & (covers > 0)
-            labels.append(np.where(enough, CRACK, np.where(covers > 0, AMBIGUOUS, NO_CRACK)).astype(np.int8))
+            labels.append(label_by_share(covers, self.settings.min_box_cover))
         return labels, {}
 
     def crack_mask(self, photograph: str) -> NDArray[np.bool_] | None:
@@ -82,7 +81,7 @@ class BoxesSource(TiledSource):
 
     def _sizes(self, names: Sequence[str]) -> Sizes:
         """Return a function that gives the upright size of a photograph; sizes are read once and cached."""
-        sizes, _ = self.find_sizes(names)
+        sizes, _ = self.find_sizes(names, self.find_digests(names))
         return dict(zip(names, sizes, strict=True)).get
 
     def _check_classes(self, annotations: Annotations) -> None:

@@ -77,11 +77,8 @@ class FileSource:
         return sorted(found)
 
     def add_digests(self, records: Sequence[ImageRecord]) -> list[ImageRecord]:
-        paths = self._absolute(records)
-        digests = file_digests(paths, self.root.absolute(), self.cache_dir)
-        level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
-        found = (digests[path] + (level if digests[path].endswith(DEEP_MARK) else "") for path in paths)
-        return [record._replace(digest=digest) for record, digest in zip(records, found, strict=True)]
+        digests = self.find_digests([record.name for record in records])
+        return [record._replace(digest=digest) for record, digest in zip(records, digests, strict=True)]
 
     def find_groups(self, names: Sequence[str], is_known_folder: Callable[[str], bool]) -> list[str | None]:
         """Return the group of each image by `data.groups`, and keep warnings; see `groups.assign_groups`."""
@@ -94,10 +91,15 @@ class FileSource:
 
     def find_digests(self, names: Sequence[str]) -> list[str]:
         """Return the digest of each file."""
-        return [record.digest for record in self.add_digests([ImageRecord(name, True, "") for name in names])]
+        paths = self._absolute(names)
+        digests = file_digests(paths, self.root.absolute(), self.cache_dir)
+        level = "" if self.white_level is None else f"{self.white_level:g}"  # part of what the pixels depend on
+        return [digests[path] + (level if digests[path].endswith(DEEP_MARK) else "") for path in paths]
 
     def reread(self, records: Sequence[ImageRecord]) -> None:
-        file_digests(self._absolute(records), self.root.absolute(), self.cache_dir, reread=True)
+        file_digests(
+            self._absolute([record.name for record in records]), self.root.absolute(), self.cache_dir, reread=True
+        )
 
     def file(self, name: str) -> Path:
         return self.root / name
@@ -135,9 +137,9 @@ class FileSource:
         except BadImage as error:
             raise UserError(f"{file}: cannot be used as a mask ({error})") from None
 
-    def _absolute(self, records: Sequence[ImageRecord]) -> list[str]:
+    def _absolute(self, names: Sequence[str]) -> list[str]:
         prefix = (self.root.absolute() / "_").as_posix()[:-1]  # strings: a Path per image is slow
-        return [record.name if record.name.startswith("/") else prefix + record.name for record in records]
+        return [name if name.startswith("/") else prefix + name for name in names]
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ def read_column(file: Path, column: str, settings: str, root: Path, names: Seque
         if key is None:
             raise UserError(f"{where} has no column {required}; it has {', '.join(table.columns) or 'none'}")
     path_key, value_key = map(str, keys)
-    find = ImageFinder(root, file.parent, names)
+    find = PathFinder(root, file.parent, names)
     found: set[str] = set()
     example = ""
     for row in table.rows:
@@ -121,7 +121,7 @@ def _key(group: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-class ImageFinder:
+class PathFinder:
     """Finds the image that a path in the manifest refers to."""
 
     def __init__(self, root: Path, folder: Path, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from crackdet.data.digests import file_digests
 from crackdet.data.facts import find_facts
 from crackdet.data.masks import MaskRule, open_mask
 from crackdet.data.sources.photographs import pair_masks, split_in_path
-from crackdet.data.sources.tiled import AMBIGUOUS, CRACK, NO_CRACK, Labels, Photograph, TiledSource
+from crackdet.data.sources.tiled import NO_CRACK, Labels, Photograph, TiledSource, label_by_share
 from crackdet.data.tiles import crack_pixels
 
 VERSION = 1  # of the facts about masks; raised if the same mask gives other numbers
@@ -77,8 +77,7 @@ class MasksSource(TiledSource):
         for position, index in enumerate(masked):
             if position not in wrong:
                 shares = np.array(facts[position][2]) / photographs[index].tile ** 2
-                enough = (shares >= self.settings.min_crack_share) & (shares > 0)
-                labels[index] = np.where(enough, CRACK, np.where(shares > 0, AMBIGUOUS, NO_CRACK)).astype(np.int8)
+                labels[index] = label_by_share(shares, self.settings.min_crack_share)
         self._check_masks([fact for position, fact in enumerate(facts) if position not in wrong])
         return labels, {masked[at]: f"its mask cannot be used: {reason}" for at, reason in wrong.items()}
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
-from crackdet.core.text import list_first
+from crackdet.core.text import list_first, list_lines
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import check_splits, sort_records
+from crackdet.data.sources.base import MAX_PROBLEMS, check_splits, sort_records
 from crackdet.data.sources.class_names import guess_labels, setting
 from crackdet.data.sources.files import FileSource
 from crackdet.data.sources.groups import column_of
-from crackdet.data.sources.manifest import ImageFinder, merge_spellings, no_group_warning
+from crackdet.data.sources.manifest import PathFinder, merge_spellings, no_group_warning
 from crackdet.data.sources.names import normalized, split_of
 from crackdet.data.sources.tables import Row, Table, read_table
 
@@ -32,7 +32,6 @@ CORRECTED = "corrected_label"  # takes the place of the label if it is not empty
 GROUP = "group"  # used if `data.groups` is null
 NUMBERS = {"1": True, "1.0": True, "0": False, "0.0": False}
 WORDS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
-MAX_PROBLEMS = 20
 ONE_WITHOUT_SPLIT = "has a split for {inside} and none for {outside}; give all images a split, or none"
 
 
@@ -94,7 +93,7 @@ class TableSource(FileSource):
             UserError: If a column is missing, or rows cannot be used; the message lists them all.
         """
         columns = {name: self._column(table, name) for name in COLUMNS} | {CORRECTED: table.find_column(CORRECTED)}
-        find = ImageFinder(self.root, self.table_file.parent, names)
+        find = PathFinder(self.root, self.table_file.parent, names)
         rows, corrected = [], 0
         records: dict[str, ImageRecord] = {}
         problems: list[str] = []
@@ -168,7 +167,7 @@ class TableSource(FileSource):
             )
         return dict(zip(names, self.find_groups(names, self._is_known_folder), strict=True))
 
-    def _name(self, text: str, find: ImageFinder) -> str:
+    def _name(self, text: str, find: PathFinder) -> str:
         """Return the path of an image relative to the root, or its absolute path outside; raise ValueError."""
         if not text:
             raise ValueError("has no path")
@@ -193,9 +192,7 @@ class TableSource(FileSource):
 
     def _report(self, problems: Sequence[str], labels: Mapping[str, bool | None]) -> None:
         """Raise a UserError with all problems, or keep a warning if they are skipped."""
-        lines = "\n".join(f"  {problem}" for problem in problems[:MAX_PROBLEMS])
-        if len(problems) > MAX_PROBLEMS:
-            lines += f"\n  and {len(problems) - MAX_PROBLEMS} more"
+        lines = list_lines(problems, MAX_PROBLEMS)
         found = f"{self.setting}: {len(problems)} rows cannot be used"
         hint = f"; name the classes, as in {self._class_settings(labels)}" if None in labels.values() else ""
         if self.data.on_bad_image == "error":

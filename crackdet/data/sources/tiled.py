@@ -14,18 +14,17 @@ from PIL import Image
 from crackdet.config.file_data import TiledData
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
-from crackdet.core.text import list_first
+from crackdet.core.text import list_first, list_lines
 from crackdet.data.decode import BadImage, open_rgb, resize_square, upright_size
 from crackdet.data.facts import find_facts
 from crackdet.data.masks import resize_mask
 from crackdet.data.records import ImageRecord
-from crackdet.data.sources.base import check_splits, sort_records
+from crackdet.data.sources.base import MAX_PROBLEMS, check_splits, sort_records
 from crackdet.data.sources.files import FileSource
 from crackdet.data.sources.manifest import SCALE_COLUMN, read_column
 from crackdet.data.sources.photographs import is_kind_or_split, split_in_path
 from crackdet.data.tiles import Box, Grid, make_grid, parse_digest, parse_name, tile_digest, tile_name
 
-MAX_PROBLEMS = 20  # named in a message
 GROUP_DIGITS = 16  # of a photograph's digest, which is its group
 
 CRACK, NO_CRACK, AMBIGUOUS = 1, 0, -1  # labels of a tile
@@ -167,7 +166,7 @@ class TiledSource(FileSource, ABC):
         ordered = sorted(photographs, key=lambda photograph: photograph.name)
         names = [photograph.name for photograph in ordered]
         digests = self.find_digests(names)
-        sizes, unreadable = self.find_sizes(names)
+        sizes, unreadable = self.find_sizes(names, digests)
         problems += [f"{ordered[index].name}: {unreadable[index]}" for index in sorted(unreadable)]
         sides, groups = self._tile_sides(names), self.find_groups(names, is_kind_or_split)
         return [
@@ -178,7 +177,9 @@ class TiledSource(FileSource, ABC):
             if size is not None
         ]
 
-    def find_sizes(self, names: Sequence[str]) -> tuple[list[tuple[int, int] | None], dict[int, str]]:
+    def find_sizes(
+        self, names: Sequence[str], digests: Sequence[str]
+    ) -> tuple[list[tuple[int, int] | None], dict[int, str]]:
         """Return the upright width and height of photographs, and why some are unknown, by position."""
 
         def size_of(index: int) -> tuple[int, int]:
@@ -187,7 +188,6 @@ class TiledSource(FileSource, ABC):
                 raise BadImage("cannot be read as an image")
             return size
 
-        digests = self.find_digests(names)
         sizes, unknown = find_facts("sizes", self.root.absolute(), self.cache_dir, digests, size_of, _is_size)
         return [None if size is None else tuple(size) for size in sizes], unknown
 
@@ -217,9 +217,7 @@ class TiledSource(FileSource, ABC):
 
     def _report(self, problems: Sequence[str]) -> None:
         """Raise a UserError with all problems, or keep a warning if bad images are skipped."""
-        lines = "\n".join(f"  {problem}" for problem in problems[:MAX_PROBLEMS])
-        if len(problems) > MAX_PROBLEMS:
-            lines += f"\n  and {len(problems) - MAX_PROBLEMS} more"
+        lines = list_lines(problems, MAX_PROBLEMS)
         found = f"{len(problems)} annotations or photographs of {self.name} cannot be used"
         if self.data.on_bad_image == "error":
             raise UserError(f"data: {found}; repair or remove them, or set data.on_bad_image=skip\n{lines}")
@@ -254,6 +252,12 @@ def _tile_records(photograph: Photograph, boxes: Sequence[Box], labels: Labels) 
     for box, label in zip(boxes, labels.tolist(), strict=True):
         if label != AMBIGUOUS:
             yield ImageRecord(tile_name(name, box), label == CRACK, tile_digest(digest, box), split, group)
+
+
+def label_by_share(shares: NDArray[np.float64], threshold: float) -> Labels:
+    """Return the labels of tiles by the share that speaks of a crack; a share below the threshold is ambiguous."""
+    is_crack = (shares >= threshold) & (shares > 0)
+    return np.where(is_crack, CRACK, np.where(shares > 0, AMBIGUOUS, NO_CRACK)).astype(np.int8)
 
 
 def _is_size(value: Any) -> bool:
