@@ -109,15 +109,22 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     dimension = _try_size(feature_extractor, image_size)
     if isinstance(dimension, int):
         return dimension
-    sizes = [size for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    candidates = sorted({*CANDIDATE_SIZES, *_published_size(feature_extractor)})
+    sizes = [size for size in candidates if isinstance(_try_size(feature_extractor, size), int)]
     if not sizes and isinstance(dimension, UserError):
         raise UserError(f"model.name={name}: {dimension}")
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
     problem = f"{name} does not accept images of this size"
-    if image_size < sizes[0] and CANDIDATE_SIZES[-len(sizes) :] == tuple(sizes):  # it accepts all sizes from one on
+    if image_size < sizes[0] and candidates[-len(sizes) :] == sizes:  # it accepts all sizes from one on
         problem = f"must be at least {_smallest_size(feature_extractor, image_size, sizes[0])} for {name}"
     raise UserError(f"data.image_size={image_size}: {problem}; it accepts {', '.join(map(str, sizes))}")
+
+
+def _published_size(network: nn.Module) -> tuple[int, ...]:
+    """Return the size of the images that a network of timm was published for."""
+    published = getattr(network, "pretrained_cfg", None)
+    return tuple(published["input_size"][1:]) if isinstance(published, dict) and "input_size" in published else ()
 
 
 def _smallest_size(feature_extractor: nn.Module, refused: int, accepted: int) -> int:
