@@ -71,9 +71,7 @@ def check_network_name(overrides: Sequence[str]) -> None:
     if names_network(option) and name not in (None, str(option).removeprefix(TIMM)):
         other = f" or model={name}" if name in NAMED_NETWORKS else ""
         named = f"model={TIMM}{name}" if str(option).startswith(TIMM) else f"model=torchvision model.name={name}"
-        raise UserError(
-            f"model.name={name}: contradicts model={option}, which is another network; give {named}{other}"
-        )
+        raise UserError(f"model.name={name}: contradicts model={option}, which is another network; give {named}{other}")
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -9,20 +9,13 @@ from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
 from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.intermediates import declared_stages, declares_stages
 from crackdet.models.linear import ChunkedLinear
+from crackdet.models.stage import Stage
 from crackdet.models.torch_internals import is_batchnorm
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every torchvision network to differ
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One resolution of a feature extractor, as a detector uses it."""
-
-    name: str  # of the module that outputs the feature map, within the feature extractor
-    channels: int
-    stride: int  # image pixels per feature map pixel
 
 
 @dataclass(frozen=True)
@@ -143,6 +136,8 @@ def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
     declared = getattr(feature_extractor, "stages", None)
     if callable(declared) and not isinstance(declared, nn.Module):  # a submodule may have this name
         return list(declared())
+    if declares_stages(feature_extractor):
+        return list(declared_stages(feature_extractor).values())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
     except (RuntimeError, AssertionError, ValueError):  # the network accepts one size only

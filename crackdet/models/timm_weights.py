@@ -1,10 +1,10 @@
 """Where the published weights of timm's networks are on this machine, and their download."""
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import torch
 
@@ -61,7 +61,7 @@ def _download_from_hub(published: Any) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    if not constants.HF_HUB_OFFLINE and not os.environ.keys() & {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}:
+    if not constants.HF_HUB_OFFLINE and not getproxies():
         socket.getaddrinfo(urlparse(constants.ENDPOINT).hostname, 443)  # the hub's client would try for a minute
     repository, revision = _repository(published)
     *first, last = _hub_files(published)

@@ -33,7 +33,7 @@ class Composition:
     options: Mapping[str, str]  # the chosen option of each group
 
     def has(self, key: str) -> bool:
-        """Return whether the chosen options have a setting; that of a network's name belongs to torchvision and timm."""
+        """Return whether the chosen options have a setting; the name belongs to torchvision and timm."""
         if key == "model.name" and names_network(self.options.get("model")):
             return False
         return self._holds(key) or self.must_add(key)
