@@ -101,7 +101,7 @@ def test_a_run_keeps_its_id() -> None:
         (["model=timm/resnet50.a1_in1k", "model.weights=a2_in1k"], ["model.weights=a2_in1k", "model.name=resnet50"]),
         (
             ["model=timm/resnet18", "model.name=resnet34"],
-            ["contradicts model=timm/resnet18", "give model=timm/resnet34"],
+            ["contradicts model=timm/resnet18", "model=timm/resnet34"],
         ),
         (["model=timm/resnet", "model.conv_out=[8]"], ["model.conv_out: unknown key"]),
         (["model=convnextv2_atto"], ["no such option", "give model=timm/convnextv2_atto"]),
