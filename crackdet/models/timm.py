@@ -91,6 +91,8 @@ class TimmArchitecture(Architecture):
     def _by_tag(self, weights: str) -> Any:
         if not self._published:
             raise self._no_published_weights(weights)
+        if weights == "DEFAULT":
+            weights = self.default_weights()
         if weights not in self._published:
             raise UserError(
                 f"model.weights={weights}: must be one of {', '.join(self._published)} for {self.name}, "

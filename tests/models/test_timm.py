@@ -1,5 +1,6 @@
 """Networks of timm: built, with their published or local weights, their names and the sizes of their images."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from crackdet.models.factory import architecture, build, validate_initial_weight
 from tests.jobs import job_of
 from tests.models.helpers import random_images
 
-LITE0 = Path(__file__).parents[3] / "shared" / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
+SHARED = Path(os.environ.get("CRACKDET_SHARED", Path(__file__).parents[3] / "shared"))
+LITE0 = SHARED / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
 CONVNEXT, TAG = "test_convnext", "r160_in1k"
 SMALL = ("model.linear_features=8", "data.image_size=64")
 
@@ -91,7 +93,7 @@ def test_the_default_weights_are_identified_by_timms_default_tag() -> None:
 
 def test_a_run_keeps_its_id() -> None:
     config = compose(["model=timm/resnet18", "model.weights=null"])
-    assert job_of(config).run.id == "RUN_ID"
+    assert job_of(config).run.id == "resnet18-cb69e5bf8ba5"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_a_file_gives_the_features_of_timms_own_network(weights: Path) -> None:
     model, images = build_timm(CONVNEXT, f"model.weights={weights}"), random_images()
     reference = timm.create_model(CONVNEXT, checkpoint_path=weights)
     reference.reset_classifier(0)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in timm.data.IMAGENET_DEFAULT_MEAN_STD)
-    assert torch.equal(model.features(images), features(reference, (images - mean) / std))
+    normalize = timm.data.create_transform(64, mean=reference.pretrained_cfg["mean"]).transforms[-1]
+    torch.testing.assert_close(model.features(images), features(reference, normalize(images)))
 
 
 def test_the_real_weights_of_efficientnet_lite0_give_timms_logits_and_features() -> None:
@@ -230,10 +232,3 @@ def test_a_local_file_has_the_normalisation_that_all_published_weights_share(tmp
     assert mean("tf_efficientnet_lite0") == [0.5] * 3
     assert mean("resnet50") == [0.485, 0.456, 0.406]
     assert mean("vit_base_patch16_224") is None  # its weights were trained with different ones
-
-
-# --- stages -------------------------------------------------------------------------------------------
-
-FAMILIES = {  # a network of each of ten families -> (channels, stride) of its stages
-    "test_resnet": [(32, 2), (32, 4), (48, 8), (48, 16), (96, 32)],
-}
