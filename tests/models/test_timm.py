@@ -1,7 +1,7 @@
 """Networks of timm: built, with their published or local weights, their names and the sizes of their images."""
 
-import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from hydra.core.object_type import ObjectType
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,11 +18,12 @@ from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import architecture, build, validate_initial_weights, validate_model
+from crackdet.running.command_cache import dependencies
+from hydra_plugins.crackdet_timm.config_source import TimmConfigSource
 from tests.jobs import job_of
 from tests.models.helpers import random_images
 
-SHARED = Path(os.environ.get("CRACKDET_SHARED", Path(__file__).parents[3] / "shared"))
-LITE0 = SHARED / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
+LITE0 = Path(__file__).parents[3] / "shared" / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
 CONVNEXT, TAG = "test_convnext", "r160_in1k"
 SMALL = ("model.linear_features=8", "data.image_size=64")
 
@@ -91,6 +93,30 @@ def test_the_default_weights_are_identified_by_timms_default_tag() -> None:
     assert job_of(named).run.id != job_of(compose(["model=resnet50", "model.weights=IMAGENET1K_V2"])).run.id
 
 
+def test_the_shell_completes_names_of_timm_only_after_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "python train.py seed=1 model=timm/tf_efficientnet_l")
+    assert "timm/tf_efficientnet_lite0" in TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG)
+    monkeypatch.setenv("COMP_LINE", "python train.py model=")
+    assert TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG) == []
+    monkeypatch.delenv("COMP_LINE")
+    assert TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG) == []
+
+
+def test_skipping_a_run_depends_on_the_version_of_timm_or_on_the_file(weights: Path) -> None:
+    version = str(Path(timm.__file__).with_name("version.py"))
+    assert version in dependencies(compose(["model=timm/resnet18.a1_in1k"]))
+    assert version not in dependencies(compose(["model=timm/resnet18", "model.weights=null"]))
+    assert str(weights) in dependencies(compose(["model=timm/resnet18", f"model.weights={weights}"]))
+
+
+def test_without_timm_a_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "crackdet.models.timm", raising=False)
+    config = compose(["model=timm/resnet18", "model.weights=null"])
+    message = "model=timm: timm is not installed; uv pip install -e '.[timm]' installs it"
+    assert error_message(lambda: validate_model(config)) == message
+
+
 def test_a_run_keeps_its_id() -> None:
     config = compose(["model=timm/resnet18", "model.weights=null"])
     assert job_of(config).run.id == "resnet18-cb69e5bf8ba5"
@@ -151,7 +177,8 @@ def test_a_file_gives_the_features_of_timms_own_network(weights: Path) -> None:
     model, images = build_timm(CONVNEXT, f"model.weights={weights}"), random_images()
     reference = timm.create_model(CONVNEXT, checkpoint_path=weights)
     reference.reset_classifier(0)
-    normalize = timm.data.create_transform(64, mean=reference.pretrained_cfg["mean"]).transforms[-1]
+    published = timm.data.resolve_data_config(model=reference)
+    normalize = timm.data.create_transform(**published).transforms[-1]
     torch.testing.assert_close(model.features(images), features(reference, normalize(images)))
 
 
@@ -195,7 +222,7 @@ def test_published_weights_are_found_in_the_cache_of_the_hub(hub: Path, weights:
     found, expected = build_timm(CONVNEXT), build_timm(CONVNEXT, f"model.weights={weights}")
     images = random_images()
     assert torch.equal(found.features(images), expected.features(images))
-    assert torch.equal(found.input_std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+    assert torch.equal(found.input_std.flatten(), torch.tensor([0.5, 0.5, 0.5]))
 
 
 def test_published_weights_are_found_in_torchs_cache(hub: Path) -> None:

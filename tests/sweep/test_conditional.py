@@ -16,7 +16,10 @@ from crackdet.config.groups import GROUPS, register
 from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.conditional import apply_where_possible
 
-NETWORKS = {"custom": "custom", "resnext50": "resnext50", "torchvision": "torchvision", "resnet18": "torchvision"}
+NETWORKS = {
+    "custom": "custom", "resnext50": "resnext50", "torchvision": "torchvision", "resnet18": "torchvision",
+    "timm/resnet18": "timm",
+}  # fmt: skip
 OPTIONS = {
     "model": list(NETWORKS),
     "optimizer": list(GROUPS["optimizer"]),
