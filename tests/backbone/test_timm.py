@@ -42,8 +42,8 @@ FAMILIES = {  # a network of each family -> the strides that timm declares
 }
 
 
-# (channels, stride) that timm declares and that differ from the last outermost module of a resolution: timm takes its map
-# before an expansion, before the last convolution, or after an activation
+# (channels, stride) that timm declares and that differ from the probe's: the probe takes the outermost modules, which are
+# the stem and the last convolution of EfficientNets, and timm takes blocks
 PROBED_OTHERWISE = {
     "test_efficientnet": {(16, 2), (64, 32)},
     "test_nfnet": {(32, 4)},
