@@ -42,7 +42,7 @@ FAMILIES = {  # a network of each family -> the strides that timm declares
 }
 
 
-# (channels, stride) that timm declares and that differ from the probe's: the probe takes the outermost modules, which are
+# (channels, stride) that timm declares and that differ from the probe's: the probe takes the outermost modules, such as
 # the stem and the last convolution of EfficientNets, and timm takes blocks
 PROBED_OTHERWISE = {
     "test_efficientnet": {(16, 2), (64, 32)},
