@@ -85,7 +85,8 @@ def weight_sizes(model: nn.Module) -> tuple[int, int]:
 def resume_state_bytes(config: Config, weights: int, trained: int) -> int:
     """Return the bytes of the resume state that a finished run keeps for more epochs; 0 if it keeps none."""
     state = 2 * weights + _optimizer_slots(config) * trained  # the last weights and the best ones
-    return 0 if depends_on_max_epochs(config) or state > config.runtime.keep_resume_mib * MIB else state
+    is_useless = config.trainer.probe or depends_on_max_epochs(config)
+    return 0 if is_useless or state > config.runtime.keep_resume_mib * MIB else state
 
 
 def _optimizer_slots(config: Config) -> int:
