@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from crackdet.config.fields import MAX_SEED, MISSING, field
 
+DEFAULT_VIEWS = 4  # of data.augmentation.views
 MONITORS: dict[str, Literal["min", "max"]] = {  # metrics that can choose the best epoch, and their better end
     "valid_loss": "min",
     "valid_accuracy": "max",
@@ -70,6 +71,13 @@ class Augmentation:
     contrast: float = field(0.0, ge=0, le=1)  # likewise
     saturation: float = field(0.0, ge=0, le=1)  # likewise
     hue: float = field(0.0, ge=0, le=0.5)  # shift on the colour circle, sampled from [-x, x]
+    # with frozen features: each image is augmented in so many ways, which alternate by epoch; null: DEFAULT_VIEWS
+    views: int | None = field(None, ge=1, le=1000)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is changed at random."""
+        return any(value for name, value in vars(self).items() if name != "views")
 
 
 @dataclass
@@ -165,6 +173,7 @@ class Trainer:
     compile: bool = False  # with torch.compile, which takes a minute at the start of a run
     gradient_clip_norm: float | None = field(None, gt=0)  # largest gradient norm; null: no clipping
     pos_weight: float | None = field(None, gt=0)  # weight of the crack class in the loss
+    probe: bool | None = None  # fit a logistic regression to frozen features instead of training by gradient descent
 
 
 @dataclass

@@ -193,6 +193,7 @@ COMPATIBLE: dict[str, st.SearchStrategy[Any]] = {  # settings that constrain eac
     "valid_fraction": st.just(0.25),
     "test_fraction": st.floats(0.0, 0.5),
     "nesterov": st.just(False),
+    "probe": st.none(),
 }
 
 
