@@ -145,8 +145,9 @@ class FeatureFile:
             progress.unlink(missing_ok=True)
             allocate(temporary, shape, dtype)
             done = 0
+        rows: int = done
         array = np.lib.format.open_memmap(temporary, mode="r+")
-        saved, rows = time.monotonic(), int(done)
+        saved = time.monotonic()
         filled = fill(array, rows)
         try:
             for rows in filled:

@@ -40,7 +40,7 @@ class Head(nn.Sequential):
     """The layers after the features: features (N, D) -> logits (N,), above 0 is a crack."""
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = super().forward(features)
+        logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
         return logits.squeeze(1)
 
     @property

@@ -2,10 +2,12 @@
 
 import logging
 import time
+import warnings
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from crackdet.core.errors import UserError
@@ -13,7 +15,6 @@ from crackdet.data.batches import mapped_tensor
 from crackdet.data.dataset import FeatureDataset
 from crackdet.models.classifier import Head
 from crackdet.training.loop import TrainContext, evaluation_step, finish_epoch, validate
-from crackdet.training.probe.features import Features
 from crackdet.training.probe.linear import fit_linear_probe
 from crackdet.training.probe.logme import logme
 from crackdet.training.probe.nearest import knn_accuracy
@@ -63,7 +64,9 @@ def fit_probe(context: TrainContext) -> dict[str, float]:
     progress.epoch_seconds = time.monotonic() - began
     for group in context.state.optimizer.param_groups:
         group["lr"] = 0.0  # nothing is trained by it
-    finish_epoch(context, *validate(context, partial(evaluation_step, context.state.model, context.precision)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # without a step of the optimizer
+        finish_epoch(context, *validate(context, partial(evaluation_step, context.state.model, context.precision)))
     context.on_epoch(progress)
     return {
         "probe_c": float(probe.regularisation),
@@ -72,13 +75,13 @@ def fit_probe(context: TrainContext) -> dict[str, float]:
     }
 
 
-def _features(images: FeatureDataset) -> Features:
+def _features(images: FeatureDataset) -> NDArray[np.float32]:
     """Return the features of the images, in their order."""
-    rows: Features = mapped_tensor(images.cached)[torch.from_numpy(images.rows)].float().numpy()
+    rows: NDArray[np.float32] = mapped_tensor(images.cached)[torch.from_numpy(images.rows)].float().numpy()
     return rows
 
 
-def _set_head(head: nn.Module, weight: np.ndarray, bias: float) -> None:
+def _set_head(head: nn.Module, weight: NDArray[np.float32], bias: float) -> None:
     assert isinstance(head, Head)
     layer = head[0]
     assert isinstance(layer, nn.Linear)

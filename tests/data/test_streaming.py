@@ -68,7 +68,7 @@ def test_a_closed_stream_does_not_write_into_the_next(tmp_path: Path) -> None:
         time.sleep(0 if ours else 1)  # until the large image is decoded
         ours.append(batch)
     for batch, theirs in zip(ours, expected, strict=True):
-        assert torch.equal(to_input(batch.pixels), to_input(theirs.pixels))
+        assert torch.equal(to_input(batch.inputs), to_input(theirs.pixels))
 
 
 def test_parallel_streams_do_not_mix(tmp_path: Path) -> None:
