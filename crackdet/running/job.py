@@ -86,7 +86,7 @@ def _without_effect_removed(config: Config) -> Config:
 
 
 def _pin_weights(config: Config) -> Config:
-    """Replace the weights DEFAULT by their name, because newer versions of torchvision may change the default."""
+    """Replace the weights DEFAULT by their name, because newer versions of torchvision and timm may change it."""
     if config.model.weights == "DEFAULT":
         from crackdet.models.factory import architecture  # imports torch: seconds
 
