@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
 from crackdet.config.schema import Model, to_dict
 from crackdet.core.files import write_json, write_text
 from crackdet.models.factory import build
 from crackdet.store.run import Run
+from tests.composing import compose
 from tests.jobs import job_of
 
 Publish = Callable[..., Run]

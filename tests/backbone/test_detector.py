@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
+from tests.composing import compose
 from tests.jobs import train
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "detector.py"

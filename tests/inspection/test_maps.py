@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection import maps
@@ -17,6 +16,7 @@ from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
 from crackdet.inspection.samples import load_split, to_samples
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
+from tests.composing import compose
 
 DARK, BRIGHT, DEAD = 0, 1, 2  # maps of the first convolution of `network`
 
