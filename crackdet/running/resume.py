@@ -79,7 +79,7 @@ def _initial_state(config: Config, device: torch.device) -> TrainingState:
         torch.compiler.reset()  # torch counts the networks of earlier runs, and stops compiling after a few
         torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler heeds this setting, too
         model.compile()
-    optimizer = build_optimizer(config.optimizer, model.parameters())
+    optimizer = build_optimizer(config.optimizer, model)
     return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
 
 
