@@ -244,6 +244,8 @@ def _check_combinations(config: Config) -> None:
             f"data.valid_fraction={data.valid_fraction}, data.test_fraction={data.test_fraction}: "
             "their sum must be < 1, so that images are left for training"
         )
+    if config.trainer.probe and not model.freeze_features:
+        raise UserError("trainer.probe=true: needs model.freeze_features=true, since a probe does not change features")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")
     if scheduler.warmup_epochs is None and scheduler.warmup_start_fraction is not None:

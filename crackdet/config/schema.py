@@ -11,6 +11,7 @@ from typing import Any, Literal
 from crackdet.config.fields import MAX_SEED, MISSING, field
 from crackdet.config.optimization import Optimizer, Scheduler
 
+DEFAULT_VIEWS = 4  # of data.augmentation.views
 MONITORS: dict[str, Literal["min", "max"]] = {  # metrics that can choose the best epoch, and their better end
     "valid_loss": "min",
     "valid_accuracy": "max",
@@ -72,6 +73,13 @@ class Augmentation:
     saturation: float = field(0.0, ge=0, le=1)  # likewise
     hue: float = field(0.0, ge=0, le=0.5)  # shift on the colour circle, sampled from [-x, x]
     rand_augment: float | None = field(None, ge=0, le=10)  # magnitude of RandAugment with two operations; null: off
+    # with frozen features: each image is augmented in so many ways, which alternate by epoch; null: DEFAULT_VIEWS
+    views: int | None = field(None, ge=1, le=1000)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is changed at random."""
+        return self.rand_augment is not None or any(value for name, value in vars(self).items() if name != "views")
 
 
 @dataclass
@@ -113,6 +121,7 @@ class Trainer:
     cutmix: float | None = field(None, gt=0)  # likewise, of the area that is kept when a box of another image is pasted
     ema_decay: float | None = field(None, gt=0, lt=1)  # of a moving average of the weights, which is then the result
     unfreeze_epochs: int | None = field(None, ge=1)  # epochs of the head alone, then of each stage more
+    probe: bool | None = None  # fit a logistic regression to frozen features instead of training by gradient descent
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The layers of a feature extractor from the image upwards, for learning rates and unfreezing by depth."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -47,7 +48,7 @@ def stage_layers(layers: Sequence[Layer], stages: Sequence[Stage], feature_extra
         return parts
     count = min(DEFAULT_STAGES, len(layers))
     bounds = [len(layers) * number // count for number in range(count + 1)]
-    return [list(layers[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [list(layers[start:end]) for start, end in pairwise(bounds)]
 
 
 def _last_parameter(network: nn.Module, name: str, order: dict[str, int]) -> int | None:

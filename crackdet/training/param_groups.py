@@ -30,9 +30,7 @@ def param_groups(settings: Optimizer, model: nn.Module) -> list[Any]:
         parameter, scale = trained[name], scales.get(name, 1.0)
         decays = name not in undecayed
         weight_decay = settings.weight_decay if decays else 0.0
-        group = groups.setdefault(
-            (scale, decays), {"params": [], "lr_scale": scale, "weight_decay": weight_decay}
-        )
+        group = groups.setdefault((scale, decays), {"params": [], "lr_scale": scale, "weight_decay": weight_decay})
         group["params"].append(parameter)
     return list(groups.values())
 

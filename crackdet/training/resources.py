@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crackdet.config.schema import Config
 from crackdet.core.errors import RunFailed, WriteFailed
 from crackdet.core.files import free_bytes
-from crackdet.models.factory import build_on_meta
+from crackdet.models.factory import build_head, build_on_meta, extractor_bytes, validate_model
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.torch_internals import storage_id
 from crackdet.store.run import Run
@@ -50,8 +50,16 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
 
     Activations are the tensors that autograd saves for one batch, counted by its saved-tensor hooks.
     """
-    model = build_on_meta(config)
     size, batch = config.data.image_size, config.trainer.batch_size
+    model: nn.Module
+    if config.model.freeze_features:  # autograd saves nothing of the feature extractor
+        dimension, frozen = validate_model(config), extractor_bytes(config)
+        with torch.device("meta"):
+            model = build_head(config, dimension)
+        inputs = torch.empty(batch, dimension, device="meta")
+    else:
+        model, frozen = build_on_meta(config), 0
+        inputs = torch.empty(batch, 3, size, size, device="meta")
     weight_storages = {storage_id(tensor) for tensor in model.state_dict().values()}
     saved: dict[int, Tensor] = {}
 
@@ -61,14 +69,14 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
         return tensor
 
     with MetaFlopCounter(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        model(torch.empty(batch, 3, size, size, device="meta"))
+        model(inputs)
     divisor = 2 if precision == "bf16" else 1  # the indices of max-pooling stay as large
     sizes = ((t.untyped_storage().nbytes(), t.is_floating_point()) for t in saved.values())
     activations = sum(size // divisor if is_float else size for size, is_float in sizes)
     weights, gradients = weight_sizes(model)
     slots = round(optimizer_slots(config.optimizer) * gradients)
     averaged = weights if config.trainer.ema_decay is not None else 0
-    return ResourceEstimate(weights, gradients, slots, activations, weights, averaged)
+    return ResourceEstimate(weights + frozen, gradients, slots, activations, weights, averaged)
 
 
 def weight_sizes(model: nn.Module) -> tuple[int, int]:

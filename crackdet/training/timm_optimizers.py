@@ -12,6 +12,7 @@ from crackdet.config.messages import suggest
 from crackdet.config.optimization import TimmOptimizer
 from crackdet.core.errors import UserError, first_line
 
+COMPILED = ("kron", "kronc", "kronw")  # by torch.compile, which needs a compiler and takes minutes
 CHECK_STEPS = 6  # before and after resuming; several, because some optimizers do not update their state at each step
 
 
@@ -19,8 +20,8 @@ def create_optimizer(settings: TimmOptimizer, trained: list[Any]) -> optim.Optim
     """Return an optimizer of parameters or of groups of them.
 
     Raises:
-        UserError: If timm is not installed or has no such optimizer, or the optimizer does not take the arguments, needs
-            second derivatives, or does not go on exactly from its saved state.
+        UserError: If timm is not installed or has no such optimizer, or the optimizer does not take the arguments,
+            needs second derivatives, or does not go on exactly from its saved state.
     """
     name = f"optimizer.name={settings.name}"
     try:
@@ -32,6 +33,8 @@ def create_optimizer(settings: TimmOptimizer, trained: list[Any]) -> optim.Optim
         raise UserError(f"{name}: timm has no such optimizer{suggest(settings.name, names)}")
     if get_optimizer_info(settings.name).second_order:
         raise UserError(f"{name}: needs second derivatives, which training does not compute; choose another optimizer")
+    if settings.name in COMPILED:
+        raise UserError(f"{name}: is compiled at its first step, which takes minutes; choose another optimizer")
     try:
         resumes = _resumes_exactly(settings)
         optimizer = _create(settings, trained)
