@@ -53,6 +53,12 @@ class FeatureArray:
         return int(self.array.shape[1])
 
 
+def open_features(file: Path) -> NDArray[Any] | None:
+    """Return the memory-mapped array (images, D); None if it is missing or damaged, or of other numbers."""
+    array = open_mapped(file)
+    return array if array is not None and array.ndim == 2 and array.dtype in (np.float32, np.int16) else None
+
+
 class FeatureFile:
     """The files of one array of features.
 
@@ -96,10 +102,10 @@ class FeatureFile:
     def _open(self, name: str) -> FeatureArray | None:
         file, sidecar = self._folder / f"{name}.npy", self._folder / f"{name}.json"
         costs = read_json(sidecar).get("costs")
-        array = open_mapped(file) if isinstance(costs, dict) else None
-        if array is None or array.ndim != 2 or len(array) != len(self.rows):
+        if not isinstance(costs, dict) or any(type(costs.get(name)) is not float for name in COSTS):
             return None
-        if array.dtype not in (np.float32, np.int16) or any(type(costs.get(name)) is not float for name in COSTS):
+        array = open_features(file)
+        if array is None or len(array) != len(self.rows):
             return None
         with suppress(OSError):  # a read-only cache
             sidecar.touch()
@@ -130,13 +136,17 @@ class FeatureFile:
     @staticmethod
     def _fill(temporary: Path, progress: Path, shape: tuple[int, int], dtype: DTypeLike, fill: Fill) -> None:
         """Write the rows that are missing, and note now and then how many are done."""
-        done, unfinished = read_json(progress).get("done"), open_mapped(temporary)
-        if unfinished is None or (unfinished.shape, unfinished.dtype) != (shape, dtype) or type(done) is not int:
+        done, unfinished = read_json(progress).get("done"), open_features(temporary)
+        if (
+            unfinished is None
+            or (unfinished.shape, unfinished.dtype) != (shape, np.dtype(dtype))
+            or done not in range(len(unfinished) + 1)
+        ):
             progress.unlink(missing_ok=True)
             allocate(temporary, shape, dtype)
             done = 0
         array = np.lib.format.open_memmap(temporary, mode="r+")
-        saved, rows = time.monotonic(), min(max(done, 0), len(array))
+        saved, rows = time.monotonic(), int(done)
         filled = fill(array, rows)
         try:
             for rows in filled:

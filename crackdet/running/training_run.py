@@ -78,7 +78,7 @@ def train_run(
         inputs: Mapping[str, Dataset] = datasets
         if config.model.freeze_features:
             extractor = FrozenExtractor(config, job.identity.content["model"], device, precision)
-            inputs = extractor.datasets(datasets, request, point.set)
+            inputs = extractor.datasets(datasets, point.set)
         cache_on_gpu(inputs["train"], device)
         features = inputs["valid"].cached
         if isinstance(features, FeatureArray):

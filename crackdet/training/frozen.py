@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,13 @@ from crackdet.core.console import bar
 from crackdet.core.errors import RunFailed, UserError
 from crackdet.core.files import expand_home
 from crackdet.core.machine import cpu_name
-from crackdet.core.signals import StopRequest
+from crackdet.core.signals import catch_signals
 from crackdet.data import decode
 from crackdet.data.augmentation import augment, sample_view_params
 from crackdet.data.batches import iter_batches, to_device, to_input
 from crackdet.data.dataset import Dataset, FeatureDataset, ImageDataset
 from crackdet.data.feature_cache import COSTS, FeatureArray, FeatureFile
-from crackdet.data.rand_augment import rand_augment, sample_view_operations
+from crackdet.data.rand_augment import Draws, rand_augment, sample_view_operations
 from crackdet.data.records import ImageRecord
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, validate_model
@@ -54,7 +55,8 @@ class FrozenExtractor:
     _last: tuple[str, Classifier] | None = None  # of this process: the runs of a sweep share their extractor
 
     def __init__(self, config: Config, model: Mapping[str, Any], device: torch.device, precision: str) -> None:
-        self._config, self._device, self._precision = config, device, precision
+        self.name, self.device, self.num_workers = config.model.name, device, config.runtime.num_workers
+        self._config, self._precision = config, precision
         self.key: dict[str, Any] = {
             "version": VERSION,
             "model": {name: value for name, value in model.items() if name not in NOT_FEATURES},
@@ -73,18 +75,15 @@ class FrozenExtractor:
         if FrozenExtractor._last is None or FrozenExtractor._last[0] != key:
             FrozenExtractor._last = None  # first: two large networks may not fit
             classifier = build(self._config).eval()
-            classifier.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             FrozenExtractor._last = key, classifier
         return FrozenExtractor._last[1]
 
-    def datasets(
-        self, images: Mapping[str, ImageDataset], request: StopRequest, on_batch: Callable[[str], None]
-    ) -> dict[str, Dataset]:
+    def datasets(self, images: Mapping[str, ImageDataset], on_batch: Callable[[str], None]) -> dict[str, Dataset]:
         """Return the splits `train` and `valid` with their features, computed if they are not in the cache.
 
         Args:
             images: The splits.
-            request: Whether the process was asked to stop.
             on_batch: Called before each batch with where the computation is.
 
         Returns:
@@ -108,7 +107,7 @@ class FrozenExtractor:
             if arrays[number] is None:
                 unique = {record.digest: record for record in records}
                 dataset = ImageDataset([unique[digest] for digest in file.rows], train.pixels)
-                arrays[number] = self._build(file, _View(self, dataset, view, request, on_batch))
+                arrays[number] = self._build(file, _View(self, dataset, view, on_batch))
         built = [array for array in arrays if array is not None]
         return {
             "train": FeatureDataset(train.records, built[1:] or built),
@@ -127,7 +126,7 @@ class FrozenExtractor:
         if gib > limit:
             log.info(
                 "the frozen features of %s are %.1f GiB, over runtime.cache_gib=%g: they are computed in each epoch",
-                self._config.model.name, gib, limit,
+                self.name, gib, limit,
             )  # fmt: skip
         return gib <= limit
 
@@ -146,15 +145,18 @@ class FrozenExtractor:
         measured = LatencyMeter(self.classifier, self._precision).result(BATCH, 0.0)
         return {name: measured[name] for name in COSTS}
 
-    def compute(self, pixels: Tensor, params: Tensor | None) -> Tensor:
+    def compute(self, pixels: Tensor, params: Tensor | None, operations: Draws | None) -> Tensor:
         """Return the features of images, on the CPU: (N, D) as float32, or as the bits of bfloat16."""
-        with torch.no_grad(), autocast(self._precision, self._device):
+        magnitude = self._config.data.augmentation.rand_augment
+        with torch.no_grad(), autocast(self._precision, self.device):
+            if operations is not None and magnitude is not None:
+                pixels = rand_augment(pixels, operations, magnitude)
             images = to_input(pixels)
             if params is not None:
                 images = augment(images, params, self._config.data.augmentation)
             features = self.classifier.features(images)
         if not torch.isfinite(features).all():
-            raise RunFailed(f"the features of {self._config.model.name} are not finite")
+            raise RunFailed(f"the features of {self.name} are not finite")
         if self._precision == "bf16":
             return features.to(torch.bfloat16).cpu().view(torch.int16)
         return features.float().cpu()
@@ -164,49 +166,39 @@ class _View:
     """The images of an array of features, in the order of its rows, and their augmentation."""
 
     def __init__(
-        self, extractor: FrozenExtractor, images: ImageDataset, view: int | None, request: StopRequest,
-        on_batch: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._extractor, self._images, self._request, self._on_batch = extractor, images, request, on_batch
+        self, extractor: FrozenExtractor, images: ImageDataset, view: int | None, on_batch: Callable[[str], None]
+    ) -> None:
+        self._extractor, self._images, self._on_batch = extractor, images, on_batch
         self._params = None if view is None else sample_view_params(images.records, view)
-        self._magnitude = None if view is None else extractor._config.data.augmentation.rand_augment
-        self._operations = sample_view_operations(images.records, view or 0)
-        self._title = f"features of {extractor._config.model.name}" + ("" if view is None else f", view {view + 1}")
+        self._operations = None if view is None else sample_view_operations(images.records, view)
+        self._title = f"features of {extractor.name}" + ("" if view is None else f", view {view + 1}")
 
     def fill(self, array: NDArray[Any], start: int) -> Iterator[int]:
         """Write the features of the images from `start` on, in order; yield the number of rows that are done."""
-        device, config = self._extractor._device, self._extractor._config
         start -= start % BATCH
-        starts = range(start, len(array), BATCH)
-        batches = [np.arange(row, min(row + BATCH, len(array))) for row in starts]
-        num_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        set_threads = (lambda: torch.set_num_threads(1)) if device.type == "cpu" else None
-        pending: deque[tuple[int, Future[Tensor]]] = deque()
         _ = self._extractor.classifier  # built once, before the threads use it
+        with catch_signals() as request, bar(self._title, len(array), done=start, log_progress=True) as progress:
+            for features in self._compute(range(start, len(array), BATCH)):
+                array[start : start + len(features)] = features.numpy()
+                start += len(features)
+                progress.advance(len(features))
+                yield start
+                request.raise_if_asked()
 
-        def write_oldest() -> int:
-            row, future = pending.popleft()
-            features = future.result().numpy()
-            array[row : row + len(features)] = features
-            progress.advance(len(features))
-            return row + len(features)
-
-        with (
-            preserve_num_threads(),
-            bar(self._title, len(array), done=start, log_progress=True) as progress,
-            ThreadPoolExecutor(num_threads, initializer=set_threads) as pool,
-        ):
-            for row, batch in zip(
-                starts, iter_batches(self._images, batches, device, config.runtime.num_workers), strict=True
-            ):
+    def _compute(self, starts: Sequence[int]) -> Iterator[Tensor]:
+        """Yield the features of the batches that start at these images; on a CPU each thread computes a batch."""
+        device, num_images = self._extractor.device, len(self._images)
+        batches = [np.arange(row, min(row + BATCH, num_images)) for row in starts]
+        loaded = iter_batches(self._images, batches, device, self._extractor.num_workers)
+        num_threads, pending = 1 if device.type == "cuda" else torch.get_num_threads(), deque[Future[Tensor]]()
+        set_threads = partial(torch.set_num_threads, 1) if device.type == "cpu" else None
+        with preserve_num_threads(), ThreadPoolExecutor(num_threads, initializer=set_threads) as pool:
+            for row, batch in zip(starts, loaded, strict=True):
                 self._on_batch(f"{self._title}, image {row + 1}")
                 params = None if self._params is None else to_device(self._params[row : row + BATCH], device)
-                pixels = batch.inputs
-                if self._magnitude is not None:
-                    pixels = rand_augment(pixels, self._operations[row : row + BATCH], self._magnitude)
-                pending.append((row, pool.submit(self._extractor.compute, pixels, params)))
+                operations = None if self._operations is None else self._operations[row : row + BATCH]
+                pending.append(pool.submit(self._extractor.compute, batch.inputs, params, operations))
                 if len(pending) > num_threads:
-                    yield write_oldest()
-                self._request.raise_if_asked()
+                    yield pending.popleft().result()
             while pending:
-                yield write_oldest()
+                yield pending.popleft().result()

@@ -199,6 +199,7 @@ COMPATIBLE: dict[str, st.SearchStrategy[Any]] = {  # settings that constrain eac
     "cutmix": st.none(),
     "unfreeze_epochs": st.none(),
     "warmup_epochs": st.sampled_from([0.25, 1.0]),
+    "probe": st.none(),
 }
 
 

@@ -23,7 +23,11 @@ ALL = Augmentation(
     saturation=0.3,
     hue=0.1,
 )
-SINGLE = {item.name: Augmentation(**{item.name: getattr(ALL, item.name)}) for item in fields(Augmentation)}
+SINGLE = {
+    item.name: Augmentation(**{item.name: getattr(ALL, item.name)})
+    for item in fields(Augmentation)
+    if item.name not in ("views", "rand_augment")  # the latter is not a part of `augment`
+}
 
 
 def random_images(count: int, size: int = 16) -> Tensor:
