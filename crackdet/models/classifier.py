@@ -1,4 +1,4 @@
-"""A crack classifier: normalised image -> feature extractor -> three linear layers -> one logit."""
+"""A crack classifier: normalised image -> feature extractor -> head -> one logit."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +29,36 @@ class Normalization:
 UNNORMALIZED = Normalization()
 
 
+class Head(nn.Sequential):
+    """The layers after the features: features (N, D) -> logits (N,), above 0 is a crack."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return logits.squeeze(1)
+
+    @property
+    def feature_dimension(self) -> int:
+        layer = self[0]
+        assert isinstance(layer, nn.Linear)
+        return layer.in_features
+
+
+def mlp_head(feature_dimension: int, linear_features: int) -> Head:
+    """Return the article's head: three linear layers."""
+    return Head(
+        ChunkedLinear(feature_dimension, linear_features),
+        nn.ReLU(),
+        nn.Linear(linear_features, linear_features),
+        nn.ReLU(),
+        nn.Linear(linear_features, 1),
+    )
+
+
+def linear_head(feature_dimension: int) -> Head:
+    """Return a head of one linear layer, which a probe fits."""
+    return Head(nn.Linear(feature_dimension, 1))
+
+
 class Classifier(nn.Module):
     """The network that a run trains: the `feature_extractor` becomes the backbone, the `classifier` is discarded."""
 
@@ -38,8 +68,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         feature_extractor: nn.Module,
-        feature_dimension: int,
-        linear_features: int,
+        head: Head,
         image_size: int,
         normalization: Normalization = UNNORMALIZED,
         freeze_features: bool = False,
@@ -47,14 +76,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.feature_extractor = feature_extractor
-        self.classifier = nn.Sequential(
-            ChunkedLinear(feature_dimension, linear_features),
-            nn.ReLU(),
-            nn.Linear(linear_features, linear_features),
-            nn.ReLU(),
-            nn.Linear(linear_features, 1),
-        )
-        self.feature_dimension = feature_dimension
+        self.classifier = head
         self.image_size = image_size
         self.freeze_features = freeze_features
         self.freeze_batchnorm = freeze_batchnorm
@@ -72,7 +94,7 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [0, 1] -> logits (N,): above 0 is a crack."""
         logits: Tensor = self.classifier(self.features(images))
-        return logits.squeeze(1)
+        return logits
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set training mode, except for frozen parts: they stay in evaluation mode."""
@@ -87,6 +109,10 @@ class Classifier(nn.Module):
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def feature_dimension(self) -> int:
+        return self.classifier.feature_dimension
 
     def stages(self) -> list[Stage]:
         """Return the resolutions of the feature extractor, finest first."""

@@ -15,12 +15,12 @@ from PIL import Image
 from scipy.special import expit
 
 import crackdet
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
 from crackdet.inference.images import batched
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.numpy_metrics import probabilities
+from tests.composing import compose
 
 
 def test_predictions_of_files_equal_the_recorded_ones_bit_for_bit(photo_run: LoadedRun, photo_folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_model_is_in_evaluation_mode_and_a_copy_of_the_users_own(synthetic_r
     assert not model.training
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)).squeeze(1))
+        assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)))
     before = synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
     last = model.classifier[-1]
     assert isinstance(last, torch.nn.Linear)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdet.config.composing import compose
 from crackdet.config.groups import GROUPS
 from crackdet.config.schema import Augmentation, Config, MLflow, SyntheticData, TensorBoard
 from crackdet.core.errors import UserError
 from crackdet.store.identity import Identity, identify
+from tests.composing import compose
 
 FINGERPRINT = "of the data"
 DEFAULT = {group: next(iter(options.values())) for group, options in GROUPS.items()}
@@ -70,6 +70,8 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "input_std": [0.5] * 3,
     "gradient_clip_norm": 1.0,
     "pos_weight": 2.0,
+    "probe": True,
+    "views": 3,
     "num_workers": 1,
     "num_threads": 1,
     "cuda_graphs": True,
