@@ -40,10 +40,10 @@ def _cached(published: Any) -> Path | None:
             path = try_to_load_from_cache(repository, name, constants.HF_HUB_CACHE, revision)
             if isinstance(path, str):
                 return Path(path)
-    for file in filter(None, (published.file and Path(published.file), _torch_file(published))):
-        if file.is_file():
-            return file
-    return None
+    files = [Path(published.file)] if published.file else []
+    if (file := _torch_file(published)) is not None:
+        files.append(file)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _download(published: Any) -> Path:

@@ -23,7 +23,7 @@ class MapVisionTransformer(VisionTransformer):  # type: ignore[misc]
         self.heads = nn.Identity()
 
     def forward_intermediates(self, images: Tensor, norm: bool = False, **_: object) -> list[Tensor]:
-        """Return the map (N, hidden_dim, H / patch, W / patch) of the last block, if `norm` after the final layer norm."""
+        """Return the map (N, hidden_dim, H / patch, W / patch) of the last block; `norm`: after the last layer norm."""
         patches = self.conv_proj(images)
         height, width = patches.shape[-2:]
         class_token = self.class_token.expand(len(images), -1, -1)

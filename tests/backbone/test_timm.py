@@ -162,9 +162,10 @@ def test_a_detector_trains_on_a_plain_transformer(exported: Exported) -> None:
     ).train()
     target = {"boxes": torch.tensor([[10.0, 10.0, 60.0, 60.0]]), "labels": torch.tensor([1])}
     losses = detector([random_images(90, 120)[0]], [target])
-    sum(losses.values()).backward()  # type: ignore[union-attr]
+    torch.stack(list(losses.values())).sum().backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
-    assert backbone.body.network.patch_embed.proj.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+    gradient = backbone.body.get_parameter("network.patch_embed.proj.weight").grad
+    assert gradient is not None and gradient.abs().sum() > 0
 
 
 # --- freezing and other formats -----------------------------------------------------------------------

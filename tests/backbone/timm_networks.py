@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def serve() -> None:
             backbone = crackdet.load_backbone(line.strip(), pyramid=True).eval()
             with torch.no_grad():
                 maps = backbone(torch.rand(1, 3, *IMAGE))
-            answer = {name: list(each.shape) for name, each in maps.items()}
+            answer: dict[str, Any] = {name: list(each.shape) for name, each in maps.items()}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -11,6 +12,8 @@ import torch
 from huggingface_hub import constants
 from hydra.core.object_type import ObjectType
 from safetensors.torch import save_file
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from crackdet.config.composing import compose
@@ -175,10 +178,10 @@ def test_transformers_accept_other_sizes_if_they_can(name: str) -> None:
 
 def test_a_file_gives_the_features_of_timms_own_network(weights: Path) -> None:
     model, images = build_timm(CONVNEXT, f"model.weights={weights}"), random_images()
-    reference = timm.create_model(CONVNEXT, checkpoint_path=weights)
+    reference: Any = timm.create_model(CONVNEXT, checkpoint_path=weights)
     reference.reset_classifier(0)
-    published = timm.data.resolve_data_config(model=reference)
-    normalize = timm.data.create_transform(**published).transforms[-1]
+    published = resolve_data_config(model=reference)
+    normalize = create_transform(**published).transforms[-1]
     torch.testing.assert_close(model.features(images), features(reference, normalize(images)))
 
 
@@ -186,13 +189,13 @@ def test_the_real_weights_of_efficientnet_lite0_give_timms_logits_and_features()
     if not LITE0.exists():
         pytest.skip(f"{LITE0} is absent")
     model, images = build_timm("tf_efficientnet_lite0", f"model.weights={LITE0}"), random_images()
-    reference = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
+    reference: Any = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
     logits = features(reference, images * 2 - 1)
     reference.reset_classifier(0)
     pooled = model.features(images)
     assert torch.equal(pooled, features(reference, images * 2 - 1))
-    own = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0).get_classifier()
-    assert torch.equal(own(pooled), logits)
+    whole: Any = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
+    assert torch.equal(whole.get_classifier()(pooled), logits)
 
 
 def test_the_names_of_the_original_files_are_converted_as_timm_does(weights: Path, tmp_path: Path) -> None:
@@ -207,7 +210,7 @@ def test_the_names_of_the_original_files_are_converted_as_timm_does(weights: Pat
     assert original.keys() != state.keys()
     save_file(original, tmp_path / "original.safetensors")
     overlay = {"file": str(tmp_path / "original.safetensors")}
-    reference = timm.create_model(CONVNEXT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+    reference: Any = timm.create_model(CONVNEXT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
     model, images = build_timm(CONVNEXT, f"model.weights={overlay['file']}"), random_images()
     assert torch.equal(model.features(images), features(reference, (images - model.input_mean) / model.input_std))
 
