@@ -18,7 +18,13 @@ from crackdet.models.weights import Unused, fit
 
 try:
     import timm
-    from timm.models import _builder, get_arch_pretrained_cfgs, get_pretrained_cfg, is_model
+    from timm.models import (
+        _builder,
+        get_arch_pretrained_cfgs,
+        get_deprecated_models,
+        get_pretrained_cfg,
+        is_model,
+    )
 except ImportError:
     raise UserError("model=timm: timm is not installed; uv pip install -e '.[timm]' installs it") from None
 
@@ -36,6 +42,9 @@ class TimmArchitecture(Architecture):
     """
 
     def __init__(self, name: str) -> None:
+        if name in (renamed := get_deprecated_models()):
+            now = f"is {renamed[name]} now" if renamed[name] else "is no longer part of timm"
+            raise UserError(f"model.name={name}: this network {now}")
         if not is_model(name):
             raise UserError(f"model.name={name}: timm has no such network{_similar(name)}")
         super().__init__(name, lambda: create(name))

@@ -62,7 +62,11 @@ def _download_from_hub(published: Any) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if not constants.HF_HUB_OFFLINE and not getproxies():
-        socket.getaddrinfo(urlparse(constants.ENDPOINT).hostname, 443)  # the hub's client would try for a minute
+        host = urlparse(constants.ENDPOINT).hostname
+        try:
+            socket.getaddrinfo(host, 443)  # the hub's client would try for half a minute
+        except OSError:
+            raise ConnectionError(f"no connection to {host}") from None
     repository, revision = _repository(published)
     *first, last = _hub_files(published)
     for name in first:

@@ -147,6 +147,7 @@ def test_names_that_contradict_or_miss_the_library_are_refused(overrides: list[s
     ("overrides", "parts"),
     [
         (["model=timm/resnet5"], ["model.name=resnet5: timm has no such network; did you mean resnet50?"]),
+        (["model=timm/tv_resnet34"], ["model.name=tv_resnet34: this network is resnet34.tv_in1k now"]),
         (["model=timm/resnet18", "model.weights=IMAGENET1K_V1"], ["must be one of a1_in1k, ", "for resnet18"]),
         (["model=timm/test_byobnet.none"], ["model.weights=none: must be one of r160_in1k for test_byobnet"]),
         (["model=timm/hgnetv2_b6", "model.weights=x"], ["model.weights=x"]),
