@@ -44,9 +44,7 @@ def test_an_exported_backbone_loads_in_a_new_process_without_the_store(publish: 
     store, folder = tmp_path / "runs", tmp_path / "out" / "backbone"
     shutil.copytree(run.directory, store / run.id)
     arguments = ["export", run.id[:9], "--store", store, "--to", folder, "--onnx", "--torch-export"]
-    result = CliRunner().invoke(
-        app, list(map(str, arguments))
-    )  # this process needs onnxruntime, too
+    result = CliRunner().invoke(app, list(map(str, arguments)))  # this process needs onnxruntime, too
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(
         f"{run.id} in {folder}: 4 channels at stride 2, 8 channels at stride 4, 16 channels"
@@ -135,9 +133,9 @@ def test_a_missing_package_is_named_before_anything_is_written(
 
 
 def test_a_network_for_images_of_one_size_is_rejected(publish: Publish, tmp_path: Path) -> None:
-    run = publish("model=torchvision", "model.name=vit_b_32", "model.weights=null", "data.image_size=224")
+    run = publish("model=torchvision", "model.name=maxvit_t", "model.weights=null", "data.image_size=224")
     message = error_of(lambda: export(run, tmp_path / "backbone"))
-    assert message.startswith("vit_b_32: accepts square images of one size only")
+    assert message.startswith("maxvit_t: accepts square images of one size only")
 
 
 # --- networks of the user ----------------------------------------------------------------------------
