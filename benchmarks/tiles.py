@@ -72,7 +72,7 @@ def epoch(dataset: ImageDataset) -> None:
     """Read all images once in a random order, in batches of 32."""
     batches = make_batches(shuffled_indices(len(dataset), 0, 1), 32)
     for batch in iter_batches(dataset, batches, torch.device("cpu"), None):
-        batch.pixels.sum()
+        batch.inputs.sum()
 
 
 def main() -> None:

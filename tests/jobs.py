@@ -55,8 +55,8 @@ def outcome(run: Run) -> dict[str, Any]:
     }
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_batches: int) -> None:
-    """Let this process send itself SIGTERM once so many batches, of training or validation, have been loaded."""
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_batches: int, module: str = "crackdet.training.loop") -> None:
+    """Let this process send itself SIGTERM once a module has loaded so many batches, of training or validation."""
     remaining = num_batches
     original = batches.iter_batches
 
@@ -68,7 +68,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_batches: int) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
 
-    monkeypatch.setattr("crackdet.training.loop.iter_batches", iter_batches)
+    monkeypatch.setattr(f"{module}.iter_batches", iter_batches)
 
 
 def interrupted_state(config: Config, monkeypatch: pytest.MonkeyPatch, num_batches: int) -> Path:

@@ -1,4 +1,4 @@
-"""Commands that delete runs, surplus files and cached images."""
+"""Commands that delete runs, surplus files, and cached images and features."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from crackdet.core.files import expand_home
 from crackdet.store.run_store import RunStore
 
 if TYPE_CHECKING:
-    from crackdet.data.cache_gc import DecodedSet
+    from crackdet.data.cache_gc import CachedSet
 
 
 @command
@@ -66,9 +66,9 @@ def cache(
     yes: Annotated[bool, typer.Option("--yes", help="Delete the sets; otherwise they are only listed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List or delete cached sets of decoded images; a run that needs a deleted set decodes it again."""
+    """List or delete cached images and features; a run that needs a deleted set decodes or computes it again."""
     from crackdet.analysis.tables import console
-    from crackdet.data.cache_gc import delete_decoded_sets, list_decoded_sets
+    from crackdet.data.cache_gc import delete_cached_sets, list_cached_sets
 
     if yes and unused is None:
         raise UserError(
@@ -77,32 +77,34 @@ def cache(
     folder = expand_home(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; train.py creates it (runtime.cache)")
-    sets = [one for one in list_decoded_sets(folder) if unused is None or one.days_unused >= unused]
+    sets = [one for one in list_cached_sets(folder) if unused is None or one.days_unused >= unused]
     if as_json:
-        deleted = {one.file for one in delete_decoded_sets(sets)} if yes else set()
+        deleted = {one.file for one in delete_cached_sets(sets)} if yes else set()
         print_json({"folder": folder, "sets": [_cached(one, one.file in deleted) for one in sets]})
         return
-    table = Table("file", "images", "pixels a side", "MiB", "unused for")
+    table = Table("file", "images", "of each image", "MiB", "unused for")
     for one in sets:
-        images, side = ("cannot be read", "") if one.images is None else (f"{one.images}", f"{one.image_size}")
+        images = "cannot be read" if one.images is None else f"{one.images}"
+        each = f"{one.image_size} pixels a side" if one.image_size else f"{one.dimension} features"
         size, days = f"{one.size / 2**20:.1f}", f"{one.days_unused:.0f} days"
-        table.add_row(escape_markup(one.file.name), images, side, size, days)
+        table.add_row(escape_markup(one.file.name), images, "" if one.images is None else each, size, days)
     console().print(table)
-    which = "of decoded images" if unused is None else f"unused for {unused} days"
+    which = "of images or features" if unused is None else f"unused for {unused} days"
     total = f"{len(sets)} set{'' if len(sets) == 1 else 's'} {which}"
     if yes:
-        removed = delete_decoded_sets(sets)
+        removed = delete_cached_sets(sets)
         print(f"deleted {len(removed)} of {total}, {sum(one.size for one in removed) / 2**20:.1f} MiB")
     else:
         hint = "--unused DAYS --yes deletes sets unused for that long" if unused is None else "--yes deletes them"
         print(f"{total}, {sum(one.size for one in sets) / 2**20:.1f} MiB in {folder}; {hint}")
 
 
-def _cached(one: "DecodedSet", deleted: bool) -> dict[str, Any]:
+def _cached(one: "CachedSet", deleted: bool) -> dict[str, Any]:
     return {
         "file": one.file,
         "images": one.images,
         "image_size": one.image_size,
+        "dimension": one.dimension,
         "bytes": one.size,
         "days_unused": round(one.days_unused, 2),
         "deleted": deleted,

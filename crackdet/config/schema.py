@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from crackdet.config.fields import MAX_SEED, MISSING, field
 
+DEFAULT_VIEWS = 4  # of data.augmentation.views
 MONITORS: dict[str, Literal["min", "max"]] = {  # metrics that can choose the best epoch, and their better end
     "valid_loss": "min",
     "valid_accuracy": "max",
@@ -24,7 +25,7 @@ class Model:
 
     name: str = MISSING  # part of the run id
     linear_features: int = field(512, ge=1)  # width of the classifier's two hidden layers
-    weights: str | None = None  # torchvision weights name, local .pth or .safetensors file; null: random weights
+    weights: str | None = None  # published name (timm: tag), .pth or .safetensors file; null: random weights
     freeze_features: bool = False  # train the classifier only
     batchnorm: str = field("train", choices=("train", "eval"))  # eval: keep the running statistics
     # normalisation per RGB channel of pixels in [0, 1]; null: the values of the weights
@@ -51,6 +52,13 @@ class TorchvisionModel(Model):
 
 
 @dataclass
+class TimmModel(Model):
+    library: str = field("timm", choices=("timm",))  # tells the network apart from torchvision's of the same name
+    name: str = "tf_efficientnet_lite0"  # any network of timm that gives features
+    weights: str | None = "DEFAULT"
+
+
+@dataclass
 class UserModel(Model):
     """A user's feature extractor: the dotted path of its class and the arguments of the constructor."""
 
@@ -70,6 +78,13 @@ class Augmentation:
     contrast: float = field(0.0, ge=0, le=1)  # likewise
     saturation: float = field(0.0, ge=0, le=1)  # likewise
     hue: float = field(0.0, ge=0, le=0.5)  # shift on the colour circle, sampled from [-x, x]
+    # with frozen features: each image is augmented in so many ways, which alternate by epoch; null: DEFAULT_VIEWS
+    views: int | None = field(None, ge=1, le=1000)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is changed at random."""
+        return any(value for name, value in vars(self).items() if name != "views")
 
 
 @dataclass
@@ -165,6 +180,7 @@ class Trainer:
     compile: bool = False  # with torch.compile, which takes a minute at the start of a run
     gradient_clip_norm: float | None = field(None, gt=0)  # largest gradient norm; null: no clipping
     pos_weight: float | None = field(None, gt=0)  # weight of the crack class in the loss
+    probe: bool | None = None  # fit a logistic regression to frozen features instead of training by gradient descent
 
 
 @dataclass

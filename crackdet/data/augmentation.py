@@ -5,6 +5,7 @@ torchvision transform samples once per batch: all images would flip, or none.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,19 +13,29 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from crackdet.config.schema import Augmentation
+from crackdet.data.records import ImageRecord
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601-2, as in torchvision's rgb_to_grayscale
+VIEWS = 1 << 97  # added to the number of a view: a generator that no seed and epoch have
 NUM_PARAMS = 8  # per image: one for each setting of Augmentation
-
-
-def is_active(settings: Augmentation) -> bool:
-    """Return whether any augmentation is switched on."""
-    return any(vars(settings).values())
 
 
 def sample_params(num_images: int, seed: int, epoch: int) -> Tensor:
     """Return uniform parameters in [0, 1), (num_images, NUM_PARAMS): row i belongs to image i in this epoch."""
-    generator = np.random.Generator(np.random.Philox(key=(seed << 32) + epoch))
+    return _uniform(num_images, (seed << 32) + epoch)
+
+
+def sample_view_params(records: Sequence[ImageRecord], view: int) -> Tensor:
+    """Return the parameters of a view, (images, NUM_PARAMS), which depend only on the set of images and the view.
+
+    Frozen features are computed for each view of the training images, and shared by the runs of all seeds.
+    """
+    rank = {digest: number for number, digest in enumerate(sorted({record.digest for record in records}))}
+    return _uniform(len(rank), VIEWS + view)[[rank[record.digest] for record in records]]
+
+
+def _uniform(num_images: int, key: int) -> Tensor:
+    generator = np.random.Generator(np.random.Philox(key=key))
     return torch.from_numpy(generator.random((num_images, NUM_PARAMS), dtype=np.float32))
 
 

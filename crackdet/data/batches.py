@@ -1,4 +1,4 @@
-"""Batches of decoded images as tensors on a device, in an order that (seed, epoch) determines."""
+"""Batches of images or of their features, as tensors on a device, in an order that (seed, epoch) determines."""
 
 import gc
 import warnings
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crackdet.data.dataset import ImageDataset
+from crackdet.data.dataset import CachedArray, Dataset, ImageDataset
 from crackdet.data.streaming import stream
 
 MAX_GPU_SHARE = 0.3  # of a GPU's free memory that the data set may take; training needs the rest
@@ -20,7 +20,7 @@ MAX_GPU_SHARE = 0.3  # of a GPU's free memory that the data set may take; traini
 
 @dataclass(frozen=True)
 class Batch:
-    pixels: Tensor  # (N, S, S, 3), bytes
+    inputs: Tensor  # (N, S, S, 3), bytes of pixels; or (N, D), features
     labels: Tensor  # (N,), float32: 1 is a crack
     indices: Tensor  # (N,), positions in the dataset
     weights: Tensor | None = None  # (N,), float32, in the loss; None: all 1
@@ -41,7 +41,7 @@ def make_batches(order: NDArray[np.int64], batch_size: int) -> list[NDArray[np.i
 
 
 def iter_batches(
-    dataset: ImageDataset, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
+    dataset: Dataset, batches: Sequence[NDArray[np.int64]], device: torch.device, num_workers: int | None
 ) -> Iterator[Batch]:
     """Yield batches on the device: from its own memory if the dataset is there, else from the cache or the files."""
     if not batches:
@@ -54,21 +54,21 @@ def iter_batches(
     weights: Iterable[Tensor | None] = repeat(None, len(sizes))
     if dataset.weights is not None:
         weights = torch.split(to_device(torch.from_numpy(dataset.weights)[order], device), sizes)
-    pixels: Iterator[Tensor]
-    if dataset.pixels.file is None:
-        pixels = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
+    inputs: Iterator[Tensor]
+    if isinstance(dataset, ImageDataset) and dataset.pixels.file is None:
+        inputs = (to_device(torch.from_numpy(array), device) for array in stream(dataset, batches, num_workers))
     else:
-        pixels = _from_cache(dataset, order, sizes, device)
-    for fields in zip(pixels, labels, indices, weights, strict=True):
+        inputs = _from_cache(dataset, order, sizes, device)
+    for fields in zip(inputs, labels, indices, weights, strict=True):
         yield Batch(*fields)
 
 
-def to_input(pixels: Tensor) -> Tensor:
-    """Convert (N, S, S, 3) bytes to (N, 3, S, S) float32 in [0, 1], channels last in memory.
+def to_input(inputs: Tensor) -> Tensor:
+    """Convert pixels, (N, S, S, 3) bytes, to (N, 3, S, S) float32 in [0, 1], channels last in memory; keep features.
 
     To be called on the device, since bytes transfer faster.
     """
-    return pixels.permute(0, 3, 1, 2).float().div_(255)
+    return inputs if inputs.is_floating_point() else inputs.permute(0, 3, 1, 2).float().div_(255)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -79,56 +79,57 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class GpuCache:
-    """All pixels of one cached array in the memory of a GPU, kept for the next runs on the same images."""
+    """One cached array in the memory of a GPU, kept for the next runs on the same images."""
 
     def __init__(self) -> None:
         self._key: tuple[Path | None, frozenset[str], torch.device] | None = None
-        self._pixels: Tensor | None = None
+        self._array: Tensor | None = None
 
-    def get(self, dataset: ImageDataset, device: torch.device) -> Tensor | None:
-        """Return the pixels, (images, size, size, 3); None if they are not on this device."""
-        return self._pixels if self._key == self._key_of(dataset, device) else None
+    def get(self, dataset: Dataset, device: torch.device) -> Tensor | None:
+        """Return the array, with a row for each image; None if it is not on this device."""
+        return self._array if self._key == self._key_of(dataset, device) else None
 
-    def load(self, dataset: ImageDataset, device: torch.device) -> None:
-        """Replace the content by the pixels of a dataset, unless they need more than a share of the free memory."""
+    def load(self, dataset: Dataset, device: torch.device) -> None:
+        """Replace the content by the array of a dataset, unless it needs more than a share of the free memory."""
         device = torch.empty(0, device=device).device  # with its index
         if self.get(dataset, device) is None:
-            self._key = self._pixels = None
+            self._key = self._array = None
         gc.collect()  # a failed run can leave reference cycles that hold GPU memory
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
-        if dataset.pixels.file and self._pixels is None and dataset.pixels.array.nbytes <= MAX_GPU_SHARE * free:
-            self._key, self._pixels = self._key_of(dataset, device), _mapped_pixels(dataset).to(device)
+        if dataset.cached.file and self._array is None and dataset.cached.array.nbytes <= MAX_GPU_SHARE * free:
+            self._key, self._array = self._key_of(dataset, device), mapped_tensor(dataset.cached).to(device)
 
     @staticmethod
-    def _key_of(dataset: ImageDataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
+    def _key_of(dataset: Dataset, device: torch.device) -> tuple[Path | None, frozenset[str], torch.device]:
         """The file name identifies the images, but not which of them could be read."""
-        return dataset.pixels.file, frozenset(dataset.pixels.unreadable), device
+        return dataset.cached.file, frozenset(dataset.cached.unreadable), device
 
 
 _gpu_cache = GpuCache()
 
 
-def cache_on_gpu(dataset: ImageDataset, device: torch.device) -> None:
-    """Keep the pixels of a dataset on a GPU if they fit; first free the memory that earlier runs have left there."""
+def cache_on_gpu(dataset: Dataset, device: torch.device) -> None:
+    """Keep the array of a dataset on a GPU if they fit; first free the memory that earlier runs have left there."""
     if device.type == "cuda":
         _gpu_cache.load(dataset, device)
 
 
-def _from_cache(dataset: ImageDataset, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
+def _from_cache(dataset: Dataset, order: Tensor, sizes: list[int], device: torch.device) -> Iterator[Tensor]:
     rows = torch.from_numpy(dataset.rows)[order]
     on_gpu = _gpu_cache.get(dataset, device)
     if on_gpu is not None:
         for batch in torch.split(to_device(rows, device), sizes):
             yield on_gpu.index_select(0, batch)
     else:
-        pixels = _mapped_pixels(dataset)
+        array = mapped_tensor(dataset.cached)
         for batch in torch.split(rows, sizes):
-            yield to_device(pixels.index_select(0, batch), device)
+            yield to_device(array.index_select(0, batch), device)
 
 
-def _mapped_pixels(dataset: ImageDataset) -> Tensor:
-    """Return the cached array as a tensor; its memory is shared and read-only."""
+def mapped_tensor(cached: CachedArray) -> Tensor:
+    """Return a cached array as a tensor; its memory is shared and read-only. 16-bit integers are bits of bfloat16."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(dataset.pixels.array)
+        tensor = torch.from_numpy(cached.array)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor

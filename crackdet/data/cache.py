@@ -14,14 +14,11 @@ never out of date. The files in `<runtime.cache>/pixels`:
 If files of this name belong to another user and cannot be used, the name ends with `-<user id>`.
 """
 
-import errno
 import hashlib
 import json
 import logging
 import math
 import multiprocessing
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,6 +33,7 @@ from crackdet.core.files import expand_home, write_json
 from crackdet.core.locks import lock_with_notice
 from crackdet.core.machine import user_id
 from crackdet.data import cache_index, decode
+from crackdet.data.mapped_files import allocate
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.base import Source
 from crackdet.data.workers import DecodeTask, run_in_chunks
@@ -171,7 +169,7 @@ class _CachedSet:
             done = cache_index.read_done(temporary, self.header, self.shape)
             if not done:
                 cache_index.start(temporary, self.header)  # first: an old index must not describe the new array
-                _allocate(temporary, self.shape)
+                allocate(temporary, self.shape, np.uint8)
             wanted = {digest: row for digest, row in self.rows.items() if digest not in done}
             copied = cache_index.copy_cached(self.folder, self.header, wanted, temporary)
             cache_index.append_done(temporary, sorted(copied))
@@ -189,18 +187,3 @@ class _CachedSet:
             cache_index.index_file(temporary).unlink(missing_ok=True)
             raise
         return unreadable, cache_index.open_array(array_file, self.shape)
-
-
-def _allocate(file: Path, shape: tuple[int, ...]) -> None:
-    """Create an array and reserve its disk space: a full disk kills a process that writes to a mapped file."""
-    file.unlink(missing_ok=True)  # left by a killed process
-    if shutil.disk_usage(file.parent).free < math.prod(shape):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with file.open("rb+") as opened:
-            try:
-                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # the file system lacks the call
-                    raise

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.core.files import write_text
+from crackdet.data.mapped_files import open_mapped
 
 COPY_CHUNK = 256  # rows copied at once
 
@@ -26,11 +27,8 @@ def index_file(array_file: Path) -> Path:
 
 def open_array(file: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8] | None:
     """Return the memory-mapped array (images, size, size, 3); None if it is missing, damaged or of another shape."""
-    if not file.is_file():  # a named pipe would be read for ever
-        return None
-    try:
-        array = np.load(file, mmap_mode="r")  # a writable map would count as used memory
-    except Exception:  # a damaged header can raise anything: numpy takes the file for an archive or a pickle
+    array = open_mapped(file)
+    if array is None:
         return None
     valid = array.dtype == np.uint8 and array.ndim == 4 and shape in (None, array.shape)
     return array if valid else None

@@ -1,10 +1,12 @@
-"""The decoded images of each split, without torch."""
+"""The images of each split, decoded or as features, without torch."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +34,39 @@ def warn_once(message: str) -> None:
     log.warning("%s", message)
 
 
+class CachedArray(Protocol):
+    """A memory-mapped array in the cache, with a row for each image."""
+
+    @property
+    def file(self) -> Path | None: ...  # None: the set of images is too large for the cache
+
+    @property
+    def rows(self) -> Mapping[str, int]: ...  # digest -> row of the array
+
+    @property
+    def unreadable(self) -> Mapping[str, str]: ...  # digest -> reason
+
+    @property
+    def array(self) -> NDArray[Any]: ...
+
+
 @dataclass(frozen=True)
-class ImageDataset:
-    """The images of one split, with their pixels."""
+class Dataset(ABC):
+    """The images of one split, with their rows in a cached array."""
 
     records: Sequence[ImageRecord]
-    pixels: DecodedImages
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    @abstractmethod
+    def cached(self) -> CachedArray:
+        """What the network gets."""
+
+    def in_epoch(self, epoch: int) -> "Dataset":
+        """Return the dataset of an epoch, counted from 1, in the same order of images."""
+        return self
 
     @cached_property
     def labels(self) -> NDArray[np.bool_]:
@@ -56,7 +82,32 @@ class ImageDataset:
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """(N,): the row of each image in the cached array."""
-        return np.array([self.pixels.rows[record.digest] for record in self.records], dtype=np.int64)
+        return np.array([self.cached.rows[record.digest] for record in self.records], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ImageDataset(Dataset):
+    """The images of one split, with their pixels."""
+
+    pixels: DecodedImages
+
+    @property
+    def cached(self) -> DecodedImages:
+        return self.pixels
+
+
+@dataclass(frozen=True)
+class FeatureDataset(Dataset):
+    """The images of one split, with their features in each view."""
+
+    views: Sequence[CachedArray]
+
+    @property
+    def cached(self) -> CachedArray:
+        return self.views[0]
+
+    def in_epoch(self, epoch: int) -> "FeatureDataset":
+        return FeatureDataset(self.records, [self.views[(epoch - 1) % len(self.views)]])
 
 
 def data_fingerprint(data: Data, runtime: Runtime, both_classes: bool = True) -> str:

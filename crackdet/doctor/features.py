@@ -42,7 +42,7 @@ def measure(dataset: ImageDataset, descriptor: Descriptor = describe_batch, num_
     batches = make_batches(np.arange(len(dataset)), BATCH_SIZE)
     with bar("measuring images", len(dataset), log_progress=True) as progress:
         for batch in iter_batches(dataset, batches, torch.device("cpu"), num_workers):
-            pixels = batch.pixels.numpy()
+            pixels = batch.inputs.numpy()
             features.append(descriptor(pixels))
             appearance.append(np.stack([_appearance(image) for image in pixels]))
             progress.advance(len(pixels))

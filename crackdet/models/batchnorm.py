@@ -1,5 +1,7 @@
 """Whether batch normalization can train on the batches of a configuration."""
 
+from collections.abc import Callable
+
 import torch
 
 from crackdet.config.schema import Config
@@ -8,12 +10,12 @@ from crackdet.models.classifier import Classifier
 from crackdet.models.flops import MetaFlopCounter
 
 
-def check_batch_size(config: Config, model: Classifier) -> None:
+def check_batch_size(config: Config, build_on_meta: Callable[[], Classifier]) -> None:
     """Check that a network trains on batches of one image, if that is the batch size; larger batches always have two.
 
     Args:
         config: The configuration of the run.
-        model: Its network on the meta device, in training mode.
+        build_on_meta: Returns its network on the meta device, in training mode.
 
     Raises:
         UserError: If a batch normalization gets one value per channel, whose variance is undefined.
@@ -23,7 +25,7 @@ def check_batch_size(config: Config, model: Classifier) -> None:
     size = config.data.image_size
     try:
         with torch.no_grad(), MetaFlopCounter():
-            model(torch.empty(1, 3, size, size, device="meta"))
+            build_on_meta()(torch.empty(1, 3, size, size, device="meta"))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -1,4 +1,4 @@
-"""A crack classifier: normalised image -> feature extractor -> three linear layers -> one logit."""
+"""A crack classifier: normalised image -> feature extractor -> head -> one logit."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,20 +9,13 @@ from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
 from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.intermediates import declared_stages, declares_stages
 from crackdet.models.linear import ChunkedLinear
+from crackdet.models.stage import Stage
 from crackdet.models.torch_internals import is_batchnorm
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every torchvision network to differ
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One resolution of a feature extractor, as a detector uses it."""
-
-    name: str  # of the module that outputs the feature map, within the feature extractor
-    channels: int
-    stride: int  # image pixels per feature map pixel
 
 
 @dataclass(frozen=True)
@@ -36,6 +29,36 @@ class Normalization:
 UNNORMALIZED = Normalization()
 
 
+class Head(nn.Sequential):
+    """The layers after the features: features (N, D) -> logits (N,), above 0 is a crack."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return logits.squeeze(1)
+
+    @property
+    def feature_dimension(self) -> int:
+        layer = self[0]
+        assert isinstance(layer, nn.Linear)
+        return layer.in_features
+
+
+def mlp_head(feature_dimension: int, linear_features: int) -> Head:
+    """Return the article's head: three linear layers."""
+    return Head(
+        ChunkedLinear(feature_dimension, linear_features),
+        nn.ReLU(),
+        nn.Linear(linear_features, linear_features),
+        nn.ReLU(),
+        nn.Linear(linear_features, 1),
+    )
+
+
+def linear_head(feature_dimension: int) -> Head:
+    """Return a head of one linear layer, which a probe fits."""
+    return Head(nn.Linear(feature_dimension, 1))
+
+
 class Classifier(nn.Module):
     """The network that a run trains: the `feature_extractor` becomes the backbone, the `classifier` is discarded."""
 
@@ -45,8 +68,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         feature_extractor: nn.Module,
-        feature_dimension: int,
-        linear_features: int,
+        head: Head,
         image_size: int,
         normalization: Normalization = UNNORMALIZED,
         freeze_features: bool = False,
@@ -54,14 +76,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.feature_extractor = feature_extractor
-        self.classifier = nn.Sequential(
-            ChunkedLinear(feature_dimension, linear_features),
-            nn.ReLU(),
-            nn.Linear(linear_features, linear_features),
-            nn.ReLU(),
-            nn.Linear(linear_features, 1),
-        )
-        self.feature_dimension = feature_dimension
+        self.classifier = head
         self.image_size = image_size
         self.freeze_features = freeze_features
         self.freeze_batchnorm = freeze_batchnorm
@@ -79,7 +94,7 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [0, 1] -> logits (N,): above 0 is a crack."""
         logits: Tensor = self.classifier(self.features(images))
-        return logits.squeeze(1)
+        return logits
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set training mode, except for frozen parts: they stay in evaluation mode."""
@@ -95,6 +110,10 @@ class Classifier(nn.Module):
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def feature_dimension(self) -> int:
+        return self.classifier.feature_dimension
+
     def stages(self) -> list[Stage]:
         """Return the resolutions of the feature extractor, finest first."""
         return stages(self.feature_extractor, self.image_size)
@@ -109,15 +128,22 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     dimension = _try_size(feature_extractor, image_size)
     if isinstance(dimension, int):
         return dimension
-    sizes = [size for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    candidates = sorted({*CANDIDATE_SIZES, *_published_size(feature_extractor)})
+    sizes = [size for size in candidates if isinstance(_try_size(feature_extractor, size), int)]
     if not sizes and isinstance(dimension, UserError):
         raise UserError(f"model.name={name}: {dimension}")
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
     problem = f"{name} does not accept images of this size"
-    if image_size < sizes[0] and CANDIDATE_SIZES[-len(sizes) :] == tuple(sizes):  # it accepts all sizes from one on
+    if image_size < sizes[0] and candidates[-len(sizes) :] == sizes:  # it accepts all sizes from one on
         problem = f"must be at least {_smallest_size(feature_extractor, image_size, sizes[0])} for {name}"
     raise UserError(f"data.image_size={image_size}: {problem}; it accepts {', '.join(map(str, sizes))}")
+
+
+def _published_size(network: nn.Module) -> tuple[int, ...]:
+    """Return the size of the images that a network of timm was published for."""
+    published = getattr(network, "pretrained_cfg", None)
+    return tuple(published["input_size"][1:]) if isinstance(published, dict) and "input_size" in published else ()
 
 
 def _smallest_size(feature_extractor: nn.Module, refused: int, accepted: int) -> int:
@@ -136,6 +162,8 @@ def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
     declared = getattr(feature_extractor, "stages", None)
     if callable(declared) and not isinstance(declared, nn.Module):  # a submodule may have this name
         return list(declared())
+    if declares_stages(feature_extractor):
+        return list(declared_stages(feature_extractor).values())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
     except (RuntimeError, AssertionError, ValueError):  # the network accepts one size only

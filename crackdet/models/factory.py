@@ -12,16 +12,25 @@ from omegaconf import DictConfig
 from torch import nn
 
 from crackdet.config.parsing import parse
-from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
+from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, TimmModel, UserModel
 from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
 from crackdet.models import weights as weight_files
 from crackdet.models.architecture import Architecture
 from crackdet.models.batchnorm import check_batch_size
-from crackdet.models.classifier import UNNORMALIZED, Classifier, Normalization, feature_dimension
+from crackdet.models.classifier import (
+    UNNORMALIZED,
+    Classifier,
+    Head,
+    Normalization,
+    feature_dimension,
+    linear_head,
+    mlp_head,
+)
 from crackdet.models.custom import CustomFeatures
 from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.memo import once_per_network
 from crackdet.store.identity import is_weights_file
 
 log = logging.getLogger(__name__)
@@ -35,6 +44,10 @@ def architecture(model: Model) -> Architecture:
         return Architecture(model.name, partial(CustomFeatures, model.conv_out))
     if isinstance(model, UserModel):
         return Architecture(model.name, partial(_user_network, model))
+    if isinstance(model, TimmModel):
+        from crackdet.models.timm import TimmArchitecture  # takes seconds
+
+        return TimmArchitecture(model.name)
     from crackdet.models.torchvision import TorchvisionArchitecture  # takes seconds
 
     if isinstance(model, ResNeXt50Model):
@@ -64,13 +77,21 @@ def build(config: Config | DictConfig | Mapping[str, Any]) -> Classifier:
     dimension = validate_model(config)
     torch.manual_seed(config.seed)
     extractor, normalization = _load_initial_weights(config.model)
-    return _classifier(config, extractor, dimension, normalization)
+    if config.model.freeze_features:
+        return _classifier(config, extractor, build_head(config, dimension), normalization)
+    return _classifier(config, extractor, _head(config, dimension), normalization)
+
+
+def build_head(config: Config, dimension: int) -> Head:
+    """Return the head of a frozen run with its initial weights, which do not depend on the feature extractor."""
+    torch.manual_seed(config.seed)
+    return _head(config, dimension)
 
 
 def build_on_meta(config: Config) -> Classifier:
     """Return the classifier of a configuration on the meta device, without memory for its weights."""
     with torch.device("meta"):
-        return _classifier(config, feature_extractor(config.model, on_meta=True), validate_model(config))
+        return _classifier(config, feature_extractor(config.model, on_meta=True), _head(config, validate_model(config)))
 
 
 def load_trained(config: Config, file: Path) -> Classifier:
@@ -100,6 +121,7 @@ def load_trained_features(model: Model, file: Path) -> tuple[nn.Module, list[flo
     return extractor, expected.mean, expected.std
 
 
+@once_per_network
 def validate_model(config: Config) -> int:
     """Return the feature dimension; raise UserError as `build`, but compute nothing and load no weights."""
     model = config.model
@@ -110,7 +132,13 @@ def validate_model(config: Config) -> int:
 
 def validate_initial_weights(config: Config) -> None:
     """Raise UserError if the network cannot be built or trained, or its initial weights do not exist or do not fit."""
-    check_batch_size(config, build_on_meta(config))
+    validate_model(config)
+    check_batch_size(config, partial(build_on_meta, config))
+    _check_initial_weights(config)
+
+
+@once_per_network
+def _check_initial_weights(config: Config) -> None:
     _load_initial_weights(config.model, on_meta=True)
 
 
@@ -119,14 +147,23 @@ def validate_network(config: Config) -> None:
     if config.model.weights is None or is_weights_file(config.model.weights):
         validate_initial_weights(config)
     else:
-        check_batch_size(config, build_on_meta(config))
+        validate_model(config)
+        check_batch_size(config, partial(build_on_meta, config))
 
 
+@once_per_network
 def feature_flops(config: Config) -> int:
     """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
     return _flops(feature_extractor(config.model, on_meta=True), config.data.image_size)
 
 
+@once_per_network
+def extractor_bytes(config: Config) -> int:
+    """Return the bytes of the feature extractor's weights."""
+    return sum(tensor.nbytes for tensor in feature_extractor(config.model, on_meta=True).state_dict().values())
+
+
+@once_per_network
 def depthwise_share(config: Config) -> float:
     """Return the share of the feature extractor's floating-point operations that is in depthwise convolutions."""
     depthwise = 0
@@ -151,14 +188,17 @@ def _flops(extractor: nn.Module, size: int) -> int:
     return counter.flops
 
 
+def _head(config: Config, dimension: int) -> Head:
+    return linear_head(dimension) if config.trainer.probe else mlp_head(dimension, config.model.linear_features)
+
+
 def _classifier(
-    config: Config, extractor: nn.Module, dimension: int, normalization: Normalization = UNNORMALIZED
+    config: Config, extractor: nn.Module, head: Head, normalization: Normalization = UNNORMALIZED
 ) -> Classifier:
     model = config.model
     return Classifier(
         extractor,
-        dimension,
-        model.linear_features,
+        head,
         config.data.image_size,
         Normalization(model.input_mean or normalization.mean, model.input_std or normalization.std),
         freeze_features=model.freeze_features,
@@ -181,10 +221,10 @@ def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Modul
     """Return the feature extractor with `model.weights`, which the meta device only checks, and their normalisation."""
     family = architecture(model)
     full_model = _full_model(family, on_meta)
+    if model.weights is None:
+        return family.feature_extractor(full_model), UNNORMALIZED
     unused = family.unused(full_model)
     extractor = family.feature_extractor(full_model)
-    if model.weights is None:
-        return extractor, UNNORMALIZED
     key = f"model.weights={model.weights}"
     if not is_weights_file(model.weights):
         file, normalization = family.published_weights(model.weights)
@@ -209,7 +249,7 @@ def _load_weights(
     family: Architecture, extractor: nn.Module, file: Path, key: str, unused: weight_files.Unused
 ) -> tuple[weight_files.Fit, Normalization]:
     """Load a file of weights into a feature extractor; return how it fits, and the normalisation that is in it."""
-    state = {family.current_name(name): tensor for name, tensor in weight_files.read_state_dict(file).items()}
+    state = family.current_state(weight_files.read_state_dict(file), extractor)
     fit = weight_files.load_fit(extractor, state, key, unused)
     names = (fit.prefix.removesuffix(PREFIX) + name for name in ("input_mean", "input_std"))
     mean, std = (state[name].flatten().tolist() if name in state else None for name in names)

@@ -6,35 +6,38 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from crackdet.core.bitmask import encode
 from crackdet.core.files import atomic_write, write_csv, write_json
-from crackdet.data.dataset import ImageDataset
+from crackdet.data.dataset import Dataset
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import compute_score_metrics
-from crackdet.models.classifier import Classifier
 from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
 from crackdet.store.config_file import write_config
 from crackdet.store.run import Run
-from crackdet.training.resume_state import BestEpoch, TrainingState
+from crackdet.training.networks import Network
+from crackdet.training.resume_state import TrainingState
 
 
 def publish(
-    job: Job, state: TrainingState, datasets: dict[str, ImageDataset], extra: Mapping[str, str | float | None]
-) -> dict[str, Any]:
+    job: Job, state: TrainingState, network: Network, datasets: Mapping[str, Dataset],
+    extra: Mapping[str, str | float | None],
+) -> dict[str, Any]:  # fmt: skip
     """Write the files of a finished run, and return the content of `result.json`.
 
     Args:
         state: The state of the job after training.
+        network: What was trained.
         datasets: The splits `train` and `valid`.
         extra: More fields of the result.
     """
-    progress, best, model = state.progress, state.progress.best, classifier_of(state)
+    progress, best = state.progress, state.progress.best
     records, labels = datasets["valid"].records, torch.from_numpy(datasets["valid"].labels)
     write_settings(job)  # again: an unfinished run's files may have been deleted
-    _write_weights(job.run, best)
+    _write_weights(job.run, best.epoch, network.weights(best.weights))
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
     result = {
@@ -45,8 +48,8 @@ def publish(
         "epoch": best.epoch,
         "epochs": len(progress.history),
         "stopped_early": progress.stopped_early(job.config.trainer),
-        "parameters": model.num_parameters,
-        "feature_dimension": model.feature_dimension,
+        "parameters": network.num_parameters,
+        "feature_dimension": network.feature_dimension,
         "feature_flops": feature_flops(job.config),
         "seconds": round(progress.seconds, 3),
         "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
@@ -68,16 +71,11 @@ def write_settings(job: Job) -> None:
     write_json(job.run.identity_file, json.loads(job.identity.canonical))
 
 
-def classifier_of(state: TrainingState) -> Classifier:
-    assert isinstance(state.model, Classifier)
-    return state.model
-
-
-def _write_weights(run: Run, best: BestEpoch) -> None:
-    with atomic_write(run.weights_file, sum(tensor.nbytes for tensor in best.weights.values())) as temporary:
+def _write_weights(run: Run, epoch: int, weights: dict[str, Tensor]) -> None:
+    with atomic_write(run.weights_file, sum(tensor.nbytes for tensor in weights.values())) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
-        save_file(best.weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": best.epoch})})
+        save_file(weights, temporary, metadata={"crackdet": json.dumps({"run": run.id, "epoch": epoch})})
         temporary.chmod(mode)  # save_file makes the file private, but a store may be shared
 
 

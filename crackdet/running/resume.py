@@ -10,7 +10,7 @@ import torch
 from crackdet.config.schema import Config
 from crackdet.core.errors import WriteFailed
 from crackdet.core.files import check_folder, write_csv
-from crackdet.models.factory import build
+from crackdet.models.factory import build, build_head
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
 from crackdet.store.integrity import read_result
@@ -24,13 +24,18 @@ log = logging.getLogger(__name__)
 DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
-def start_or_resume(job: Job, device: torch.device) -> TrainingState:
+def start_or_resume(job: Job, device: torch.device, dimension: int | None = None) -> TrainingState:
     """Return the saved state of a run, or the initial state if there is none.
+
+    Args:
+        job: The job of the run.
+        device: Where it trains.
+        dimension: Of frozen features, on which only a head is trained; None: the whole network.
 
     Raises:
         OSError, MemoryError, RuntimeError: If the state cannot be read now, though the file may be intact.
     """
-    state = _initial_state(job.config, device)
+    state = _initial_state(job.config, device, dimension)
     source = job.run.state_file if job.run.state_file.is_file() else _shorter_run_state(job)
     if source is None:
         return state
@@ -46,7 +51,7 @@ def start_or_resume(job: Job, device: torch.device) -> TrainingState:
         if "can't allocate memory" in str(error):  # torch's message if main memory is exhausted
             raise
         log.warning("%s is corrupt, or of another run: training restarts from epoch 1", source)
-        return _initial_state(job.config, device)
+        return _initial_state(job.config, device, dimension)
     progress = state.progress
     log.info("resuming from %s: epoch %d, batch %d", source.parent.name, progress.epoch, progress.batch + 1)
     if progress.history:
@@ -58,7 +63,7 @@ def keep_state(job: Job, state: TrainingState) -> None:
     """Save the final state, unless it is too large or useless, so that the run can be trained for more epochs."""
     check_folder(job.run.directory)  # before a file is deleted, which could be another run's
     mib, max_mib = state.size() / 2**20, job.config.runtime.keep_resume_mib
-    if depends_on_max_epochs(job.config):
+    if job.config.trainer.probe or depends_on_max_epochs(job.config):
         job.run.state_file.unlink(missing_ok=True)
     elif mib > max_mib:
         job.run.state_file.unlink(missing_ok=True)
@@ -73,9 +78,10 @@ def keep_state(job: Job, state: TrainingState) -> None:
             log.warning("resume state discarded, raising trainer.max_epochs will retrain from epoch 1: %s", error)
 
 
-def _initial_state(config: Config, device: torch.device) -> TrainingState:
-    model = build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if should_compile(config, device):
+def _initial_state(config: Config, device: torch.device, dimension: int | None) -> TrainingState:
+    model = build(config) if dimension is None else build_head(config, dimension)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if dimension is None and should_compile(config, device):
         torch.compiler.reset()  # torch counts the networks of earlier runs, and stops compiling after a few
         torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler heeds this setting, too
         model.compile()
@@ -85,7 +91,7 @@ def _initial_state(config: Config, device: torch.device) -> TrainingState:
 
 def _shorter_run_state(job: Job) -> Path | None:
     """Return the state of the longest finished run that differs only by a smaller `trainer.max_epochs`."""
-    if depends_on_max_epochs(job.config) or job.config.runtime.retrain:
+    if job.config.trainer.probe or depends_on_max_epochs(job.config) or job.config.runtime.retrain:
         return None
     store = RunStore(job.run.root)
     content = json.loads(job.identity.canonical)

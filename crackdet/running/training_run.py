@@ -1,6 +1,6 @@
 """Train one claimed run: start or resume, train, publish."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,10 +11,11 @@ from crackdet.core.machine import cpu_name
 from crackdet.core.signals import catch_signals
 from crackdet.data.batches import cache_on_gpu
 from crackdet.data.counts import few_observations_warning
-from crackdet.data.dataset import ImageDataset, warn_once
+from crackdet.data.dataset import Dataset, ImageDataset, warn_once
+from crackdet.data.feature_cache import FeatureArray
 from crackdet.models.torch_internals import is_compiled
 from crackdet.running.job import Job, PruneCheck
-from crackdet.running.publish import classifier_of, publish, write_settings
+from crackdet.running.publish import publish, write_settings
 from crackdet.running.resume import start_or_resume
 from crackdet.store import provenance
 from crackdet.store.failures import AttemptPoint, forget_attempts, record_progress
@@ -27,9 +28,10 @@ from crackdet.training.device import (
     preserve_num_threads,
     resolve_precision,
 )
-from crackdet.training.latency import LatencyMeter
+from crackdet.training.frozen import FrozenExtractor
 from crackdet.training.loop import TrainContext, train
 from crackdet.training.memory import PeakMemory, trim_malloc, tune_malloc
+from crackdet.training.networks import FrozenNetwork, Network, WholeNetwork
 from crackdet.training.resources import check_resources, estimate_resources
 from crackdet.training.resume_state import Checkpointer, Progress, TrainingState
 
@@ -68,14 +70,23 @@ def train_run(
         if device.type == "cpu":
             trim_malloc()
             tune_malloc()
-        cache_on_gpu(datasets["train"], device)
         memory = PeakMemory(device)
         precision = resolve_precision(config, device)
         resources = estimate_resources(config, precision)
         check_resources(resources, device, run)
         _write_inputs(job, device)
-        state = start_or_resume(job, device)
-        meter = LatencyMeter(classifier_of(state), precision)
+        inputs: Mapping[str, Dataset] = datasets
+        if config.model.freeze_features:
+            extractor = FrozenExtractor(config, job.identity.content["model"], device, precision)
+            inputs = extractor.datasets(datasets, point.set)
+        cache_on_gpu(inputs["train"], device)
+        features = inputs["valid"].cached
+        if isinstance(features, FeatureArray):
+            state = start_or_resume(job, device, features.dimension)
+            network: Network = FrozenNetwork(state.model, extractor, features.costs, precision)
+        else:
+            state = start_or_resume(job, device)
+            network = WholeNetwork(state.model, precision)
         if on_history is not None and state.progress.history:
             on_history(state.progress.history)
 
@@ -89,7 +100,7 @@ def train_run(
             write_csv(run.history_file, progress.history)
             if on_history is not None:
                 on_history(progress.history)
-            meter.sample(progress.seconds, progress.history[-1]["images_per_second"])
+            network.sample_costs(progress.seconds, progress.history[-1]["images_per_second"])
             is_last = progress.epoch > config.trainer.max_epochs or progress.stopped_early(config.trainer)
             if prune_check is not None and not is_last and (reason := prune_check(progress.history)):
                 save()
@@ -98,14 +109,20 @@ def train_run(
 
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
         graphs = use_cuda_graphs(config, device, resources)
-        train(
-            TrainContext(
-                state, config, datasets["train"], datasets["valid"], precision, graphs, checkpointer, on_epoch,
-                on_batch=point.set,
-            )
+        context = TrainContext(
+            state, config, inputs["train"], inputs["valid"], precision, graphs, checkpointer, on_epoch,
+            on_batch=point.set,
         )  # fmt: skip
+        measures: dict[str, float] = {}
+        if config.trainer.probe:
+            from crackdet.training.probe_run import fit_probe  # needs scikit-learn
+
+            measures = fit_probe(context)
+        else:
+            train(context)
         extra: dict[str, str | float | None] = {
-            **_measure_costs(job, state, meter, memory),
+            **measures,
+            **_measure_costs(job, state, network, memory),
             "device": device.type,
             "gpu": gpu_name(device),
             "processor": cpu_name(),
@@ -113,7 +130,7 @@ def train_run(
             "compiled": is_compiled(state.model),
             "repaired": repair_note,
         }
-        result = publish(job, state, datasets, extra)
+        result = publish(job, state, network, inputs, extra)
         request.raise_if_asked()  # a signal during publishing: the run is finished, but the sweep has to stop
         return result
 
@@ -126,10 +143,10 @@ def _write_inputs(job: Job, device: torch.device) -> None:
     write_json(run.provenance_file, provenance.add_earlier(before, now) if before else now)
 
 
-def _measure_costs(job: Job, state: TrainingState, meter: LatencyMeter, memory: PeakMemory) -> dict[str, float | None]:
+def _measure_costs(job: Job, state: TrainingState, network: Network, memory: PeakMemory) -> dict[str, float | None]:
     """Measure latency and throughput, the peak memory of training, and the size of the weights."""
     peak = memory.mib()  # before the measurements below add to it
-    latency = meter.result(job.config.trainer.batch_size, state.progress.seconds)
-    weights = sum(tensor.nbytes for tensor in state.progress.best.weights.values())
+    latency = network.costs(job.config.trainer.batch_size, state.progress.seconds)
+    weights = sum(tensor.nbytes for tensor in network.weights(state.progress.best.weights).values())
     costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

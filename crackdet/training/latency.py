@@ -6,13 +6,13 @@ increased by half, but the elapsed time increased tenfold. The result is the fas
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from crackdet.models.classifier import Classifier
+from crackdet.models.classifier import Classifier, Head
 from crackdet.training.device import autocast
 
 RUN_SHARE = (
@@ -109,6 +109,40 @@ class LatencyMeter:
         self._model.classifier(features)
         _synchronize(self._device)
         return now() - began, middle - began
+
+
+def add_head(features: Mapping[str, float], head: Head, batch_size: int, precision: str) -> dict[str, float]:
+    """Return what `LatencyMeter.result` returns, for a head behind a feature extractor whose costs are known.
+
+    Args:
+        features: The costs of the feature extractor.
+        head: The head, on its device.
+        batch_size: Images in a batch.
+        precision: The number format, fp32 or bf16.
+    """
+    device = next(head.parameters()).device
+
+    def fastest(num_images: int) -> float:
+        inputs, times = torch.full((num_images, head.feature_dimension), 0.5, device=device), []
+        for _ in range(1 + BLOCK):  # the first call selects and prepares kernels
+            _synchronize(device)
+            began = time.perf_counter()
+            head(inputs)
+            _synchronize(device)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    head.eval()
+    with torch.no_grad(), autocast(precision, device):
+        with _one_thread(device):
+            latency = fastest(1)
+        batch = fastest(batch_size) / batch_size
+    return {
+        **features,
+        "latency_ms": features["feature_latency_ms"] + 1000 * latency,
+        "latency_spread_ms": features["feature_latency_spread_ms"],
+        "throughput": 1 / (1 / features["feature_throughput"] + batch),
+    }
 
 
 def _fastest(times: Sequence[float], waited: Sequence[float]) -> Times:

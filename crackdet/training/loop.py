@@ -17,9 +17,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from crackdet.config.schema import Config
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.errors import NotFinite
-from crackdet.data.augmentation import augment, is_active, sample_params
+from crackdet.data.augmentation import augment, sample_params, sample_view_params
 from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_device, to_input
-from crackdet.data.dataset import ImageDataset
+from crackdet.data.dataset import Dataset, FeatureDataset
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
@@ -37,8 +37,8 @@ class TrainContext:
 
     state: TrainingState
     config: Config
-    train_set: ImageDataset
-    valid_set: ImageDataset
+    train_set: Dataset
+    valid_set: Dataset
     precision: str  # fp32 or bf16
     use_cuda_graphs: bool
     checkpointer: Checkpointer
@@ -100,12 +100,11 @@ def train(context: TrainContext) -> None:
 
 def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) -> None:
     """Train on the remaining batches of the current epoch; `train_step` adds to `totals`."""
-    config, images, state, device = context.config, context.train_set, context.state, context.device
+    config, state, device = context.config, context.state, context.device
     trainer, progress, checkpointer = config.trainer, state.progress, context.checkpointer
+    images = context.train_set.in_epoch(progress.epoch)
     batches = make_batches(shuffled_indices(len(images), config.seed, progress.epoch), trainer.batch_size)
-    aug_params = None
-    if is_active(config.data.augmentation):
-        aug_params = to_device(sample_params(len(images), config.seed, progress.epoch), device)
+    aug_params = sample_augmentation(context)
     totals.loss.fill_(progress.loss_sum)
     totals.correct.fill_(progress.correct)
     began, seconds_before = time.monotonic(), progress.epoch_seconds
@@ -124,7 +123,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         ends_step = number + 1 - first == len(step_batches)
         params = None if aug_params is None else aug_params[batch.indices]
         context.on_batch(f"epoch {progress.epoch}, batch {number + 1}")
-        train_step(batch.pixels, batch.labels, batch.weights, params, sum(map(len, step_batches)), ends_step)
+        train_step(batch.inputs, batch.labels, batch.weights, params, sum(map(len, step_batches)), ends_step)
 
         is_last, is_due = number + 1 == len(batches), checkpointer.due()
         check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
@@ -141,8 +140,20 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
     update_progress(len(batches))
 
 
+def sample_augmentation(context: TrainContext) -> Tensor | None:
+    """Return the augmentation parameters of the current epoch; None without augmentation, or if features have it."""
+    settings, images, epoch = context.config.data.augmentation, context.train_set, context.state.progress.epoch
+    if not settings.is_active or isinstance(images, FeatureDataset):
+        return None
+    if settings.views is None:
+        params = sample_params(len(images), context.config.seed, epoch)
+    else:
+        params = sample_view_params(images.records, (epoch - 1) % settings.views)
+    return to_device(params, context.device)
+
+
 def training_step(
-    context: TrainContext, totals: EpochTotals, pixels: Tensor, labels: Tensor, weights: Tensor | None,
+    context: TrainContext, totals: EpochTotals, inputs: Tensor, labels: Tensor, weights: Tensor | None,
     aug_params: Tensor | None, step_images: int, ends_step: bool,
 ) -> tuple[()]:  # fmt: skip
     """Compute the gradients of a `Batch`, and apply them if it `ends_step`; add its results to `totals`.
@@ -151,7 +162,7 @@ def training_step(
     alike, and `aug_params` without augmentation.
     """
     model, optimizer, trainer = context.state.model, context.state.optimizer, context.config.trainer
-    images = to_input(pixels)
+    images = to_input(inputs)
     if aug_params is not None:
         images = augment(images, aug_params, context.config.data.augmentation)
     with autocast(context.precision, images.device):
@@ -169,10 +180,10 @@ def training_step(
     return ()
 
 
-def evaluation_step(model: nn.Module, precision: str, pixels: Tensor) -> tuple[Tensor]:
-    """Return the logits (N,) of the pixels of a `Batch`."""
-    with autocast(precision, pixels.device):
-        return (model(to_input(pixels)),)
+def evaluation_step(model: nn.Module, precision: str, inputs: Tensor) -> tuple[Tensor]:
+    """Return the logits (N,) of the inputs of a `Batch`."""
+    with autocast(precision, inputs.device):
+        return (model(to_input(inputs)),)
 
 
 def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics, float]:
@@ -189,7 +200,7 @@ def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics,
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, images: ImageDataset, batch_size: int, precision: str, num_workers: int | None,
+    model: nn.Module, images: Dataset, batch_size: int, precision: str, num_workers: int | None,
     checkpointer: Checkpointer | None = None, eval_step: StepFn | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the logits (N,) of all images in order, as float32 on the CPU.
@@ -203,7 +214,7 @@ def predict(
     logits = []
     with autocast(precision, device):  # one block for all batches converts the weights once
         for batch in iter_batches(images, batches, device, num_workers):
-            logits.append(eval_step(batch.pixels)[0].float())
+            logits.append(eval_step(batch.inputs)[0].float())
             if checkpointer is not None and checkpointer.stop_requested:
                 checkpointer.save()
     return torch.cat(logits).cpu()

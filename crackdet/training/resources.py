@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crackdet.config.schema import SGD, Config
 from crackdet.core.errors import RunFailed, WriteFailed
 from crackdet.core.files import free_bytes
-from crackdet.models.factory import build_on_meta
+from crackdet.models.factory import build_head, build_on_meta, extractor_bytes, validate_model
 from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.torch_internals import storage_id
 from crackdet.store.run import Run
@@ -49,8 +49,16 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
 
     Activations are the tensors that autograd saves for one batch, counted by its saved-tensor hooks.
     """
-    model = build_on_meta(config)
     size, batch = config.data.image_size, config.trainer.batch_size
+    model: nn.Module
+    if config.model.freeze_features:  # autograd saves nothing of the feature extractor
+        dimension, frozen = validate_model(config), extractor_bytes(config)
+        with torch.device("meta"):
+            model = build_head(config, dimension)
+        inputs = torch.empty(batch, dimension, device="meta")
+    else:
+        model, frozen = build_on_meta(config), 0
+        inputs = torch.empty(batch, 3, size, size, device="meta")
     weight_storages = {storage_id(tensor) for tensor in model.state_dict().values()}
     saved: dict[int, Tensor] = {}
 
@@ -60,12 +68,12 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
         return tensor
 
     with MetaFlopCounter(), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        model(torch.empty(batch, 3, size, size, device="meta"))
+        model(inputs)
     divisor = 2 if precision == "bf16" else 1  # the indices of max-pooling stay as large
     sizes = ((t.untyped_storage().nbytes(), t.is_floating_point()) for t in saved.values())
     activations = sum(size // divisor if is_float else size for size, is_float in sizes)
     weights, gradients = weight_sizes(model)
-    return ResourceEstimate(weights, gradients, _optimizer_slots(config) * gradients, activations, weights)
+    return ResourceEstimate(weights + frozen, gradients, _optimizer_slots(config) * gradients, activations, weights)
 
 
 def weight_sizes(model: nn.Module) -> tuple[int, int]:
@@ -77,7 +85,8 @@ def weight_sizes(model: nn.Module) -> tuple[int, int]:
 def resume_state_bytes(config: Config, weights: int, trained: int) -> int:
     """Return the bytes of the resume state that a finished run keeps for more epochs; 0 if it keeps none."""
     state = 2 * weights + _optimizer_slots(config) * trained  # the last weights and the best ones
-    return 0 if depends_on_max_epochs(config) or state > config.runtime.keep_resume_mib * MIB else state
+    is_useless = config.trainer.probe or depends_on_max_epochs(config)
+    return 0 if is_useless or state > config.runtime.keep_resume_mib * MIB else state
 
 
 def _optimizer_slots(config: Config) -> int:

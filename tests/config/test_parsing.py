@@ -193,6 +193,7 @@ COMPATIBLE: dict[str, st.SearchStrategy[Any]] = {  # settings that constrain eac
     "valid_fraction": st.just(0.25),
     "test_fraction": st.floats(0.0, 0.5),
     "nesterov": st.just(False),
+    "probe": st.none(),
 }
 
 
@@ -201,7 +202,7 @@ def instances(schema: type) -> st.SearchStrategy[Any]:
     strategies = {
         item.name: COMPATIBLE.get(item.name, values(hints[item.name], item.metadata)) for item in fields(schema)
     }
-    if schema.__name__ == "TorchvisionModel":
+    if schema.__name__ in ("TorchvisionModel", "TimmModel"):
         strategies["name"] = st.sampled_from(["mobilenet_v2", "vit_b_16"])
     return st.builds(schema, **strategies)
 

@@ -101,7 +101,7 @@ def test_batches_hold_the_images_of_their_indices(mode: str, request: pytest.Fix
     assert (dataset.pixels.file is None) == (mode == "streamed")
     seen = []
     for batch in load_batches(dataset, batch_size=3):
-        for image, label, index in zip(to_input(batch.pixels), batch.labels, batch.indices, strict=True):
+        for image, label, index in zip(to_input(batch.inputs), batch.labels, batch.indices, strict=True):
             name = dataset.records[int(index)].name
             number = int(Path(name).stem) + (8 if "noncrack" in name else 0)
             reference = functional.to_tensor(Image.fromarray(make_pixels(number)))
@@ -120,7 +120,7 @@ def test_cached_and_streamed_batches_are_equal(
     for one, other in zip(
         load_batches(cached, batch_size), load_batches(streamed, batch_size, num_workers), strict=True
     ):
-        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.inputs, other.inputs)
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.indices, other.indices)
 
@@ -140,23 +140,23 @@ def test_the_error_names_an_image_that_was_deleted(num_workers: int, tmp_path: P
 
 def test_images_are_floats_from_0_to_1_with_channels_last_in_memory(cached: ImageDataset) -> None:
     batch = load_batches(cached, 16)[0]
-    assert to_input(batch.pixels).shape == (16, 3, SIZE, SIZE)
-    assert to_input(batch.pixels).dtype == batch.labels.dtype == torch.float32
-    assert to_input(batch.pixels).is_contiguous(memory_format=torch.channels_last)
-    assert 0 <= to_input(batch.pixels).min() < 0.1 < 0.9 < to_input(batch.pixels).max() <= 1
+    assert to_input(batch.inputs).shape == (16, 3, SIZE, SIZE)
+    assert to_input(batch.inputs).dtype == batch.labels.dtype == torch.float32
+    assert to_input(batch.inputs).is_contiguous(memory_format=torch.channels_last)
+    assert 0 <= to_input(batch.inputs).min() < 0.1 < 0.9 < to_input(batch.inputs).max() <= 1
 
 
 def test_changing_a_batch_does_not_change_the_next_epoch(cached: ImageDataset) -> None:
-    before = load_batches(cached, 16)[0].pixels.clone()
-    load_batches(cached, 16)[0].pixels.zero_()
-    assert torch.equal(load_batches(cached, 16)[0].pixels, before)
+    before = load_batches(cached, 16)[0].inputs.clone()
+    load_batches(cached, 16)[0].inputs.zero_()
+    assert torch.equal(load_batches(cached, 16)[0].inputs, before)
 
 
 def test_copies_are_loaded_separately(cached: ImageDataset) -> None:
     first = cached.records[0]
     doubled = replace(cached, records=[*cached.records, first._replace(name="copy")])
     (batch,) = iter_batches(doubled, [np.array([0, 16])], CPU, None)
-    assert torch.equal(to_input(batch.pixels)[0], to_input(batch.pixels)[1])
+    assert torch.equal(to_input(batch.inputs)[0], to_input(batch.inputs)[1])
 
 
 def test_no_batches_yield_nothing(cached: ImageDataset, streamed: ImageDataset) -> None:

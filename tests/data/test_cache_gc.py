@@ -49,7 +49,7 @@ def cache(tmp_path: Path, data: FolderData) -> Path:
 
 def test_listing_deletes_nothing(cache: Path) -> None:
     text = run_cache_command(cache)
-    assert "12" in text and "100 days" in text and "1 set of decoded images" in text
+    assert "12" in text and "100 days" in text and "1 set of images" in text
     run_cache_command(cache, "--unused", 30)
     assert len(arrays_in(cache)) == 1
 

@@ -14,7 +14,7 @@ from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
 from crackdet.data import digests
 from crackdet.data.cache import DecodedImages, decode_all
-from crackdet.data.cache_gc import delete_decoded_sets, list_decoded_sets
+from crackdet.data.cache_gc import delete_cached_sets, list_cached_sets
 from crackdet.data.digests import file_digests
 from tests.data.counting_source import SIZE, CountingSource, assert_pixels_are_correct
 
@@ -124,10 +124,10 @@ def test_sets_of_another_user_are_named_if_they_cannot_be_deleted(shared: Path) 
 
     def check() -> None:
         with pytest.raises(UserError, match=r"\.npy: cannot be deleted, .*; 0 of 1 sets were deleted"):
-            delete_decoded_sets(list_decoded_sets(shared / "cache"))
+            delete_cached_sets(list_cached_sets(shared / "cache"))
 
     as_another_user(check)
-    assert len(list_decoded_sets(shared / "cache")) == 1
+    assert len(list_cached_sets(shared / "cache")) == 1
 
 
 def test_lock_files_follow_the_umask(shared: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_model_is_in_evaluation_mode_and_a_copy_of_the_users_own(synthetic_r
     assert not model.training
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)).squeeze(1))
+        assert torch.equal(model(images), model.classifier(model.feature_extractor(images).flatten(1)))
     before = synthetic_run.predict(np.zeros((8, 8, 3), np.uint8), device="cpu")
     last = model.classifier[-1]
     assert isinstance(last, torch.nn.Linear)

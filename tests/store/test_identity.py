@@ -70,6 +70,8 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "input_std": [0.5] * 3,
     "gradient_clip_norm": 1.0,
     "pos_weight": 2.0,
+    "probe": True,
+    "views": 3,
     "num_workers": 1,
     "num_threads": 1,
     "cuda_graphs": True,
