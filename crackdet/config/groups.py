@@ -3,11 +3,16 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from crackdet.config import file_data, schema
+from crackdet.config import file_data, optimization, schema
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"custom": schema.CustomModel, "resnext50": schema.ResNeXt50Model, "torchvision": schema.TorchvisionModel},
+    "model": {
+        "custom": schema.CustomModel,
+        "resnext50": schema.ResNeXt50Model,
+        "torchvision": schema.TorchvisionModel,
+        "timm": schema.TimmModel,
+    },
     "data": {
         "synthetic": schema.SyntheticData,
         "folder": file_data.FolderData,
@@ -16,8 +21,18 @@ GROUPS: dict[str, dict[str, type]] = {
         "masks": file_data.MasksData,
         "boxes": file_data.BoxesData,
     },
-    "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
-    "scheduler": {"constant": schema.Constant, "cosine": schema.Cosine, "step": schema.Step, "plateau": schema.Plateau},
+    "optimizer": {
+        "adam": optimization.Adam,
+        "adamw": optimization.AdamW,
+        "sgd": optimization.SGD,
+        "timm": optimization.TimmOptimizer,
+    },
+    "scheduler": {
+        "constant": optimization.Constant,
+        "cosine": optimization.Cosine,
+        "step": optimization.Step,
+        "plateau": optimization.Plateau,
+    },
     "trainer": {"default": schema.Trainer},
     "runtime": {"default": schema.Runtime},
     "tracker": {"none": schema.Tracker},
@@ -26,6 +41,7 @@ GROUPS: dict[str, dict[str, type]] = {
 # Options of `model` that are model=torchvision with a name. They have no schema of their own: a run has one identity.
 PRESETS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 NAMED_NETWORKS = ("custom", "resnext50", *PRESETS)  # options of `model` whose name cannot be changed
+TIMM = "timm/"  # `model=timm/NAME` is model=timm with a name
 TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
 AUGMENTATIONS = {  # options of data/augmentation
     "none": schema.Augmentation(),
@@ -49,12 +65,17 @@ class Schema(schema.Seeded):
 
     model: Any = MISSING
     data: schema.Data = MISSING
-    optimizer: schema.Optimizer = MISSING
-    scheduler: schema.Scheduler = MISSING
+    optimizer: optimization.Optimizer = MISSING
+    scheduler: optimization.Scheduler = MISSING
     trainer: schema.Trainer = MISSING
     runtime: schema.Runtime = MISSING
     tracker: dict[str, Any] = field(dict)  # each tracker has its own schema
     sweep: schema.Sweep = MISSING
+
+
+def names_network(option: str | None) -> bool:
+    """Return whether an option of `model` is one network, whose name cannot be changed."""
+    return option in NAMED_NETWORKS or (option or "").startswith(TIMM)
 
 
 def register() -> None:

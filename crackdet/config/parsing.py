@@ -8,23 +8,24 @@ import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MISSING, satisfies
-from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS, TIMM, names_network
 from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
+from crackdet.config.optimization import SGD
 from crackdet.config.schema import (
-    SGD,
     Config,
     CustomModel,
     Model,
     Seeded,
     SyntheticData,
+    TimmModel,
     TorchvisionModel,
     UserModel,
     setting_at,
@@ -67,12 +68,10 @@ def check_network_name(overrides: Sequence[str]) -> None:
         key, _, value = text.partition("=")
         values[key.lstrip("+")] = value.strip("'\"")
     option, name = values.get("model"), values.get("model.name")
-    if option in NAMED_NETWORKS and name not in (None, option):
+    if names_network(option) and name not in (None, str(option).removeprefix(TIMM)):
         other = f" or model={name}" if name in NAMED_NETWORKS else ""
-        raise UserError(
-            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
-            f"model.name={name}{other}"
-        )
+        named = f"model={TIMM}{name}" if str(option).startswith(TIMM) else f"model=torchvision model.name={name}"
+        raise UserError(f"model.name={name}: contradicts model={option}, which is another network; give {named}{other}")
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -144,14 +143,28 @@ def _merge_option(group: str, text: str) -> Any:
     if len(options) == 1:
         schema = next(iter(options.values()))
     elif group == "model":
-        schema = options.get(name, TorchvisionModel)
+        schema = TimmModel if "library" in tree else options.get(name, TorchvisionModel)
         if "conv_out" in tree and name != "custom":
             raise UserError(f"model.name={shorten(name)}: must be custom with model=custom{_network(name)}")
-    elif name in options:
-        schema = options[name]
+    elif (option := tree.get("library", name)) in options:  # optimizer=timm has the name of an optimizer
+        schema = options[option]
     else:
         raise UserError(f"{group}.name={shorten(name)}: must be one of {', '.join(options)}")
-    return _merge(schema, tree, group)
+    settings = _merge(schema, tree, group)
+    return _split_tag(settings) if isinstance(settings, TimmModel) else settings
+
+
+def _split_tag(model: TimmModel) -> TimmModel:
+    """Return a network of timm by its name alone; the tag in `resnet50.a1_in1k` names its weights."""
+    name, dot, tag = model.name.partition(".")
+    if not dot:
+        return model
+    if model.weights not in ("DEFAULT", tag):
+        raise UserError(
+            f"model.name={shorten(model.name)}: names the weights {shorten(tag)}, which contradicts "
+            f"model.weights={'null' if model.weights is None else shorten(model.weights)}; give model.name={name}"
+        )
+    return replace(model, name=name, weights=tag)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -230,7 +243,8 @@ def _has_items_of(kind: Any, value: Any) -> bool:
 
 def _check_combinations(config: Config) -> None:
     """Check settings that constrain each other."""
-    model, data, optimizer = config.model, config.data, config.optimizer
+    model, data, optimizer, scheduler = config.model, config.data, config.optimizer, config.scheduler
+    trainer = config.trainer
     if isinstance(model, CustomModel) and data.image_size < 2 ** len(model.conv_out):
         raise UserError(
             f"data.image_size={data.image_size}: must be at least {2 ** len(model.conv_out)}; each convolution of "
@@ -247,3 +261,23 @@ def _check_combinations(config: Config) -> None:
         raise UserError("trainer.probe=true: needs model.freeze_features=true, since a probe does not change features")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")
+    if scheduler.warmup_epochs is None and scheduler.warmup_start_fraction is not None:
+        raise UserError(
+            f"scheduler.warmup_start_fraction={scheduler.warmup_start_fraction}: there is no warm-up; set "
+            "scheduler.warmup_epochs"
+        )
+    if (scheduler.warmup_epochs or 0) > trainer.max_epochs:
+        raise UserError(
+            f"scheduler.warmup_epochs={scheduler.warmup_epochs:g}: must be at most "
+            f"trainer.max_epochs={trainer.max_epochs}"
+        )
+    actions = {"mixup": "mixes images", "cutmix": "mixes images", "unfreeze_epochs": "unfreezes stages"}
+    for name, action in actions.items():
+        value = getattr(trainer, name)
+        if value is not None and model.freeze_features:
+            raise UserError(
+                f"trainer.{name}={value}: {action}, and model.freeze_features=true trains the head only, on features "
+                f"that are computed once; set trainer.{name}=null or model.freeze_features=false"
+            )
+        if value is not None and name != "unfreeze_epochs" and trainer.batch_size == 1:
+            raise UserError(f"trainer.{name}={value}: mixes the images of a batch; trainer.batch_size must be > 1")

@@ -99,6 +99,8 @@ def suggest_setting(key: str) -> str:
     group, _, rest = key.partition(".")
     if group == "model" and rest in {item.name for item in fields(Model)}:
         return f"; use +{key}=VALUE, because the file of this network does not have it"
+    if key.startswith("optimizer.arguments."):
+        return f"; use +{key}=VALUE, because the file of this option does not have it"
     if group == "tracker" and key in all_settings():
         return f"; it belongs to tracker={rest.partition('.')[0]}"
     if owners := _owners(key):

@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ from crackdet.sweep.task import run_job
 from tests.overrides import OVERRIDES
 
 Start = Callable[..., tuple[Any, str]]
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Hydra changes the logging of this process; later tests have it as it was."""
+    root, own = logging.getLogger(), logging.getLogger("crackdet")
+    before = [(logger, logger.level, list(logger.handlers)) for logger in (root, own)]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers = handlers
 
 
 @pytest.fixture
