@@ -6,8 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from crackdet.config.optimization import Adam, Constant
 from crackdet.config.parsing import check_network_name, parse
-from crackdet.config.schema import DEFAULT_VIEWS, Adam, Config, Constant, Model, Trainer, to_dict
+from crackdet.config.schema import DEFAULT_VIEWS, Config, Model, Trainer, to_dict
 from crackdet.core.files import expand_home
 from crackdet.data.dataset import data_fingerprint
 from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheable

@@ -37,7 +37,7 @@ def test_any_overrides_compose_or_are_refused_with_one_short_message(overrides: 
         ("model=[null]", "model=[null]: must be one of "),
         ("trainer=5", "trainer=5: must be one of default"),
         ("scheduler=null", "scheduler=null: must be one of constant, "),
-        ("experiment=null", "experiment=null: must be one of article, linear_width"),
+        ("experiment=null", "experiment=null: must be one of article, linear_width, screen"),
         ("model.conv_out=[[4,8],[8,16]]", "model.conv_out=[[4, 8],[8, 16]]: must be a non-empty list of integers"),
         ("model.conv_out=[{a:1}]", "model.conv_out=[{'a': 1}]: must be a non-empty list of integers"),
         ("model.conv_out=[true]", "model.conv_out=[true]: must be a non-empty list of integers"),
