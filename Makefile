@@ -7,7 +7,7 @@ UV := $(RUN)/uv
 # If this variable were set, each process of the tests would compile thousands of modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-cluster faults bench lint types check clean
+.PHONY: install demo test test-timm test-cluster faults bench lint types check clean
 
 install: $(VENV)/installed
 
@@ -21,6 +21,10 @@ demo: install
 
 test: install
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal
+
+# A hundred networks of timm, of all its families: each trains a step, is exported, and is loaded in another process. Takes 20 minutes.
+test-timm: install
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.backbone.timm_networks
 
 # Hydra's launchers: joblib, submitit, Slurm on this machine (from Debian's packages) and Ray on two nodes.
 test-cluster: install

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from crackdet.core.errors import UserError
 from crackdet.core.reading import read_json
-from crackdet.models.classifier import Stage
+from crackdet.models.stage import Stage
 
 FORMAT = 3
 DESCRIPTION = "backbone.json"
@@ -49,6 +49,7 @@ class Description:
     weights_sha256: str
     made_with: dict[str, str]  # package -> version
     source_sha256: str | None = None  # of the code of a user's network
+    size_multiple: int = 1  # the backbone pads images to multiples of so many pixels, and crops the maps
     exports: list[Export] = field(default_factory=list)
     format: int = FORMAT
 

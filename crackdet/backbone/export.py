@@ -11,18 +11,19 @@ from pathlib import Path
 from safetensors.torch import save
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
-from crackdet.backbone.extraction import check_flop_share, extract_body, probe_maps
+from crackdet.backbone.extraction import check_flop_share, extract_body, find_size_multiple, probe_maps
 from crackdet.backbone.formats import write_exports
 from crackdet.backbone.network import Backbone
 from crackdet.backbone.options import check_onnx
 from crackdet.backbone.readme import readme
-from crackdet.config.schema import Config, Model, to_dict
+from crackdet.config.schema import Config, Model, TimmModel, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json, write_text
 from crackdet.core.output_paths import check_new_folder
 from crackdet.core.reading import file_digest
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
+from crackdet.models.intermediates import Intermediates
 from crackdet.store.identity import read_identity
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
@@ -64,7 +65,11 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
     if not stages:
         raise UserError(f"{run.id}: {model.name} has no feature maps, which a detector needs")
     body = extract_body(extractor, stages)
-    check_flop_share(body, extractor, image_size, model.name)
+    multiple = 1
+    if isinstance(body, Intermediates):
+        body.multiple = multiple = find_size_multiple(body, stages)
+    else:
+        check_flop_share(body, extractor, image_size, model.name)
     maps, smallest = probe_maps(body, stages, model.name)
     identity = read_identity(run).get("model", {})
     initial = identity.get("weights")
@@ -82,9 +87,14 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
         license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
         weights_sha256="",
         source_sha256=identity.get("_source_"),
-        made_with={name: version(name) for name in ("crackdet", "torch", "torchvision")},
+        made_with={name: version(name) for name in ("crackdet", "torch", "torchvision", *_library(model))},
+        size_multiple=multiple,
     )
     return Backbone(body, description)
+
+
+def _library(model: Model) -> list[str]:
+    return [model.library] if isinstance(model, TimmModel) else []
 
 
 @contextmanager

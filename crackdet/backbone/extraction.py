@@ -12,19 +12,28 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from crackdet.backbone.description import FeatureMap
 from crackdet.core.errors import UserError, first_line
-from crackdet.models.classifier import Stage
 from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.intermediates import Intermediates, declares_stages, detector_stride
+from crackdet.models.stage import Stage
 
 PROBE = (192, 320)  # height and width in pixels: detector images are neither square nor of the training size
+UNEVEN = (197, 331)  # that no stride divides
 MIN_FLOP_SHARE = 0.5  # of the feature extractor
 
 
-def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
+def extract_body(feature_extractor: nn.Module, stages: Sequence[Stage], size_multiple: int = 1) -> nn.Module:
     """Return a module that computes only the map of each stage, by number ("0" is the finest).
+
+    Args:
+        feature_extractor: The network, which may be changed in place.
+        stages: Its stages.
+        size_multiple: A network that declares its stages gets images padded to multiples of so many pixels.
 
     Raises:
         UserError: If torch.fx cannot trace the network.
     """
+    if declares_stages(feature_extractor):
+        return Intermediates(feature_extractor, size_multiple)
     names = {stage.name: str(number) for number, stage in enumerate(stages)}
     try:
         body: fx.GraphModule = create_feature_extractor(feature_extractor, names, suppress_diff_warning=True)
@@ -46,6 +55,15 @@ def to_nchw(tensor: Tensor, stage: FeatureMap) -> Tensor:
     return tensor.permute(0, 3, 1, 2) if stage.channels_last else tensor
 
 
+def find_size_multiple(body: nn.Module, stages: Sequence[Stage]) -> int:
+    """Return the number of pixels whose multiples a network accepts as the sides of images: 1 or the largest stride."""
+    try:
+        _run_on_meta(copy.deepcopy(body).eval().to("meta"), *UNEVEN)
+    except Exception:  # whatever a network raises for an unsupported size
+        return max(stage.stride for stage in stages)
+    return 1
+
+
 def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[FeatureMap], int]:
     """Return the layout of each map, and the smallest image side in pixels that the network accepts.
 
@@ -58,7 +76,7 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
     except Exception:  # whatever a network raises for an unsupported size
         raise UserError(
             f"{name}: accepts square images of one size only, but detector images vary in size; "
-            "export a convolutional network"
+            "export a network that accepts images of any size"
         ) from None
     maps = []
     for stage, tensor in zip(stages, outputs, strict=True):
@@ -67,11 +85,12 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
                 f"{name}: {stage.name} returns a tensor of shape {tuple(tensor.shape)}; "
                 f"it must return a feature map with {stage.channels} channels"
             )
-        feature_map = FeatureMap(stage.name, stage.channels, stage.stride, tensor.shape[1] != stage.channels)
+        expected = detector_stride(stage.stride) if isinstance(body, Intermediates) else stage.stride
+        feature_map = FeatureMap(stage.name, stage.channels, expected, tensor.shape[1] != stage.channels)
         height, width = to_nchw(tensor, feature_map).shape[2:]
         stride = (PROBE[1] - PROBE[0]) / max(width - height, 1)
-        if not 0.7 < stride / stage.stride < 1.4:  # a small map's size is rounded to whole cells
-            raise UserError(f"{name}: {stage.name} returns a map of stride {stride:.3g}, expected {stage.stride}")
+        if not 0.7 < stride / expected < 1.4:  # a small map's size is rounded to whole cells
+            raise UserError(f"{name}: {stage.name} returns a map of stride {stride:.3g}, expected {expected}")
         maps.append(feature_map)
     for side in range(stages[-1].stride, PROBE[0]):
         with contextlib.suppress(Exception):
@@ -81,7 +100,7 @@ def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[lis
 
 
 def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: int, name: str) -> None:
-    """Raise UserError if most operations of a network are outside its body, as in a vision transformer."""
+    """Raise UserError if most operations of a network are outside its body, as in torchvision's transformers."""
     try:  # small images would overstate the share of linear layers
         share = _count_flops(body, 224) / max(_count_flops(feature_extractor, 224), 1)
     except Exception:  # the network accepts another size only
@@ -93,8 +112,12 @@ def check_flop_share(body: nn.Module, feature_extractor: nn.Module, image_size: 
         )
 
 
-def freeze_stages(body: fx.GraphModule, trainable_stages: int) -> None:
+def freeze_stages(body: nn.Module, trainable_stages: int) -> None:
     """Freeze the parameters of all but the last `trainable_stages` stages."""
+    if isinstance(body, Intermediates):
+        body.freeze(trainable_stages)
+        return
+    assert isinstance(body, fx.GraphModule)
     maps: Any = body.graph.output_node().args[0]
     ends = list(maps.values())
     frozen = len(ends) - trainable_stages

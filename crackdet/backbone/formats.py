@@ -15,6 +15,7 @@ from crackdet.backbone.description import Export
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError, first_line
 from crackdet.data.synthetic import render
+from crackdet.models.intermediates import Intermediates
 
 TOLERANCE = 1e-4  # relative to the largest value of a map if that is above 1
 ONNX = "backbone.onnx"
@@ -37,8 +38,9 @@ class MapsModule(nn.Module):
 def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bool) -> list[Export]:
     """Write the requested formats, for any number of images of any size if possible.
 
-    Networks with channels-last maps are exported for the training size only: torch.export takes minutes to trace
-    Swin's attention windows for any size. A torch.export file is also limited to it if torch adds guards on the size.
+    Networks with attention or channels-last maps are exported for the training size only: torch.export takes minutes to
+    trace Swin's attention windows for any size. A torch.export file is also limited to it if torch adds guards on the
+    size.
 
     Raises:
         UserError: If torch cannot convert the network, or the converted one computes something else.
@@ -49,7 +51,7 @@ def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bo
     names = [f"stride{stage.stride}" for stage in backbone.stages]
     names = [name if names.count(name) == 1 else f"{name}_{index}" for index, name in enumerate(names)]
     size = backbone.description.image_size
-    any_size = not any(stage.channels_last for stage in backbone.stages)
+    any_size = not any(stage.channels_last for stage in backbone.stages) and not _has_attention(backbone.body)
     examples = [_example_images(2, size, size), _example_images(1, size, size)]
     if any_size:
         examples += [_example_images(2, size, size + 32), _example_images(3, size + 17, 2 * size)]
@@ -76,6 +78,13 @@ def write_exports(backbone: Backbone, folder: Path, onnx: bool, torch_export: bo
         difference = _max_difference(maps, run_session, examples, "--onnx")
         exports.append(Export(ONNX, names, any_size, difference))
     return exports
+
+
+def _has_attention(body: nn.Module) -> bool:
+    """Return whether a body depends on the size of its images: timm's transformers, or images that are padded."""
+    if not isinstance(body, Intermediates):
+        return False
+    return body.multiple > 1 or any("attention" in type(module).__name__.lower() for module in body.modules())
 
 
 def _example_images(count: int, height: int, width: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -14,11 +14,13 @@ from torchvision.transforms.v2.functional import resize
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
 from crackdet.backbone.extraction import extract_body, freeze_stages, ordered_maps, to_nchw
 from crackdet.backbone.options import IMAGENET_MEAN, IMAGENET_STD, LoadOptions
+from crackdet.backbone.simple_pyramid import STRIDES, SimpleFeaturePyramid
 from crackdet.config.parsing import parse_group
 from crackdet.core.errors import UserError
 from crackdet.core.reading import file_digest
 from crackdet.models import factory
 from crackdet.models import weights as weight_files
+from crackdet.models.intermediates import Intermediates
 from crackdet.store.code_digest import check_source
 
 PYRAMID_STAGES = 4  # the coarsest ones: all but the stem of a ResNet, as in torchvision
@@ -40,7 +42,7 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        body: fx.GraphModule,
+        body: nn.Module,
         description: Description,
         image_mean: Sequence[float] = IMAGENET_MEAN,
         image_std: Sequence[float] = IMAGENET_STD,
@@ -54,9 +56,13 @@ class Backbone(nn.Module):
         for prefix, (mean, std) in normalizations.items():
             self.register_buffer(f"{prefix}_mean", _channel_tensor(f"{prefix}_mean", mean), persistent=False)
             self.register_buffer(f"{prefix}_std", _channel_tensor(f"{prefix}_std", std), persistent=False)
-        self.pyramid = None
+        self.pyramid: nn.Module | None = None
         self.out_channels = self.stages[-1].channels
-        if pyramid:
+        self.is_plain = isinstance(body, Intermediates) and body.is_plain
+        if pyramid and self.is_plain:
+            self.pyramid = SimpleFeaturePyramid(self.out_channels, self.stages[-1].stride, PYRAMID_CHANNELS)
+            self.out_channels = PYRAMID_CHANNELS
+        elif pyramid:
             channels = [stage.channels for stage in self.stages[-PYRAMID_STAGES:]]
             self.pyramid = FeaturePyramidNetwork(channels, PYRAMID_CHANNELS, extra_blocks=LastLevelMaxPool())
             self.out_channels = PYRAMID_CHANNELS
@@ -65,8 +71,17 @@ class Backbone(nn.Module):
         maps = list(self.maps(images).values())
         if self.pyramid is None:
             return maps[-1]
+        if self.is_plain:
+            return self._crop(self.pyramid(maps[-1]), images)
         named = OrderedDict((str(number), tensor) for number, tensor in enumerate(maps[-PYRAMID_STAGES:]))
         pyramid: dict[str, Tensor] = self.pyramid(named)  # the names that torchvision's RoI pooling expects
+        return pyramid
+
+    def _crop(self, pyramid: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+        """Return the maps of a simple pyramid without the cells that are outside the images."""
+        height, width = images.shape[-2:]
+        for name, stride in zip(pyramid, (*STRIDES, 2 * STRIDES[-1]), strict=True):
+            pyramid[name] = pyramid[name][..., : -(-height // stride), : -(-width // stride)]
         return pyramid
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
@@ -99,7 +114,8 @@ class Backbone(nn.Module):
         Five octaves of sides from `smallest` pixels are spread over the maps, equally many on each, with three aspect
         ratios. For a pyramid of four stages they equal torchvision's defaults.
         """
-        count = 1 if self.pyramid is None else min(len(self.stages), PYRAMID_STAGES) + 1
+        levels = len(STRIDES) if self.is_plain else min(len(self.stages), PYRAMID_STAGES)
+        count = 1 if self.pyramid is None else levels + 1
         octaves_per_map = -(-OCTAVES // count)
         starts = [round(index * (OCTAVES - octaves_per_map) / max(count - 1, 1)) for index in range(count)]
         sizes = tuple(tuple(smallest * 2 ** (start + octave) for octave in range(octaves_per_map)) for start in starts)
@@ -152,7 +168,11 @@ def _channel_tensor(name: str, values: Sequence[float]) -> Tensor:
 def freeze_batchnorm(module: nn.Module) -> None:
     """Replace batch normalization by its frozen form, as torchvision does when it fine-tunes detectors."""
     for name, child in list(module.named_modules()):
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, nn.BatchNorm2d) and type(child).__module__.startswith("timm."):
+            from timm.layers import freeze_batch_norm_2d  # keeps the activation that is part of timm's module
+
+            module.set_submodule(name, freeze_batch_norm_2d(child))
+        elif isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, child.eps)
             frozen.load_state_dict(child.state_dict(), strict=False)  # without an affine part, that keeps 1 and 0
             module.set_submodule(name, frozen)
@@ -171,7 +191,8 @@ def load(folder: Path, options: LoadOptions, trust: bool = False) -> Backbone:
                 "to execute this code, give trust=True"
             )
         check_source(target, description.source_sha256, str(folder / WEIGHTS))
-    body = extract_body(factory.feature_extractor(parse_group("model", description.architecture)), description.stages)
+    extractor = factory.feature_extractor(parse_group("model", description.architecture))
+    body = extract_body(extractor, description.stages, description.size_multiple)
     if not options.untrained:
         file = folder / WEIGHTS
         state = weight_files.read_state_dict(file, "weights")

@@ -7,7 +7,12 @@ from crackdet.config import file_data, optimization, schema
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"custom": schema.CustomModel, "resnext50": schema.ResNeXt50Model, "torchvision": schema.TorchvisionModel},
+    "model": {
+        "custom": schema.CustomModel,
+        "resnext50": schema.ResNeXt50Model,
+        "torchvision": schema.TorchvisionModel,
+        "timm": schema.TimmModel,
+    },
     "data": {
         "synthetic": schema.SyntheticData,
         "folder": file_data.FolderData,
@@ -36,6 +41,7 @@ GROUPS: dict[str, dict[str, type]] = {
 # Options of `model` that are model=torchvision with a name. They have no schema of their own: a run has one identity.
 PRESETS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 NAMED_NETWORKS = ("custom", "resnext50", *PRESETS)  # options of `model` whose name cannot be changed
+TIMM = "timm/"  # `model=timm/NAME` is model=timm with a name
 TRACKERS: dict[str, type] = {"tensorboard": schema.TensorBoard, "mlflow": schema.MLflow}
 AUGMENTATIONS = {  # options of data/augmentation
     "none": schema.Augmentation(),
@@ -65,6 +71,11 @@ class Schema(schema.Seeded):
     runtime: schema.Runtime = MISSING
     tracker: dict[str, Any] = field(dict)  # each tracker has its own schema
     sweep: schema.Sweep = MISSING
+
+
+def names_network(option: str | None) -> bool:
+    """Return whether an option of `model` is one network, whose name cannot be changed."""
+    return option in NAMED_NETWORKS or (option or "").startswith(TIMM)
 
 
 def register() -> None:

@@ -10,10 +10,11 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from crackdet.config.config_files import CONF, explain_file_error, group_options
-from crackdet.config.groups import GROUPS
+from crackdet.config.groups import GROUPS, TIMM
 from crackdet.config.messages import GROUP, describe_key, shorten
 from crackdet.config.overrides import explain_syntax, parse_overrides
 from crackdet.config.synonyms import normalize, suggest_setting
+from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError
 
 SEVERAL_VALUES = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?:\n| requires)", re.DOTALL)
@@ -105,10 +106,14 @@ def _meant(group: str, option: str, options: Sequence[str]) -> str:
         networks = {normalize(network): network for network in list_models() if "/" not in network}
         if name in networks:
             return f"; give model=torchvision model.name={networks[name]}"
+        of_timm = {normalize(network): network for network in timm_names()}
+        if name in of_timm:
+            return f"; give model={TIMM}{of_timm[name]}"
     contained = [each for each in options if normalize(each) in name]
     if meant := contained or difflib.get_close_matches(name, options, n=1):
         return f"; did you mean {group}={meant[0]}?"
-    return "; for a network of torchvision, give model=torchvision model.name=NAME" if group == "model" else ""
+    named = f"; for a network of torchvision, give model=torchvision model.name=NAME; of timm, model={TIMM}NAME"
+    return named if group == "model" else ""
 
 
 def _find_fault(text: str) -> str:

@@ -8,14 +8,14 @@ import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from crackdet.config.fields import MISSING, satisfies
-from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS
+from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS, TIMM, names_network
 from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
 from crackdet.config.optimization import SGD
@@ -25,6 +25,7 @@ from crackdet.config.schema import (
     Model,
     Seeded,
     SyntheticData,
+    TimmModel,
     TorchvisionModel,
     UserModel,
     setting_at,
@@ -67,12 +68,10 @@ def check_network_name(overrides: Sequence[str]) -> None:
         key, _, value = text.partition("=")
         values[key.lstrip("+")] = value.strip("'\"")
     option, name = values.get("model"), values.get("model.name")
-    if option in NAMED_NETWORKS and name not in (None, option):
+    if names_network(option) and name not in (None, str(option).removeprefix(TIMM)):
         other = f" or model={name}" if name in NAMED_NETWORKS else ""
-        raise UserError(
-            f"model.name={name}: contradicts model={option}, which is another network; give model=torchvision "
-            f"model.name={name}{other}"
-        )
+        named = f"model={TIMM}{name}" if str(option).startswith(TIMM) else f"model=torchvision model.name={name}"
+        raise UserError(f"model.name={name}: contradicts model={option}, which is another network; give {named}{other}")
 
 
 def resolve(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -144,14 +143,28 @@ def _merge_option(group: str, text: str) -> Any:
     if len(options) == 1:
         schema = next(iter(options.values()))
     elif group == "model":
-        schema = options.get(name, TorchvisionModel)
+        schema = TimmModel if "library" in tree else options.get(name, TorchvisionModel)
         if "conv_out" in tree and name != "custom":
             raise UserError(f"model.name={shorten(name)}: must be custom with model=custom{_network(name)}")
     elif (option := tree.get("library", name)) in options:  # optimizer=timm has the name of an optimizer
         schema = options[option]
     else:
         raise UserError(f"{group}.name={shorten(name)}: must be one of {', '.join(options)}")
-    return _merge(schema, tree, group)
+    settings = _merge(schema, tree, group)
+    return _split_tag(settings) if isinstance(settings, TimmModel) else settings
+
+
+def _split_tag(model: TimmModel) -> TimmModel:
+    """Return a network of timm by its name alone; the tag in `resnet50.a1_in1k` names its weights."""
+    name, dot, tag = model.name.partition(".")
+    if not dot:
+        return model
+    if model.weights not in ("DEFAULT", tag):
+        raise UserError(
+            f"model.name={shorten(model.name)}: names the weights {shorten(tag)}, which contradicts "
+            f"model.weights={'null' if model.weights is None else shorten(model.weights)}; give model.name={name}"
+        )
+    return replace(model, name=name, weights=tag)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -26,7 +26,7 @@ class Model:
 
     name: str = MISSING  # part of the run id
     linear_features: int = field(512, ge=1)  # width of the classifier's two hidden layers
-    weights: str | None = None  # torchvision weights name, local .pth or .safetensors file; null: random weights
+    weights: str | None = None  # published name (timm: tag), .pth or .safetensors file; null: random weights
     freeze_features: bool = False  # train the classifier only
     batchnorm: str = field("train", choices=("train", "eval"))  # eval: keep the running statistics
     # normalisation per RGB channel of pixels in [0, 1]; null: the values of the weights
@@ -49,6 +49,13 @@ class ResNeXt50Model(Model):
 @dataclass
 class TorchvisionModel(Model):
     name: str = "mobilenet_v2"  # any classification network of torchvision
+    weights: str | None = "DEFAULT"
+
+
+@dataclass
+class TimmModel(Model):
+    library: str = field("timm", choices=("timm",))  # tells the network apart from torchvision's of the same name
+    name: str = "tf_efficientnet_lite0"  # any network of timm that gives features
     weights: str | None = "DEFAULT"
 
 

@@ -42,8 +42,8 @@ def list_cached_sets(cache_dir: Path) -> list[CachedSet]:
                 used = max(path.stat().st_mtime for path in (file, sidecar) if path is file or path.exists())
                 array = open_array(file) if kind == "pixels" else open_features(file)
                 images, width = (None, None) if array is None else array.shape[:2]
-                sides = (width, None) if kind == "pixels" else (None, width)
-                sets.append(CachedSet(file, images, *sides, file.stat().st_size, used))
+                image_size, dimension = (width, None) if kind == "pixels" else (None, width)
+                sets.append(CachedSet(file, images, image_size, dimension, file.stat().st_size, used))
     return sorted(sets, key=lambda cached: cached.used, reverse=True)
 
 

@@ -140,13 +140,16 @@ class FeatureFile:
         if (
             unfinished is None
             or (unfinished.shape, unfinished.dtype) != (shape, np.dtype(dtype))
+            or type(done) is not int
             or done not in range(len(unfinished) + 1)
         ):
             progress.unlink(missing_ok=True)
             allocate(temporary, shape, dtype)
             done = 0
+        assert isinstance(done, int)
+        rows = done
         array = np.lib.format.open_memmap(temporary, mode="r+")
-        saved, rows = time.monotonic(), int(done)
+        saved = time.monotonic()
         filled = fill(array, rows)
         try:
             for rows in filled:

@@ -9,15 +9,9 @@ from numpy.typing import NDArray
 
 from crackdet.doctor.columns import Column
 from crackdet.doctor.confounds import MAX_P_VALUE, Strength, grade
-from crackdet.doctor.folds import (
-    PERMUTATIONS,
-    group_codes,
-    make_folds,
-    permutation_p_value,
-    permute_labels,
-    sample_groups,
-)
+from crackdet.doctor.permutation import PERMUTATIONS, permutation_p_value, permute_labels, sample_groups
 from crackdet.doctor.separation import Separation, separate
+from crackdet.metrics.folds import group_codes, make_folds
 from crackdet.metrics.numpy_metrics import roc_auc_scores
 
 NUM_COMPONENTS = 20  # of the features, by principal component analysis

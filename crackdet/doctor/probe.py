@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.doctor.folds import Fold, group_codes, make_folds
+from crackdet.metrics.folds import Fold, group_codes, make_folds
 from crackdet.metrics.numpy_metrics import roc_auc_scores
 
 REGULARISATIONS = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn: the smaller, the simpler the probe

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crackdet.doctor.columns import Column, Feature, to_features
-from crackdet.doctor.folds import Fold, group_codes, make_folds, permutation_p_value, sample_groups
+from crackdet.doctor.permutation import permutation_p_value, sample_groups
+from crackdet.metrics.folds import Fold, group_codes, make_folds
 from crackdet.metrics.numpy_metrics import roc_auc_scores
 
 if TYPE_CHECKING:

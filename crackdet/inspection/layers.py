@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.custom import CustomFeatures
+from crackdet.models.intermediates import declared_stages, declares_stages
 
 MIN_CELLS = 4  # a side: a smaller map cannot localise anything
 
@@ -23,6 +25,7 @@ class Layer:
     module: str  # within the feature extractor
     channels: int
     rectified: bool = False  # followed by a ReLU, which is applied to captured maps
+    number: int | None = None  # among the maps that a network of timm declares
 
 
 def find_layers(model: Classifier) -> list[Layer]:
@@ -35,6 +38,9 @@ def find_layers(model: Classifier) -> list[Layer]:
     if isinstance(extractor, CustomFeatures):
         convolutions = [(name, m) for name, m in extractor.named_modules() if isinstance(m, nn.Conv2d)]
         return [Layer(f"conv{n}", name, m.out_channels, True) for n, (name, m) in enumerate(convolutions, 1)]
+    if declares_stages(extractor):
+        declared = declared_stages(extractor)
+        return [Layer(each.name, each.name, each.channels, number=number) for number, each in declared.items()]
     layers = [Layer(stage.name, stage.name, stage.channels) for stage in model.stages()]
     if not layers:
         raise UserError("this network has no feature maps: no module returns a map of the image")
@@ -66,11 +72,19 @@ def deepest_layer(model: Classifier) -> Layer:
 def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, permute: bool = True) -> dict[str, Tensor]:
     """Return the maps (N, C, H, W) of each layer by name, for images (N, 3, S, S) in [0, 1].
 
-    Channels-last maps are permuted or left out. Hooks are used since a user's network may not be traceable.
+    Channels-last maps are permuted or left out. Hooks are used since a user's network may not be traceable; modules of
+    timm's transformers output no maps, but the network does.
     """
     maps: dict[str, Tensor] = {}
+    if permute and layers and all(layer.number is not None for layer in layers):
+        network: Any = model.feature_extractor
+        pixels, numbers = (images - model.input_mean) / model.input_std, [layer.number for layer in layers]
+        found = network.forward_intermediates(pixels, indices=numbers, output_fmt="NCHW", intermediates_only=True)
+        return dict(zip((layer.name for layer in layers), found, strict=True))
 
     def hook(layer: Layer, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        if not isinstance(output, Tensor) or output.ndim != 4:  # tokens
+            return
         channels_last = output.shape[1] != layer.channels
         if channels_last and not permute:
             return
@@ -78,9 +92,11 @@ def capture(model: Classifier, layers: Sequence[Layer], images: Tensor, permute:
         # clone: an in-place ReLU may follow
         maps[layer.name] = values.clamp(min=0) if layer.rectified else values.clone()
 
+    modules = dict(model.feature_extractor.named_modules())
     with ExitStack() as hooks:
         for layer in layers:
-            module = model.feature_extractor.get_submodule(layer.module)
+            if (module := modules.get(layer.module)) is None:  # several maps come from one module
+                continue
             hooks.enter_context(module.register_forward_hook(partial(hook, layer)))
         model.features(images)
     return maps

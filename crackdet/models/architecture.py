@@ -4,11 +4,11 @@ To add a family, write an `Architecture` in a file of this package and its test,
 with an entry in `config/groups.py`, a file in `conf/model/`, and a case in `factory.architecture`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import UNNORMALIZED, Normalization
@@ -51,6 +51,10 @@ class Architecture:
     def current_name(self, name: str) -> str:
         """Return the present name of a tensor that older weights may name differently."""
         return name
+
+    def current_state(self, state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors of a file of weights by their present names; `network` is the feature extractor."""
+        return {self.current_name(name): tensor for name, tensor in state.items()}
 
     def unused(self, full_model: nn.Module) -> Unused:
         """Return what `feature_extractor` removes from the full model."""

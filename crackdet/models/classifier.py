@@ -9,20 +9,13 @@ from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
 from crackdet.models.flops import MetaFlopCounter
+from crackdet.models.intermediates import declared_stages, declares_stages
 from crackdet.models.linear import ChunkedLinear
+from crackdet.models.stage import Stage
 from crackdet.models.torch_internals import is_batchnorm
 
 CANDIDATE_SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)
 PROBE_SIZES = (224, 448)  # pixels: large enough for the stages of every torchvision network to differ
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One resolution of a feature extractor, as a detector uses it."""
-
-    name: str  # of the module that outputs the feature map, within the feature extractor
-    channels: int
-    stride: int  # image pixels per feature map pixel
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Head(nn.Sequential):
     """The layers after the features: features (N, D) -> logits (N,), above 0 is a crack."""
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = super().forward(features)
+        logits: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
         return logits.squeeze(1)
 
     @property
@@ -135,15 +128,22 @@ def feature_dimension(feature_extractor: nn.Module, image_size: int, name: str) 
     dimension = _try_size(feature_extractor, image_size)
     if isinstance(dimension, int):
         return dimension
-    sizes = [size for size in CANDIDATE_SIZES if isinstance(_try_size(feature_extractor, size), int)]
+    candidates = sorted({*CANDIDATE_SIZES, *_published_size(feature_extractor)})
+    sizes = [size for size in candidates if isinstance(_try_size(feature_extractor, size), int)]
     if not sizes and isinstance(dimension, UserError):
         raise UserError(f"model.name={name}: {dimension}")
     if not sizes:
         raise UserError(f"model.name={name}: fails on images of any size ({type(dimension).__name__}: {dimension})")
     problem = f"{name} does not accept images of this size"
-    if image_size < sizes[0] and CANDIDATE_SIZES[-len(sizes) :] == tuple(sizes):  # it accepts all sizes from one on
+    if image_size < sizes[0] and candidates[-len(sizes) :] == sizes:  # it accepts all sizes from one on
         problem = f"must be at least {_smallest_size(feature_extractor, image_size, sizes[0])} for {name}"
     raise UserError(f"data.image_size={image_size}: {problem}; it accepts {', '.join(map(str, sizes))}")
+
+
+def _published_size(network: nn.Module) -> tuple[int, ...]:
+    """Return the size of the images that a network of timm was published for."""
+    published = getattr(network, "pretrained_cfg", None)
+    return tuple(published["input_size"][1:]) if isinstance(published, dict) and "input_size" in published else ()
 
 
 def _smallest_size(feature_extractor: nn.Module, refused: int, accepted: int) -> int:
@@ -162,6 +162,8 @@ def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
     declared = getattr(feature_extractor, "stages", None)
     if callable(declared) and not isinstance(declared, nn.Module):  # a submodule may have this name
         return list(declared())
+    if declares_stages(feature_extractor):
+        return list(declared_stages(feature_extractor).values())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
     except (RuntimeError, AssertionError, ValueError):  # the network accepts one size only

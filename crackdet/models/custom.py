@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from crackdet.models.classifier import Stage
+from crackdet.models.stage import Stage
 
 
 class CustomFeatures(nn.Sequential):

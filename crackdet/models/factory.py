@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from crackdet.config.parsing import parse
-from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, UserModel
+from crackdet.config.schema import Config, CustomModel, Model, ResNeXt50Model, TimmModel, UserModel
 from crackdet.config.user_model import import_target
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
@@ -44,6 +44,10 @@ def architecture(model: Model) -> Architecture:
         return Architecture(model.name, partial(CustomFeatures, model.conv_out))
     if isinstance(model, UserModel):
         return Architecture(model.name, partial(_user_network, model))
+    if isinstance(model, TimmModel):
+        from crackdet.models.timm import TimmArchitecture  # takes seconds
+
+        return TimmArchitecture(model.name)
     from crackdet.models.torchvision import TorchvisionArchitecture  # takes seconds
 
     if isinstance(model, ResNeXt50Model):
@@ -217,10 +221,10 @@ def _load_initial_weights(model: Model, on_meta: bool = False) -> tuple[nn.Modul
     """Return the feature extractor with `model.weights`, which the meta device only checks, and their normalisation."""
     family = architecture(model)
     full_model = _full_model(family, on_meta)
+    if model.weights is None:
+        return family.feature_extractor(full_model), UNNORMALIZED
     unused = family.unused(full_model)
     extractor = family.feature_extractor(full_model)
-    if model.weights is None:
-        return extractor, UNNORMALIZED
     key = f"model.weights={model.weights}"
     if not is_weights_file(model.weights):
         file, normalization = family.published_weights(model.weights)
@@ -245,7 +249,7 @@ def _load_weights(
     family: Architecture, extractor: nn.Module, file: Path, key: str, unused: weight_files.Unused
 ) -> tuple[weight_files.Fit, Normalization]:
     """Load a file of weights into a feature extractor; return how it fits, and the normalisation that is in it."""
-    state = {family.current_name(name): tensor for name, tensor in weight_files.read_state_dict(file).items()}
+    state = family.current_state(weight_files.read_state_dict(file), extractor)
     fit = weight_files.load_fit(extractor, state, key, unused)
     names = (fit.prefix.removesuffix(PREFIX) + name for name in ("input_mean", "input_std"))
     mean, std = (state[name].flatten().tolist() if name in state else None for name in names)

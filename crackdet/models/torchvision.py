@@ -13,7 +13,9 @@ import torchvision.models
 from torch import nn
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
+from crackdet.config.groups import TIMM
 from crackdet.config.messages import suggest
+from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError, first_line
 from crackdet.core.files import SETTLE_SECONDS, change_stamp
 from crackdet.core.reading import file_digest
@@ -45,7 +47,8 @@ class TorchvisionArchitecture(Architecture):
     def __init__(self, name: str, keep_last_layer: bool = False) -> None:
         names = list_models(module=torchvision.models)
         if name not in names:
-            raise UserError(f"model.name={name}: torchvision has no such classification network{suggest(name, names)}")
+            other = f"; timm has: give model={TIMM}{name}" if name in timm_names() else suggest(name, names)
+            raise UserError(f"model.name={name}: torchvision has no such classification network{other}")
         options = {"aux_logits": False, "init_weights": True} if name in SELF_NORMALIZING else {}
         super().__init__(name, partial(get_model_builder(name), weights=None, **options))
         self.keep_last_layer = keep_last_layer

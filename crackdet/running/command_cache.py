@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crackdet.config.schema import Config, UserModel
+from crackdet.config.schema import Config, TimmModel, UserModel
 from crackdet.core.errors import UserError
 from crackdet.core.files import SETTLE_SECONDS, expand_home
 from crackdet.core.reading import load_json
@@ -148,8 +148,10 @@ def dependencies(config: Config) -> list[str]:
     weights = config.model.weights
     if weights is not None and is_weights_file(weights):
         paths.append(expand_home(weights))
-    elif weights is not None and (spec := importlib.util.find_spec("torchvision")) and spec.origin:
-        paths.append(Path(spec.origin).with_name("version.py"))  # determines the meaning of DEFAULT
+    elif weights is not None:
+        library = "timm" if isinstance(config.model, TimmModel) else "torchvision"
+        if (spec := importlib.util.find_spec(library)) and spec.origin:
+            paths.append(Path(spec.origin).with_name("version.py"))  # determines the meaning of DEFAULT
     if isinstance(config.model, UserModel):
         paths += source_files(config.model.target).values()
     return [str(path.absolute()) for path in paths]

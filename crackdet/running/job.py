@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from crackdet.config.parsing import check_network_name, parse
-from crackdet.config.schema import DEFAULT_VIEWS, Config, to_dict
+from crackdet.config.schema import DEFAULT_VIEWS, Adam, Config, Constant, Model, Trainer, to_dict
 from crackdet.core.files import expand_home
 from crackdet.data.dataset import data_fingerprint
 from crackdet.running.command_cache import CacheEntry, dependencies, is_cacheable
@@ -73,16 +73,20 @@ def make_job(
 def _without_effect_removed(config: Config) -> Config:
     """Set settings that have no effect to null, so that they do not distinguish runs; set the number of views."""
     augmentation, trainer = config.data.augmentation, config.trainer
+    if trainer.probe:
+        probe = Trainer(1, probe=True, precision=trainer.precision, pos_weight=trainer.pos_weight)
+        model = replace(config.model, linear_features=Model.linear_features)
+        config = replace(config, model=model, optimizer=Adam(), scheduler=Constant(), trainer=probe)
     views = augmentation.views or DEFAULT_VIEWS if config.model.freeze_features and augmentation.is_active else None
     return replace(
         config,
         data=replace(config.data, augmentation=replace(augmentation, views=views)),
-        trainer=replace(trainer, probe=trainer.probe or None),
+        trainer=replace(config.trainer, probe=trainer.probe or None),
     )
 
 
 def _pin_weights(config: Config) -> Config:
-    """Replace the weights DEFAULT by their name, because newer versions of torchvision may change the default."""
+    """Replace the weights DEFAULT by their name, because newer versions of torchvision and timm may change it."""
     if config.model.weights == "DEFAULT":
         from crackdet.models.factory import architecture  # imports torch: seconds
 

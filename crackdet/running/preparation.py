@@ -1,5 +1,7 @@
 """Before a run is claimed: check its configuration and the machine, and load its data."""
 
+from importlib.util import find_spec
+
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
@@ -14,11 +16,13 @@ from crackdet.training.resources import check_resources, estimate_resources
 
 
 def validate(config: Config) -> None:
-    """Check the store, the device, the network with its weights, the optimizer, and the trackers.
+    """Check store, device, network, weights, optimizer and trackers, and the packages that a probe needs.
 
     Raises:
         UserError: If one of them cannot be used.
     """
+    if config.trainer.probe and find_spec("sklearn") is None:
+        raise UserError("trainer.probe=true: needs scikit-learn; run uv pip install -e '.[screen]'")
     RunStore(expand_home(config.runtime.store)).check_writable()
     choose_device(config.runtime)
     validate_initial_weights(config)

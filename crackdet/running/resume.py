@@ -66,7 +66,7 @@ def keep_state(job: Job, state: TrainingState) -> None:
     """Save the final state, unless it is too large or useless, so that the run can be trained for more epochs."""
     check_folder(job.run.directory)  # before a file is deleted, which could be another run's
     mib, max_mib = state.size() / 2**20, job.config.runtime.keep_resume_mib
-    if depends_on_max_epochs(job.config):
+    if job.config.trainer.probe or depends_on_max_epochs(job.config):
         job.run.state_file.unlink(missing_ok=True)
     elif mib > max_mib:
         job.run.state_file.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def _initial_state(config: Config, device: torch.device, dimension: int | None) 
 
 def _shorter_run_state(job: Job) -> Path | None:
     """Return the state of the longest finished run that differs only by a smaller `trainer.max_epochs`."""
-    if depends_on_max_epochs(job.config) or job.config.runtime.retrain:
+    if job.config.trainer.probe or depends_on_max_epochs(job.config) or job.config.runtime.retrain:
         return None
     store = RunStore(job.run.root)
     content = json.loads(job.identity.canonical)

@@ -109,13 +109,19 @@ def train_run(
 
         checkpointer = Checkpointer(save, config.runtime.checkpoint_minutes, request)
         graphs = use_cuda_graphs(config, device, resources)
-        train(
-            TrainContext(
-                state, config, inputs["train"], inputs["valid"], precision, graphs, checkpointer, on_epoch,
-                on_batch=point.set,
-            )
+        context = TrainContext(
+            state, config, inputs["train"], inputs["valid"], precision, graphs, checkpointer, on_epoch,
+            on_batch=point.set,
         )  # fmt: skip
+        measures: dict[str, float] = {}
+        if config.trainer.probe:
+            from crackdet.training.probe_run import fit_probe  # needs scikit-learn
+
+            measures = fit_probe(context)
+        else:
+            train(context)
         extra: dict[str, str | float | None] = {
+            **measures,
             **_measure_costs(job, state, network, memory),
             "device": device.type,
             "gpu": gpu_name(device),

@@ -35,7 +35,7 @@ FIELDS: Mapping[str, Check] = {
     "gpu": _is(str, NoneType),
     "earlier": _is_list_of(dict),
 }
-PACKAGES = ("crackdet", "torch", "torchvision", "numpy", "pillow", "hydra-core", "optuna")
+PACKAGES = ("crackdet", "torch", "torchvision", "timm", "numpy", "pillow", "hydra-core", "optuna")
 
 
 def collect(device: str, gpu: str | None, threads: int, overrides: list[str]) -> dict[str, Any]:

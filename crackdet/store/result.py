@@ -76,6 +76,9 @@ OPTIONAL: Mapping[str, Field] = {
     **dict.fromkeys(("feature_flops", "feature_dimension"), _integer(0)),
     **dict.fromkeys(("stopped_early", "compiled"), FLAG),
     **dict.fromkeys(("device", "gpu", "processor", "repaired"), PROSE),
+    "knn_accuracy": SHARE,  # of k nearest neighbours in the space of frozen features
+    "logme": _number(-1e30, 1e30),  # log evidence per image
+    "probe_c": _number(),  # inverse penalty of the logistic regression
     "schema": _integer(0),
     "identity": _text("[0-9a-f]{64}"),
     "epochs": _integer(1, 1e9),

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from crackdet.config.groups import NAMED_NETWORKS
+from crackdet.config.groups import names_network
 from crackdet.config.hydra_errors import explain_hydra_error
 from crackdet.config.schema import Model, setting_at
 from crackdet.running.command_cache import config_folders
@@ -33,8 +33,8 @@ class Composition:
     options: Mapping[str, str]  # the chosen option of each group
 
     def has(self, key: str) -> bool:
-        """Return whether the chosen options have a setting; that of a network's name belongs to model=torchvision."""
-        if key == "model.name" and self.options.get("model") in NAMED_NETWORKS:
+        """Return whether the chosen options have a setting; the name belongs to torchvision and timm."""
+        if key == "model.name" and names_network(self.options.get("model")):
             return False
         return self._holds(key) or self.must_add(key)
 

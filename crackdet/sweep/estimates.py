@@ -12,7 +12,7 @@ from crackdet.models.factory import feature_flops, validate_model
 from crackdet.store.snapshot import RunSnapshot
 
 # Cost of a training step in forward passes: the backward pass computes two products for each of the forward pass.
-FROZEN_STEP, TRAINING_STEP = 1, 3
+TRAINING_STEP = 3
 
 
 class FlopEstimator:
@@ -48,8 +48,11 @@ class FlopEstimator:
         return self._num_images[key]
 
     def total(self, config: Config) -> int:
-        """Return the operations of all epochs, without early stopping."""
-        return self.per_image(config) * self.num_images(config) * config.trainer.max_epochs
+        """Return the operations of all epochs, without early stopping; frozen features are computed once."""
+        per_image = self.per_image(config) * config.trainer.max_epochs
+        if config.model.freeze_features:
+            per_image += feature_flops(config) * (config.data.augmentation.views or 1)
+        return per_image * self.num_images(config)
 
 
 class Duration(NamedTuple):
@@ -87,7 +90,8 @@ class TimeEstimator:
             result["feature_flops"], result["feature_dimension"], model["linear_features"], model["freeze_features"]
         )
         self._per_image[_network_key(result["settings"])].append(seconds)
-        self._per_flop.append(seconds / flops)
+        if not model["freeze_features"]:  # a head takes longer for an operation than a network
+            self._per_flop.append(seconds / flops)
 
     def epoch(self, config: Config, flops: FlopEstimator) -> Duration | None:
         """Return the median of the runs of the same network, else a rough estimate by operations; None without runs."""
@@ -99,9 +103,9 @@ class TimeEstimator:
 
 
 def _training_flops(feature_flops: int, feature_dimension: int, linear_features: int, is_frozen: bool) -> int:
-    """Return the operations of training on one image: the feature extractor and three linear layers."""
+    """Return the operations of training on one image: the feature extractor if it is trained, and the linear layers."""
     classifier = 2 * linear_features * (feature_dimension + linear_features + 1)
-    return (FROZEN_STEP if is_frozen else TRAINING_STEP) * feature_flops + TRAINING_STEP * classifier
+    return TRAINING_STEP * (classifier if is_frozen else feature_flops + classifier)
 
 
 def _network_key(settings: Mapping[str, Any]) -> str:

@@ -89,7 +89,8 @@ def resume_state_bytes(config: Config, weights: int, trained: int) -> int:
     """Return the bytes of the resume state that a finished run keeps for more epochs; 0 if it keeps none."""
     copies = 2 if config.trainer.ema_decay is None else 3  # the last weights, the best ones, and their average
     state = copies * weights + round(optimizer_slots(config.optimizer) * trained)
-    return 0 if depends_on_max_epochs(config) or state > config.runtime.keep_resume_mib * MIB else state
+    is_useless = config.trainer.probe or depends_on_max_epochs(config)
+    return 0 if is_useless or state > config.runtime.keep_resume_mib * MIB else state
 
 
 def check_resources(needs: ResourceEstimate, device: torch.device, run: Run) -> None:

@@ -22,7 +22,7 @@ from crackdet.backbone.description import FORMAT, Description
 from crackdet.backbone.network import Backbone
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
-from crackdet.models.classifier import Stage
+from crackdet.models.stage import Stage
 from crackdet.store.run import Run
 from tests.backbone.conftest import CUSTOM, MOBILENET, RESNEXT
 

@@ -208,7 +208,7 @@ def instances(schema: type) -> st.SearchStrategy[Any]:
     strategies = {
         item.name: COMPATIBLE.get(item.name, values(hints[item.name], item.metadata)) for item in fields(schema)
     }
-    if schema.__name__ == "TorchvisionModel":
+    if schema.__name__ in ("TorchvisionModel", "TimmModel"):
         strategies["name"] = st.sampled_from(["mobilenet_v2", "vit_b_16"])
     return st.builds(schema, **strategies)
 

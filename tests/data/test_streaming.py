@@ -47,7 +47,7 @@ def test_batches_are_complete_if_a_worker_process_is_killed(
     batches += batches_left
     assert "the worker processes that decode images died" in caplog.text
     for ours, theirs in zip(batches, expected, strict=True):
-        assert torch.equal(to_input(ours.pixels), to_input(theirs.pixels)) and torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(to_input(ours.inputs), to_input(theirs.inputs)) and torch.equal(ours.labels, theirs.labels)
     wait_until(lambda: not any(process.is_alive() for process in workers), TIMEOUT)  # else this process could not end
 
 
@@ -68,7 +68,7 @@ def test_a_closed_stream_does_not_write_into_the_next(tmp_path: Path) -> None:
         time.sleep(0 if ours else 1)  # until the large image is decoded
         ours.append(batch)
     for batch, theirs in zip(ours, expected, strict=True):
-        assert torch.equal(to_input(batch.pixels), to_input(theirs.pixels))
+        assert torch.equal(to_input(batch.inputs), to_input(theirs.inputs))
 
 
 def test_parallel_streams_do_not_mix(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_parallel_streams_do_not_mix(tmp_path: Path) -> None:
     streams = zip(*(iter_batches(dataset, order, CPU, NUM_WORKERS) for order in orders), strict=True)
     for ours, theirs in zip(streams, expected, strict=True):
         for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(one.pixels, other.pixels)
+            assert torch.equal(one.inputs, other.inputs)
 
 
 ENDLESS_SCRIPT = f"""

@@ -15,7 +15,7 @@ from crackdet.inspection.layers import Layer, capture, find_layers
 from crackdet.inspection.loaded_network import LoadedNetwork, Sample, load_network
 from crackdet.inspection.maps import Basis, MapStatistics, measure_maps
 from crackdet.inspection.samples import load_split, to_samples
-from crackdet.models.classifier import Classifier
+from crackdet.models.classifier import Classifier, mlp_head
 from crackdet.models.factory import build
 
 DARK, BRIGHT, DEAD = 0, 1, 2  # maps of the first convolution of `network`
@@ -145,4 +145,4 @@ def test_a_following_in_place_operation_does_not_change_a_captured_map() -> None
 
 def test_a_network_without_maps_is_rejected() -> None:
     with pytest.raises(UserError, match="no feature maps"):
-        find_layers(Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), 4, 8, 2))
+        find_layers(Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), mlp_head(4, 8), 2))

@@ -18,7 +18,7 @@ from crackdet.inspection.saliency import (
     strongest_point,
 )
 from crackdet.inspection.samples import load_split, to_samples
-from crackdet.models.classifier import Classifier
+from crackdet.models.classifier import Classifier, mlp_head
 from crackdet.models.factory import build
 
 
@@ -54,7 +54,7 @@ class _OneCorner(nn.Module):
 
 
 def test_ignored_pixels_get_no_attribution() -> None:
-    model = Classifier(_OneCorner(), 1, 1, 32)
+    model = Classifier(_OneCorner(), mlp_head(1, 1), 32)
     for parameter in model.classifier.parameters():
         nn.init.ones_(parameter)
     saliency = integrated_gradients(model.eval(), torch.rand(2, 3, 32, 32, generator=torch.manual_seed(0)))
@@ -76,7 +76,7 @@ def test_torchvision_networks_have_a_stage_for_grad_cam(name: str) -> None:
 def test_stages_with_channels_last_are_ignored() -> None:
     channels_last = nn.Sequential(nn.Conv2d(3, 5, 1), Permute([0, 2, 3, 1]))
     with pytest.raises(UserError, match="channels-first"):
-        grad_cam(Classifier(channels_last, 5 * 16 * 16, 4, 16).eval(), torch.rand(1, 3, 16, 16))
+        grad_cam(Classifier(channels_last, mlp_head(5 * 16 * 16, 4), 16).eval(), torch.rand(1, 3, 16, 16))
 
 
 def test_images_too_small_for_the_network_are_rejected() -> None:

@@ -151,7 +151,7 @@ def test_batches_from_the_gpu_cache_equal_those_from_the_file(tiny: Configure, m
     resident = list(batches.iter_batches(images, order, device, None))
     monkeypatch.setattr(batches, "_gpu_cache", batches.GpuCache())
     for ours, moved in zip(resident, batches.iter_batches(images, order, device, None), strict=True):
-        assert torch.equal(ours.pixels, moved.pixels) and torch.equal(ours.labels, moved.labels)
+        assert torch.equal(ours.inputs, moved.inputs) and torch.equal(ours.labels, moved.labels)
     monkeypatch.setattr(batches, "MAX_GPU_SHARE", 0.0)
     batches.cache_on_gpu(images, device)
     assert batches._gpu_cache.get(images, device) is None
