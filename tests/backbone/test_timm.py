@@ -17,7 +17,7 @@ from crackdet.backbone.network import Backbone
 from crackdet.backbone.simple_pyramid import SimpleFeaturePyramid
 from crackdet.config.schema import TimmModel
 from crackdet.core.errors import UserError
-from crackdet.models.classifier import probe_stages
+from crackdet.models.classifier import probe_stages, stages
 from crackdet.models.factory import build, feature_extractor
 from crackdet.models.intermediates import Intermediates, declared_stages
 from crackdet.store.run import Run
@@ -75,6 +75,12 @@ def test_the_declared_stages_are_those_that_a_forward_pass_shows(name: str) -> N
     probed = {(stage.channels, stage.stride) for stage in probe_stages(network, 224, 448)}
     differences = {(stage.channels, stage.stride) for stage in declared} - probed
     assert differences == PROBED_OTHERWISE.get(name, set())
+
+
+def test_the_stages_of_a_network_with_a_method_of_that_name_are_the_declared_ones() -> None:
+    with torch.device("meta"):
+        network = timm.create_model("hrnet_w18_small", num_classes=0)
+    assert [stage.stride for stage in stages(network, 64)] == [2, 4, 8, 16, 32]
 
 
 def test_a_wrong_declaration_is_reported_and_corrected(caplog: pytest.LogCaptureFixture) -> None:
