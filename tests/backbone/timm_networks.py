@@ -24,12 +24,12 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 from tests.backbone.published import publish_run
+from tests.composing import compose
 
 IMAGE = (197, 331)  # height and width in pixels that no stride divides
 
