@@ -4,8 +4,8 @@
 
 Both train the same networks from the same initial weights on the same photographs, with the same settings, for the same
 epochs. TRAIN_PY is train.py of https://github.com/huggingface/pytorch-image-models. For each network, prints the
-validation accuracy over the seeds on both sides, in the last epoch and in the best one, and the difference with its 95 %
-interval (Student's t).
+validation accuracy over the seeds on both sides, in the last epoch and in the best one, and the difference with its
+95 % interval (Student's t).
 """
 
 import csv
