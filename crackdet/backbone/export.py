@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from crackdet.backbone.description import DESCRIPTION, WEIGHTS, Description
-from crackdet.backbone.extraction import check_flop_share, extract_body, find_size_multiple, probe_maps
+from crackdet.backbone.extraction import check_flop_share, check_forward, extract_body, find_size_multiple, probe_maps
 from crackdet.backbone.formats import write_exports
 from crackdet.backbone.network import Backbone
 from crackdet.backbone.options import check_onnx
@@ -72,6 +72,8 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
     else:
         check_flop_share(body, extractor, image_size, model.name)
     maps, smallest = probe_maps(body, stages, model.name)
+    if isinstance(body, Intermediates):
+        check_forward(body, model.name)
     identity = read_identity(run).get("model", {})
     initial = identity.get("weights")
     description = Description(

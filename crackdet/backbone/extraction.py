@@ -64,6 +64,18 @@ def find_size_multiple(body: nn.Module, stages: Sequence[Stage]) -> int:
     return 1
 
 
+def check_forward(body: nn.Module, name: str) -> None:
+    """Raise UserError if a network fails on an image that is not square, which the meta device may not show."""
+    try:
+        with torch.no_grad():
+            body.eval()(torch.zeros(1, 3, *UNEVEN))
+    except Exception as error:  # whatever a network raises
+        raise UserError(
+            f"{name}: fails on images that are not square ({first_line(error)}), as those of a detector; export another "
+            "network"
+        ) from None
+
+
 def probe_maps(body: nn.Module, stages: Sequence[Stage], name: str) -> tuple[list[FeatureMap], int]:
     """Return the layout of each map, and the smallest image side in pixels that the network accepts.
 
