@@ -71,7 +71,8 @@ def check_forward(body: nn.Module, name: str) -> None:
             body.eval()(torch.zeros(1, 3, *UNEVEN))
     except Exception as error:  # whatever a network raises
         raise UserError(
-            f"{name}: fails on images that are not square ({first_line(error)}), which a detector has; export another network"
+            f"{name}: fails on images that are not square ({first_line(error)}), which a detector has; "
+            "export another network"
         ) from None
 
 
