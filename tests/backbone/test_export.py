@@ -44,9 +44,7 @@ def test_an_exported_backbone_loads_in_a_new_process_without_the_store(publish: 
     store, folder = tmp_path / "runs", tmp_path / "out" / "backbone"
     shutil.copytree(run.directory, store / run.id)
     arguments = ["export", run.id[:9], "--store", store, "--to", folder, "--onnx", "--torch-export"]
-    result = CliRunner().invoke(
-        app, list(map(str, arguments))
-    )  # this process needs onnxruntime, too
+    result = CliRunner().invoke(app, list(map(str, arguments)))  # this process needs onnxruntime, too
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(
         f"{run.id} in {folder}: 4 channels at stride 2, 8 channels at stride 4, 16 channels"
