@@ -10,10 +10,11 @@ RANDOM = "random initial weights"  # which nobody licenses
 
 
 def license_name(text: str) -> str:
-    """Return the license in a text: `apache-2.0`, `unknown` or `random`."""
+    """Return the license in a text: `apache-2.0`, `unknown` or `random`; of a URL on GitHub, the repository."""
     if text == RANDOM:
         return "random"
-    return UNKNOWN if text.startswith(UNKNOWN) else text.partition(" (")[0]
+    name = UNKNOWN if text.startswith(UNKNOWN) else text.partition(" (")[0]
+    return re.sub(r"https?://[^/]+/([^/]+/[^/]+).*", r"\1", name)
 
 
 def parse_licenses(text: str | None, option: str = "--license") -> list[str]:

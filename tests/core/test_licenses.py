@@ -28,8 +28,9 @@ def test_a_license_is_permitted_by_whole_words_of_its_own_text(text: str, wanted
 
 
 def test_a_table_shows_the_license_alone() -> None:
-    texts = ("mit (x of timm)", RANDOM, "unknown: see the source")
-    assert [license_name(text) for text in texts] == ["mit", "random", "unknown"]
+    url = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE (ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1)"
+    texts = ("mit (x of timm)", RANDOM, "unknown: see the source", url)
+    assert [license_name(text) for text in texts] == ["mit", "random", "unknown", "facebookresearch/SWAG"]
 
 
 def test_an_option_without_a_license_is_refused() -> None:
