@@ -20,6 +20,10 @@ DEFAULT_COLUMNS = (  # after accuracy, as many as fit
     "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "license", "loss", "seconds", "parameters",
     "epoch",
 )  # fmt: skip
+SCREEN_COLUMNS = (  # the same, of runs with trainer.probe
+    "loss", "knn_accuracy", "logme", "feature_flops", "verdict", "parameters", "interval", "feature_latency_ms",
+    "license", "p_value", "seconds",
+)  # fmt: skip
 
 
 def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
@@ -41,9 +45,10 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error", *POINTING_COLUMNS), share),
+    **dict.fromkeys(("average_precision", "calibration_error", "knn_accuracy", *POINTING_COLUMNS), share),
     **dict.fromkeys(("parameters", "feature_parameters", "feature_flops", "detector_flops", "pointing_images"), scaled),
     "license": license_name,
+    "logme": lambda value: f"{value:.3f}",
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
@@ -53,6 +58,8 @@ TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector 
     "feature_latency_ms": "ms",
     "average_precision": "avg prec",
     "calibration_error": "cal err",
+    "knn_accuracy": "k-NN",
+    "logme": "LogME",
 }
 
 
@@ -77,7 +84,8 @@ def value_column(key: str) -> Column:
 def usual_columns(decision: "Decision", rows: Sequence[RunRow]) -> dict[str, Column]:
     """Return the usual columns in which a run has a text; a license only if the runs differ in it."""
     own = decision_columns(decision)
-    columns = {name: own.get(name) or value_column(name) for name in DEFAULT_COLUMNS}
+    names = SCREEN_COLUMNS if decision.is_screen else DEFAULT_COLUMNS
+    columns = {name: own.get(name) or value_column(name) for name in names}
     texts = {name: {column.text(row) for row in rows} for name, column in columns.items()}
     return {
         name: column

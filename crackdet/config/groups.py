@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from crackdet.config import file_data, schema
+from crackdet.config import file_data, optimization, schema
 from crackdet.config.fields import MISSING, field
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -21,8 +21,18 @@ GROUPS: dict[str, dict[str, type]] = {
         "masks": file_data.MasksData,
         "boxes": file_data.BoxesData,
     },
-    "optimizer": {"adam": schema.Adam, "adamw": schema.AdamW, "sgd": schema.SGD},
-    "scheduler": {"constant": schema.Constant, "cosine": schema.Cosine, "step": schema.Step, "plateau": schema.Plateau},
+    "optimizer": {
+        "adam": optimization.Adam,
+        "adamw": optimization.AdamW,
+        "sgd": optimization.SGD,
+        "timm": optimization.TimmOptimizer,
+    },
+    "scheduler": {
+        "constant": optimization.Constant,
+        "cosine": optimization.Cosine,
+        "step": optimization.Step,
+        "plateau": optimization.Plateau,
+    },
     "trainer": {"default": schema.Trainer},
     "runtime": {"default": schema.Runtime},
     "tracker": {"none": schema.Tracker},
@@ -55,8 +65,8 @@ class Schema(schema.Seeded):
 
     model: Any = MISSING
     data: schema.Data = MISSING
-    optimizer: schema.Optimizer = MISSING
-    scheduler: schema.Scheduler = MISSING
+    optimizer: optimization.Optimizer = MISSING
+    scheduler: optimization.Scheduler = MISSING
     trainer: schema.Trainer = MISSING
     runtime: schema.Runtime = MISSING
     tracker: dict[str, Any] = field(dict)  # each tracker has its own schema

@@ -18,8 +18,8 @@ from crackdet.config.fields import MISSING, satisfies
 from crackdet.config.groups import GROUPS, NAMED_NETWORKS, PRESETS, TIMM, names_network
 from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe, describe_key, shorten, show_value
+from crackdet.config.optimization import SGD
 from crackdet.config.schema import (
-    SGD,
     Config,
     CustomModel,
     Model,
@@ -146,8 +146,8 @@ def _merge_option(group: str, text: str) -> Any:
         schema = TimmModel if "library" in tree else options.get(name, TorchvisionModel)
         if "conv_out" in tree and name != "custom":
             raise UserError(f"model.name={shorten(name)}: must be custom with model=custom{_network(name)}")
-    elif name in options:
-        schema = options[name]
+    elif (option := tree.get("library", name)) in options:  # optimizer=timm has the name of an optimizer
+        schema = options[option]
     else:
         raise UserError(f"{group}.name={shorten(name)}: must be one of {', '.join(options)}")
     settings = _merge(schema, tree, group)
@@ -243,7 +243,8 @@ def _has_items_of(kind: Any, value: Any) -> bool:
 
 def _check_combinations(config: Config) -> None:
     """Check settings that constrain each other."""
-    model, data, optimizer = config.model, config.data, config.optimizer
+    model, data, optimizer, scheduler = config.model, config.data, config.optimizer, config.scheduler
+    trainer = config.trainer
     if isinstance(model, CustomModel) and data.image_size < 2 ** len(model.conv_out):
         raise UserError(
             f"data.image_size={data.image_size}: must be at least {2 ** len(model.conv_out)}; each convolution of "
@@ -260,3 +261,23 @@ def _check_combinations(config: Config) -> None:
         raise UserError("trainer.probe=true: needs model.freeze_features=true, since a probe does not change features")
     if isinstance(optimizer, SGD) and optimizer.nesterov and optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: optimizer.momentum must be > 0")
+    if scheduler.warmup_epochs is None and scheduler.warmup_start_fraction is not None:
+        raise UserError(
+            f"scheduler.warmup_start_fraction={scheduler.warmup_start_fraction}: there is no warm-up; set "
+            "scheduler.warmup_epochs"
+        )
+    if (scheduler.warmup_epochs or 0) > trainer.max_epochs:
+        raise UserError(
+            f"scheduler.warmup_epochs={scheduler.warmup_epochs:g}: must be at most "
+            f"trainer.max_epochs={trainer.max_epochs}"
+        )
+    actions = {"mixup": "mixes images", "cutmix": "mixes images", "unfreeze_epochs": "unfreezes stages"}
+    for name, action in actions.items():
+        value = getattr(trainer, name)
+        if value is not None and model.freeze_features:
+            raise UserError(
+                f"trainer.{name}={value}: {action}, and model.freeze_features=true trains the head only, on features "
+                f"that are computed once; set trainer.{name}=null or model.freeze_features=false"
+            )
+        if value is not None and name != "unfreeze_epochs" and trainer.batch_size == 1:
+            raise UserError(f"trainer.{name}={value}: mixes the images of a batch; trainer.batch_size must be > 1")

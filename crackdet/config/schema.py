@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crackdet.config.fields import MAX_SEED, MISSING, field
+from crackdet.config.optimization import Optimizer, Scheduler
 
 DEFAULT_VIEWS = 4  # of data.augmentation.views
 MONITORS: dict[str, Literal["min", "max"]] = {  # metrics that can choose the best epoch, and their better end
@@ -78,13 +79,14 @@ class Augmentation:
     contrast: float = field(0.0, ge=0, le=1)  # likewise
     saturation: float = field(0.0, ge=0, le=1)  # likewise
     hue: float = field(0.0, ge=0, le=0.5)  # shift on the colour circle, sampled from [-x, x]
+    rand_augment: float | None = field(None, ge=0, le=10)  # magnitude of RandAugment with two operations; null: off
     # with frozen features: each image is augmented in so many ways, which alternate by epoch; null: DEFAULT_VIEWS
     views: int | None = field(None, ge=1, le=1000)
 
     @property
     def is_active(self) -> bool:
         """Whether anything is changed at random."""
-        return any(value for name, value in vars(self).items() if name != "views")
+        return self.rand_augment is not None or any(value for name, value in vars(self).items() if name != "views")
 
 
 @dataclass
@@ -110,65 +112,6 @@ class SyntheticData(Data):
 
 
 @dataclass
-class Optimizer:
-    name: str = MISSING
-    learning_rate: float = field(1e-4, gt=0)
-    weight_decay: float = field(0.0, ge=0)
-
-
-@dataclass
-class Adam(Optimizer):
-    name: str = field("adam", choices=("adam",))
-    beta1: float = field(0.9, ge=0, lt=1)
-    beta2: float = field(0.999, ge=0, lt=1)
-    eps: float = field(1e-8, gt=0)
-
-
-@dataclass
-class AdamW(Adam):
-    name: str = field("adamw", choices=("adamw",))
-    weight_decay: float = field(0.01, ge=0)
-
-
-@dataclass
-class SGD(Optimizer):
-    name: str = field("sgd", choices=("sgd",))
-    learning_rate: float = field(0.01, gt=0)
-    momentum: float = field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-
-
-@dataclass
-class Scheduler:
-    name: str = MISSING
-
-
-@dataclass
-class Constant(Scheduler):
-    name: str = field("constant", choices=("constant",))
-
-
-@dataclass
-class Cosine(Scheduler):
-    name: str = field("cosine", choices=("cosine",))
-    final_fraction: float = field(0.0, ge=0, le=1)  # of the learning rate, after max_epochs
-
-
-@dataclass
-class Step(Scheduler):
-    name: str = field("step", choices=("step",))
-    step_size: int = field(10, ge=1)  # epochs
-    gamma: float = field(0.1, gt=0, le=1)
-
-
-@dataclass
-class Plateau(Scheduler):
-    name: str = field("plateau", choices=("plateau",))
-    factor: float = field(0.1, gt=0, lt=1)
-    patience: int = field(3, ge=0)  # epochs without a better trainer.monitor
-
-
-@dataclass
 class Trainer:
     max_epochs: int = field(25, ge=1)
     batch_size: int = field(32, ge=1)  # images
@@ -180,6 +123,11 @@ class Trainer:
     compile: bool = False  # with torch.compile, which takes a minute at the start of a run
     gradient_clip_norm: float | None = field(None, gt=0)  # largest gradient norm; null: no clipping
     pos_weight: float | None = field(None, gt=0)  # weight of the crack class in the loss
+    label_smoothing: float | None = field(None, ge=0, lt=1)  # share of each label that is divided among both classes
+    mixup: float | None = field(None, gt=0)  # alpha of the Beta distribution of the shares of two mixed images
+    cutmix: float | None = field(None, gt=0)  # likewise, of the area that is kept when a box of another image is pasted
+    ema_decay: float | None = field(None, gt=0, lt=1)  # of a moving average of the weights, which is then the result
+    unfreeze_epochs: int | None = field(None, ge=1)  # epochs of the head alone, then of each stage more
     probe: bool | None = None  # fit a logistic regression to frozen features instead of training by gradient descent
 
 
@@ -229,6 +177,8 @@ class Sweep:
     dry_run: bool = False  # print the table of runs and train nothing
     zip: list[Any] = field([])  # keys whose values are paired; or several lists of such keys
     exclude: str | None = None  # an expression over dotted keys; runs for which it is true are left out
+    top: int | None = field(None, ge=1)  # the networks are the best candidates of a screen; null: as the command says
+    screen: str | None = field(None, min_length=1)  # its folder; null: the probe runs of runtime.store on these images
     order: str = field("cheapest", choices=("cheapest", "given"))
     report: bool = True  # write report.html after a sweep that trained something
 

@@ -14,6 +14,12 @@ _NAMES = {
     "optimizer.learning_rate": "lr base_lr init_lr initial_lr lr0 max_lr eta alpha",
     "optimizer.weight_decay": "wd decay l2 l2_reg regularization",
     "optimizer.momentum": "mom",
+    "optimizer.layer_decay": "llrd layerwise_decay layer_wise_decay layer_lr_decay lr_layer_decay",
+    "optimizer.backbone_learning_rate": "backbone_lr lr_backbone encoder_lr encoder_learning_rate",
+    "optimizer.decay_norm_and_bias": "norm_weight_decay bias_weight_decay filter_bias_and_bn no_weight_decay",
+    "optimizer.arguments": "opt_args opt_kwargs optimizer_kwargs optimizer_args",
+    "scheduler.warmup_epochs": "warmup warmup_steps lr_warmup_epochs warm_up",
+    "scheduler.warmup_start_fraction": "warmup_lr warmup_start_lr warmup_factor lr_warmup_decay warmup_lr_init",
     "optimizer": "optim opt",
     "scheduler": "sched lr_scheduler lr_schedule schedule",
     "trainer.max_epochs": "epochs epoch num_epochs n_epochs nb_epochs training_epochs train_epochs",
@@ -27,6 +33,12 @@ _NAMES = {
     "trainer.precision": "amp fp16 bf16 use_amp mixed_precision half autocast dtype",
     "trainer.pos_weight": "class_weight class_weights weight_positive",
     "trainer.monitor": "metric best_metric",
+    "trainer.label_smoothing": "smoothing label_smooth",
+    "trainer.mixup": "mixup_alpha",
+    "trainer.cutmix": "cutmix_alpha",
+    "trainer.ema_decay": "ema model_ema use_ema model_ema_decay",
+    "trainer.unfreeze_epochs": "unfreeze gradual_unfreezing unfreeze_after unfreeze_epoch",
+    "trainer/recipe=cnn or trainer/recipe=transformer": "recipe preset training_recipe",
     "model.weights": "checkpoint ckpt ckpt_path init_weights pretrained_weights pretrained_path weights_path",
     "model.freeze_features": "freeze frozen freeze_backbone freeze_encoder freeze_layers",
     "model.linear_features": "hidden hidden_size hidden_dim hidden_units fc fc_dim linear dense",
@@ -42,6 +54,7 @@ _NAMES = {
     "data.max_images": (
         "limit limit_train_batches subset max_samples num_samples n_samples max_train_samples sample fraction"
     ),
+    "data.augmentation.rand_augment": "randaug ra aa auto_augment autoaugment",
     "data/augmentation=flips": "augment augmentations aug transform transforms flip hflip",
     "seed": "random_seed manual_seed random_state rng_seed seed_everything",
     "runtime.device": "gpu gpus cuda cpu devices accelerator use_gpu use_cuda device_id gpu_ids no_cuda",
@@ -99,6 +112,8 @@ def suggest_setting(key: str) -> str:
     group, _, rest = key.partition(".")
     if group == "model" and rest in {item.name for item in fields(Model)}:
         return f"; use +{key}=VALUE, because the file of this network does not have it"
+    if key.startswith("optimizer.arguments."):
+        return f"; use +{key}=VALUE, because the file of this option does not have it"
     if group == "tracker" and key in all_settings():
         return f"; it belongs to tracker={rest.partition('.')[0]}"
     if owners := _owners(key):

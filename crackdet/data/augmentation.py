@@ -30,8 +30,14 @@ def sample_view_params(records: Sequence[ImageRecord], view: int) -> Tensor:
 
     Frozen features are computed for each view of the training images, and shared by the runs of all seeds.
     """
+    rows = digest_ranks(records)
+    return _uniform(max(rows, default=-1) + 1, VIEWS + view)[rows]
+
+
+def digest_ranks(records: Sequence[ImageRecord]) -> list[int]:
+    """Return the place of each image in the sorted set of images."""
     rank = {digest: number for number, digest in enumerate(sorted({record.digest for record in records}))}
-    return _uniform(len(rank), VIEWS + view)[[rank[record.digest] for record in records]]
+    return [rank[record.digest] for record in records]
 
 
 def _uniform(num_images: int, key: int) -> Tensor:

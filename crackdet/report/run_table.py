@@ -84,6 +84,8 @@ MEASURES = (
     Measure("f1", "F1", "harmonic mean of recall and precision", percent, True, True),
     Measure("roc_auc", "ROC-AUC", "probability that a crack scores higher than another image", decimal, True, True),
     Measure("loss", "loss", "validation loss, averaged per image", decimal, minor=True),
+    Measure("knn_accuracy", "k-NN", "accuracy of nearest neighbours among the frozen features", percent, True),
+    Measure("logme", "LogME", "log evidence of the labels, given the frozen features", decimal, True),
     Measure("parameters", "parameters", "weights of the whole classifier", count),
     Measure("feature_parameters", "backbone parameters", "weights of the feature extractor", count, minor=True),
     Measure("feature_flops", "FLOPs", "operations of the feature extractor per image", short),

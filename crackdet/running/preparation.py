@@ -11,11 +11,12 @@ from crackdet.running.job import Job
 from crackdet.store.run_store import RunStore
 from crackdet.tracking.trackers import check_trackers
 from crackdet.training.device import choose_device, resolve_precision
+from crackdet.training.optimizers import check_optimizer
 from crackdet.training.resources import check_resources, estimate_resources
 
 
 def validate(config: Config) -> None:
-    """Check the store, the device, the network with its weights, the trackers, and the packages that a probe needs.
+    """Check the store, the device, the network with its weights, the optimizer, the trackers, and a probe's packages.
 
     Raises:
         UserError: If one of them cannot be used.
@@ -25,6 +26,7 @@ def validate(config: Config) -> None:
     RunStore(expand_home(config.runtime.store)).check_writable()
     choose_device(config.runtime)
     validate_initial_weights(config)
+    check_optimizer(config.optimizer)
     check_trackers(config.tracker)
 
 

@@ -10,14 +10,17 @@ import torch
 from crackdet.config.schema import Config
 from crackdet.core.errors import WriteFailed
 from crackdet.core.files import check_folder, write_csv
+from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, build_head
 from crackdet.running.job import Job
 from crackdet.store.identity import Identity
 from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
+from crackdet.training.averaging import WeightAverage
 from crackdet.training.device import should_compile
 from crackdet.training.optimizers import build_optimizer, build_scheduler, depends_on_max_epochs
 from crackdet.training.resume_state import Progress, TrainingState
+from crackdet.training.unfreezing import GradualUnfreezing
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +84,17 @@ def keep_state(job: Job, state: TrainingState) -> None:
 def _initial_state(config: Config, device: torch.device, dimension: int | None) -> TrainingState:
     model = build(config) if dimension is None else build_head(config, dimension)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = config.trainer
+    average = None if trainer.ema_decay is None else WeightAverage(model, trainer.ema_decay)
+    unfreezing = None
+    if trainer.unfreeze_epochs is not None and isinstance(model, Classifier):
+        unfreezing = GradualUnfreezing(model, trainer.unfreeze_epochs)
     if dimension is None and should_compile(config, device):
         torch.compiler.reset()  # torch counts the networks of earlier runs, and stops compiling after a few
         torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler heeds this setting, too
         model.compile()
-    optimizer = build_optimizer(config.optimizer, model.parameters())
-    return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
+    optimizer = build_optimizer(config.optimizer, model)
+    return TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress(), average, unfreezing)
 
 
 def _shorter_run_state(job: Job) -> Path | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
+from crackdet.config.optimization import TimmOptimizer
 from crackdet.config.schema import Config, UserModel
 from crackdet.core.errors import RunFailed
 from crackdet.training.resources import ResourceEstimate
@@ -23,8 +24,11 @@ def use_cuda_graphs(config: Config, device: torch.device, needs: ResourceEstimat
     """Return whether to capture the steps of a run: on a GPU with enough memory, if each batch is an optimizer step.
 
     By default a user's own network is not captured: it may synchronise with the GPU, or count its calls in Python.
+    Neither are timm's optimizers, which do the latter, nor gradual unfreezing, which changes what a step computes.
     """
     if device.type != "cuda" or config.trainer.accumulate_grad_batches > 1:
+        return False
+    if isinstance(config.optimizer, TimmOptimizer) or config.trainer.unfreeze_epochs is not None:
         return False
     enabled = config.runtime.cuda_graphs
     if enabled is None:
@@ -55,8 +59,8 @@ class GraphedStep:
 
     The function may read and write tensors that keep their memory, such as weights. Its first input has a row for each
     image; inputs other than tensors must not change. Batches of another size call the function directly. A graph
-    contains the learning rate of `optimizer`, and is captured again when it changes. All calls must be within one block
-    of `capture_stream`.
+    contains the learning rates of `optimizer`; after a change it is captured again at the second call with the same
+    rates, so that a warm-up calls the function directly. All calls must be within one block of `capture_stream`.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class GraphedStep:
         self._param_groups = optimizer.param_groups if optimizer else []
         self._is_warm = False  # kernels are loaded and chosen
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._rates: list[float] = []  # of the last call
         self._captured_rates: list[float] = []
         self._inputs: Sequence[Any] = ()
         self._outputs: Sequence[Tensor] = ()
@@ -76,7 +81,9 @@ class GraphedStep:
         Raises:
             RunFailed: If the function cannot be captured.
         """
-        if len(inputs[0]) != self._batch_size or not self._is_warm:
+        before, self._rates = self._rates, [group["lr"] for group in self._param_groups]
+        is_captured = self._graph is not None and self._captured_rates == self._rates
+        if len(inputs[0]) != self._batch_size or not self._is_warm or not (is_captured or self._rates == before):
             self._is_warm = self._is_warm or len(inputs[0]) == self._batch_size
             return self._function(*inputs)
         if not self._inputs:
@@ -85,9 +92,8 @@ class GraphedStep:
             for static, value in zip(self._inputs, inputs, strict=True):
                 if isinstance(static, Tensor):
                     static.copy_(value)
-        rates = [group["lr"] for group in self._param_groups]
-        if self._graph is None or self._captured_rates != rates:
-            self._graph, self._captured_rates = self._capture(), rates
+        if self._graph is None or self._captured_rates != self._rates:
+            self._graph, self._captured_rates = self._capture(), self._rates
         self._graph.replay()
         return [output.clone() for output in self._outputs]  # the next replay overwrites them
 

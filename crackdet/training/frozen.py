@@ -28,6 +28,7 @@ from crackdet.data.augmentation import augment, sample_view_params
 from crackdet.data.batches import iter_batches, to_device, to_input
 from crackdet.data.dataset import Dataset, FeatureDataset, ImageDataset
 from crackdet.data.feature_cache import COSTS, FeatureArray, FeatureFile
+from crackdet.data.rand_augment import Draws, rand_augment, sample_view_operations
 from crackdet.data.records import ImageRecord
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, validate_model
@@ -144,9 +145,12 @@ class FrozenExtractor:
         measured = LatencyMeter(self.classifier, self._precision).result(BATCH, 0.0)
         return {name: measured[name] for name in COSTS}
 
-    def compute(self, pixels: Tensor, params: Tensor | None) -> Tensor:
+    def compute(self, pixels: Tensor, params: Tensor | None, operations: Draws | None) -> Tensor:
         """Return the features of images, on the CPU: (N, D) as float32, or as the bits of bfloat16."""
+        magnitude = self._config.data.augmentation.rand_augment
         with torch.no_grad(), autocast(self._precision, self.device):
+            if operations is not None and magnitude is not None:
+                pixels = rand_augment(pixels, operations, magnitude)
             images = to_input(pixels)
             if params is not None:
                 images = augment(images, params, self._config.data.augmentation)
@@ -166,6 +170,7 @@ class _View:
     ) -> None:
         self._extractor, self._images, self._on_batch = extractor, images, on_batch
         self._params = None if view is None else sample_view_params(images.records, view)
+        self._operations = None if view is None else sample_view_operations(images.records, view)
         self._title = f"features of {extractor.name}" + ("" if view is None else f", view {view + 1}")
 
     def fill(self, array: NDArray[Any], start: int) -> Iterator[int]:
@@ -191,7 +196,8 @@ class _View:
             for row, batch in zip(starts, loaded, strict=True):
                 self._on_batch(f"{self._title}, image {row + 1}")
                 params = None if self._params is None else to_device(self._params[row : row + BATCH], device)
-                pending.append(pool.submit(self._extractor.compute, batch.inputs, params))
+                operations = None if self._operations is None else self._operations[row : row + BATCH]
+                pending.append(pool.submit(self._extractor.compute, batch.inputs, params, operations))
                 if len(pending) > num_threads:
                     yield pending.popleft().result()
             while pending:

@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -17,13 +18,17 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from crackdet.config.schema import Config
 from crackdet.core.console import ON_BAR, bar
 from crackdet.core.errors import NotFinite
-from crackdet.data.augmentation import augment, sample_params, sample_view_params
-from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_device, to_input
-from crackdet.data.dataset import Dataset, FeatureDataset
+from crackdet.data.augmentation import augment
+from crackdet.data.batches import iter_batches, make_batches, shuffled_indices, to_input
+from crackdet.data.dataset import Dataset
+from crackdet.data.mixing import mix_images, mix_labels, smooth_labels
 from crackdet.metrics.torch_metrics import Metrics, compute_metrics
 from crackdet.training.cuda_graphs import GraphedStep, capture_stream
 from crackdet.training.device import autocast
+from crackdet.training.draws import sample_epoch
 from crackdet.training.memory import trim_malloc
+from crackdet.training.optimizers import warmup_factor
+from crackdet.training.param_groups import scaled_rates
 from crackdet.training.resume_state import BestEpoch, Checkpointer, Progress, TrainingState
 
 log = logging.getLogger(__name__)
@@ -49,6 +54,18 @@ class TrainContext:
     def device(self) -> torch.device:
         return next(self.state.model.parameters()).device
 
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch."""
+        trainer, num_images = self.config.trainer, len(self.train_set)
+        num_batches = len(make_batches(np.arange(num_images), trainer.batch_size))
+        return math.ceil(num_batches / trainer.accumulate_grad_batches)
+
+    def warmup(self, step: int) -> float:
+        """Return the factor of the learning rates at an optimizer step of the current epoch, counted from 0."""
+        steps = (self.state.progress.epoch - 1) * self.steps_per_epoch + step
+        return warmup_factor(self.config.scheduler, steps, self.steps_per_epoch)
+
 
 @dataclass(frozen=True)
 class EpochTotals:
@@ -70,7 +87,7 @@ def train(context: TrainContext) -> None:
     zero = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     totals = EpochTotals(zero, torch.zeros_like(zero, dtype=torch.int64))
     train_step: StepFn = partial(training_step, context, totals)
-    eval_step: StepFn = partial(evaluation_step, state.model, context.precision)
+    eval_step: StepFn = partial(evaluation_step, state.evaluated, context.precision)
     if context.use_cuda_graphs:
         train_step = GraphedStep(train_step, trainer.batch_size, state.optimizer)
         eval_step = GraphedStep(eval_step, trainer.batch_size)
@@ -104,7 +121,7 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
     trainer, progress, checkpointer = config.trainer, state.progress, context.checkpointer
     images = context.train_set.in_epoch(progress.epoch)
     batches = make_batches(shuffled_indices(len(images), config.seed, progress.epoch), trainer.batch_size)
-    aug_params = sample_augmentation(context)
+    draws = sample_epoch(config, images, progress.epoch, len(batches), device)
     totals.loss.fill_(progress.loss_sum)
     totals.correct.fill_(progress.correct)
     began, seconds_before = time.monotonic(), progress.epoch_seconds
@@ -114,16 +131,17 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
         progress.loss_sum, progress.correct = totals.loss.item(), int(totals.correct.item())
         progress.epoch_seconds = seconds_before + time.monotonic() - began
 
-    state.model.train()
+    state.set_training_mode()
     state.optimizer.zero_grad()
     remaining = iter_batches(images, batches[progress.batch :], device, config.runtime.num_workers)
     for number, batch in enumerate(remaining, progress.batch):
         first = number - number % trainer.accumulate_grad_batches
         step_batches = batches[first : first + trainer.accumulate_grad_batches]
         ends_step = number + 1 - first == len(step_batches)
-        params = None if aug_params is None else aug_params[batch.indices]
         context.on_batch(f"epoch {progress.epoch}, batch {number + 1}")
-        train_step(batch.inputs, batch.labels, batch.weights, params, sum(map(len, step_batches)), ends_step)
+        inputs, params = draws.inputs(batch, batches[number]), draws.of_batch(batch, number)
+        with scaled_rates(state.optimizer, context.warmup(number // trainer.accumulate_grad_batches)):
+            train_step(inputs, batch.labels, batch.weights, *params, sum(map(len, step_batches)), ends_step)
 
         is_last, is_due = number + 1 == len(batches), checkpointer.due()
         check_loss = device.type == "cpu" or is_last or is_due  # reading the loss waits for a GPU
@@ -140,35 +158,27 @@ def train_epoch(context: TrainContext, train_step: StepFn, totals: EpochTotals) 
     update_progress(len(batches))
 
 
-def sample_augmentation(context: TrainContext) -> Tensor | None:
-    """Return the augmentation parameters of the current epoch; None without augmentation, or if features have it."""
-    settings, images, epoch = context.config.data.augmentation, context.train_set, context.state.progress.epoch
-    if not settings.is_active or isinstance(images, FeatureDataset):
-        return None
-    if settings.views is None:
-        params = sample_params(len(images), context.config.seed, epoch)
-    else:
-        params = sample_view_params(images.records, (epoch - 1) % settings.views)
-    return to_device(params, context.device)
-
-
 def training_step(
     context: TrainContext, totals: EpochTotals, inputs: Tensor, labels: Tensor, weights: Tensor | None,
-    aug_params: Tensor | None, step_images: int, ends_step: bool,
+    aug_params: Tensor | None, mixing: Tensor | None, step_images: int, ends_step: bool,
 ) -> tuple[()]:  # fmt: skip
     """Compute the gradients of a `Batch`, and apply them if it `ends_step`; add its results to `totals`.
 
     `step_images` counts the images of all batches of the optimizer step; `weights` is None if all images count
-    alike, and `aug_params` without augmentation.
+    alike, `aug_params` without augmentation, and `mixing` without mixup and CutMix.
     """
     model, optimizer, trainer = context.state.model, context.state.optimizer, context.config.trainer
     images = to_input(inputs)
     if aug_params is not None:
         images = augment(images, aug_params, context.config.data.augmentation)
+    if mixing is not None:
+        images = mix_images(images, mixing)
+        labels, weights = mix_labels(labels, weights, mixing)
+    targets = labels if trainer.label_smoothing is None else smooth_labels(labels, trainer.label_smoothing)
     with autocast(context.precision, images.device):
         logits = model(images)
     pos_weight = None if trainer.pos_weight is None else torch.full((), trainer.pos_weight, device=images.device)
-    loss = binary_cross_entropy_with_logits(logits.float(), labels, weights, pos_weight=pos_weight, reduction="sum")
+    loss = binary_cross_entropy_with_logits(logits.float(), targets, weights, pos_weight=pos_weight, reduction="sum")
     (loss / step_images).backward()  # type: ignore[no-untyped-call]  # the mean over all images of the step
     totals.loss.add_(loss.detach())
     totals.correct.add_(((logits > 0) == (labels > 0.5)).sum())
@@ -177,6 +187,8 @@ def training_step(
             nn.utils.clip_grad_norm_(model.parameters(), trainer.gradient_clip_norm)
         optimizer.step()
         optimizer.zero_grad()
+        if context.state.average is not None:
+            context.state.average.update()
     return ()
 
 
@@ -191,7 +203,7 @@ def validate(context: TrainContext, eval_step: StepFn) -> tuple[Tensor, Metrics,
     began, trainer, images = time.monotonic(), context.config.trainer, context.valid_set
     context.on_batch(f"validation after epoch {context.state.progress.epoch}")
     logits = predict(
-        context.state.model, images, trainer.batch_size, context.precision, context.config.runtime.num_workers,
+        context.state.evaluated, images, trainer.batch_size, context.precision, context.config.runtime.num_workers,
         context.checkpointer, eval_step,
     )  # fmt: skip
     metrics = compute_metrics(logits, torch.from_numpy(images.labels).float(), trainer.pos_weight)
@@ -234,14 +246,14 @@ def finish_epoch(context: TrainContext, logits: Tensor, metrics: Metrics, valid_
             "train_loss": progress.loss_sum / num_images,
             "train_accuracy": progress.correct / num_images,
             **values,
-            "learning_rate": state.optimizer.param_groups[0]["lr"],
+            "learning_rate": state.optimizer.param_groups[0]["lr"] * context.warmup(context.steps_per_epoch - 1),
             "seconds": round(progress.epoch_seconds + valid_seconds, 3),
             "images_per_second": round(num_images / max(progress.epoch_seconds, 1e-9), 1),
         }
     )
     if progress.best.improved_by(monitored, config.trainer):
         weights = progress.best.weights  # overwritten in place: two copies of a large network may not fit
-        for name, tensor in state.model.state_dict().items():
+        for name, tensor in state.evaluated.state_dict().items():
             if name in weights:
                 weights[name].copy_(tensor)
             else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from crackdet.config.schema import SGD, Config
+from crackdet.config.schema import Config
 from crackdet.core.errors import RunFailed, WriteFailed
 from crackdet.core.files import free_bytes
 from crackdet.models.factory import build_head, build_on_meta, extractor_bytes, validate_model
@@ -15,7 +15,7 @@ from crackdet.models.flops import MetaFlopCounter
 from crackdet.models.torch_internals import storage_id
 from crackdet.store.run import Run
 from crackdet.training.memory import kernel_bytes
-from crackdet.training.optimizers import depends_on_max_epochs
+from crackdet.training.optimizers import depends_on_max_epochs, optimizer_slots
 
 MIB = 2**20
 
@@ -29,6 +29,7 @@ class ResourceEstimate:
     optimizer: int
     activations: int
     best_weights: int  # a copy of the best epoch's weights
+    averaged_weights: int = 0  # of trainer.ema_decay
 
     @property
     def memory(self) -> int:
@@ -37,7 +38,7 @@ class ResourceEstimate:
     @property
     def disk(self) -> int:
         """Two resume states, since a new one is written before the old is removed, and the published weights."""
-        return 2 * (self.weights + self.optimizer + self.best_weights) + self.weights
+        return 2 * (self.weights + self.optimizer + self.best_weights + self.averaged_weights) + self.weights
 
     def __str__(self) -> str:
         parts = (f"{item.name.replace('_', ' ')} {getattr(self, item.name) / MIB:.0f}" for item in fields(self))
@@ -73,7 +74,9 @@ def estimate_resources(config: Config, precision: str) -> ResourceEstimate:
     sizes = ((t.untyped_storage().nbytes(), t.is_floating_point()) for t in saved.values())
     activations = sum(size // divisor if is_float else size for size, is_float in sizes)
     weights, gradients = weight_sizes(model)
-    return ResourceEstimate(weights + frozen, gradients, _optimizer_slots(config) * gradients, activations, weights)
+    slots = round(optimizer_slots(config.optimizer) * gradients)
+    averaged = weights if config.trainer.ema_decay is not None else 0
+    return ResourceEstimate(weights + frozen, gradients, slots, activations, weights, averaged)
 
 
 def weight_sizes(model: nn.Module) -> tuple[int, int]:
@@ -84,14 +87,10 @@ def weight_sizes(model: nn.Module) -> tuple[int, int]:
 
 def resume_state_bytes(config: Config, weights: int, trained: int) -> int:
     """Return the bytes of the resume state that a finished run keeps for more epochs; 0 if it keeps none."""
-    state = 2 * weights + _optimizer_slots(config) * trained  # the last weights and the best ones
+    copies = 2 if config.trainer.ema_decay is None else 3  # the last weights, the best ones, and their average
+    state = copies * weights + round(optimizer_slots(config.optimizer) * trained)
     is_useless = config.trainer.probe or depends_on_max_epochs(config)
     return 0 if is_useless or state > config.runtime.keep_resume_mib * MIB else state
-
-
-def _optimizer_slots(config: Config) -> int:
-    """Return how many numbers the optimizer stores per trained weight."""
-    return int(config.optimizer.momentum > 0) if isinstance(config.optimizer, SGD) else 2
 
 
 def check_resources(needs: ResourceEstimate, device: torch.device, run: Run) -> None:

@@ -15,6 +15,8 @@ from torch.optim import lr_scheduler
 from crackdet.config.schema import MONITORS, Trainer
 from crackdet.core.files import atomic_write
 from crackdet.core.signals import StopRequest
+from crackdet.training.averaging import WeightAverage
+from crackdet.training.unfreezing import GradualUnfreezing
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +65,25 @@ class TrainingState:
     optimizer: optim.Optimizer
     scheduler: lr_scheduler.LRScheduler
     progress: Progress
+    average: WeightAverage | None = None  # of the network's weights
+    unfreezing: GradualUnfreezing | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and published."""
+        return self.model if self.average is None else self.average.model
+
+    def set_training_mode(self) -> None:
+        """Set the network to training mode, except for its parts that are frozen in the current epoch."""
+        self.model.train()
+        if self.unfreezing is not None:
+            self.unfreezing.apply(self.progress.epoch)
 
     def size(self) -> int:
         """Return the approximate bytes of the file."""
         tensors = [*self.model.state_dict().values(), *self.progress.best.weights.values()]
+        if self.average is not None:
+            tensors += self.average.model.state_dict().values()
         for state in self.optimizer.state.values():
             tensors += [value for value in state.values() if isinstance(value, Tensor)]
         return sum(tensor.nbytes for tensor in tensors)
@@ -80,6 +97,7 @@ class TrainingState:
         content = {
             "run": run_id,
             "model": self.model.state_dict(),
+            **({} if self.average is None else {"average": self.average.model.state_dict()}),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "progress": {**vars(self.progress), "best": vars(self.progress.best)},
@@ -106,6 +124,8 @@ class TrainingState:
         if content["run"] != run_id:
             raise ValueError(f"saved by another run: {content['run']}")
         self.model.load_state_dict(content["model"])
+        if self.average is not None:
+            self.average.model.load_state_dict(content["average"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         progress = content["progress"]

@@ -133,9 +133,9 @@ def test_a_missing_package_is_named_before_anything_is_written(
 
 
 def test_a_network_for_images_of_one_size_is_rejected(publish: Publish, tmp_path: Path) -> None:
-    run = publish("model=torchvision", "model.name=vit_b_32", "model.weights=null", "data.image_size=224")
+    run = publish("model=torchvision", "model.name=maxvit_t", "model.weights=null", "data.image_size=224")
     message = error_of(lambda: export(run, tmp_path / "backbone"))
-    assert message.startswith("vit_b_32: accepts square images of one size only")
+    assert message.startswith("maxvit_t: accepts square images of one size only")
 
 
 # --- networks of the user ----------------------------------------------------------------------------

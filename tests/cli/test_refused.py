@@ -120,7 +120,7 @@ def test_any_command_runs_or_is_refused_with_one_message(start: Start, mode: str
         (["--config-name=nope"], "Cannot find primary config 'nope'"),
         (["--resolve"], "The --resolve flag can only be used"),
         (["--experimental-rerun=nowhere"], "nowhere/.hydra/hydra.yaml"),
-        (["experiment=nope"], "experiment=nope: no such option; choose from article, linear_width"),
+        (["experiment=nope"], "experiment=nope: no such option; choose from article, linear_width, screen"),
     ],
 )
 def test_a_command_is_refused_with_the_key(start: Start, arguments: list[str], message: str) -> None:

@@ -164,6 +164,8 @@ def values(kind: Any, constraints: Any) -> st.SearchStrategy[Any]:
     """Return a strategy for the values that a field of this type and these constraints allows."""
     if get_origin(kind) in (Union, types.UnionType):
         return st.none() | values(next(part for part in get_args(kind) if part is not type(None)), constraints)
+    if get_origin(kind) is dict:
+        return st.dictionaries(st.sampled_from(["betas", "eps"]), st.floats(0, 1))
     if get_origin(kind) is list:
         low, high = constraints.get("min_length", 0), constraints.get("max_length", 4)
         each = {name: limit for name, limit in constraints.items() if name not in ("min_length", "max_length")}
@@ -193,6 +195,10 @@ COMPATIBLE: dict[str, st.SearchStrategy[Any]] = {  # settings that constrain eac
     "valid_fraction": st.just(0.25),
     "test_fraction": st.floats(0.0, 0.5),
     "nesterov": st.just(False),
+    "mixup": st.none(),
+    "cutmix": st.none(),
+    "unfreeze_epochs": st.none(),
+    "warmup_epochs": st.sampled_from([0.25, 1.0]),
     "probe": st.none(),
 }
 

@@ -26,7 +26,7 @@ ALL = Augmentation(
 SINGLE = {
     item.name: Augmentation(**{item.name: getattr(ALL, item.name)})
     for item in fields(Augmentation)
-    if item.name != "views"
+    if item.name not in ("views", "rand_augment")  # the latter is not a part of `augment`
 }
 
 

@@ -37,6 +37,30 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(
     assert "earlier" not in undisturbed.snapshot().provenance
 
 
+RECIPES = {
+    "timm's optimizer": (
+        "optimizer=timm", "optimizer.name=lion", "optimizer.layer_decay=0.7", "optimizer.decay_norm_and_bias=false",
+        "optimizer.weight_decay=0.1", "scheduler=cosine", "scheduler.warmup_epochs=1.4", "trainer.ema_decay=0.9",
+    ),
+    "mixing": (
+        "trainer.mixup=0.8", "trainer.cutmix=1.0", "trainer.label_smoothing=0.1", "data.augmentation.rand_augment=9",
+        "scheduler=plateau", "scheduler.patience=0", "scheduler.warmup_epochs=1",
+    ),
+    "unfreezing": ("trainer.unfreeze_epochs=1", "trainer.ema_decay=0.5", "optimizer.backbone_learning_rate=1e-4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_with_a_recipe_that_is_interrupted_again_and_again_ends_like_an_undisturbed_one(
+    tiny: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = (*RECIPES[name], "trainer.accumulate_grad_batches=2")
+    undisturbed = train(tiny(*settings, f"runtime.store={tmp_path / 'undisturbed'}"))
+    for num_batches in (1, 4, 3):  # in the first epoch, in its validation, in the second epoch
+        interrupted_state(tiny(*settings), monkeypatch, num_batches)
+    assert outcome(train(tiny(*settings))) == outcome(undisturbed)
+
+
 def test_a_resumed_run_records_the_differences_of_earlier_processes(
     tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def test_the_estimate_matches_the_real_run(tiny: Configure, tmp_path: Path, name
     config = tiny(f"optimizer={name}", "model.linear_features=256")
     needs = estimate_resources(config, "fp32")
     model = factory.build(config)
-    optimizer = build_optimizer(config.optimizer, model.parameters())
+    optimizer = build_optimizer(config.optimizer, model)
     model(torch.rand(8, 3, 32, 32)).sum().backward()
     optimizer.step()
     state = TrainingState(model, optimizer, build_scheduler(config, optimizer), Progress())
