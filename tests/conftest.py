@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.data import synthetic
+from tests.composing import compose
 
 # A shell starts background jobs with SIGINT ignored, and the processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

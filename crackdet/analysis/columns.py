@@ -18,6 +18,10 @@ Format = Callable[[Any], str]
 DEFAULT_COLUMNS = (  # after accuracy, as many as fit
     "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "loss", "seconds", "parameters", "epoch",
 )  # fmt: skip
+SCREEN_COLUMNS = (  # the same, of runs with trainer.probe
+    "loss", "knn_accuracy", "logme", "feature_flops", "verdict", "parameters", "interval", "feature_latency_ms",
+    "license", "p_value", "seconds",
+)  # fmt: skip
 
 
 def scaled(value: float, units: Sequence[str] = "TGMk", digits: int = 3) -> str:
@@ -39,8 +43,9 @@ def share(value: float) -> str:
 
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
-    **dict.fromkeys(("average_precision", "calibration_error", *POINTING_COLUMNS), share),
+    **dict.fromkeys(("average_precision", "calibration_error", "knn_accuracy", *POINTING_COLUMNS), share),
     **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
+    "logme": lambda value: f"{value:.3f}",
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
@@ -48,6 +53,8 @@ TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector 
     "feature_latency_ms": "ms",
     "average_precision": "avg prec",
     "calibration_error": "cal err",
+    "knn_accuracy": "k-NN",
+    "logme": "LogME",
 }
 
 

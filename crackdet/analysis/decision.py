@@ -48,6 +48,11 @@ class Decision:
         """The run that leads the ranking."""
         return self.ranked_runs[0].row
 
+    @cached_property
+    def is_screen(self) -> bool:
+        """Whether all runs are probes of frozen features, which rank candidates for fine-tuning."""
+        return all(run.row.setting("trainer.probe") is True for run in self.ranked_runs)
+
     @property
     def num_images(self) -> int:
         """The number of validation images."""
@@ -129,7 +134,8 @@ class Decision:
         return max(known, key=lambda one: (not statistics.is_negligible(one), one.high), default=None)
 
     def is_recommended(self, row: RunRow) -> bool:
-        return self.best_is_above_chance and row.id == self.recommended.id
+        """Return whether a run is recommended; a screen recommends none, but which candidates to fine-tune."""
+        return not self.is_screen and self.best_is_above_chance and row.id == self.recommended.id
 
     def is_at_chance(self, row: RunRow) -> bool:
         """Return whether a run other than the best cannot be distinguished from chance."""

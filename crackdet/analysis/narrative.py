@@ -17,6 +17,7 @@ METRIC_NAMES = {
     "precision": "precision (share of alarms that are cracks)",
     "roc_auc": "ROC-AUC (probability that an image with a crack scores higher than one without)",
 }
+MIN_CANDIDATES = 8  # of a screen that are fine-tuned, if there are twice as many
 NUMBERS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 
@@ -45,6 +46,10 @@ def _best(decision: "Decision") -> str:
     where = f"on the {images} validation images"
     low, high = (percent(value, images) for value in best.interval)
     expected = f"Expect between {low.removesuffix(' %')} and {high} on other images of the same kind."
+    if decision.is_screen:
+        probe = f"the linear probe on the frozen features of {best.row.id}"
+        leads = f"has the highest {name}" if number > 1 else f"has the {name}"
+        return f"Of {number} screened network{'s' * (number > 1)}, {probe} {leads} {where}: {value}. {expected}"
     if number == 1:
         return f"{best.row.id} is the only finished network. Its {name} {where} is {value}. {expected}"
     return f"Of {number} trained networks, {best.row.id} has the highest {name} {where}: {value}. {expected}"
@@ -55,9 +60,28 @@ def _recommendation(decision: "Decision") -> str:
         return _none_recommended(decision)
     if len(decision.ranked_runs) == 1:
         return "There is no other network to compare it with yet."
+    if decision.is_screen:
+        return _to_fine_tune(decision)
     if decision.recommended.id == decision.best.id:
         return f"Recommended. {_why_best(decision)}"
     return f"Recommended: {decision.recommended.id}. {_why_cheaper(decision)} {_cost(decision)}"
+
+
+def num_to_fine_tune(decision: "Decision") -> int:
+    """Return how many candidates of a screen to train: those that may be the best, at least half of all or eight."""
+    number = len(decision.combinations)
+    return min(number, max(len(decision.undecided_combinations), min(MIN_CANDIDATES, -(-number // 2))))
+
+
+def _to_fine_tune(decision: "Decision") -> str:
+    number, undecided = len(decision.combinations), len(decision.undecided_combinations)
+    first = f"the first {count(chosen).lower()}" if (chosen := num_to_fine_tune(decision)) < number else "all of them"
+    text = f"Fine-tune {first} (sweep.top={chosen}) before choosing one."
+    if decision.has_too_few_observations:
+        return f"{text} On so few images, any difference may be chance."
+    if undecided > 1:
+        return f"{text} Chance can explain the differences among {count(undecided).lower()} of the {number} candidates."
+    return f"{text} On these images, the best probe leads by more than chance can explain."
 
 
 def _none_recommended(decision: "Decision") -> str:

@@ -1,10 +1,12 @@
 """The commands to type after a decision, and how to make the decision firmer."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crackdet.analysis.narrative import num_to_fine_tune
 from crackdet.metrics.sample_size import MIN_OBSERVATIONS
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ def next_commands(decision: "Decision") -> list[NextStep]:
     store = run.root.resolve()
     shown = store.relative_to(Path.cwd()) if store.is_relative_to(Path.cwd()) else run.root
     where = f"{run.id} --store {shlex.quote(str(shown))}"
+    if decision.is_screen:
+        return [NextStep("Fine-tune the best candidates", _fine_tune(decision))]
     steps = [
         NextStep("Look at its feature maps", f"crackdet inspect {where}"),
         NextStep("Check whether the saliency lies on the cracks, if the data has masks", f"crackdet pointing {where}"),
@@ -54,7 +58,7 @@ def firmer_answers(decision: "Decision") -> list[str]:
         )
     if len(decision.undecided) > 1 and (groups is None or groups >= MIN_OBSERVATIONS):
         found.append(_more_images(decision))
-    if not _has_seeds(decision):
+    if not decision.is_screen and not _has_seeds(decision):
         found.append(
             f"Train the best settings with {MIN_SEEDS} seeds or more (seed={','.join(map(str, range(MIN_SEEDS)))}): "
             "fewer runs do not show how much the result varies from training to training."
@@ -66,6 +70,13 @@ def firmer_answers(decision: "Decision") -> list[str]:
             "its score on the validation images is too high."
         )
     return [text for text in found if text]
+
+
+def _fine_tune(decision: "Decision") -> str:
+    """Return the command of a sweep over the best candidates of a screen, on the same data."""
+    same = [text for text in decision.best.overrides if re.match(r"data\b|runtime\.(store|cache)=", text)]
+    swept = [f"sweep.top={num_to_fine_tune(decision)}", "optimizer.learning_rate=1e-4,1e-3"]
+    return shlex.join(["python", "train.py", "-m", *swept, *same])
 
 
 def _more_images(decision: "Decision") -> str:

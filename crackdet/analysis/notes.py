@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 def notes(decision: "Decision") -> list[str]:
     """Return the limits of the decision."""
-    found = [_selection_bias(decision), _combinations(decision), _constant_answer(decision), _observations(decision)]
+    found = [
+        _screen(decision),
+        _selection_bias(decision),
+        _combinations(decision),
+        _constant_answer(decision),
+        _observations(decision),
+    ]
     if decision.replicated and decision.num_compared_combinations < len(decision.combinations):
         found.append(f"Only the first {decision.num_compared_combinations} combinations were compared with the best.")
     if not decision.recommended.run.has_weights:
@@ -22,6 +28,15 @@ def notes(decision: "Decision") -> list[str]:
         which = "One network was" if unknown == 1 else f"{count(unknown)} networks were"
         found.append(f"{which} not compared with the best: their predictions are missing or were not read.")
     return [note for note in found if note]
+
+
+def _screen(decision: "Decision") -> str:
+    if not decision.is_screen:
+        return ""
+    return (
+        "A probe, nearest neighbours (k-NN) and LogME rank features as they are. Fine-tuning changes the features and "
+        "may reorder the candidates."
+    )
 
 
 def _selection_bias(decision: "Decision") -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from crackdet.analysis.columns import (
     DEFAULT_COLUMNS,
+    SCREEN_COLUMNS,
     TITLES,
     Column,
     decision_columns,
@@ -176,7 +177,7 @@ def _columns(
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
     longest = max(len(differences.describe(row)) for row in ranking[:MAX_ROWS])
     for_one_line = max(0, min(longest, width // 2) - SETTINGS_WIDTH)  # so that each run takes one line
-    for name in DEFAULT_COLUMNS:
+    for name in SCREEN_COLUMNS if decision.is_screen else DEFAULT_COLUMNS:
         column = own.get(name) or value_column(name)
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
         if not widest:

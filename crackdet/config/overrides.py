@@ -1,6 +1,7 @@
 """Overrides as Hydra parses them, and why it cannot parse one."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -9,9 +10,11 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from crackdet.config.config_files import group_options
+from crackdet.config.interpolation import escape
 from crackdet.config.messages import describe_key, find_field, shorten
 from crackdet.core.errors import UserError
 
+PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)  # text that needs no quotes in an override
 SYNTAX = ("LexerNoViableAlt", "token recognition", "mismatched input", "extraneous input", "no viable", "missing ")
 
 
@@ -32,6 +35,22 @@ def parse_overrides(texts: Sequence[str], parser: OverridesParser | None = None)
         except ValueError:  # more digits than Python converts
             raise UserError(f"{shorten(text)}: has a number with too many digits{_allowed(text)}") from None
     return parsed
+
+
+def override_value(value: Any) -> str:
+    """Return a value of a configuration as an override has it: text, a number, null, a list or a dictionary."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{override_value(key)}:{override_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(override_value, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if not isinstance(value, str):
+        return repr(value)
+    if PLAIN.fullmatch(value) and value.lower() not in ("null", "true", "false", "inf", "nan"):
+        return value
+    escaped = re.sub(r"(\\*)(\'|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), escape(value))
+    return f"'{escaped}'"
 
 
 def task_overrides(hydra: Any) -> list[str]:

@@ -177,6 +177,8 @@ class Sweep:
     dry_run: bool = False  # print the table of runs and train nothing
     zip: list[Any] = field([])  # keys whose values are paired; or several lists of such keys
     exclude: str | None = None  # an expression over dotted keys; runs for which it is true are left out
+    top: int | None = field(None, ge=1)  # the networks are the best candidates of a screen; null: as the command says
+    screen: str | None = field(None, min_length=1)  # its folder; null: the probe runs of runtime.store on these images
     order: str = field("cheapest", choices=("cheapest", "given"))
     report: bool = True  # write report.html after a sweep that trained something
 

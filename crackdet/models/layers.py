@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from crackdet.models.classifier import Stage
+from crackdet.models.stage import Stage
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 DEFAULT_STAGES = 4  # of a network whose feature maps have one resolution

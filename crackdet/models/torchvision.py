@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torchvision.models
 from torch import nn
-from torchvision.models import get_model_builder, get_model_weights, list_models
+from torchvision.models import VisionTransformer, get_model_builder, get_model_weights, list_models
 
 from crackdet.config.groups import TIMM
 from crackdet.config.messages import suggest
@@ -22,6 +22,7 @@ from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.checkpoint_file import describe_content
 from crackdet.models.classifier import UNNORMALIZED, Normalization
+from crackdet.models.torchvision_vit import MapVisionTransformer
 from crackdet.models.weights import Unused
 
 NUM_CLASSES = 1000  # of ImageNet
@@ -56,6 +57,8 @@ class TorchvisionArchitecture(Architecture):
     def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         if self.keep_last_layer:
             return full_model
+        if isinstance(full_model, VisionTransformer):
+            full_model.__class__ = MapVisionTransformer  # which has more methods, and no other attributes
         parent, _, child = self._last_layer(full_model).rpartition(".")
         setattr(full_model.get_submodule(parent), child, nn.Identity())
         return full_model

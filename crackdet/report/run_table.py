@@ -82,6 +82,8 @@ MEASURES = (
     Measure("f1", "F1", "harmonic mean of recall and precision", percent, True, True),
     Measure("roc_auc", "ROC-AUC", "probability that a crack scores higher than another image", decimal, True, True),
     Measure("loss", "loss", "validation loss, averaged per image", decimal, minor=True),
+    Measure("knn_accuracy", "k-NN", "accuracy of nearest neighbours among the frozen features", percent, True),
+    Measure("logme", "LogME", "log evidence of the labels, given the frozen features", decimal, True),
     Measure("parameters", "parameters", "weights of the whole classifier", count),
     Measure("feature_flops", "FLOPs", "operations of the feature extractor per image", short),
     Measure("feature_latency_ms", "latency", "latency of the feature extractor per image", milliseconds),

@@ -16,7 +16,7 @@ from crackdet.training.resources import check_resources, estimate_resources
 
 
 def validate(config: Config) -> None:
-    """Check store, device, network, weights, optimizer and trackers, and the packages that a probe needs.
+    """Check the store, the device, the network with its weights, the optimizer, the trackers, and a probe's packages.
 
     Raises:
         UserError: If one of them cannot be used.

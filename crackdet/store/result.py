@@ -15,7 +15,7 @@ MAX_WITHOUT_RIGHT = 1e6  # validation images; otherwise their number follows fro
 HUGE = 1e18  # larger than any count or cost of a network
 HIGHER_IS_BETTER = (
     "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "images_per_second", "throughput",
-    "feature_throughput",
+    "feature_throughput", "knn_accuracy", "logme",
 )  # fmt: skip
 
 

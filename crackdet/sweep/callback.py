@@ -29,12 +29,14 @@ class SummaryCallback(Callback):
         _check(config)
         if config.sweep.get("dry_run"):
             exit_with_error("sweep.dry_run=true: lists the runs of a sweep; give -m, or remove it to train this run")
+        if (top := config.sweep.get("top")) is not None:
+            exit_with_error(f"sweep.top={top}: is for sweeps; give -m, or remove it to train this run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         restore_arguments()
         _check(config)
         if config.hydra.sweeper and config.hydra.sweeper.get("_target_") not in OWN_SWEEPERS:
-            for key in ("dry_run", "zip", "exclude"):
+            for key in ("dry_run", "zip", "exclude", "top", "screen"):
                 if config.sweep.get(key):
                     exit_with_error(
                         f"sweep.{key}: is for crackdet's own sweepers, hydra/sweeper=crackdet and crackdet_optuna"

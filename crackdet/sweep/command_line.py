@@ -39,6 +39,8 @@ def leave_to_jobs(arguments: Sequence[str]) -> list[str]:
     """Return the arguments, with `choice(VALUE)` for single values that not every chosen option accepts."""
     parsed = [_parse(text) for text in arguments]
     swept = {found.key_or_group.partition("/")[0] for found in parsed if found and found.is_sweep_override()}
+    if any(found and found.key_or_group == "sweep.top" for found in parsed):
+        swept.add("model")  # over the candidates of a screen
     return [
         _as_choice(found) if found and _is_conditional(found, swept) else text
         for text, found in zip(arguments, parsed, strict=True)

@@ -39,6 +39,7 @@ from crackdet.sweep.execution.executor import Executor, exit_status, run_jobs
 from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
+from crackdet.sweep.screen import best_candidates, check_no_points
 from crackdet.sweep.selection import ExcludeFilter, is_sweep_setting, order_jobs, zip_axes
 
 log = logging.getLogger(__name__)
@@ -99,11 +100,10 @@ def sweep(
     """
     settings: Sweep = parse_group("sweep", config.get("sweep"))
     parser = OverridesParser.create(config_loader=context.config_loader)
-    combinations = expand(
-        parse_overrides(arguments, parser),
-        [parse_overrides(point, parser) for point in points] or [()],
-        settings.zip,
-    )
+    overrides = parse_overrides(arguments, parser)
+    check_no_points(points, settings)
+    points = [one.overrides for one in best_candidates(settings, overrides, config, context)] or points
+    combinations = expand(overrides, [parse_overrides(point, parser) for point in points] or [()], settings.zip)
     exclude = ExcludeFilter(settings.exclude)
     jobs = make_jobs(combinations, context, config, exclude, use_cache=not settings.dry_run)
     if settings.dry_run:

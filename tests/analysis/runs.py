@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ def publish(
     root: str = "photographs",
     source: str = "folder",
     fingerprint: str = "0" * 64,
+    probe: Mapping[str, float] | None = None,
     **model: Any,
 ) -> Run:
-    """Publish a run with these model settings."""
+    """Publish a run with these model settings; a run of a screen with these results of its probe."""
     seed = model.pop("seed", 0)
     identity = {"seed": seed, "model": {"name": "custom", **model}, "data": {"image_size": 64}}
+    if probe is not None:
+        identity["trainer"] = {"probe": True}
     settings = {**identity, "data": {"name": source, "image_size": 64, "root": root}}
     identity["fingerprint"] = fingerprint
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
@@ -72,6 +75,7 @@ def publish(
             "valid_digest": hashlib.sha256(labels.tobytes()).hexdigest(),
             "settings": settings,
             "right": encode(called == labels),
+            **(probe or {}),
         }
     )
     return run

@@ -9,9 +9,9 @@ import yaml
 from typer.testing import CliRunner
 
 from crackdet.cli.main import app
-from crackdet.config.composing import compose
 from crackdet.store.run_store import RunStore
 from tests.analysis.runs import publish, simulate_logits
+from tests.composing import compose
 from tests.jobs import Configure, train
 
 LABELS = np.arange(200) % 2 == 0

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
 from crackdet.config.schema import Model
 from crackdet.store.run import Run
 from tests.backbone.published import publish_run
+from tests.composing import compose
 
 Publish = Callable[..., Run]
 

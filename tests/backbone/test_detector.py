@@ -1,13 +1,12 @@
 """The detector example, run as a user runs it, on a backbone trained for this test."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
+from tests.composing import compose
 from tests.jobs import train
+from tests.preloaded import run_python
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "detector.py"
 
@@ -21,18 +20,8 @@ def test_a_detector_with_an_exported_backbone_beats_one_with_random_weights(tmp_
         ]
     )  # fmt: skip
     export(train(config), tmp_path / "backbone")
-    command = [
-        sys.executable,
-        str(EXAMPLE),
-        str(tmp_path / "backbone"),
-        "--steps",
-        "30",
-        "--seeds",
-        "1",
-        "--test-scenes",
-        "20",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    options = ["--steps", "30", "--seeds", "1", "--test-scenes", "20"]
+    result = run_python([EXAMPLE, tmp_path / "backbone", *options], tmp_path)
     assert result.returncode == 0, result.stderr
     precisions = {
         start: [float(value) for value in re.findall(rf"{start} +(\d\.\d+) ", result.stdout)]

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def serve() -> None:
             backbone = crackdet.load_backbone(line.strip(), pyramid=True).eval()
             with torch.no_grad():
                 maps = backbone(torch.rand(1, 3, *IMAGE))
-            answer = {name: list(each.shape) for name, each in maps.items()}
+            answer: dict[str, Any] = {name: list(each.shape) for name, each in maps.items()}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
@@ -155,8 +156,17 @@ def draw(count: int) -> list[tuple[str, str, int]]:
     return [(name, family, side) for _, _, name, family, side in sorted(ranked)[:count]]
 
 
+def _named(text: str) -> tuple[str, str, int]:
+    from timm.models import get_pretrained_cfg
+
+    family, _, name = text.rpartition("/")
+    published = get_pretrained_cfg(name)
+    return name, family, published.input_size[-1] if published else 224
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="networks to examine instead, as FAMILY/NAME")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--to", type=Path, help="a file of JSON lines, in which networks are not repeated")
     parser.add_argument("--loader", action="store_true", help=argparse.SUPPRESS)
@@ -171,7 +181,8 @@ def main() -> None:
         done = {json.loads(line)["name"] for line in arguments.to.read_text().splitlines()}
     failed = 0
     with loader() as process, tempfile.TemporaryDirectory() as folder:
-        for number, (name, family, size) in enumerate(draw(arguments.count)):
+        networks = [_named(each) for each in arguments.names] or draw(arguments.count)
+        for number, (name, family, size) in enumerate(networks):
             if name in done:
                 continue
             outcome = examine(name, family, size, Path(folder) / str(number), process)

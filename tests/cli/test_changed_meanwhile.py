@@ -1,12 +1,9 @@
 """Images or a run store that change while a grid trains its first run."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.cli.conftest import ROOT
 from tests.data.image_files import make_folders
+from tests.preloaded import run_python
 
 PROGRAM = """
 import shutil, sys
@@ -44,10 +41,7 @@ def run_grid(folder: Path, cache: Path, action: str) -> tuple[int, str, int]:
     (folder / "program.py").write_text(PROGRAM.replace("ACTION", action))
     settings = ["data=folder", "data.root=photos", "data.image_size=32", "model.conv_out=[4]", "seed=0,1,2"]
     places = ["runtime.store=runs", f"runtime.cache={cache}", "hydra.sweep.dir=sweep", "sweep.report=false"]
-    ended = subprocess.run(
-        [sys.executable, "program.py", "-m", *settings, *places],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ended = run_python([folder / "program.py", "-m", *settings, *places], folder)
     return ended.returncode, ended.stdout + ended.stderr, len((folder / "began").read_text().splitlines())
 
 

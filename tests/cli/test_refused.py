@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ from crackdet.sweep.task import run_job
 from tests.overrides import OVERRIDES
 
 Start = Callable[..., tuple[Any, str]]
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Hydra changes the logging of this process; later tests have it as it was."""
+    root, own = logging.getLogger(), logging.getLogger("crackdet")
+    before = [(logger, logger.level, list(logger.handlers)) for logger in (root, own)]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers = handlers
 
 
 @pytest.fixture
@@ -108,7 +120,7 @@ def test_any_command_runs_or_is_refused_with_one_message(start: Start, mode: str
         (["--config-name=nope"], "Cannot find primary config 'nope'"),
         (["--resolve"], "The --resolve flag can only be used"),
         (["--experimental-rerun=nowhere"], "nowhere/.hydra/hydra.yaml"),
-        (["experiment=nope"], "experiment=nope: no such option; choose from article, linear_width"),
+        (["experiment=nope"], "experiment=nope: no such option; choose from article, linear_width, screen"),
     ],
 )
 def test_a_command_is_refused_with_the_key(start: Start, arguments: list[str], message: str) -> None:

@@ -9,9 +9,9 @@ from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
-from crackdet.config.composing import compose
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
+from tests.composing import compose
 
 ALL = "masks,coco,yolo,voc"
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from crackdet.config.composing import CONF, compose
 from crackdet.config.hydra_state import own_hydra
+from crackdet.config.overrides import override_value, parse_overrides
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from tests.overrides import OVERRIDES
@@ -36,7 +37,7 @@ def test_any_overrides_compose_or_are_refused_with_one_short_message(overrides: 
         ("model=[null]", "model=[null]: must be one of "),
         ("trainer=5", "trainer=5: must be one of default"),
         ("scheduler=null", "scheduler=null: must be one of constant, "),
-        ("experiment=null", "experiment=null: must be one of article, linear_width"),
+        ("experiment=null", "experiment=null: must be one of article, linear_width, screen"),
         ("model.conv_out=[[4,8],[8,16]]", "model.conv_out=[[4, 8],[8, 16]]: must be a non-empty list of integers"),
         ("model.conv_out=[{a:1}]", "model.conv_out=[{'a': 1}]: must be a non-empty list of integers"),
         ("model.conv_out=[true]", "model.conv_out=[true]: must be a non-empty list of integers"),
@@ -93,3 +94,20 @@ def test_the_job_of_a_program_of_hydra_is_the_same_after_composing() -> None:
         job = HydraConfig.get()
         assert compose(["model=custom"]).model.name == "custom"
         assert HydraConfig.get() is job and job.job.name == "program"
+
+
+TEXTS = st.text(st.sampled_from("ab7 .,:'\"\\${}[]()=~/-µ"), max_size=8) | st.sampled_from(
+    ["null", "True", "1e-3", "inf"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | TEXTS,
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.sampled_from(["a", "b_c"]), each, max_size=2),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_a_value_written_as_an_override_is_read_as_that_value(value: object) -> None:
+    (override,) = parse_overrides([f"x={override_value(value)}"])
+    assert OmegaConf.to_container(OmegaConf.create({"x": override.value()}), resolve=True) == {"x": value}

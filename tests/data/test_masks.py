@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import data_fingerprint
 from crackdet.data.decode import BadImage, open_rgb
 from crackdet.data.masks import decode_mask
 from crackdet.data.sources.factory import open_source
 from crackdet.store.identity import identify
+from tests.composing import compose
 
 LINE = np.zeros((80, 80), dtype=np.uint8)
 LINE[:, 33] = 1  # a crack one pixel wide, like a hairline

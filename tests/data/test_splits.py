@@ -11,7 +11,6 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.config.file_data import FolderData
 from crackdet.config.schema import Runtime
 from crackdet.core.errors import UserError
@@ -20,6 +19,7 @@ from crackdet.data.dataset import load_splits
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
 from crackdet.data.splits import SPLITS, SplitCache, leakage_warnings, split
+from tests.composing import compose
 from tests.data.image_files import make_folders
 
 counts = st.integers(20, 80)

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.config.file_data import FolderData
 from crackdet.config.schema import Runtime
 from crackdet.data import streaming
 from crackdet.data.batches import Batch, iter_batches, make_batches, shuffled_indices, to_input
 from crackdet.data.dataset import load_splits
+from tests.composing import compose
 from tests.conftest import TINY
 from tests.data.image_files import make_folders
 from tests.processes import child_processes, running_processes, wait_until

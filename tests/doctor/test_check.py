@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from crackdet.config.composing import compose
 from crackdet.data.dataset import list_splits
 from tests.cli.conftest import crackdet
+from tests.composing import compose
 from tests.doctor.test_copies import SIDE, wall
 
 

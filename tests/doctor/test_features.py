@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.data import synthetic
 from crackdet.data.dataset import load_splits
@@ -16,6 +15,7 @@ from crackdet.doctor.examination import examine
 from crackdet.doctor.features import APPEARANCE, measure, network_descriptor
 from crackdet.doctor.probe import fit_probe
 from crackdet.models import factory
+from tests.composing import compose
 
 Tiny = Callable[..., Config]
 

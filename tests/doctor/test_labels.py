@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crackdet.config.composing import compose
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
 from crackdet.doctor.labels import Suspect, SuspectLabels, find_suspects, write_relabel_csv
+from tests.composing import compose
 
 NUMBER, FLIPPED = 300, 9
 NAMES = [f"{index:03}.jpg" for index in range(NUMBER)]

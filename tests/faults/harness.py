@@ -27,13 +27,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crackdet.config.composing import compose
 from crackdet.data.batches import iter_batches
 from crackdet.running import training_run
 from crackdet.running.execute import execute
 from crackdet.running.job import Job
 from crackdet.store.integrity import find_corruption, read_result
 from crackdet.store.run import Run
+from tests.composing import compose
 from tests.jobs import MEASURED, job_of
 
 TINY = [

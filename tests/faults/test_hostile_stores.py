@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 import crackdet
 from crackdet.cli.main import app
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_checksummed_json
 from crackdet.core.reading import read_checksummed_json
@@ -30,6 +29,7 @@ from crackdet.store.paths import FILES, PUBLISHED
 from crackdet.store.result import OPTIONAL, REQUIRED
 from crackdet.store.run import Run
 from crackdet.store.sweep_record import RECORD, SweepRecord
+from tests.composing import compose
 from tests.conftest import TINY
 from tests.jobs import job_of, train
 

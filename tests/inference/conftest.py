@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import crackdet
-from crackdet.config.composing import compose
 from crackdet.data import synthetic
 from crackdet.inference.loaded_run import LoadedRun
 from tests import jobs
+from tests.composing import compose
 from tests.conftest import TINY
 
 

@@ -15,12 +15,12 @@ from PIL import Image
 from scipy.special import expit
 
 import crackdet
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.data.dataset import load_splits
 from crackdet.inference.images import batched
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.metrics.numpy_metrics import probabilities
+from tests.composing import compose
 
 
 def test_predictions_of_files_equal_the_recorded_ones_bit_for_bit(photo_run: LoadedRun, photo_folder: Path) -> None:

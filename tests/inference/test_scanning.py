@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.regions import Region, find_regions, to_coco
 from crackdet.inference.scanning import Heatmap, Tile, choose_tile, scan, tile_starts
+from tests.composing import compose
 
 
 def heatmap_of(probability: list[list[float]], cell: int = 10) -> Heatmap:

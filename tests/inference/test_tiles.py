@@ -11,7 +11,6 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.data.dataset import data_fingerprint, list_splits
 from crackdet.data.tiles import parse_name
@@ -19,6 +18,7 @@ from crackdet.inference.annotations import find_annotation
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inference.overlay import draw_overlay
 from crackdet.inference.scanning import Heatmap, choose_tile
+from tests.composing import compose
 from tests.data.walls import SIZE, TILE, make_walls, paint, render_wall
 from tests.inference.conftest import train
 

@@ -6,9 +6,9 @@ import pytest
 
 import crackdet
 from benchmarks.wrong_reason import write_sets
-from crackdet.config.composing import compose
 from crackdet.inference.loaded_run import LoadedRun
 from tests import jobs
+from tests.composing import compose
 
 SIZE = 40  # pixels
 

@@ -11,9 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from crackdet.cli.main import app
-from crackdet.config.composing import compose
 from crackdet.inference.loaded_run import LoadedRun
 from tests import jobs
+from tests.composing import compose
 from tests.data.walls import TILE, make_walls
 from tests.inspection.conftest import train
 

@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn.functional import interpolate, relu
 from torchvision.ops import Permute
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.inference.loaded_run import LoadedRun
 from crackdet.inspection.loaded_network import load_network
@@ -20,6 +19,7 @@ from crackdet.inspection.saliency import (
 from crackdet.inspection.samples import load_split, to_samples
 from crackdet.models.classifier import Classifier, mlp_head
 from crackdet.models.factory import build
+from tests.composing import compose
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.core.reading import file_digest
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
+from tests.composing import compose
 
 MOBILENET = ("model=torchvision", "model.name=mobilenet_v2", "model.linear_features=8", "data.image_size=64")
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build, depthwise_share, feature_flops, validate_initial_weights, validate_model
 from crackdet.models.torchvision import TorchvisionArchitecture
+from tests.composing import compose
 
 FOLDER = ("data=folder", "data.root=.")  # synthetic images have at least 24 pixels
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")

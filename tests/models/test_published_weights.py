@@ -15,9 +15,9 @@ from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import normalize
 
-from crackdet.config.composing import compose
 from crackdet.core.reading import file_digest
 from crackdet.models.factory import validate_model
+from tests.composing import compose
 from tests.models.helpers import (
     MOBILENET,
     build_from,

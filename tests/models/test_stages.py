@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crackdet.config.composing import compose
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
+from tests.composing import compose
 
 # One network of each torchvision family: number of features, and (channels, stride) of its stages by definition.
 EXPECTED: dict[str, tuple[int, list[tuple[int, int]]]] = {

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import UserError
 from crackdet.models.factory import build, validate_model
+from tests.composing import compose
 
 NETWORK = """
 import torch

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crackdet.config.composing import compose
 from crackdet.models.factory import load_trained
 from crackdet.models.weights import load_strict, read_state_dict
+from tests.composing import compose
 from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.data import synthetic
 from crackdet.report.build import write_report
 from crackdet.store.failures import Failure, record_failure
 from crackdet.store.run import Run
 from crackdet.store.run_store import RunStore
 from crackdet.store.sweep_record import SweepRecord
+from tests.composing import compose
 from tests.jobs import train
 
 MARKUP = "<img src=x onerror=document.title='taken'>"  # in file names and messages

@@ -5,8 +5,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from crackdet.store.integrity import read_result
 from crackdet.store.run_store import RunStore
 from crackdet.sweep.finalize import finalize
 from tests.conftest import TINY
+from tests.preloaded import run_python
 from tests.report.conftest import MARKUP, Reader, Sweep
 
 ROOT = Path(__file__).parents[2]
@@ -138,11 +137,10 @@ def test_a_report_that_cannot_be_written_is_one_log_line(
 
 
 def test_the_command_prints_the_path_of_the_report(sweep: Sweep, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "crackdet", "report", str(sweep.folder), "--to", str(tmp_path / "out.html")]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+    done = run_python(["-m", "crackdet", "report", sweep.folder, "--to", tmp_path / "out.html"], tmp_path)
     assert (done.returncode, done.stdout) == (0, f"report {tmp_path / 'out.html'}\n")
     assert (tmp_path / "out.html").stat().st_size < 6 * 2**20
-    wrong = subprocess.run([*line[:4], "nowhere"], cwd=tmp_path, capture_output=True, text=True)
+    wrong = run_python(["-m", "crackdet", "report", "nowhere"], tmp_path)
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: nowhere: ") and wrong.stderr.count("\n") == 1
 
 
@@ -180,16 +178,8 @@ def test_a_sweep_that_trained_something_ends_with_its_report(tmp_path: Path, cac
             f"runtime.cache={cache}",
             f"hydra.sweep.dir={tmp_path / name}",
         ]
-        line = [
-            sys.executable,
-            str(ROOT / "train.py"),
-            "-m",
-            *TINY,
-            *base_overrides,
-            "runtime.device=cpu",
-            "trainer.max_epochs=1",
-        ]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+        settings = [*TINY, *base_overrides, "runtime.device=cpu", "trainer.max_epochs=1"]
+        done = run_python([ROOT / "train.py", "-m", *settings], tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
 from crackdet.data.tiles import parse_name
@@ -19,6 +18,7 @@ from crackdet.report.thumbnails import SIDE, NoThumbnail, Thumbnails
 from crackdet.store.config_file import write_config
 from crackdet.store.predictions import Predictions
 from crackdet.store.run import Run
+from tests.composing import compose
 from tests.data.walls import SIZE, TILE, make_walls, render_wall, save_photograph
 
 

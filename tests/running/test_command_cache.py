@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.files import SETTLE_SECONDS
@@ -17,6 +16,7 @@ from crackdet.running.fast_path import skip_finished
 from crackdet.running.job import Job, make_job
 from crackdet.running.stamps import stamp
 from crackdet.store.run import Run
+from tests.composing import compose
 
 NETWORK = """
 import torch

@@ -14,7 +14,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from crackdet.analysis.ranking import summarize
-from crackdet.config.composing import compose
 from crackdet.core.errors import DeviceLost, RunFailed, UserError
 from crackdet.core.files import write_csv
 from crackdet.running import resume, training_run
@@ -26,6 +25,7 @@ from crackdet.store.predictions import read_predictions
 from crackdet.store.snapshot import Status
 from crackdet.store.sweep_record import SweepRecord
 from crackdet.sweep.execution.executor import LauncherExecutor
+from tests.composing import compose
 from tests.jobs import Configure, job_of
 
 FOLDER_RUN = ("model.conv_out=[4]", "model.linear_features=8", "trainer.max_epochs=1", "data.image_size=32")

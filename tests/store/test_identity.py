@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crackdet.config.composing import compose
 from crackdet.config.groups import GROUPS
 from crackdet.config.schema import Augmentation, Config, MLflow, SyntheticData, TensorBoard
 from crackdet.core.errors import UserError
 from crackdet.store.identity import Identity, identify
+from tests.composing import compose
 
 FINGERPRINT = "of the data"
 DEFAULT = {group: next(iter(options.values())) for group, options in GROUPS.items()}

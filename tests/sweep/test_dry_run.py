@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from crackdet.config.composing import compose
 from crackdet.core.errors import UserError
 from crackdet.core.files import write_json
 from crackdet.models.factory import build
 from crackdet.sweep.dry_run import dry_run
 from crackdet.sweep.grid import validate_jobs
+from tests.composing import compose
 from tests.conftest import TINY
 from tests.jobs import Configure, job_of, train
 

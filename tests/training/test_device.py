@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.store.integrity import read_result
 from crackdet.training.device import resolve_precision, should_compile
+from tests.composing import compose
 from tests.jobs import train
 
 Configure = Callable[..., Config]

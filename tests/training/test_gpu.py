@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crackdet.config.composing import compose
 from crackdet.config.parsing import parse
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.errors import RunFailed
@@ -20,6 +19,7 @@ from crackdet.running.execute import execute
 from crackdet.store.integrity import read_result
 from crackdet.store.snapshot import Status
 from crackdet.training import loop
+from tests.composing import compose
 from tests.conftest import TINY
 from tests.jobs import interrupted_state, job_of, outcome, train
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.models import factory
 from crackdet.store.integrity import read_result
 from crackdet.training.latency import LatencyMeter
+from tests.composing import compose
 from tests.jobs import MEASURED, train
 
 Configure = Callable[..., Config]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.data.batches import iter_batches
 from crackdet.data.dataset import load_splits
 from crackdet.store.run import Run
+from tests.composing import compose
 from tests.conftest import TINY
 from tests.jobs import history, interrupted_state, train
 

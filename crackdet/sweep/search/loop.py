@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from crackdet.config.overrides import parse_overrides
 from crackdet.config.parsing import parse_group
 from crackdet.config.schema import Runtime, Sweep
 from crackdet.core.console import bar
@@ -29,6 +31,7 @@ from crackdet.sweep.execution.factory import create_executor
 from crackdet.sweep.execution.worker import SweepContext
 from crackdet.sweep.finalize import finalize
 from crackdet.sweep.grid import POLL_INTERVAL
+from crackdet.sweep.screen import best_candidates
 from crackdet.sweep.search.history import History
 from crackdet.sweep.search.job_factory import JobFactory
 from crackdet.sweep.search.objectives import parse_objectives
@@ -68,7 +71,10 @@ def search(
     if runtime.retrain:
         raise UserError("runtime.retrain=true: not possible in a search; use a grid (hydra/sweeper=crackdet)")
     factory = JobFactory(context, composed, ExcludeFilter(sweep.exclude))
-    space = build_space(arguments, config.search_space or {}, context, factory)
+    overrides = parse_overrides(arguments, OverridesParser.create(config_loader=context.config_loader))
+    candidates = best_candidates(sweep, overrides, composed, context)
+    networks = {one.text: one.overrides for one in candidates}
+    space = build_space(arguments, config.search_space or {}, context, factory, networks)
     store, directory = RunStore(expand_home(runtime.store)), Path(composed.hydra.sweep.dir)
     sampler = Sampler(config.sampler)
     spec = PruningSpec(space, objectives[0], _max_epochs(space))
@@ -89,7 +95,7 @@ def search(
     if config.active_pruner is not None:
         spec.write(directory)
     study = StudySync(objectives, mirror)
-    proposer = Proposer(study, history, factory, sampler)
+    proposer = Proposer(study, history, factory, sampler, prior=[{"model": name} for name in networks])
     loop = SearchLoop(config, runtime, proposer, executor, record)
     status = loop.run()
     warn_of_different_images(history)

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import optuna
@@ -29,9 +29,21 @@ MAX_SAME_PROBLEM, MAX_PROBLEMS = 10, 20  # suggestions that cannot be trained, b
 
 
 class Proposer:
-    """Asks the sampler for suggestions until the store does not know one, and makes its jobs."""
+    """Asks the sampler for suggestions until the store does not know one, and makes its jobs.
 
-    def __init__(self, study: StudySync, history: History, factory: JobFactory, sampler: Sampler) -> None:
+    Args:
+        prior: Values of some parameters, to be tried first and in this order; the sampler chooses the others.
+    """
+
+    def __init__(
+        self,
+        study: StudySync,
+        history: History,
+        factory: JobFactory,
+        sampler: Sampler,
+        prior: Sequence[Params] = (),
+    ) -> None:
+        self._prior = list(prior)
         self.study, self.history, self.factory, self.sampler = study, history, factory, sampler
         self._space = history.space
         self._refused: set[Key] = set()
@@ -54,6 +66,12 @@ class Proposer:
         Raises:
             UserError: If none of the first suggestions can be trained.
         """
+        while self._prior:
+            params = self._prior.pop(0)
+            if not any(params.items() <= trial.params.items() for trial in self.history.trials.values()):
+                self.study.study.enqueue_trial(params)
+                if trial := self._make_trial(*self._ask(0)):
+                    return trial
         attempts = 0 if self.sampler.is_grid else MAX_ATTEMPTS if self._space.count else MAX_ATTEMPTS_INFINITE
         for attempt in range(attempts):
             if trial := self._make_trial(*self._ask(attempt)):

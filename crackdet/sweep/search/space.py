@@ -37,7 +37,7 @@ class ConditionalSpace:
     """One choice of options, and the parameters that exist under it."""
 
     options: Mapping[str, str]  # config group -> option
-    fixed: Sequence[str]  # overrides of every suggestion
+    fixed: Sequence[str]  # overrides of every suggestion, the choice of options first
     parameters: Sequence[Parameter]
     references: Sequence[ReferenceRun]  # one for each choice of the normalised keys
 
@@ -70,8 +70,7 @@ class Space:
     def overrides(self, params: Params, seed: str = "") -> list[str]:
         """Return the overrides of a suggestion's job."""
         branch = self._branch(params)
-        overrides = [f"{group.key}={params[group.name]}" for group in self.groups]
-        overrides += branch.fixed
+        overrides = list(branch.fixed)
         overrides += [parameter.override(params[parameter.name]) for parameter in branch.parameters]
         return [*overrides, f"{SEED}={seed}"] if self.seeds else overrides
 

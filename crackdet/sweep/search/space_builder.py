@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,13 +36,18 @@ MAX_DATA_SETS = 16  # data sets that are listed to know their fingerprints
 
 
 def build_space(
-    arguments: Sequence[str], search_space: Mapping[str, Any], context: HydraContext, factory: JobFactory
+    arguments: Sequence[str],
+    search_space: Mapping[str, Any],
+    context: HydraContext,
+    factory: JobFactory,
+    networks: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Space:
     """Return the space that the overrides in `arguments` span.
 
     Args:
         search_space: `hydra.sweeper.search_space`: more parameters, if the overrides do not set them.
         factory: Composes the overrides.
+        networks: Choices of the network, by name, that take several overrides each, the option of `model` first.
 
     Raises:
         UserError: If a key exists under none of the options, its values cannot be searched, or some options cannot be
@@ -49,13 +55,21 @@ def build_space(
     """
     parser = OverridesParser.create(config_loader=context.config_loader)
     overrides = [_without_choice(override) for override in parse_overrides(arguments, parser)]
-    return _SpaceBuilder(parse_overrides(overrides, parser), search_space, factory).build()
+    return _SpaceBuilder(parse_overrides(overrides, parser), search_space, factory, networks).build()
 
 
 class _SpaceBuilder:
-    def __init__(self, overrides: Sequence[Override], search_space: Mapping[str, Any], factory: JobFactory) -> None:
+    def __init__(
+        self,
+        overrides: Sequence[Override],
+        search_space: Mapping[str, Any],
+        factory: JobFactory,
+        networks: Mapping[str, Sequence[str]],
+    ) -> None:
         self._factory = factory
-        self._groups: list[Parameter] = []  # choices of config groups
+        self._networks = networks
+        names = tuple(networks)
+        self._groups = [Parameter("model", "choice", names, names)] if names else []  # choices of config groups
         self._values: dict[str, Override] = {}  # other parameters
         self._described: dict[str, Parameter] = {}  # of `search_space`, which are not groups
         self._fixed: dict[str, Override] = {}
@@ -81,6 +95,8 @@ class _SpaceBuilder:
             else:
                 self._values[name] = override
         for name, content in search_space.items():
+            if networks and name in ("model", "model.name"):
+                raise UserError(f"hydra.sweeper.search_space.{name}: contradicts sweep.top; leave one of them out")
             if name.lstrip("+") not in latest:
                 parameter = parse_described(name, content)
                 if factory.is_group(name):
@@ -97,7 +113,7 @@ class _SpaceBuilder:
         branches: list[ConditionalSpace] = []
         problems = []
         for texts in product(*(group.suggestions for group in self._groups)):
-            choices = [f"{group.key}={text}" for group, text in zip(self._groups, texts, strict=True)]
+            choices = [self._choice(group, text) for group, text in zip(self._groups, texts, strict=True)]
             options = {group.name: text for group, text in zip(self._groups, texts, strict=True)}
             try:
                 branches += self._branch(options, choices)
@@ -121,12 +137,16 @@ class _SpaceBuilder:
         self._factory.check_exclude(space)
         return space
 
+    def _choice(self, group: Parameter, text: str) -> str:
+        return self._networks[text][0] if self._networks and group.name == "model" else f"{group.key}={text}"
+
     def _branch(self, options: Mapping[str, str], choices: Sequence[str]) -> list[ConditionalSpace]:
         """Return the part of the space under these options; empty if all of it is excluded."""
         fixed_groups = {n: _text(each) for n, each in self._fixed.items() if self._factory.is_group(n)}
         composition = self._factory.composition([*choices, *fixed_groups.values()])
         self._compositions.append(composition)
-        fixed, parameters = list(fixed_groups.values()), []
+        of_network = self._networks.get(options.get("model", ""), ())[1:]
+        fixed, parameters = [*choices, *fixed_groups.values(), *of_network], []
         matched = list(fixed_groups)
         for name, override in self._fixed.items():
             is_name = name == "model.name" and override.value() == composition.options["model"]
@@ -144,7 +164,7 @@ class _SpaceBuilder:
         parameters = [replace(p, key=f"+{p.key}") if composition.must_add(p.key) else p for p in parameters]
         for name in matched:
             self._unmatched.pop(name, None)
-        references = self._references([*choices, *fixed], parameters)
+        references = self._references(fixed, parameters)
         return [ConditionalSpace(options, fixed, parameters, references)] if references else []
 
     def _log_conditional(self) -> None:
@@ -211,7 +231,7 @@ class _SpaceBuilder:
 
     def _explain_unmatched(self, line: str) -> str:
         """Return what Hydra says about a key that exists under no option."""
-        options = [f"{group.key}={group.suggestions[0]}" for group in self._groups]
+        options = [self._choice(group, group.suggestions[0]) for group in self._groups]
         try:
             self._factory.compose([*options, f"{line.partition('=')[0]}=0"])
         except UserError as error:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from crackdet.config.composing import compose
 from crackdet.config.file_data import FilenameLabelsData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord
 from crackdet.data.sources.factory import open_source
+from tests.composing import compose
 from tests.data.image_files import make_folders, save_image
 from tests.data.sources.conftest import ListRecords, labels_and_splits
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crackdet.config.composing import compose
 from crackdet.config.file_data import TableData
 from crackdet.core.errors import UserError
 from crackdet.data.records import ImageRecord, fingerprint
 from crackdet.data.sources.factory import open_source
+from tests.composing import compose
 from tests.data.image_files import save_image
 from tests.data.sources.conftest import ListRecords, folder_data, labels_and_splits, names_in
 
