@@ -171,7 +171,7 @@ def freeze_batchnorm(module: nn.Module) -> None:
         if isinstance(child, nn.BatchNorm2d) and type(child).__module__.startswith("timm."):
             from timm.layers.norm_act import freeze_batch_norm_2d  # keeps the activation that is part of timm's module
 
-            module.set_submodule(name, freeze_batch_norm_2d(child))  # type: ignore[no-untyped-call]
+            module.set_submodule(name, freeze_batch_norm_2d(child))
         elif isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, child.eps)
             frozen.load_state_dict(child.state_dict(), strict=False)  # without an affine part, that keeps 1 and 0

@@ -31,13 +31,13 @@ class MapVisionTransformer(VisionTransformer):  # type: ignore[misc]
         tokens = self.encoder.layers(self.encoder.dropout(tokens))
         if norm:
             tokens = self.encoder.ln(tokens)
-        return [tokens[:, 1:].transpose(1, 2).unflatten(2, (height, width))]
+        return [tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, height, width)]
 
     def _positions(self, height: int, width: int) -> Tensor:
         positions: Tensor = self.encoder.pos_embedding
         side = self.image_size // self.patch_size
         if (height, width) == (side, side):
             return positions
-        grid = positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        grid = positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
         grid = interpolate(grid, (height, width), mode="bicubic", antialias=True)
         return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
