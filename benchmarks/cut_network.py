@@ -1,6 +1,7 @@
 """A candidate of `benchmarks.screening`: the first layers of a pretrained network, pooled."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,25 +24,25 @@ class CutNetwork(nn.Module):
         if file is not None and not on_meta:
             whole.load_state_dict(_read(Path(file)))
         self.stages = nn.Sequential(*stages[:depth])
-        self.half = half
+        self.keeps_half = half
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) -> features (N, C)."""
         features: Tensor = self.stages(images).mean((2, 3))
-        return features[:, : features.shape[1] // 2] if self.half else features
+        return features[:, : features.shape[1] // 2] if self.keeps_half else features
 
 
 def _stages(network: str) -> tuple[list[nn.Module], nn.Module]:
     if network == "mobilenet_v2":
         from torchvision.models import mobilenet_v2
 
-        whole: nn.Module = mobilenet_v2()
+        whole = mobilenet_v2()
         return list(whole.features), whole
     import timm
 
-    whole = timm.create_model(network)
-    stem, head = nn.Sequential(whole.conv_stem, whole.bn1), nn.Sequential(whole.conv_head, whole.bn2)
-    return [stem, *whole.blocks, head], whole
+    lite: Any = timm.create_model(network)
+    stem, head = nn.Sequential(lite.conv_stem, lite.bn1), nn.Sequential(lite.conv_head, lite.bn2)
+    return [stem, *lite.blocks, head], lite
 
 
 def _read(file: Path) -> dict[str, Tensor]:

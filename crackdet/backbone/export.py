@@ -23,7 +23,9 @@ from crackdet.core.output_paths import check_new_folder
 from crackdet.core.reading import file_digest
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
+from crackdet.models.costs import initial_license
 from crackdet.models.intermediates import Intermediates
+from crackdet.models.weights import unshared
 from crackdet.store.identity import read_identity
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
@@ -47,7 +49,7 @@ def export(
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
         backbone = _load_backbone(run, config, license)
-        state = {name: tensor.contiguous() for name, tensor in backbone.body.state_dict().items()}
+        state = unshared(backbone.body.state_dict())
         (folder / WEIGHTS).write_bytes(save(state))  # save_file would make it readable by its owner only
         exports = write_exports(backbone, folder, onnx, torch_export)
         digest = file_digest(folder / WEIGHTS)
@@ -84,7 +86,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
         accuracy=float(result["accuracy"]),
         valid_images=int(result.get("valid_images") or 0),
         initial_weights=initial,
-        license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
+        license=license or initial_license(model, initial),
         weights_sha256="",
         source_sha256=identity.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision", *_library(model))},

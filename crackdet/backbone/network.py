@@ -169,7 +169,7 @@ def freeze_batchnorm(module: nn.Module) -> None:
     """Replace batch normalization by its frozen form, as torchvision does when it fine-tunes detectors."""
     for name, child in list(module.named_modules()):
         if isinstance(child, nn.BatchNorm2d) and type(child).__module__.startswith("timm."):
-            from timm.layers import freeze_batch_norm_2d  # keeps the activation that is part of timm's module
+            from timm.layers.norm_act import freeze_batch_norm_2d  # keeps the activation that is part of timm's module
 
             module.set_submodule(name, freeze_batch_norm_2d(child))
         elif isinstance(child, nn.BatchNorm2d):

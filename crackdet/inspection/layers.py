@@ -62,6 +62,8 @@ def deepest_layer(model: Classifier) -> Layer:
     for stage in reversed(stages):
         if stage.name in maps and min(maps[stage.name].shape[2:]) >= MIN_CELLS:
             return stage
+    if not maps:
+        raise UserError("no module of this network outputs channels-first maps, as in vision transformers")
     raise UserError(
         f"on images of {size} pixels this network has no channels-first maps of at least {MIN_CELLS} x {MIN_CELLS} "
         "cells; train it with a larger data.image_size"

@@ -69,9 +69,9 @@ class Intermediates(nn.Module):
         UserError: If the network cannot return its maps.
     """
 
-    def __init__(self, network: nn.Module, multiple: int = 1) -> None:
+    def __init__(self, network: Any, multiple: int = 1) -> None:
         super().__init__()
-        self.network: Any = network
+        self.network = network
         self.multiple = max(1, multiple)
         stages = declared_stages(network)
         if not stages:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
+from crackdet.core.licenses import UNKNOWN
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.classifier import UNNORMALIZED, Normalization
 from crackdet.models.timm_weights import published_file
@@ -18,12 +19,18 @@ from crackdet.models.weights import Unused, fit
 
 try:
     import timm
-    from timm.models import _builder, get_arch_pretrained_cfgs, get_pretrained_cfg, is_model
+    from timm.models import (
+        _builder,
+        get_arch_pretrained_cfgs,
+        get_deprecated_models,
+        get_pretrained_cfg,
+        is_model,
+    )
 except ImportError:
     raise UserError("model=timm: timm is not installed; uv pip install -e '.[timm]' installs it") from None
 
 # Arguments of vision transformers that accept images of another size than the one of their weights; tried in this order
-ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 Convert = Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]
 
@@ -36,6 +43,9 @@ class TimmArchitecture(Architecture):
     """
 
     def __init__(self, name: str) -> None:
+        if name in (renamed := get_deprecated_models()):
+            now = f"is {renamed[name]} now" if renamed[name] else "is no longer part of timm"
+            raise UserError(f"model.name={name}: this network {now}")
         if not is_model(name):
             raise UserError(f"model.name={name}: timm has no such network{_similar(name)}")
         super().__init__(name, lambda: create(name))
@@ -43,7 +53,7 @@ class TimmArchitecture(Architecture):
     def unused(self, full_model: nn.Module) -> Unused:
         """Return the last layer, and whatever else `num_classes=0` leaves out."""
         with torch.device("meta"):
-            published = timm.create_model(self.name)
+            published: Any = timm.create_model(self.name)
         lacking = published.state_dict().keys() - full_model.state_dict().keys()
         head = str(published.pretrained_cfg.get("classifier"))
         classes = int(published.pretrained_cfg.get("num_classes") or 0)
@@ -55,7 +65,7 @@ class TimmArchitecture(Architecture):
     def default_weights(self) -> str:
         if not self._published:
             raise self._no_published_weights("DEFAULT")
-        default = get_pretrained_cfg(self.name)
+        default: Any = get_pretrained_cfg(self.name)
         return str(default.tag) if default.tag in self._published else next(iter(self._published))
 
     def published_weights(self, weights: str) -> tuple[Path, Normalization]:
@@ -81,12 +91,12 @@ class TimmArchitecture(Architecture):
         if (published := self._published.get(weights)) is None:
             return UNKNOWN_LICENSE
         origin = f", {published.origin_url}" if published.origin_url else ""
-        return f"{published.license or 'timm states none'} ({self.name}.{weights} of timm{origin})"
+        return f"{published.license or f'{UNKNOWN}: timm states none'} ({self.name}.{weights} of timm{origin})"
 
     @property
     def _published(self) -> dict[str, Any]:
         """The configuration of each tag that has weights."""
-        return {each.tag: each for each in get_arch_pretrained_cfgs(self.name).values() if each.has_weights}
+        return {str(each.tag): each for each in get_arch_pretrained_cfgs(self.name).values() if each.has_weights}
 
     def _by_tag(self, weights: str) -> Any:
         if not self._published:
@@ -125,12 +135,13 @@ def _converter(name: str) -> Convert:
     def record(_network: nn.Module, *_: object, filter_fn: Convert | None = None, **__: object) -> None:
         found.append(filter_fn)
 
-    original, _builder.load_pretrained = _builder.load_pretrained, record
+    builder: Any = _builder
+    original, builder.load_pretrained = builder.load_pretrained, record
     try:
         with torch.device("meta"):
             timm.create_model(name, pretrained=True)
     finally:
-        _builder.load_pretrained = original
+        builder.load_pretrained = original
     return (found[0] if found else None) or (lambda state, _network: state)
 
 

@@ -40,10 +40,10 @@ def _cached(published: Any) -> Path | None:
             path = try_to_load_from_cache(repository, name, constants.HF_HUB_CACHE, revision)
             if isinstance(path, str):
                 return Path(path)
-    for file in filter(None, (published.file and Path(published.file), _torch_file(published))):
-        if file.is_file():
-            return file
-    return None
+    files = [Path(published.file)] if published.file else []
+    if (file := _torch_file(published)) is not None:
+        files.append(file)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _download(published: Any) -> Path:
@@ -62,7 +62,11 @@ def _download_from_hub(published: Any) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if not constants.HF_HUB_OFFLINE and not getproxies():
-        socket.getaddrinfo(urlparse(constants.ENDPOINT).hostname, 443)  # the hub's client would try for a minute
+        host = urlparse(constants.ENDPOINT).hostname
+        try:
+            socket.getaddrinfo(host, 443)  # the hub's client would try for half a minute
+        except OSError:
+            raise ConnectionError(f"no connection to {host}") from None
     repository, revision = _repository(published)
     *first, last = _hub_files(published)
     for name in first:

@@ -11,17 +11,19 @@ from typing import Any
 import torch
 import torchvision.models
 from torch import nn
-from torchvision.models import get_model_builder, get_model_weights, list_models
+from torchvision.models import VisionTransformer, get_model_builder, get_model_weights, list_models
 
 from crackdet.config.groups import TIMM
 from crackdet.config.messages import suggest
 from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError, first_line
 from crackdet.core.files import SETTLE_SECONDS, change_stamp
+from crackdet.core.licenses import UNKNOWN
 from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.checkpoint_file import describe_content
 from crackdet.models.classifier import UNNORMALIZED, Normalization
+from crackdet.models.torchvision_vit import MapVisionTransformer
 from crackdet.models.weights import Unused
 
 NUM_CLASSES = 1000  # of ImageNet
@@ -56,6 +58,8 @@ class TorchvisionArchitecture(Architecture):
     def feature_extractor(self, full_model: nn.Module) -> nn.Module:
         if self.keep_last_layer:
             return full_model
+        if isinstance(full_model, VisionTransformer):
+            full_model.__class__ = MapVisionTransformer  # which has more methods, and no other attributes
         parent, _, child = self._last_layer(full_model).rpartition(".")
         setattr(full_model.get_submodule(parent), child, nn.Identity())
         return full_model
@@ -132,7 +136,7 @@ class TorchvisionArchitecture(Architecture):
             return UNKNOWN_LICENSE
         if stated := published.meta.get("license"):
             return f"{stated} ({published})"
-        return f"torchvision states none for {published}; its code is BSD-3-Clause"
+        return f"{UNKNOWN}: torchvision states none for {published}; its code is BSD-3-Clause"
 
     def _by_digest(self, digest: str) -> Any:
         """Return the published weights whose file has this SHA-256, or None; file names end with its first digits."""

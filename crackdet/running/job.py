@@ -79,8 +79,15 @@ def _without_effect_removed(config: Config) -> Config:
         model = replace(config.model, linear_features=Model.linear_features)
         config = replace(config, model=model, optimizer=Adam(), scheduler=Constant(), trainer=probe)
     views = augmentation.views or DEFAULT_VIEWS if config.model.freeze_features and augmentation.is_active else None
+    optimizer = replace(
+        config.optimizer,
+        decay_norm_and_bias=None if config.optimizer.decay_norm_and_bias else config.optimizer.decay_norm_and_bias,
+    )
+    if config.model.freeze_features:  # only the head has a learning rate
+        optimizer = replace(optimizer, layer_decay=None, backbone_learning_rate=None)
     return replace(
         config,
+        optimizer=optimizer,
         data=replace(config.data, augmentation=replace(augmentation, views=views)),
         trainer=replace(config.trainer, probe=trainer.probe or None),
     )

@@ -30,7 +30,7 @@ def publish_screen(store: Path, qualities: tuple[float, ...] = QUALITIES) -> Non
 def shown(store: Path, view: View | None = None) -> str:
     out = Console(file=StringIO(), width=160)
     show(summarize(store), view, out)
-    return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_table_has_the_measures_of_features_and_the_cost(tmp_path: Path) -> None:

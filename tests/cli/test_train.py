@@ -19,12 +19,12 @@ def test_a_finished_run_is_skipped_without_importing_torch(command: Command, tmp
     assert first.returncode == 0, first.stderr
     assert re.search(r"finished custom-[0-9a-f]{12}: accuracy 0\.\d{4} in epoch \d, ", first.stdout)
     assert "torch" in imported(first)
-    assert not imported(first) & {"torch._dynamo", "sympy", "torchvision", "torchmetrics", "optuna", "scipy"}
+    assert not imported(first) & {"torch._dynamo", "sympy", "torchvision", "timm", "torchmetrics", "optuna", "scipy"}
     second = command("seed=0", options=("-X", "importtime"))
     assert second.returncode == 0
     assert re.fullmatch(r"already finished custom-[0-9a-f]{12}: accuracy .*\n", second.stdout)
     assert "crackdet.config.parsing" in imported(second)
-    assert not imported(second) & {"torch", "torchvision", "torchmetrics", "optuna", "scipy"}
+    assert not imported(second) & {"torch", "torchvision", "timm", "torchmetrics", "optuna", "scipy"}
     third = command(options=("-X", "importtime"))  # the same command line as the first
     assert third.returncode == 0 and third.stdout == second.stdout
     assert not imported(third) & {"torch", "hydra", "omegaconf", "numpy", "rich", "yaml"}

@@ -1,27 +1,33 @@
 """Networks of timm: built, with their published or local weights, their names and the sizes of their images."""
 
-import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from hydra.core.object_type import ObjectType
 from safetensors.torch import save_file
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from crackdet.config.composing import compose
+from crackdet.config import composing
 from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import architecture, build, validate_initial_weights, validate_model
+from crackdet.running.command_cache import dependencies
+from hydra_plugins.crackdet_timm.config_source import TimmConfigSource
+from tests.composing import compose
 from tests.jobs import job_of
 from tests.models.helpers import random_images
 
-SHARED = Path(os.environ.get("CRACKDET_SHARED", Path(__file__).parents[3] / "shared"))
-LITE0 = SHARED / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
+LITE0 = Path(__file__).parents[3] / "shared" / "data" / "weights" / "tf_efficientnet_lite0_fp16.safetensors"
 CONVNEXT, TAG = "test_convnext", "r160_in1k"
 SMALL = ("model.linear_features=8", "data.image_size=64")
 
@@ -91,6 +97,30 @@ def test_the_default_weights_are_identified_by_timms_default_tag() -> None:
     assert job_of(named).run.id != job_of(compose(["model=resnet50", "model.weights=IMAGENET1K_V2"])).run.id
 
 
+def test_the_shell_completes_names_of_timm_only_after_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "python train.py seed=1 model=timm/tf_efficientnet_l")
+    assert "timm/tf_efficientnet_lite0" in TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG)
+    monkeypatch.setenv("COMP_LINE", "python train.py model=")
+    assert TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG) == []
+    monkeypatch.delenv("COMP_LINE")
+    assert TimmConfigSource("crackdet", "timm://").list("model", ObjectType.CONFIG) == []
+
+
+def test_skipping_a_run_depends_on_the_version_of_timm_or_on_the_file(weights: Path) -> None:
+    version = str(Path(timm.__file__).with_name("version.py"))
+    assert version in dependencies(compose(["model=timm/resnet18.a1_in1k"]))
+    assert version not in dependencies(compose(["model=timm/resnet18", "model.weights=null"]))
+    assert str(weights) in dependencies(compose(["model=timm/resnet18", f"model.weights={weights}"]))
+
+
+def test_without_timm_a_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "crackdet.models.timm", raising=False)
+    config = compose(["model=timm/resnet18", "model.weights=null"])
+    message = "model=timm: timm is not installed; uv pip install -e '.[timm]' installs it"
+    assert error_message(lambda: validate_model(config)) == message
+
+
 def test_a_run_keeps_its_id() -> None:
     config = compose(["model=timm/resnet18", "model.weights=null"])
     assert job_of(config).run.id == "resnet18-cb69e5bf8ba5"
@@ -110,7 +140,7 @@ def test_a_run_keeps_its_id() -> None:
     ],
 )
 def test_names_that_contradict_or_miss_the_library_are_refused(overrides: list[str], parts: list[str]) -> None:
-    message = error_message(lambda: compose(overrides))
+    message = error_message(lambda: composing.compose(overrides))
     assert all(part in message for part in parts), message
 
 
@@ -118,6 +148,7 @@ def test_names_that_contradict_or_miss_the_library_are_refused(overrides: list[s
     ("overrides", "parts"),
     [
         (["model=timm/resnet5"], ["model.name=resnet5: timm has no such network; did you mean resnet50?"]),
+        (["model=timm/tv_resnet34"], ["model.name=tv_resnet34: this network is resnet34.tv_in1k now"]),
         (["model=timm/resnet18", "model.weights=IMAGENET1K_V1"], ["must be one of a1_in1k, ", "for resnet18"]),
         (["model=timm/test_byobnet.none"], ["model.weights=none: must be one of r160_in1k for test_byobnet"]),
         (["model=timm/hgnetv2_b6", "model.weights=x"], ["model.weights=x"]),
@@ -149,9 +180,10 @@ def test_transformers_accept_other_sizes_if_they_can(name: str) -> None:
 
 def test_a_file_gives_the_features_of_timms_own_network(weights: Path) -> None:
     model, images = build_timm(CONVNEXT, f"model.weights={weights}"), random_images()
-    reference = timm.create_model(CONVNEXT, checkpoint_path=weights)
+    reference: Any = timm.create_model(CONVNEXT, checkpoint_path=weights)
     reference.reset_classifier(0)
-    normalize = timm.data.create_transform(64, mean=reference.pretrained_cfg["mean"]).transforms[-1]
+    published = resolve_data_config(model=reference)
+    normalize = create_transform(**published).transforms[-1]
     torch.testing.assert_close(model.features(images), features(reference, normalize(images)))
 
 
@@ -159,13 +191,13 @@ def test_the_real_weights_of_efficientnet_lite0_give_timms_logits_and_features()
     if not LITE0.exists():
         pytest.skip(f"{LITE0} is absent")
     model, images = build_timm("tf_efficientnet_lite0", f"model.weights={LITE0}"), random_images()
-    reference = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
+    reference: Any = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
     logits = features(reference, images * 2 - 1)
     reference.reset_classifier(0)
     pooled = model.features(images)
     assert torch.equal(pooled, features(reference, images * 2 - 1))
-    own = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0).get_classifier()
-    assert torch.equal(own(pooled), logits)
+    whole: Any = timm.create_model("tf_efficientnet_lite0", checkpoint_path=LITE0)
+    assert torch.equal(whole.get_classifier()(pooled), logits)
 
 
 def test_the_names_of_the_original_files_are_converted_as_timm_does(weights: Path, tmp_path: Path) -> None:
@@ -180,7 +212,7 @@ def test_the_names_of_the_original_files_are_converted_as_timm_does(weights: Pat
     assert original.keys() != state.keys()
     save_file(original, tmp_path / "original.safetensors")
     overlay = {"file": str(tmp_path / "original.safetensors")}
-    reference = timm.create_model(CONVNEXT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+    reference: Any = timm.create_model(CONVNEXT, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
     model, images = build_timm(CONVNEXT, f"model.weights={overlay['file']}"), random_images()
     assert torch.equal(model.features(images), features(reference, (images - model.input_mean) / model.input_std))
 
@@ -195,7 +227,7 @@ def test_published_weights_are_found_in_the_cache_of_the_hub(hub: Path, weights:
     found, expected = build_timm(CONVNEXT), build_timm(CONVNEXT, f"model.weights={weights}")
     images = random_images()
     assert torch.equal(found.features(images), expected.features(images))
-    assert torch.equal(found.input_std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+    assert torch.equal(found.input_std.flatten(), torch.tensor([0.5, 0.5, 0.5]))
 
 
 def test_published_weights_are_found_in_torchs_cache(hub: Path) -> None:

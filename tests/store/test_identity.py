@@ -71,6 +71,19 @@ OTHER_VALUES: dict[str, Any] = {  # settings that are null by default
     "gradient_clip_norm": 1.0,
     "pos_weight": 2.0,
     "probe": True,
+    "label_smoothing": 0.1,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+    "ema_decay": 0.99,
+    "unfreeze_epochs": 1,
+    "rand_augment": 9.0,
+    "backbone_learning_rate": 1e-5,
+    "layer_decay": 0.7,
+    "decay_norm_and_bias": False,
+    "warmup_epochs": 1.0,
+    "warmup_start_fraction": 0.1,
+    "top": 8,
+    "screen": "multirun",
     "views": 3,
     "num_workers": 1,
     "num_threads": 1,
@@ -101,6 +114,8 @@ def other_value(name: str, value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
+    if isinstance(value, dict):
+        return {**value, "other": 1}
     return value + value[-1:] if isinstance(value, list) else value + "x"
 
 

@@ -16,7 +16,7 @@ from crackdet.config.groups import GROUPS, register
 from crackdet.sweep.composition import CachedComposer
 from crackdet.sweep.conditional import apply_where_possible
 
-NETWORKS = {"custom": "custom", "torchvision": "torchvision", "resnet18": "torchvision"}
+NETWORKS = {"custom": "custom", "torchvision": "torchvision", "timm/resnet18": "timm"}
 OPTIONS = {  # few, since Hydra composes each choice of options in 60 ms
     "model": list(NETWORKS),
     "optimizer": ["adam", "sgd"],

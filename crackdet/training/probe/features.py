@@ -65,7 +65,7 @@ class Basis:
             return cls(scaling.apply(features, slice(None)), features, scaling)
         kernel = inner_products(features, scaling)
         kernel[np.diag_indices(number)] += JITTER * (np.trace(kernel) / number or 1.0)
-        return cls(np.linalg.cholesky(kernel), features, scaling)
+        return cls(np.asarray(np.linalg.cholesky(kernel), np.float64), features, scaling)
 
     def weights_of_features(self, weights: Floats) -> Floats:
         """Return the weights (D,) of the scaled features that act as these weights (R,) of the coordinates."""

@@ -63,12 +63,12 @@ def fit_linear_probe(
     """
     check_features(features, labels)
     check_classes(labels)
-    weights = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
-    scaling = Scaling.standardize(features, weights)
+    counts: Floats = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+    scaling = Scaling.standardize(features, counts)
     basis = Basis.make(features, scaling)
-    c, notes = _choose_c(basis.coordinates, labels, groups, weights, seed, sorted(regularisations))
+    c, notes = _choose_c(basis.coordinates, labels, groups, counts, seed, sorted(regularisations))
     regression = _Regression(TOLERANCE)
-    regression.fit(basis.coordinates, labels, weights, c)
+    regression.fit(basis.coordinates, labels, counts, c)
     if not regression.has_converged:
         notes.append(
             f"The logistic regression did not converge in {MAX_ITERATIONS} iterations (C={c:g}); its accuracy may be "

@@ -4,6 +4,8 @@ You et al. 2021, "LogME: Practical Assessment of Pre-trained Models for Transfer
 iteration of its journal version (You et al. 2022, "Ranking and Tuning Pre-trained Models", JMLR 23, algorithm 3).
 """
 
+import math
+
 import numpy as np
 
 from crackdet.training.probe.features import (
@@ -80,4 +82,4 @@ def _evidence(variances: Floats, explained: Floats, total: float, number: int) -
         if abs(ratio - last) <= TOLERANCE * last:
             break
     noise = (float((explained * ratio / (variances + ratio)).sum()) + rest) / number  # 1 / beta
-    return -0.5 * (number * (np.log(2 * np.pi * noise) + 1) + float(np.log1p(variances / ratio).sum()))
+    return -0.5 * (number * (math.log(2 * math.pi * noise) + 1) + float(np.log1p(variances / ratio).sum()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from crackdet.config.schema import TimmModel
 from crackdet.core.errors import UserError
 from crackdet.sweep.search.space import Space
 from tests.sweep.search.conftest import MakeSpace
@@ -49,6 +50,13 @@ def test_the_name_of_a_network_is_a_parameter_of_torchvision_only(space: MakeSpa
     made, factory = space("model=custom,resnet18,torchvision", "model.name=resnet18,resnet34", "model.weights=null")
     found = [factory.job(made.overrides(params)).config.model.name for params in made.all()]
     assert found == ["custom", "resnet18", "resnet18", "resnet34"]
+
+
+def test_networks_of_timm_are_options_of_a_search(space: MakeSpace) -> None:
+    made, factory = space("model=choice(custom,timm/resnet18)", "model.conv_out=[4],[8]", "model.weights=null")
+    found = [factory.job(made.overrides(params)).config.model for params in made.all()]
+    assert [model.name for model in found] == ["custom", "custom", "resnet18"]
+    assert isinstance(found[-1], TimmModel)
 
 
 def test_a_choice_from_one_value_is_no_parameter(space: MakeSpace) -> None:
