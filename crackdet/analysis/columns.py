@@ -8,6 +8,7 @@ from crackdet.analysis.differences import value_text
 from crackdet.analysis.filters import value_of
 from crackdet.analysis.latency import spread_of
 from crackdet.analysis.rows import RunRow
+from crackdet.core.licenses import license_name
 from crackdet.store.pointing import POINTING_COLUMNS
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 Format = Callable[[Any], str]
 
 DEFAULT_COLUMNS = (  # after accuracy, as many as fit
-    "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "loss", "seconds", "parameters", "epoch",
+    "verdict", "interval", "p_value", "feature_flops", "feature_latency_ms", "license", "loss", "seconds", "parameters",
+    "epoch",
 )  # fmt: skip
 SCREEN_COLUMNS = (  # the same, of runs with trainer.probe
     "loss", "knn_accuracy", "logme", "feature_flops", "verdict", "parameters", "interval", "feature_latency_ms",
@@ -44,12 +46,15 @@ def share(value: float) -> str:
 FORMATS: Mapping[str, Format] = {
     **dict.fromkeys(("accuracy", "loss", "precision", "recall", "f1", "roc_auc"), share),
     **dict.fromkeys(("average_precision", "calibration_error", "knn_accuracy", *POINTING_COLUMNS), share),
-    **dict.fromkeys(("parameters", "feature_flops", "pointing_images"), scaled),
+    **dict.fromkeys(("parameters", "feature_parameters", "feature_flops", "detector_flops", "pointing_images"), scaled),
+    "license": license_name,
     "logme": lambda value: f"{value:.3f}",
     "seconds": lambda value: f"{value:.1f}",
 }
 TITLES = {  # FLOPs and ms are those of the feature extractor, which a detector runs
     "feature_flops": "FLOPs",
+    "detector_flops": "FLOPs in a detector",
+    "feature_parameters": "backbone parameters",
     "feature_latency_ms": "ms",
     "average_precision": "avg prec",
     "calibration_error": "cal err",
@@ -73,7 +78,20 @@ def value_column(key: str) -> Column:
         value = value_of(row, key)
         return "" if value is None else f"{form(value)}{spread_text(row, key)}"
 
-    return Column(TITLES.get(key, key.rpartition(".")[2]), text)
+    return Column(TITLES.get(key, key.rpartition(".")[2]), text, right=key != "license")
+
+
+def usual_columns(decision: "Decision", rows: Sequence[RunRow]) -> dict[str, Column]:
+    """Return the usual columns in which a run has a text; a license only if the runs differ in it."""
+    own = decision_columns(decision)
+    names = SCREEN_COLUMNS if decision.is_screen else DEFAULT_COLUMNS
+    columns = {name: own.get(name) or value_column(name) for name in names}
+    texts = {name: {column.text(row) for row in rows} for name, column in columns.items()}
+    return {
+        name: column
+        for name, column in columns.items()
+        if texts[name] != {""} and not (name == "license" and len(texts[name]) == 1)
+    }
 
 
 def spread_text(row: RunRow, key: str) -> str:

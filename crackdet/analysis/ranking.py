@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crackdet.analysis.latency import pool_latencies
+from crackdet.analysis.licenses import with_license
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
 from crackdet.core.machine import gc_disabled
@@ -36,6 +37,7 @@ class Summary(Sequence[RunRow]):
     rankings: Sequence[Sequence[RunRow]]  # one for each set of validation images, the largest set first
     unranked: Sequence[RunRow]
     metric: str = "accuracy"
+    note: str = ""  # which runs are left out
 
     @cached_property
     def all_runs(self) -> list[RunRow]:
@@ -118,8 +120,11 @@ class Summary(Sequence[RunRow]):
         write(self, directory)
 
 
-def summarize(path: Path, metric: str = "accuracy") -> Summary:
+def summarize(path: Path, metric: str = "accuracy", licenses: Sequence[str] = ()) -> Summary:
     """Rank the runs of a run store or of a sweep's folder by one of `METRICS`.
+
+    Args:
+        licenses: That the initial weights may have, as `crackdet.core.licenses.is_permitted` reads them; empty: any.
 
     Raises:
         UserError: If there is no such folder or metric, or the folder holds no runs.
@@ -134,8 +139,9 @@ def summarize(path: Path, metric: str = "accuracy") -> Summary:
         sweeps = find_sweeps(path)
         newest = f", such as {max(sweeps)}" if sweeps else ""
         raise UserError(f"{path}: holds no runs; give a run store or a sweep's folder{newest}")
+    rows, note = with_license(rows, licenses)
     unranked = [row for row in rows if not row.is_comparable(metric)]
-    return Summary(folder.store.root, rank(rows, metric), unranked, metric)
+    return Summary(folder.store.root, rank(rows, metric), unranked, metric, note)
 
 
 def _pooled(snapshots: Sequence[RunSnapshot]) -> list[RunSnapshot]:

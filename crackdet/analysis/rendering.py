@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from crackdet.analysis.columns import (
-    DEFAULT_COLUMNS,
-    Column,
-    decision_columns,
-    value_column,
-)
+from crackdet.analysis.columns import Column, usual_columns, value_column
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.rows import RunRow
 from crackdet.analysis.tables import MAX_ROWS, console, show
@@ -44,14 +39,13 @@ def as_html(summary: "Summary") -> str:
 
 
 def _ranking(summary: "Summary", ranking: Sequence[RunRow], decision: "Decision") -> str:
-    own = decision_columns(decision)
+    shown = ranking[:MAX_ROWS]
     columns = [
         Column("run", lambda row: row.id),
         Column("what differs", Differences(ranking, decision.differing_keys).describe),
         value_column(summary.metric),
-        *(own.get(name) or value_column(name) for name in DEFAULT_COLUMNS),
+        *usual_columns(decision, shown).values(),
     ]
-    shown = ranking[:MAX_ROWS]
     columns = [column for column in columns if any(map(column.text, shown))]
     rows = [(str(rank), *(column.text(row) for column in columns)) for rank, row in enumerate(shown, 1)]
     more = f"<p>and {len(ranking) - len(shown)} more</p>" if len(shown) < len(ranking) else ""

@@ -9,9 +9,16 @@ from crackdet.analysis.columns import scaled
 from crackdet.analysis.tables import console
 from crackdet.config.schema import flatten, setting_at
 from crackdet.core.console import escape_markup
+from crackdet.core.licenses import RANDOM
 from crackdet.store.snapshot import RunSnapshot
 
 HISTORY = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_f1", "learning_rate")
+COSTS = {
+    "parameters": "{} parameters",
+    "feature_parameters": "{} of the features",
+    "feature_flops": "{} FLOPs of the features",
+    "detector_flops": "{} in a detector",
+}
 SCORES = ("accuracy", "recall", "precision", "f1", "roc_auc", "loss")
 
 
@@ -60,7 +67,8 @@ def _lines(snapshot: RunSnapshot) -> Iterator[tuple[str, str]]:
     yield (
         "network",
         str(setting_at(config, "model.name"))
-        + _figures(result, {"parameters": "{} parameters", "feature_flops": "{} FLOPs of the features"}),
+        + _figures(result, COSTS)
+        + (f"; {_license(result['license'])}" if result.get("license") else ""),
     )
     yield (
         "data",
@@ -85,6 +93,10 @@ def _lines(snapshot: RunSnapshot) -> Iterator[tuple[str, str]]:
     if provenance:
         commit = str(setting_at(provenance, "git.commit") or "")[:12]
         yield "started", f"{provenance.get('started')} on {provenance.get('host')}{commit and f', commit {commit}'}"
+
+
+def _license(text: str) -> str:
+    return text if text == RANDOM else f"license of the initial weights: {text}"
 
 
 def _figures(result: Mapping[str, Any], texts: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from crackdet.analysis.licenses import with_license
 from crackdet.analysis.ranking import rank
 from crackdet.analysis.rows import RunRow
 from crackdet.core.errors import UserError
@@ -25,7 +26,7 @@ class NamedRun(NamedTuple):
     note: str = ""  # says which run `best` or `last` stands for; empty for other names
 
 
-def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
+def resolve_run(text: str, store: Path, option: str = "", licenses: Sequence[str] = ()) -> NamedRun:
     """Return the run that a user names.
 
     - An id, or the beginning of an id or of its hash, if no other run of the store begins so.
@@ -38,6 +39,7 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     Args:
         store: A run store or the folder of a sweep, opened only if the name does not contain a folder.
         option: What the store was given as.
+        licenses: That the initial weights of the best run may have; empty: any.
 
     Raises:
         UserError: If no run or several runs match.
@@ -45,37 +47,38 @@ def resolve_run(text: str, store: Path, option: str = "") -> NamedRun:
     text = text.strip()
     word, _, name = text.partition(":")
     if word == BEST and name not in ("", LAST):
-        return _best(text, RunFolder.open(expand_home(name), "best:"))
+        return _best(text, RunFolder.open(expand_home(name), "best:"), licenses)
     if os.sep in text.rstrip(os.sep):
         return NamedRun(_by_path(expand_home(text)))
     folder = RunFolder.open(store, option)
     if word == BEST:
-        return _best(text, folder)
+        return _best(text, folder, licenses)
     if text == LAST:
         return _last(folder)
     return NamedRun(folder.store.find(text.rstrip(os.sep)))
 
 
-def _best(text: str, folder: RunFolder) -> NamedRun:
+def _best(text: str, folder: RunFolder, licenses: Sequence[str]) -> NamedRun:
     if folder.is_sweep:
-        row, words = _best_of(folder.runs()), f"the sweep {folder.path}"
+        row, words = _best_of(folder.runs(), licenses), f"the sweep {folder.path}"
     else:
-        row, words = _best_of_store(folder)
+        row, words = _best_of_store(folder, licenses)
     if row is None:
-        raise UserError(f"{text}: no run in {folder.path} is finished")
+        permitted = f" and has initial weights under {', '.join(licenses)}" if licenses else ""
+        raise UserError(f"{text}: no run in {folder.path} is finished{permitted}")
     return NamedRun(row.run, f"{text}: {row.id}, accuracy {row.accuracy:.4f}, the best of {words}")
 
 
-def _best_of_store(folder: RunFolder) -> tuple[RunRow | None, str]:
+def _best_of_store(folder: RunFolder, licenses: Sequence[str]) -> tuple[RunRow | None, str]:
     for sweep in folder.sweeps():
-        if (row := _best_of([folder.store.run(run_id) for run_id in sweep.runs()])) is not None:
+        if (row := _best_of([folder.store.run(run_id) for run_id in sweep.runs()], licenses)) is not None:
             return row, f"the newest sweep, {_relative(sweep.directory)}"
-    return _best_of(folder.runs()), f"the runs in {folder.path} on the newest validation images"
+    return _best_of(folder.runs(), licenses), f"the runs in {folder.path} on the newest validation images"
 
 
-def _best_of(runs: Sequence[Run]) -> RunRow | None:
+def _best_of(runs: Sequence[Run], licenses: Sequence[str]) -> RunRow | None:
     """Return the best finished run; of several sets of validation images, the set whose last run finished last."""
-    rankings = rank(map(RunRow, read_snapshots(runs)))
+    rankings = rank(with_license(map(RunRow, read_snapshots(runs)), licenses)[0])
     if len(rankings) < 2:
         return rankings[0][0] if rankings else None
     return max(rankings, key=lambda ranking: max(_finished_at(row.run) for row in ranking))[0]

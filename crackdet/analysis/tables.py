@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from crackdet.analysis.columns import (
-    DEFAULT_COLUMNS,
-    SCREEN_COLUMNS,
     TITLES,
     Column,
     decision_columns,
     p_value_text,
+    usual_columns,
     value_column,
 )
 from crackdet.analysis.differences import Differences
@@ -68,6 +67,8 @@ def show(summary: "Summary", view: View | None = None, out: Console | None = Non
     """
     view, out = view or View(), out or console()
     conditions = parse_filters(view.filters, summary)
+    if summary.note:
+        _line(out, summary.note)
     for ranking, decision in zip(summary.rankings, summary.decisions, strict=True):
         matching = _sorted([row for row in ranking if all(one.holds(row) for one in conditions)], view.sort)
         rows = matching[: view.top] if view.top else matching
@@ -95,7 +96,7 @@ def show(summary: "Summary", view: View | None = None, out: Console | None = Non
         reason = f": {escape_markup(row.reason)}" if row.reason else ""
         settings = escape_markup(differences.describe(row) or " ".join(row.overrides))
         _line(out, f"{row.status} {row.id} ({settings}){reason}")
-    if not summary:
+    if not summary and not summary.note:
         _line(out, f"no runs in {escape_markup(summary.store)}")
 
 
@@ -177,11 +178,8 @@ def _columns(
     room = width - 5 - RUN_WIDTH + cut - 3 - SETTINGS_WIDTH - 3 - 11
     longest = max(len(differences.describe(row)) for row in ranking[:MAX_ROWS])
     for_one_line = max(0, min(longest, width // 2) - SETTINGS_WIDTH)  # so that each run takes one line
-    for name in SCREEN_COLUMNS if decision.is_screen else DEFAULT_COLUMNS:
-        column = own.get(name) or value_column(name)
+    for name, column in usual_columns(decision, ranking[:MAX_ROWS]).items():
         widest = max(len(column.text(row)) for row in ranking[:MAX_ROWS])
-        if not widest:
-            continue
         needed = max(len(column.title), widest) + 3
         if needed > (room if name == "verdict" else room - for_one_line):
             break

@@ -23,6 +23,7 @@ from crackdet.core.output_paths import check_new_folder
 from crackdet.core.reading import file_digest
 from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
+from crackdet.models.costs import initial_license
 from crackdet.models.intermediates import Intermediates
 from crackdet.models.weights import unshared
 from crackdet.store.identity import read_identity
@@ -87,7 +88,7 @@ def _load_backbone(run: Run, config: Config, license: str | None) -> Backbone:
         accuracy=float(result["accuracy"]),
         valid_images=int(result.get("valid_images") or 0),
         initial_weights=initial,
-        license=license or (factory.architecture(model).license(initial) if initial else "random initial weights"),
+        license=license or initial_license(model, initial),
         weights_sha256="",
         source_sha256=identity.get("_source_"),
         made_with={name: version(name) for name in ("crackdet", "torch", "torchvision", *_library(model))},

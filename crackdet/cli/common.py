@@ -122,17 +122,21 @@ def find_run(name: str, store: Path | None) -> Run:
     return _find_run(name, store, lambda run: None)
 
 
-def find_network(name: str, store: Path | None, trust: bool) -> Run:
-    """As `find_run`; raise UserError also if the network of the run cannot be loaded. Does not import torch."""
+def find_network(name: str, store: Path | None, trust: bool, licenses: Sequence[str] = ()) -> Run:
+    """As `find_run`; raise UserError also if the network of the run cannot be loaded. Does not import torch.
+
+    Args:
+        licenses: That the initial weights of `best` may have; empty: any.
+    """
     from crackdet.inference.loaded_run import check_loadable
 
-    return _find_run(name, store, lambda run: check_loadable(run, trust))
+    return _find_run(name, store, lambda run: check_loadable(run, trust), licenses)
 
 
-def _find_run(name: str, store: Path | None, check: Callable[[Run], None]) -> Run:
+def _find_run(name: str, store: Path | None, check: Callable[[Run], None], licenses: Sequence[str] = ()) -> Run:
     from crackdet.analysis.run_names import resolve_run
 
-    named = resolve_run(name, choose_folder(None, store), "--store " if store is not None else "")
+    named = resolve_run(name, choose_folder(None, store), "--store " if store is not None else "", licenses)
     check(named.run)
     if named.note:
         log.info("%s", named.note)

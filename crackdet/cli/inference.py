@@ -25,6 +25,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import complete_run, one_of
 from crackdet.core.console import sanitize
 from crackdet.core.errors import UserError
+from crackdet.core.licenses import parse_licenses
 from crackdet.core.output_paths import check_new_folder, check_output_path
 
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Probability above which an image counts as a crack.")]
@@ -237,6 +238,9 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write and check backbone.onnx.")] = False,
     torch_export: Annotated[bool, typer.Option("--torch-export", help="Also write backbone.pt2 and check it.")] = False,
     license: Annotated[str | None, typer.Option(help="License of the initial weights, if they were a file.")] = None,
+    best_license: Annotated[
+        str | None, typer.Option(help="With best: of the runs with one of these licenses, e.g. MIT,Apache-2.0.")
+    ] = None,
     store: Store = None,
     trust: Trust = False,
 ) -> None:
@@ -246,7 +250,9 @@ def export(
     check_new_folder(to)
     if onnx:
         check_onnx()
-    found_run = find_network(run, store, trust)
+    if best_license is not None and run.strip().partition(":")[0] != "best":
+        raise UserError(f"--best-license: chooses the run that best stands for; {run} names one already")
+    found_run = find_network(run, store, trust, parse_licenses(best_license, "--best-license"))
     from crackdet.backbone.export import export as export_run
 
     description = export_run(found_run, to, onnx, torch_export, license, trust)

@@ -24,6 +24,7 @@ from crackdet.cli.common import (
 from crackdet.cli.completion import one_of, several_of
 from crackdet.core.console import escape_markup
 from crackdet.core.errors import UserError
+from crackdet.core.licenses import parse_licenses
 from crackdet.core.output_paths import check_new_folder, check_output_path
 from crackdet.store.snapshot import Status
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 METRICS = ("accuracy", "f1", "recall", "precision", "roc_auc")
 By = Annotated[
     str, typer.Option(help="Rank by accuracy, f1, recall, precision or roc_auc.", autocompletion=one_of(*METRICS))
+]
+License = Annotated[
+    str | None,
+    typer.Option(help="Only runs whose initial weights have one of these licenses, e.g. MIT,Apache-2.0,BSD-3-Clause."),
 ]
 
 
@@ -44,6 +49,7 @@ def summary(
     by: By = "accuracy",
     sort: Annotated[str | None, typer.Option(help="Sort the rows by a metric or setting; -KEY reverses.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns to show, e.g. run,differs,accuracy,seed.")] = None,
+    license: License = None,
     filters: Annotated[
         list[str] | None, typer.Option("--filter", help="Show matching runs only, e.g. 'f1>0.9'; repeatable.")
     ] = None,
@@ -72,7 +78,7 @@ def summary(
     names = [name.strip() for name in columns.split(",")] if columns else []
     errors: list[str] = []
     with gc_disabled():
-        found = summarize(path, by)
+        found = summarize(path, by, parse_licenses(license))
         if as_json:
             print_json(found.content())
         else:
@@ -102,6 +108,7 @@ def report(
     folder: Folder = None,
     to: Annotated[Path | None, typer.Option(help="File to write; default: report.html in FOLDER.")] = None,
     by: By = "accuracy",
+    license: License = None,
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is not a report of crackdet.")] = False,
     store: Store = None,
@@ -110,6 +117,7 @@ def report(
     from crackdet.report.marker import FILE, is_report
 
     check_choice("--by", by, METRICS)
+    licenses = parse_licenses(license)
     path = choose_folder(folder, store)
     open_folder(folder, store)
     target = to or path / FILE
@@ -120,7 +128,7 @@ def report(
     check_output_path(target, force=True, option="--to" if to else "report")
     from crackdet.report.build import write_report
 
-    print(f"report {write_report(path, target, by)}")
+    print(f"report {write_report(path, target, by, licenses)}")
     if show_page and not webbrowser.open(target.resolve().as_uri()):
         raise UserError(f"--open: no browser could be started; open {target} yourself")
 
@@ -135,19 +143,22 @@ def runs(
             autocompletion=several_of(*Status),
         ),
     ] = None,
+    license: License = None,
     as_json: AsJson = False,
     store: Store = None,
 ) -> None:
     """List the runs of a store or sweep with their status."""
     from crackdet.analysis.differences import Differences
+    from crackdet.analysis.licenses import with_license
     from crackdet.analysis.rows import RunRow
     from crackdet.analysis.tables import console, shown_id
 
     wanted = [word.strip() for word in status.split(",")] if status is not None else list(Status)
     for word in wanted:
         check_choice("--status", word, list(Status))
+    licenses = parse_licenses(license)
     opened = open_folder(folder, store)
-    rows = [RunRow(run.snapshot(), opened.overrides.get(run.id)) for run in opened.runs()]
+    rows, note = with_license((RunRow(run.snapshot(), opened.overrides.get(run.id)) for run in opened.runs()), licenses)
     differences = Differences(rows)
     counts = {word.value: number for word in Status if (number := sum(row.status is word for row in rows))}
     rows = [row for row in rows if row.status in wanted]
@@ -163,6 +174,8 @@ def runs(
         about = row.snapshot.corruption or differences.describe(row)
         table.add_row(shown_id(row.id, out.width), str(row.status), accuracy, epochs, escape_markup(about))
     out.print(table)
+    if note:
+        print(note)
     shown = f"{len(rows)} of " if status is not None else ""
     total = sum(counts.values())
     counted = ", ".join(f"{number} {word}" for word, number in counts.items())

@@ -11,10 +11,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from crackdet.core.errors import UserError
+from crackdet.core.licenses import UNKNOWN
 from crackdet.models.classifier import UNNORMALIZED, Normalization
 from crackdet.models.weights import NOTHING, Unused
 
-UNKNOWN_LICENSE = "unknown: see the source of the initial weights file"
+UNKNOWN_LICENSE = f"{UNKNOWN}: see the source of the initial weights file"
 
 
 @dataclass

@@ -154,7 +154,7 @@ def validate_network(config: Config) -> None:
 @once_per_network
 def feature_flops(config: Config) -> int:
     """Return the floating-point operations of the feature extractor for one image: what a detector will compute."""
-    return _flops(feature_extractor(config.model, on_meta=True), config.data.image_size)
+    return count_flops(feature_extractor(config.model, on_meta=True), config.data.image_size, config.data.image_size)
 
 
 @once_per_network
@@ -177,14 +177,15 @@ def depthwise_share(config: Config) -> float:
     for module in extractor.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.register_forward_hook(count)
-    total = _flops(extractor, config.data.image_size)  # calls the hooks
+    total = count_flops(extractor, config.data.image_size, config.data.image_size)  # calls the hooks
     return depthwise / max(total, 1)
 
 
-def _flops(extractor: nn.Module, size: int) -> int:
+def count_flops(extractor: nn.Module, height: int, width: int) -> int:
+    """Return the floating-point operations of a network on the meta device for one image."""
     counter = MetaFlopCounter()
     with torch.no_grad(), counter:
-        extractor.eval()(torch.empty(1, 3, size, size, device="meta"))
+        extractor.eval()(torch.empty(1, 3, height, width, device="meta"))
     return counter.flops
 
 

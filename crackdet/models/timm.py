@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crackdet.config.messages import suggest
 from crackdet.core.errors import UserError
+from crackdet.core.licenses import UNKNOWN
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.classifier import UNNORMALIZED, Normalization
 from crackdet.models.timm_weights import published_file
@@ -90,7 +91,7 @@ class TimmArchitecture(Architecture):
         if (published := self._published.get(weights)) is None:
             return UNKNOWN_LICENSE
         origin = f", {published.origin_url}" if published.origin_url else ""
-        return f"{published.license or 'timm states none'} ({self.name}.{weights} of timm{origin})"
+        return f"{published.license or f'{UNKNOWN}: timm states none'} ({self.name}.{weights} of timm{origin})"
 
     @property
     def _published(self) -> dict[str, Any]:

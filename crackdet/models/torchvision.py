@@ -18,6 +18,7 @@ from crackdet.config.messages import suggest
 from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError, first_line
 from crackdet.core.files import SETTLE_SECONDS, change_stamp
+from crackdet.core.licenses import UNKNOWN
 from crackdet.core.reading import file_digest
 from crackdet.models.architecture import UNKNOWN_LICENSE, Architecture
 from crackdet.models.checkpoint_file import describe_content
@@ -135,7 +136,7 @@ class TorchvisionArchitecture(Architecture):
             return UNKNOWN_LICENSE
         if stated := published.meta.get("license"):
             return f"{stated} ({published})"
-        return f"torchvision states none for {published}; its code is BSD-3-Clause"
+        return f"{UNKNOWN}: torchvision states none for {published}; its code is BSD-3-Clause"
 
     def _by_digest(self, digest: str) -> Any:
         """Return the published weights whose file has this SHA-256, or None; file names end with its first digits."""

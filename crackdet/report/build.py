@@ -31,14 +31,17 @@ MAX_FAILURES = 200
 SHOWN_ROWS = 50  # of a table, until the reader asks for all
 
 
-def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy") -> Path:
+def write_report(folder: Path, to: Path | None = None, metric: str = "accuracy", licenses: Sequence[str] = ()) -> Path:
     """Write the report of a sweep's folder or of a run store, by default as `report.html` in that folder.
+
+    Args:
+        licenses: See `summarize`.
 
     Raises:
         UserError: If there is no such folder or metric.
         WriteFailed: If the file cannot be written.
     """
-    summary = summarize(folder, metric)
+    summary = summarize(folder, metric, licenses)
     target = folder / FILE if to is None else to
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, _render(_content(summary, folder)))
@@ -124,7 +127,7 @@ def _counts(summary: Summary) -> str:
 
 
 def _notes(summary: Summary) -> list[str]:
-    notes = []
+    notes = [summary.note] if summary.note else []
     if len(summary.rankings) > 1:
         notes.append(
             f"The runs were evaluated on {len(summary.rankings)} different sets of validation images. Only runs on the "

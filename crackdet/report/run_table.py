@@ -10,6 +10,7 @@ from crackdet.analysis.columns import spread_text
 from crackdet.analysis.decision import Decision, Verdict
 from crackdet.analysis.differences import Differences
 from crackdet.analysis.rows import RunRow
+from crackdet.core.licenses import license_name
 from crackdet.report.formatting import (
     NO_VALUE,
     count,
@@ -55,6 +56,7 @@ class Measure:
     show: Callable[[Any], str]
     falling: bool = False
     minor: bool = False  # not printed, to save width
+    is_text: bool = False  # shown only if the runs differ in it
 
     @property
     def form(self) -> str:
@@ -68,7 +70,7 @@ class Measure:
 
     @property
     def css(self) -> str:
-        return "number" + " falling" * self.falling + " minor" * self.minor
+        return "number" * (not self.is_text) + " falling" * self.falling + " minor" * self.minor
 
 
 def decimal(value: float) -> str:
@@ -85,11 +87,16 @@ MEASURES = (
     Measure("knn_accuracy", "k-NN", "accuracy of nearest neighbours among the frozen features", percent, True),
     Measure("logme", "LogME", "log evidence of the labels, given the frozen features", decimal, True),
     Measure("parameters", "parameters", "weights of the whole classifier", count),
+    Measure("feature_parameters", "backbone parameters", "weights of the feature extractor", count, minor=True),
     Measure("feature_flops", "FLOPs", "operations of the feature extractor per image", short),
+    Measure(
+        "detector_flops", "FLOPs, detector", "the same for a photograph in FasterRCNN (800 x 1088)", short, minor=True
+    ),
     Measure("feature_latency_ms", "latency", "latency of the feature extractor per image", milliseconds),
     Measure("latency_ms", "latency, whole", "latency of the whole classifier per image", milliseconds, minor=True),
     Measure("seconds", "training", "training time", duration),
     Measure("epoch", "best epoch", "the epoch whose weights are kept", str, minor=True),
+    Measure("license", "license", "of the initial weights", license_name, is_text=True),
 )
 
 
@@ -105,7 +112,7 @@ def run_table(
     keys = Differences(ranking).keys
     names = short_names(keys)
     shown = {row.id for row in [*subsample(ranking, MAX_ROWS), *always]}
-    others = [one for one in MEASURES if one != by and any(row.result.get(one.name) is not None for row in ranking)]
+    others = [one for one in MEASURES if one != by and _is_shown(one, ranking)]
     columns = [
         ReportColumn("rank", f"by validation {by.title}; ties go to the cheaper feature extractor", "number"),
         ReportColumn(by.title, by.meaning, "number falling"),  # early, so that a phone shows it
@@ -124,6 +131,11 @@ def run_table(
             "others, and the runs that this page names elsewhere. summary.csv lists them all."
         )
     return {"columns": columns, "rows": rows, "notes": notes}
+
+
+def _is_shown(measure: Measure, ranking: Sequence[RunRow]) -> bool:
+    values = {row.result.get(measure.name) for row in ranking}
+    return len(values) > 1 if measure.is_text else values != {None}
 
 
 def _row(rank: int, row: RunRow, names: Mapping[str, str], measures: Sequence[Measure], decision: Decision) -> Row:

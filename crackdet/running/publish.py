@@ -13,6 +13,7 @@ from crackdet.core.files import atomic_write, write_csv, write_json
 from crackdet.data.dataset import Dataset
 from crackdet.data.records import ImageRecord, image_digest
 from crackdet.metrics.torch_metrics import compute_score_metrics
+from crackdet.models.costs import detector_flops, feature_parameters, initial_license
 from crackdet.models.factory import feature_flops
 from crackdet.running.job import Job
 from crackdet.running.resume import keep_state
@@ -50,7 +51,10 @@ def publish(
         "stopped_early": progress.stopped_early(job.config.trainer),
         "parameters": network.num_parameters,
         "feature_dimension": network.feature_dimension,
+        "feature_parameters": feature_parameters(job.config),
         "feature_flops": feature_flops(job.config),
+        "detector_flops": detector_flops(job.config),
+        "license": initial_license(job.config.model, job.identity.content["model"].get("weights")),
         "seconds": round(progress.seconds, 3),
         "images_per_second": sorted(row["images_per_second"] for row in progress.history)[len(progress.history) // 2],
         "train_images": len(datasets["train"]),

@@ -73,7 +73,7 @@ OPTIONAL: Mapping[str, Field] = {
     **dict.fromkeys(("latency_ms", "feature_latency_ms", "throughput", "feature_throughput"), _number()),
     **dict.fromkeys(("latency_spread_ms", "feature_latency_spread_ms"), _number()),
     **dict.fromkeys(("images_per_second", "peak_memory_mib", "weights_mib"), _number()),
-    **dict.fromkeys(("feature_flops", "feature_dimension"), _integer(0)),
+    **dict.fromkeys(("feature_flops", "detector_flops", "feature_dimension", "feature_parameters"), _integer(0)),
     **dict.fromkeys(("stopped_early", "compiled"), FLAG),
     **dict.fromkeys(("device", "gpu", "processor", "repaired"), PROSE),
     "knn_accuracy": SHARE,  # of k nearest neighbours in the space of frozen features
@@ -86,6 +86,9 @@ OPTIONAL: Mapping[str, Field] = {
     "valid_images": _integer(1, 1e9),
     "valid_digest": _text(r"\w{1,128}"),
     "right": _text(r"[A-Za-z0-9+/=]*"),
+    "license": Field(
+        lambda value: type(value) is str and value.isprintable() and len(value) < 1000, "a printable line"
+    ),
     "number_format": _text("fp32|bf16"),
     "settings": Field(is_settings, "an object of settings by group"),
 }

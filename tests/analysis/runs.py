@@ -32,6 +32,7 @@ def publish(
     root: str = "photographs",
     source: str = "folder",
     fingerprint: str = "0" * 64,
+    license: str | None = None,
     probe: Mapping[str, float] | None = None,
     **model: Any,
 ) -> Run:
@@ -70,6 +71,7 @@ def publish(
             "epoch": 1,
             "parameters": 10 * flops,
             "feature_flops": flops,
+            **({} if license is None else {"license": license}),
             "seconds": 1.0,
             "valid_images": len(labels),
             "valid_digest": hashlib.sha256(labels.tobytes()).hexdigest(),

@@ -14,7 +14,8 @@ NO_PRUNER = "optuna.pruners.NopPruner"  # `hydra/sweeper/pruner=none`
 Direction = Literal["maximize", "minimize"]
 
 MINIMIZED = (
-    "calibration_error", "loss", "parameters", "feature_flops", "seconds", "latency_ms", "feature_latency_ms",
+    "calibration_error", "loss", "parameters", "feature_parameters", "feature_flops", "detector_flops",
+    "seconds", "latency_ms", "feature_latency_ms",
     "peak_memory_mib", "weights_mib",
 )  # fmt: skip
 DIRECTIONS: dict[str, Direction] = dict.fromkeys(HIGHER_IS_BETTER, "maximize")
