@@ -79,12 +79,13 @@ class TimmArchitecture(Architecture):
         return next(iter(shared.values())) if len(shared) == 1 else UNNORMALIZED
 
     def current_state(self, state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-        """Rename the tensors of older and foreign files as timm does when it loads them."""
-        with suppress(UserError):  # the file holds several networks that fit, which is reported later
-            if not fit(network.state_dict(), state, "", self.unused(network)).problems:
-                return dict(state)
-        with suppress(Exception):  # of another network, which is reported later
-            return dict(_converter(self.name)(dict(state), network))
+        """Return the tensors, renamed as timm does it for older and foreign files if only these fit."""
+        unused = self.unused(network)
+        for is_converted in (False, True):
+            with suppress(Exception):  # of a file of another network; reported later
+                converted = dict(_converter(self.name)(dict(state), network) if is_converted else state)
+                if not fit(network.state_dict(), converted, "", unused).problems:
+                    return converted
         return dict(state)
 
     def license(self, weights: str) -> str:

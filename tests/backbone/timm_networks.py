@@ -177,7 +177,7 @@ def page(outcomes: list[Outcome]) -> str:
             lines += ["", f"## {title} ({len(found)})", ""]
             lines += [f"| network | family | image size | {last} |", "| --- | --- | --- | --- |"]
         for each in sorted(found, key=lambda one: one.family):
-            reason = why.get(each.name, " ".join(map(str, each.strides)))
+            reason = why.get(each.name, " ".join(map(str, each.strides))).partition(", but")[0]
             lines.append(f"| {each.name} | {each.family} | {each.image_size} | {' '.join(reason.split())} |")
     return "\n".join(lines) + "\n"
 
