@@ -99,7 +99,7 @@ def serve() -> None:
 def configuration(name: str, size: int, store: Path) -> Config:
     return compose(
         [
-            f"model=timm/{name}", "model.weights=null", "model.linear_features=8", f"data.image_size={size}",
+            f"model=timm/{name}", "model.weights=null", "model.linear_features=64", f"data.image_size={size}",
             "data.num_images=16", f"runtime.store={store}", f"runtime.cache={store}/cache", "runtime.device=cpu",
         ]
     )  # fmt: skip
@@ -112,7 +112,8 @@ def train_step(model: Classifier, images: Tensor) -> None:
     loss = binary_cross_entropy_with_logits(model(images), torch.tensor([0.0, 1.0]))
     loss.backward()
     assert torch.isfinite(loss), f"the loss is {loss.item()}"
-    assert any(each.grad is not None and each.grad.any() for each in model.feature_extractor.parameters())
+    gradients = [each.grad for each in model.feature_extractor.parameters() if each.grad is not None]
+    assert any(each.any() for each in gradients), "no parameter of the feature extractor has a gradient"
     optimizer.step()
 
 
