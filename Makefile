@@ -24,7 +24,7 @@ test: install
 
 # A hundred networks of timm, of all its families: each trains a step, is exported, and is loaded in another process. Takes 20 minutes.
 test-timm: install
-	OMP_NUM_THREADS=1 $(RUN)/python -m tests.backbone.timm_networks
+	OMP_NUM_THREADS=1 $(RUN)/python -m tests.backbone.timm_networks --page docs/timm-networks.md
 
 # Hydra's launchers: joblib, submitit, Slurm on this machine (from Debian's packages) and Ray on two nodes.
 test-cluster: install

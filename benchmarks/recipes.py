@@ -5,7 +5,7 @@
 Both train the same networks from the same initial weights on the same photographs, with the same settings, for the same
 epochs. TRAIN_PY is train.py of https://github.com/huggingface/pytorch-image-models. For each network, prints the
 validation accuracy over the seeds on both sides, in the last epoch and in the best one, and the difference with its
-95 % interval (Student's t).
+95 % interval (Welch's t).
 """
 
 import csv
@@ -56,9 +56,9 @@ def cases(weights: Path) -> list[Case]:
     mobilenet = f"model.weights={weights / 'mobilenet_v2_imagenet_folded.pth'}"
     efficientnet = f"model.weights={weights / 'tf_efficientnet_lite0_fp16.safetensors'}"
     return [
-        Case("MobileNetV2", ("model=mobilenet_v2", mobilenet, *given), CNN, TIMM_CNN, 320, 4),
-        Case("EfficientNet-Lite0", ("model=timm/tf_efficientnet_lite0", efficientnet, *given), CNN, TIMM_CNN, 320, 4),
-        Case("ViT", ("model=timm/test_vit", "model.weights=null"), TRANSFORMER, TIMM_TRANSFORMER, 1280, 10),
+        Case("MobileNetV2", ("model=mobilenet_v2", mobilenet, *given), CNN, TIMM_CNN, 320, 3),
+        Case("EfficientNet-Lite0", ("model=timm/tf_efficientnet_lite0", efficientnet, *given), CNN, TIMM_CNN, 320, 3),
+        Case("ViT", ("model=timm/test_vit", "model.weights=null"), TRANSFORMER, TIMM_TRANSFORMER, 960, 8),
     ]
 
 
@@ -145,7 +145,7 @@ def main(
     train_script: Annotated[Path, typer.Option(help="train.py of pytorch-image-models.")],
     seeds: Annotated[int, typer.Option(min=2)] = 5,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
-    valid_images: Annotated[int, typer.Option()] = 1000,
+    valid_images: Annotated[int, typer.Option()] = 600,
     only: Annotated[list[str] | None, typer.Option("--network", help="Repeatable; default: all.")] = None,
 ) -> None:
     """Train 2 x seeds runs of each network and compare them; takes about twelve minutes on one core."""

@@ -25,6 +25,7 @@ from crackdet.inference.loaded_run import stored_config
 from crackdet.models import classifier, factory
 from crackdet.models.costs import initial_license
 from crackdet.models.intermediates import Intermediates
+from crackdet.models.weights import unshared
 from crackdet.store.identity import read_identity
 from crackdet.store.integrity import verify_weights
 from crackdet.store.run import Run
@@ -48,7 +49,7 @@ def export(
     config = stored_config(run, trust)
     with _new_folder(to) as folder:
         backbone = _load_backbone(run, config, license)
-        state = {name: tensor.contiguous() for name, tensor in backbone.body.state_dict().items()}
+        state = unshared(backbone.body.state_dict())
         (folder / WEIGHTS).write_bytes(save(state))  # save_file would make it readable by its owner only
         exports = write_exports(backbone, folder, onnx, torch_export)
         digest = file_digest(folder / WEIGHTS)

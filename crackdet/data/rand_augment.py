@@ -97,7 +97,7 @@ OPERATIONS: tuple[Operation, ...] = (  # in timm's order, with the arguments of 
     lambda image, _level, _sign: tv.equalize(image),
     lambda image, _level, _sign: tv.invert(image),
     _rotate,
-    lambda image, level, _sign: tv.posterize(image, int(level * 4)),
+    lambda image, level, _sign: tv.posterize(image, max(int(level * 4), 1)),  # timm's 0 bits leave a black image
     _solarize,
     _solarize_add,
     _enhanced(tv.adjust_saturation),

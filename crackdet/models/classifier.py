@@ -159,11 +159,11 @@ def _smallest_size(feature_extractor: nn.Module, refused: int, accepted: int) ->
 
 def stages(feature_extractor: nn.Module, image_size: int) -> list[Stage]:
     """Return the resolutions of a feature extractor that was trained on images of this size, finest first."""
+    if declares_stages(feature_extractor):
+        return list(declared_stages(feature_extractor).values())
     declared = getattr(feature_extractor, "stages", None)
     if callable(declared) and not isinstance(declared, nn.Module):  # a submodule may have this name
         return list(declared())
-    if declares_stages(feature_extractor):
-        return list(declared_stages(feature_extractor).values())
     try:
         return probe_stages(feature_extractor, *PROBE_SIZES)
     except (RuntimeError, AssertionError, ValueError):  # the network accepts one size only

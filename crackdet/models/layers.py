@@ -44,9 +44,9 @@ def stage_layers(layers: Sequence[Layer], stages: Sequence[Stage], feature_extra
         if parts:
             parts[min(number, len(parts) - 1)].append(layer)
     parts = [part for part in parts if part]
-    if len(parts) > 1:
+    if len(parts) > 1 or not layers:
         return parts
-    count = min(DEFAULT_STAGES, len(layers))
+    count = max(1, min(DEFAULT_STAGES, len(layers)))
     bounds = [len(layers) * number // count for number in range(count + 1)]
     return [list(layers[start:end]) for start, end in pairwise(bounds)]
 

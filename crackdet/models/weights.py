@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from crackdet.core.errors import UserError
 from crackdet.core.text import list_first
 from crackdet.models.checkpoint_file import read_state_dict
+from crackdet.models.torch_internals import storage_id
 
-__all__ = ["Fit", "Unused", "fit", "load_fit", "load_strict", "read_state_dict"]
+__all__ = ["Fit", "Unused", "fit", "load_fit", "load_strict", "read_state_dict", "unshared"]
 
 AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged)")  # names of averaged copies of the weights
 COUNTER = "num_batches_tracked"  # absent from state dicts of before PyTorch 0.4.1 and of frozen batch normalisation
@@ -45,6 +46,17 @@ class Fit:
     tensors: dict[str, Tensor]
     notes: list[str] = field(default_factory=list)  # what had to be done to load them
     problems: list[str] = field(default_factory=list)
+
+
+def unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors, no two of which share memory, as safetensors requires."""
+    found: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in state.items():
+        contiguous = tensor.contiguous()
+        found[name] = contiguous.clone() if storage_id(contiguous) in storages else contiguous
+        storages.add(storage_id(contiguous))
+    return found
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], key: str) -> None:

@@ -223,18 +223,21 @@ def validate_jobs(jobs: Sequence[Job], read: bool = True) -> None:
     """
     from crackdet.models.factory import validate_network  # imports torch: seconds
     from crackdet.running.preparation import load_data, validate
+    from crackdet.training.optimizers import check_optimizer, optimizer_kind
 
     loaded: set[str] = set()
     problems: dict[str, list[str]] = {}
     distinct: dict[str, list[Job]] = {}
     for job in jobs:
         config = job.config
-        distinct.setdefault(repr((config.model, config.data, config.trainer.batch_size)), []).append(job)
+        kind = optimizer_kind(config.optimizer)
+        distinct.setdefault(repr((config.model, config.data, config.trainer.batch_size, kind)), []).append(job)
     for group in distinct.values():
         config = group[0].config
         try:
             if not read:
                 validate_network(config)
+                check_optimizer(config.optimizer)
             elif (data := repr(config.data)) in loaded:
                 validate(config)
             else:

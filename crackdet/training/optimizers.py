@@ -39,6 +39,11 @@ def check_optimizer(settings: Optimizer) -> None:
     optimizer_slots(settings)
 
 
+def optimizer_kind(settings: Optimizer) -> str:
+    """Return text that optimizers share if one of them can be used only if all can."""
+    return repr((type(settings), settings.name, settings.arguments if isinstance(settings, TimmOptimizer) else None))
+
+
 def optimizer_slots(settings: Optimizer) -> float:
     """Return how many numbers the optimizer stores per trained weight, as its first step on one matrix shows."""
     key = repr(settings)

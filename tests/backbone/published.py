@@ -8,6 +8,7 @@ from torch import nn
 from crackdet.config.schema import Config, to_dict
 from crackdet.core.files import write_json, write_text
 from crackdet.models.factory import build
+from crackdet.models.weights import unshared
 from crackdet.store.run import Run
 from tests.jobs import job_of
 
@@ -21,7 +22,7 @@ def publish_run(config: Config, model: nn.Module | None = None) -> Run:
         write_text(run.config_file, yaml.safe_dump(to_dict(config)))
         write_json(run.identity_file, job.identity.content)
         model = randomize_batchnorm(build(config)) if model is None else model
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, run.weights_file)
+        save_file(unshared(model.state_dict()), run.weights_file)
         costs = {"parameters": 1, "seconds": 1.0, "valid_images": 4}
         run.publish({"accuracy": 0.75, "loss": 0.5, "epoch": 1, **costs})
     return run

@@ -132,12 +132,6 @@ def test_a_missing_package_is_named_before_anything_is_written(
     assert not (tmp_path / "backbone").exists()
 
 
-def test_a_network_for_images_of_one_size_is_rejected(publish: Publish, tmp_path: Path) -> None:
-    run = publish("model=torchvision", "model.name=maxvit_t", "model.weights=null", "data.image_size=224")
-    message = error_of(lambda: export(run, tmp_path / "backbone"))
-    assert message.startswith("maxvit_t: accepts square images of one size only")
-
-
 # --- networks of the user ----------------------------------------------------------------------------
 
 

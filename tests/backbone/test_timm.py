@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,14 @@ import crackdet
 from crackdet.backbone.export import export
 from crackdet.backbone.network import Backbone
 from crackdet.backbone.simple_pyramid import SimpleFeaturePyramid
-from crackdet.config.composing import compose
 from crackdet.config.schema import TimmModel
 from crackdet.core.errors import UserError
-from crackdet.models.classifier import probe_stages
+from crackdet.models.classifier import probe_stages, stages
 from crackdet.models.factory import build, feature_extractor
 from crackdet.models.intermediates import Intermediates, declared_stages
 from crackdet.store.run import Run
 from tests.backbone.published import publish_run
-from tests.backbone.timm_networks import IMAGE, loader, train_step
+from tests.backbone.timm_networks import IMAGE, configuration, loader, train_step
 
 Exported = Callable[..., tuple[Run, Path]]
 
@@ -75,6 +75,12 @@ def test_the_declared_stages_are_those_that_a_forward_pass_shows(name: str) -> N
     probed = {(stage.channels, stage.stride) for stage in probe_stages(network, 224, 448)}
     differences = {(stage.channels, stage.stride) for stage in declared} - probed
     assert differences == PROBED_OTHERWISE.get(name, set())
+
+
+def test_the_stages_of_a_network_with_a_method_of_that_name_are_the_declared_ones() -> None:
+    with torch.device("meta"):
+        network = timm.create_model("hrnet_w18_small", num_classes=0)
+    assert [stage.stride for stage in stages(network, 64)] == [2, 4, 8, 16, 32]
 
 
 def test_a_wrong_declaration_is_reported_and_corrected(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,8 +193,8 @@ def test_frozen_batch_normalization_keeps_the_activation_in_it(exported: Exporte
         torch.testing.assert_close(frozen.train()(images), free.eval()(images))
 
 
-def test_a_transformer_is_exported_to_onnx_for_its_training_size(publish: Callable[..., Run], tmp_path: Path) -> None:
-    (written,) = export(publish(*VIT), tmp_path / "backbone", onnx=True).exports  # compared with the network
+def test_a_transformer_is_exported_for_its_training_size(publish: Callable[..., Run], tmp_path: Path) -> None:
+    (written,) = export(publish(*VIT), tmp_path / "backbone", torch_export=True).exports  # compared with the network
     assert not written.any_size and written.outputs == ["stride16"]
 
 
@@ -202,17 +208,14 @@ def test_a_network_of_one_size_is_refused(publish: Callable[..., Run], tmp_path:
 
 
 def test_networks_of_ten_families_train_a_step_and_load_in_another_process(tmp_path: Path) -> None:
+    base = configuration("test_resnet", 64, tmp_path)
     with loader() as process:
-        for name, strides in FAMILIES.items():
-            config = compose(
-                [
-                    f"model=timm/{name}", "model.weights=null", "model.linear_features=8", "data.num_images=16",
-                    "data.image_size=64", f"runtime.store={tmp_path}/runs", f"runtime.cache={tmp_path}/cache",
-                ]
-            )  # fmt: skip
+        for name in FAMILIES:
+            config = replace(base, model=replace(base.model, name=name))
             model = build(config)
             train_step(model, random_images(64, 64, count=2))
             export(publish_run(config, model), tmp_path / name)
+        for name, strides in FAMILIES.items():
             maps = process.shapes(tmp_path / name)
             levels = [4, 8, 16, 32] if len(strides) == 1 else strides[-4:]
             *heights, _ = (shape[2] for shape in maps.values())

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from crackdet.backbone.export import export
-from crackdet.config.composing import compose
 from crackdet.config.schema import Config
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import build
 from tests.backbone.published import publish_run
+from tests.composing import compose
 
 IMAGE = (197, 331)  # height and width in pixels that no stride divides
 
@@ -156,6 +157,31 @@ def draw(count: int) -> list[tuple[str, str, int]]:
     return [(name, family, side) for _, _, name, family, side in sorted(ranked)[:count]]
 
 
+def page(outcomes: list[Outcome]) -> str:
+    """Return the Markdown page of the outcomes."""
+    fails = [each for each in outcomes if each.training]
+    refused = [each for each in outcomes if each.export and not each.training]
+    works = [each for each in outcomes if not each.export and not each.training]
+    why = {each.name: (each.training or each.export).removeprefix(f"{each.name}: ") for each in fails + refused}
+    lines = [
+        "# Networks of timm that were examined",
+        "",
+        f"`make test-timm` made this page with timm {version('timm')}; [timm.md](timm.md) says what is examined.",
+    ]
+    for title, found, last in (
+        ("Train, and serve a detector of any image size", works, "strides of the stages"),
+        ("Train, but are refused as the backbone of a detector", refused, "why"),
+        ("Do not train", fails, "why"),
+    ):
+        if found:
+            lines += ["", f"## {title} ({len(found)})", ""]
+            lines += [f"| network | family | image size | {last} |", "| --- | --- | --- | --- |"]
+        for each in sorted(found, key=lambda one: one.family):
+            reason = why.get(each.name, " ".join(map(str, each.strides)))
+            lines.append(f"| {each.name} | {each.family} | {each.image_size} | {' '.join(reason.split())} |")
+    return "\n".join(lines) + "\n"
+
+
 def _named(text: str) -> tuple[str, str, int]:
     from timm.models import get_pretrained_cfg
 
@@ -168,7 +194,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="networks to examine instead, as FAMILY/NAME")
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--to", type=Path, help="a file of JSON lines, in which networks are not repeated")
+    parser.add_argument("--to", type=Path, help="a file of JSON lines, whose networks are not examined again")
+    parser.add_argument("--page", type=Path, help="a Markdown page to write")
     parser.add_argument("--loader", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -176,24 +203,26 @@ def main() -> None:
     if arguments.loader:
         serve()
         return
-    done = set()
+    outcomes = list[Outcome]()
     if arguments.to and arguments.to.exists():
-        done = {json.loads(line)["name"] for line in arguments.to.read_text().splitlines()}
-    failed = 0
+        outcomes = [Outcome(**json.loads(line)) for line in arguments.to.read_text().splitlines()]
+    done = {each.name for each in outcomes}
     with loader() as process, tempfile.TemporaryDirectory() as folder:
         networks = [_named(each) for each in arguments.names] or draw(arguments.count)
         for number, (name, family, size) in enumerate(networks):
             if name in done:
                 continue
             outcome = examine(name, family, size, Path(folder) / str(number), process)
-            failed += bool(outcome.training)
+            outcomes.append(outcome)
             problem = outcome.training and f"does not train: {outcome.training}"
             problem = problem or (outcome.export and f"not exported: {outcome.export}")
             print(f"{name} ({family}, {size}): {problem or f'strides {outcome.strides}'}", flush=True)
             if arguments.to:
                 with arguments.to.open("a") as file:
                     file.write(json.dumps(asdict(outcome)) + "\n")
-    raise SystemExit(int(failed > 0))
+    if arguments.page:
+        arguments.page.write_text(page(outcomes))
+    raise SystemExit(int(any(each.training for each in outcomes)))
 
 
 if __name__ == "__main__":

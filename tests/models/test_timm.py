@@ -16,13 +16,14 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from crackdet.config.composing import compose
+from crackdet.config import composing
 from crackdet.config.timm_names import timm_names
 from crackdet.core.errors import UserError
 from crackdet.models.classifier import Classifier
 from crackdet.models.factory import architecture, build, validate_initial_weights, validate_model
 from crackdet.running.command_cache import dependencies
 from hydra_plugins.crackdet_timm.config_source import TimmConfigSource
+from tests.composing import compose
 from tests.jobs import job_of
 from tests.models.helpers import random_images
 
@@ -139,7 +140,7 @@ def test_a_run_keeps_its_id() -> None:
     ],
 )
 def test_names_that_contradict_or_miss_the_library_are_refused(overrides: list[str], parts: list[str]) -> None:
-    message = error_message(lambda: compose(overrides))
+    message = error_message(lambda: composing.compose(overrides))
     assert all(part in message for part in parts), message
 
 

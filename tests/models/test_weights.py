@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from crackdet.models.factory import load_trained
-from crackdet.models.weights import load_strict, read_state_dict
+from crackdet.models.weights import load_strict, read_state_dict, unshared
 from tests.composing import compose
 from tests.jobs import job_of
 from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
@@ -217,3 +217,10 @@ def test_loading_a_trained_network_from_weights_of_another_is_an_error(tmp_path:
     assert message.startswith(
         f"{file}: the weights do not fit the network: classifier.0.weight has shape (3, 512), not (16"
     )
+
+
+def test_tensors_that_share_memory_are_saved_as_safetensors(tmp_path: Path) -> None:
+    tied = torch.rand(4, 4)
+    save_file(unshared({"one": tied, "same": tied, "view": tied.T}), tmp_path / "weights.safetensors")
+    saved = load_file(tmp_path / "weights.safetensors")
+    assert torch.equal(saved["one"], tied) and torch.equal(saved["same"], tied) and torch.equal(saved["view"], tied.T)

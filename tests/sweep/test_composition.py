@@ -18,7 +18,7 @@ from crackdet.core.errors import UserError
 from crackdet.sweep.composition import CachedComposer
 
 CHOICES = [
-    ["model=custom", "model=resnext50", "model=torchvision", "model=timm/resnet18", "model=timm/resnet18.a1_in1k"],
+    ["model=custom", "model=resnext50", "model=torchvision", "model=timm/resnet18.a1_in1k"],
     ["optimizer=adam", "optimizer=sgd", "optimizer=nothing"],
     ["data/augmentation=full", "data/augmentation=flips"],
     ["+experiment=linear_width", "experiment=linear_width"],

@@ -173,7 +173,7 @@ def test_features_over_the_limit_of_the_cache_are_computed_in_each_epoch(
     frozen: Frozen, weights: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    overrides = [weights, "data/augmentation=flips", "trainer.precision=fp32"]
+    overrides = [weights, "data/augmentation=flips", "data.augmentation.rand_augment=9", "trainer.precision=fp32"]
     limited = read_result(train(frozen(*overrides, "runtime.cache_gib=0.0001")))
     assert "over runtime.cache_gib=0.0001: they are computed in each epoch" in caplog.text
     assert not arrays(frozen())

@@ -149,10 +149,12 @@ class Proposer:
         """Raise UserError if the job's data or its network cannot be used; each is checked once."""
         from crackdet.models.factory import validate_initial_weights  # imports torch: seconds
         from crackdet.running.preparation import load_data
+        from crackdet.training.optimizers import check_optimizer, optimizer_kind
 
         config = job.config
         data = repr(config.data)
-        network = repr((config.model, config.data.image_size, config.trainer.batch_size))
+        kind = optimizer_kind(config.optimizer)
+        network = repr((config.model, config.data.image_size, config.trainer.batch_size, kind))
         if (data, network) in self._problems:
             raise UserError(self._problems[data, network])
         try:
@@ -160,6 +162,7 @@ class Proposer:
                 load_data(job)
             elif network not in self._checked:
                 validate_initial_weights(config)
+                check_optimizer(config.optimizer)
         except UserError as error:
             self._problems[data, network] = str(error)
             raise

@@ -15,7 +15,7 @@ from crackdet.training.probe.features import Basis, Bools, Features, Floats, Sca
 # C of scikit-learn, the inverse of the penalty: from 1e-6 to 1e4 in half decades
 GRID = tuple(float(f"{10.0 ** (exponent / 2):.3g}") for exponent in range(-12, 9))
 DEFAULT_C = 1.0  # scikit-learn's, if the images allow no folds
-PATIENCE = 3  # values of C without a lower loss, after which larger ones are not tried
+MAX_RISE = 1.2  # of the loss above the lowest one, after which larger values of C are not tried
 MAX_ITERATIONS = 1000  # of the solver
 TOLERANCE, FOLD_TOLERANCE = 1e-5, 1e-4  # largest gradient of the mean loss at a solution, of all images and of folds
 
@@ -101,7 +101,7 @@ def _choose_c(
             logits.append(held @ path.weight + path.bias)
         errors = np.logaddexp(0, np.where(labels[held_out], -1, 1) * np.concatenate(logits))
         losses.append(float(np.average(errors, weights=weights[held_out])))
-        if len(losses) - int(np.argmin(losses)) > PATIENCE:
+        if losses[-1] > MAX_RISE * min(losses):
             break
     best = int(np.argmin(losses))
     notes = []

@@ -69,6 +69,14 @@ def test_the_choice_agrees_with_a_search_over_pipelines() -> None:
     assert chosen / 4 <= fit(features, labels, seed=3).regularisation <= chosen * 4
 
 
+def test_a_loss_that_begins_flat_does_not_end_the_choice() -> None:
+    """Groups of one class make the weakest probes a little worse than none, before stronger ones are far better."""
+    features, labels = images(60, 30, distance=3)
+    groups = [f"{index % 2}{index // 20}" for index in range(60)]
+    probe = fit_linear_probe(features, labels, groups)
+    assert probe.regularisation > 1e-3 and ((probe.logits(features) > 0) == labels).all()
+
+
 def test_without_enough_groups_the_penalty_is_the_default_and_that_is_said() -> None:
     features, labels = images(20, 3)
     probe = fit_linear_probe(features, labels, ["wall" if crack else "road" for crack in labels])
