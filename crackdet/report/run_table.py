@@ -86,6 +86,7 @@ MEASURES = (
     Measure("loss", "loss", "validation loss, averaged per image", decimal, minor=True),
     Measure("knn_accuracy", "k-NN", "accuracy of nearest neighbours among the frozen features", percent, True),
     Measure("logme", "LogME", "log evidence of the labels, given the frozen features", decimal, True),
+    Measure("license", "license", "of the initial weights", license_name, is_text=True),
     Measure("parameters", "parameters", "weights of the whole classifier", count),
     Measure("feature_parameters", "backbone parameters", "weights of the feature extractor", count, minor=True),
     Measure("feature_flops", "FLOPs", "operations of the feature extractor per image", short),
@@ -96,7 +97,6 @@ MEASURES = (
     Measure("latency_ms", "latency, whole", "latency of the whole classifier per image", milliseconds, minor=True),
     Measure("seconds", "training", "training time", duration),
     Measure("epoch", "best epoch", "the epoch whose weights are kept", str, minor=True),
-    Measure("license", "license", "of the initial weights", license_name, is_text=True),
 )
 
 
