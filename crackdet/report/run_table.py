@@ -78,6 +78,7 @@ def decimal(value: float) -> str:
 
 
 MEASURES = (
+    Measure("license", "license", "of the initial weights", license_name, is_text=True),
     Measure("accuracy", "accuracy", "share of the validation images classified correctly", percent, True),
     Measure("recall", "recall", "share of the cracks that were found", percent, True),
     Measure("precision", "precision", "share of the alarms that were cracks", percent, True),
@@ -86,7 +87,6 @@ MEASURES = (
     Measure("loss", "loss", "validation loss, averaged per image", decimal, minor=True),
     Measure("knn_accuracy", "k-NN", "accuracy of nearest neighbours among the frozen features", percent, True),
     Measure("logme", "LogME", "log evidence of the labels, given the frozen features", decimal, True),
-    Measure("license", "license", "of the initial weights", license_name, is_text=True),
     Measure("parameters", "parameters", "weights of the whole classifier", count),
     Measure("feature_parameters", "backbone parameters", "weights of the feature extractor", count, minor=True),
     Measure("feature_flops", "FLOPs", "operations of the feature extractor per image", short),
