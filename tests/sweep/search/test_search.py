@@ -105,7 +105,7 @@ def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path
     )
     tiny = [override for override in TINY if not override.startswith("model.")]
     for sweeper in ("crackdet_optuna", "optuna"):
-        line = [ROOT / "train.py", "--config-dir", "settings", "-m", "experiment=mine",
+        line: list[str | Path] = [ROOT / "train.py", "--config-dir", "settings", "-m", "experiment=mine",
                 f"hydra/sweeper={sweeper}", *tiny, *base_overrides, "trainer.max_epochs=1",
                 f"hydra.sweep.dir={tmp_path / sweeper}"]  # fmt: skip
         result = run_python(line, tmp_path)
