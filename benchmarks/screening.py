@@ -123,7 +123,7 @@ def main(
     photographs: Annotated[Path, typer.Option(help="The folder of METU, with manifest.csv.")],
     cracks: Annotated[Path, typer.Option(help="The folder of cracks48.")],
     weights: Annotated[Path, typer.Option(help="The folder of the two files of weights.")],
-    images: Annotated[int, typer.Option(help="Number of images of METU.")] = 600,
+    images: Annotated[int, typer.Option(help="Number of images of each data set.")] = 600,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
     epochs: Annotated[int, typer.Option(help="Of fine-tuning.")] = 12,
 ) -> None:
@@ -133,8 +133,9 @@ def main(
         common = [f"runtime.cache={folder / 'cache'}", "runtime.device=cpu", "trainer.precision=fp32"]
         names = write_candidates(folder, weights.absolute(), common)
         sized = [f"data.image_size={size}", "data.valid_fraction=0.5"]
+        sized.append(f"data.max_images={images}")
         metu = ["data=table", f"data.table={photographs.absolute() / 'manifest.csv'}", "data.groups=block"]
-        compare("METU, by block", folder, names, [*metu, *sized, f"data.max_images={images}"], common, epochs)
+        compare("METU, by block", folder, names, [*metu, *sized], common, epochs)
         tiles = ["data=masks", f"data.root={cracks.absolute()}", "data.tile=96", "data.negatives_per_positive=1"]
         compare("cracks48, by photograph", folder, names, [*tiles, *sized], common, epochs)
 

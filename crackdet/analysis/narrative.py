@@ -80,7 +80,8 @@ def _to_fine_tune(decision: "Decision") -> str:
     if decision.has_too_few_observations:
         return f"{text} On so few images, any difference may be chance."
     if undecided > 1:
-        return f"{text} Chance can explain the differences among {count(undecided).lower()} of the {number} candidates."
+        among = "all candidates" if undecided == number else f"the first {count(undecided).lower()}"
+        return f"{text} Chance can explain the differences among {among}."
     return f"{text} On these images, the best probe leads by more than chance can explain."
 
 

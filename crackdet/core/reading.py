@@ -28,6 +28,20 @@ MAX_LINE, MAX_COLUMNS, MAX_ROWS = 2**16, 100, 2_000_000  # of a CSV file
 NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+def describe_missing(path: Path) -> str:
+    """Return why a path is no file, with the most similar name beside it."""
+    if path.is_dir():
+        return "is a folder; give a file"
+    try:
+        names = [file.name for file in path.parent.iterdir() if file.is_file()]
+    except OSError:
+        names = []
+    from difflib import get_close_matches  # not for commands that find their files
+
+    similar = get_close_matches(path.name, names, n=1)
+    return f"there is no such file{f'; did you mean {path.with_name(similar[0])}?' if similar else ''}"
+
+
 def open_regular(path: Path, max_bytes: float = math.inf, follow_links: bool = False) -> io.BufferedReader:
     """Open a regular file for reading.
 

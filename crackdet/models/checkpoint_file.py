@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from crackdet.core.errors import UserError, first_line
-from crackdet.core.reading import open_regular
+from crackdet.core.reading import describe_missing, open_regular
 
 MAX_DEPTH = 6  # of dicts in a checkpoint; a damaged one may contain itself
 MAX_CLASSES = 3  # that a message names
@@ -58,7 +58,7 @@ def read_state_dict(path: Path, key: str = "model.weights") -> dict[str, Tensor]
             raise UserError(f"{key}={path}: is {reason}")
         content = _load(path)
     except FileNotFoundError:
-        raise UserError(f"{key}={path}: there is no such file") from None
+        raise UserError(f"{key}={path}: {describe_missing(path)}") from None
     except UserError:
         raise
     except OSError as error:

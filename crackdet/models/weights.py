@@ -87,7 +87,9 @@ def load_fit(module: nn.Module, state: Mapping[str, Tensor], key: str, unused: U
     """
     found = fit(module.state_dict(), state, key, unused)
     without = f", without the prefix '{found.prefix}'," if found.prefix else ""
-    _refuse(key, found.problems, without)
+    names = list_first(list(state), MAX_SHOWN, ", ")
+    other = f"; no tensor of the file fits, so it is of another network: it has {names}" if not found.tensors else ""
+    _refuse(key, found.problems, without, other)
     _load(module, found.tensors)
     return found
 
@@ -171,10 +173,10 @@ def _head_notes(inside: Mapping[str, Tensor], unused: Unused) -> list[str]:
     return [f"last layer ({sizes[-1]} classes) ignored"] if sizes and sizes[-1] != unused.classes else []
 
 
-def _refuse(key: str, problems: Sequence[str], without: str = "") -> None:
+def _refuse(key: str, problems: Sequence[str], without: str = "", hint: str = "") -> None:
     if problems:
         shown = list_first(problems, MAX_SHOWN, "; ")
-        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}")
+        raise UserError(f"{key}: the weights{without} do not fit the network: {shown}{hint}")
 
 
 def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -78,6 +78,7 @@ def decimal(value: float) -> str:
 
 
 MEASURES = (
+    Measure("license", "license", "of the initial weights", license_name, is_text=True),
     Measure("accuracy", "accuracy", "share of the validation images classified correctly", percent, True),
     Measure("recall", "recall", "share of the cracks that were found", percent, True),
     Measure("precision", "precision", "share of the alarms that were cracks", percent, True),
@@ -96,7 +97,6 @@ MEASURES = (
     Measure("latency_ms", "latency, whole", "latency of the whole classifier per image", milliseconds, minor=True),
     Measure("seconds", "training", "training time", duration),
     Measure("epoch", "best epoch", "the epoch whose weights are kept", str, minor=True),
-    Measure("license", "license", "of the initial weights", license_name, is_text=True),
 )
 
 

@@ -13,6 +13,7 @@ from crackdet.analysis.latency import spread_of
 from crackdet.analysis.next_steps import firmer_answers, next_commands
 from crackdet.analysis.rows import RunRow
 from crackdet.core.console import sanitize
+from crackdet.core.licenses import license_name
 from crackdet.report import figures
 from crackdet.report.figures import BEST, COST_AXES, OTHER, RECOMMENDED, UNDECIDED, Curve, pareto
 from crackdet.report.formatting import (
@@ -135,7 +136,7 @@ def _card(title: str, css: str, row: RunRow, label: str, by: Measure, decision: 
         ("accuracy", percent, "accuracy"), ("recall", percent, "recall"), ("precision", percent, "precision"),
         ("latency of the features", milliseconds, "feature_latency_ms"),
         ("FLOPs of the features", short, "feature_flops"), ("parameters", short, "parameters"),
-        ("training", duration, "seconds"),
+        ("training", duration, "seconds"), ("license of the initial weights", license_name, "license"),
     )  # fmt: skip
     facts = [(name, show(result[key]), key, result[key]) for name, show, key in shown
              if key != by.name and result.get(key) is not None]  # fmt: skip

@@ -16,7 +16,7 @@ from crackdet.config.groups import GROUPS, PATHS
 from crackdet.config.schema import Config, UserModel, to_dict
 from crackdet.core.errors import UserError
 from crackdet.core.files import expand_home
-from crackdet.core.reading import file_digest, read_json
+from crackdet.core.reading import describe_missing, file_digest, read_json
 from crackdet.store.code_digest import code_digest
 from crackdet.store.paths import RunPaths
 
@@ -83,7 +83,7 @@ def _exact_weights(config: Config) -> str | None:
         return weights
     path = expand_home(weights)
     if not path.is_file():
-        raise UserError(f"model.weights={weights}: there is no such file")
+        raise UserError(f"model.weights={weights}: {describe_missing(path)}")
     try:
         return f"sha256:{file_digest(path)}"
     except OSError as error:

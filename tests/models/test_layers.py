@@ -8,9 +8,10 @@ import torch
 import torchvision
 from torch import nn
 
-from crackdet.models.classifier import Stage, stages
+from crackdet.models.classifier import stages
 from crackdet.models.custom import CustomFeatures
 from crackdet.models.layers import parameter_layers, stage_layers
+from crackdet.models.stage import Stage
 from crackdet.models.torchvision import TorchvisionArchitecture
 
 BLOCKS = {  # the stem, and the blocks of the paper

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from crackdet.models.factory import load_trained
 from crackdet.models.weights import load_strict, read_state_dict, unshared
 from tests.composing import compose
+from tests.jobs import job_of
 from tests.models.helpers import MOBILENET, build_from, error_message, mobilenet_features, random_images
 
 SMALL = ("model.conv_out=[4,8]", "model.linear_features=16", "data.image_size=32")
@@ -96,7 +97,19 @@ def test_the_error_for_weights_of_another_network_lists_only_some_tensors(
     save_file(mobilenet, file)
     message = error_message(lambda: build_from(*SMALL, f"model.weights={file}"))
     assert message.startswith(f"model.weights={file}: the weights do not fit the network: 0.weight is missing; ")
-    assert message.endswith(f"and {4 + len(mobilenet) - 3} more")
+    assert f"and {4 + len(mobilenet) - 3} more; no tensor of the file fits, so it is of another network: " in message
+    assert message.endswith(f" and {len(mobilenet) - 3} more")
+
+
+def test_a_missing_file_is_reported_with_a_similar_name_and_a_folder_as_such(tmp_path: Path) -> None:
+    (tmp_path / "mobilenet_folded.pth").touch()
+    missing = tmp_path / "mobilenet.pth"
+    message = f"model.weights={missing}: there is no such file; did you mean {tmp_path / 'mobilenet_folded.pth'}?"
+    assert error_message(lambda: job_of(compose([*SMALL, f"model.weights={missing}"]))) == message
+    assert error_message(lambda: read_state_dict(missing)) == message
+    assert error_message(lambda: job_of(compose([*SMALL, f"model.weights={tmp_path}"]))).endswith(
+        f"model.weights={tmp_path}: is a folder; give a file"
+    )
 
 
 def test_a_network_keeps_its_weights_if_loading_others_fails() -> None:

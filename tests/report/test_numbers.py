@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from crackdet.core.licenses import RANDOM
 from crackdet.report.build import write_report
 from crackdet.store.run import Run
 from tests.report.conftest import Reader, Sweep
@@ -81,12 +82,13 @@ def test_cards_show_the_best_and_the_recommended_run(sweep: Sweep, page: Reader,
     accuracy, text = next(page.find("p", data_name="accuracy"))
     assert float(accuracy["data-value"]) == result(ranked[0])["accuracy"]
     assert text == f"{100 * result(ranked[0])['accuracy']:.2f}\N{NARROW NO-BREAK SPACE}%"
-    by_card: dict[str, set[float]] = defaultdict(set)
+    by_card: dict[str, set[str]] = defaultdict(set)
     for attrs, _ in page.find("dd"):
         if "data-name" in attrs:
-            by_card[attrs["data-name"]].add(float(attrs["data-value"]))
+            by_card[attrs["data-name"]].add(attrs["data-value"])
+    assert by_card["license"] == {RANDOM}
     for name, values in by_card.items():
-        assert values <= {result(run)[name] for run in sweep.finished}, name
+        assert values <= {str(result(run)[name]) for run in sweep.finished}, name
 
 
 def test_confusion_counts_are_those_of_the_predictions(page: Reader, ranked: list[Run]) -> None:

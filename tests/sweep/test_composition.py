@@ -48,7 +48,7 @@ def compose_job(composer: CachedComposer, overrides: list[str]) -> DictConfig:
     return GlobalHydra.instance().config_loader().load_sweep_config(composer._sweep_config, overrides)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=overrides)
 def test_a_job_is_composed_as_hydra_composes_it(composer: CachedComposer, overrides: list[str]) -> None:
     try:

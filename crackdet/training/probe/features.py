@@ -13,6 +13,7 @@ Features = NDArray[np.float32] | NDArray[np.float16]  # (N, D); may be memory-ma
 Bools = NDArray[np.bool_]
 
 COLUMNS = 4096  # features that are converted to double precision at a time
+MIN_DEVIATION = 0.01  # smallest standard deviation that becomes 1, as a share of the root mean square over features
 JITTER = 1e-11  # added to the mean of the kernel's diagonal, since images may be linearly dependent
 
 
@@ -29,17 +30,22 @@ class Scaling:
 
     @classmethod
     def standardize(cls, features: Features, weights: Floats) -> "Scaling":
-        """Return the scaling that gives each feature mean 0 and variance 1; constant features become 0."""
+        """Return the scaling that gives each feature mean 0 and variance 1; constant features become 0.
+
+        A feature that hardly varies, as of a unit that is inactive in almost all images, gets a smaller variance: the
+        few images in which the unit is active would outweigh everything else.
+        """
         shares = weights / weights.sum()
-        mean, factor = np.empty(features.shape[1]), np.empty(features.shape[1])
+        mean, deviation = np.empty(features.shape[1]), np.empty(features.shape[1])
         for columns in column_parts(features):
             part = features[:, columns].astype(np.float64)
             mean[columns] = shares @ part
             variance = shares @ np.square(part - mean[columns])
             rounding = np.square(len(part) * np.finfo(np.float64).eps * mean[columns])  # of a constant feature
-            with np.errstate(divide="ignore"):
-                factor[columns] = np.where(variance > rounding, variance**-0.5, 0.0)
-        return cls(mean, factor)
+            deviation[columns] = np.sqrt(np.where(variance > rounding, variance, 0.0))
+        smallest = MIN_DEVIATION * np.sqrt(np.square(deviation).mean())
+        scale = np.maximum(deviation, smallest)
+        return cls(mean, np.divide(1.0, scale, out=np.zeros_like(scale), where=deviation > 0))
 
     def apply(self, features: Features, columns: slice) -> Floats:
         """Return some of the features in double precision, scaled."""

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import TINY
+from tests.preloaded import run_python
 
 ROOT = Path(__file__).parents[3]
 SPACE = ("model.linear_features=range(8,200,8)", "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))")
@@ -49,12 +50,10 @@ def test_a_search_prunes_and_is_summarized_and_a_pruned_run_can_be_finished(
     assert len(found) == 8 and set(found) == {"finished", "pruned"}
     pruned = re.search(r"training (\S+): (.*)\n(?:epoch .*\n)*pruned \1 after epoch", output)
     assert pruned, output
-    shown = subprocess.run(
-        [sys.executable, "-m", "crackdet", "summary", "one"], cwd=tmp_path, capture_output=True, text=True
-    )
+    shown = run_python(["-m", "crackdet", "summary", "one"], tmp_path)
     assert "8 trials: " in shown.stdout and f"pruned {pruned.group(1)}" in shown.stdout
-    line = [sys.executable, str(ROOT / "train.py"), *pruned.group(2).split(), f"hydra.run.dir={tmp_path / 'single'}"]
-    alone = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    line = [ROOT / "train.py", *pruned.group(2).split(), f"hydra.run.dir={tmp_path / 'single'}"]
+    alone = run_python(line, tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert f"resuming from {pruned.group(1)}" in alone.stdout and f"finished {pruned.group(1)}" in alone.stdout
 
@@ -106,10 +105,10 @@ def test_settings_of_hydra_optuna_sweeper_work_with_both_sweepers(tmp_path: Path
     )
     tiny = [override for override in TINY if not override.startswith("model.")]
     for sweeper in ("crackdet_optuna", "optuna"):
-        line = [sys.executable, str(ROOT / "train.py"), "--config-dir", "settings", "-m", "experiment=mine",
+        line: list[str | Path] = [ROOT / "train.py", "--config-dir", "settings", "-m", "experiment=mine",
                 f"hydra/sweeper={sweeper}", *tiny, *base_overrides, "trainer.max_epochs=1",
                 f"hydra.sweep.dir={tmp_path / sweeper}"]  # fmt: skip
-        result = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        result = run_python(line, tmp_path)
         assert result.returncode == 0, result.stderr
         assert (tmp_path / sweeper / "optimization_results.yaml").exists()
         assert set(statuses(tmp_path, sweeper)) == {"finished"}
