@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 3  # raised if a field changes its meaning or is removed; new fields do not raise it
 MEASURED = (
-    "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error", "epoch",
-    "epochs", "parameters", "feature_parameters", "feature_flops", "detector_flops", "license", "seconds",
-    "images_per_second", "latency_ms", "throughput", "latency_spread_ms", "feature_latency_ms", "feature_throughput",
-    "feature_latency_spread_ms", "peak_memory_mib", "weights_mib", "valid_images", "valid_digest",
+    "accuracy", "loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error",
+    "knn_accuracy", "logme", "epoch", "epochs", "parameters", "feature_parameters", "feature_flops", "detector_flops",
+    "license", "seconds", "images_per_second", "latency_ms", "throughput", "latency_spread_ms", "feature_latency_ms",
+    "feature_throughput", "feature_latency_spread_ms", "peak_memory_mib", "weights_mib", "valid_images",
+    "valid_digest",
 )  # fmt: skip
 
 
