@@ -45,20 +45,21 @@ CNN = (
 )  # fmt: skip
 TIMM_CNN = ("--opt=momentum", "--lr=0.005", "--weight-decay=1e-4", "--smoothing=0.1")  # without Nesterov momentum
 TRANSFORMER = (
-    "optimizer=adamw", "optimizer.learning_rate=1e-3", "optimizer.weight_decay=0.05",
-    "optimizer.decay_norm_and_bias=false", "scheduler=cosine", "trainer.label_smoothing=0.1", "trainer.mixup=0.2",
+    "optimizer=adamw", "optimizer.learning_rate=2e-3", "optimizer.weight_decay=0.05",
+    "optimizer.decay_norm_and_bias=false", "scheduler=cosine", "trainer.label_smoothing=0.1",
 )  # fmt: skip
-TIMM_TRANSFORMER = ("--opt=adamw", "--lr=1e-3", "--weight-decay=0.05", "--smoothing=0.1", "--mixup=0.2")
+TIMM_TRANSFORMER = ("--opt=adamw", "--lr=2e-3", "--weight-decay=0.05", "--smoothing=0.1")
 
 
 def cases(weights: Path) -> list[Case]:
+    normalized = ("model.input_mean=[0.5,0.5,0.5]", "model.input_std=[0.25,0.25,0.25]")  # else the ViT does not learn
     given = ("model.input_mean=[0.5,0.5,0.5]", "model.input_std=[0.5,0.5,0.5]", "model.batchnorm=eval")
     mobilenet = f"model.weights={weights / 'mobilenet_v2_imagenet_folded.pth'}"
     efficientnet = f"model.weights={weights / 'tf_efficientnet_lite0_fp16.safetensors'}"
     return [
         Case("MobileNetV2", ("model=mobilenet_v2", mobilenet, *given), CNN, TIMM_CNN, 320, 3),
         Case("EfficientNet-Lite0", ("model=timm/tf_efficientnet_lite0", efficientnet, *given), CNN, TIMM_CNN, 320, 3),
-        Case("ViT", ("model=timm/test_vit", "model.weights=null"), TRANSFORMER, TIMM_TRANSFORMER, 960, 8),
+        Case("ViT", ("model=timm/test_vit", "model.weights=null", *normalized), TRANSFORMER, TIMM_TRANSFORMER, 960, 8),
     ]
 
 
