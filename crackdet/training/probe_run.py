@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from crackdet.core.errors import UserError
@@ -35,17 +36,19 @@ def fit_probe(context: TrainContext) -> dict[str, float]:
         UserError: If the features are larger than the cache.
         RunFailed: If the probe cannot be fitted to them.
     """
-    train, valid, trainer, progress = (
-        context.train_set,
-        context.valid_set,
-        context.config.trainer,
-        context.state.progress,
-    )
+    train, valid = context.train_set, context.valid_set
     if not isinstance(train, FeatureDataset) or not isinstance(valid, FeatureDataset):
         raise UserError(
             "the features are too large for the cache, and a probe needs them all; set a larger runtime.cache_gib, or "
             "choose a smaller data.image_size or data.max_images"
         )
+    # one thread: the result does not depend on their number, and more of them gain nothing and wait for each other
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(context, train, valid)
+
+
+def _fit(context: TrainContext, train: FeatureDataset, valid: FeatureDataset) -> dict[str, float]:
+    trainer, progress = context.config.trainer, context.state.progress
     began = time.monotonic()
     num_views = len(train.views)
     views = [_features(train.in_epoch(view + 1)) for view in range(num_views)]
