@@ -65,7 +65,7 @@ def test_retrain_trains_a_finished_run_again(command: Command) -> None:
         ("optimizer.learning_rate=abc", "optimizer.learning_rate=abc: must be a number > 0"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be an integer >= 1"),
         ("trainer.epochs=3", "trainer.epochs: unknown key; did you mean trainer.max_epochs?"),
-        ("model=resnet", "resnet18, resnet50, resnext50, torchvision; did you mean model=resnet50?"),
+        ("model=resnet", "resnet18, resnet50, resnext50, timm, torchvision; did you mean model=resnet50?"),
         ("trainer.max_epochs=", "trainer.max_epochs"),
         ("data=folder", "data.num_images: unknown key; it belongs to data=synthetic"),
         ("data.image_size=24 model.conv_out=[4,4,4,4,4]", "data.image_size=24: must be at least 32"),

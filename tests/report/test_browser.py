@@ -64,7 +64,7 @@ def test_every_figure_is_drawn(opened: Any) -> None:
 
 
 def test_the_table_can_be_sorted_by_keyboard_and_filtered(opened: Any) -> None:
-    head = opened.get_by_role("columnheader", name="parameters").get_by_role("button")
+    head = opened.get_by_role("columnheader", name="parameters", exact=True).get_by_role("button")
     head.focus()
     opened.keyboard.press("Enter")
     rising = [int(value) for value in column(opened, "parameters")]

@@ -19,8 +19,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from crackdet.config.optimization import AdamW, TimmOptimizer
 from crackdet.core.errors import UserError
+from crackdet.data.augment_operations import GREY, OPERATIONS
 from crackdet.data.mixing import mix_images, mix_labels, smooth_labels
-from crackdet.data.rand_augment import GREY, OPERATIONS
 from crackdet.training.averaging import WeightAverage
 from crackdet.training.optimizers import build_optimizer, optimizer_slots
 from crackdet.training.param_groups import param_groups
