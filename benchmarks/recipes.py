@@ -149,7 +149,7 @@ def main(
     valid_images: Annotated[int, typer.Option()] = 600,
     only: Annotated[list[str] | None, typer.Option("--network", help="Repeatable; default: all.")] = None,
 ) -> None:
-    """Train 2 x seeds runs of each network and compare them; takes about twelve minutes on one core."""
+    """Train 2 x seeds runs of each network and compare them; takes about twenty minutes on one core."""
     print(f"{valid_images} photographs for validation at {size}x{size}, {seeds} seeds\n")
     print(
         "| network | epoch | crackdet, % | timm's train.py, % | difference, 95 % interval | seconds | timm's seconds |"

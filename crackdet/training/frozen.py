@@ -190,7 +190,7 @@ class _View:
         device, num_images = self._extractor.device, len(self._images)
         batches = [np.arange(row, min(row + BATCH, num_images)) for row in starts]
         loaded = iter_batches(self._images, batches, device, self._extractor.num_workers)
-        num_threads, pending = 1 if device.type == "cuda" else torch.get_num_threads(), deque[Future[Tensor]]()
+        num_threads, pending = torch.get_num_threads() if device.type == "cpu" else 1, deque[Future[Tensor]]()
         set_threads = partial(torch.set_num_threads, 1) if device.type == "cpu" else None
         with preserve_num_threads(), ThreadPoolExecutor(num_threads, initializer=set_threads) as pool:
             for row, batch in zip(starts, loaded, strict=True):
