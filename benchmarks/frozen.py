@@ -135,7 +135,8 @@ def main(
             "weights": str(weights or ""),
             "runs": [[result["settings"], result["epochs"], result["train_images"]] for result in results],
         }
-        _, output = run_python("-m", "benchmarks.frozen", "--bare", json.dumps(given), folder=folder)
+        (folder / "given.json").write_text(json.dumps(given))
+        _, output = run_python("-m", "benchmarks.frozen", "--bare", "given.json", folder=folder)
         bare = json.loads(output.splitlines()[-1])
         _, output = run_python("-m", "benchmarks.frozen", "--memory", json.dumps([*common, "seed=99"]), folder=folder)
         memory = json.loads(output.splitlines()[-1])
@@ -152,8 +153,8 @@ def main(
     print(f"\nmemory of a process: {details}")
 
 
-def _bare(text: str) -> None:
-    given = json.loads(text)
+def _bare(file: str) -> None:
+    given = json.loads(Path(file).read_text())
     pixels = max((np.load(file, mmap_mode="r") for file in given["pixels"]), key=len)
     features, seconds = bare_pass(pixels, Path(given["weights"]) if given["weights"] else None)
     labels = (torch.arange(len(features)) % 2).float()
