@@ -27,7 +27,7 @@ def create_optimizer(settings: TimmOptimizer, trained: list[Any]) -> optim.Optim
     try:
         from timm.optim import get_optimizer_info, list_optimizers
     except ImportError:
-        raise UserError("optimizer=timm: timm is not installed; run `pip install crackdet[timm]`") from None
+        raise UserError("optimizer=timm: needs timm; run uv pip install -e '.[timm]'") from None
     names = list_optimizers()
     if settings.name not in names:
         raise UserError(f"{name}: timm has no such optimizer{suggest(settings.name, names)}")

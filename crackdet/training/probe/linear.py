@@ -118,7 +118,7 @@ class _Regression:
         try:
             from sklearn.linear_model import LogisticRegression
         except ImportError:
-            raise UserError("trainer.probe=true: needs scikit-learn: pip install 'crackdet[screen]'") from None
+            raise UserError("trainer.probe=true: needs scikit-learn; run uv pip install -e '.[screen]'") from None
         self._model = LogisticRegression(warm_start=True, max_iter=MAX_ITERATIONS, tol=tolerance)
 
     def fit(self, features: Floats | NDArray[np.float32], labels: Bools, weights: Floats, c: float) -> None:
