@@ -37,7 +37,7 @@ class Decision:
     ranked_runs: Sequence[RankedRun]  # by rank
     combinations: Sequence[Combination]  # by falling mean
     replicated: bool  # some settings were trained from several seeds, so combinations were compared too
-    recommended: RunRow  # the best run itself if its predictions are not above chance
+    recommended: RunRow  # the best run itself if its predictions are not above chance, and in a screen
     num_contenders: int  # runs that may be as good as the best, itself included, alone and by their combination
     selection_bias: float  # by how much the best of so many equally good networks looks better than it is
     differing_keys: Sequence[str]  # settings in which the runs differ, the seed included
@@ -51,7 +51,7 @@ class Decision:
     @cached_property
     def is_screen(self) -> bool:
         """Whether all runs are probes of frozen features, which rank candidates for fine-tuning."""
-        return all(run.row.setting("trainer.probe") is True for run in self.ranked_runs)
+        return are_probes([run.row for run in self.ranked_runs])
 
     @property
     def num_images(self) -> int:
@@ -191,6 +191,11 @@ class Decision:
         return {run.row.id: rank for rank, run in enumerate(self.ranked_runs)}
 
 
+def are_probes(rows: Sequence[RunRow]) -> bool:
+    """Return whether all runs are probes of frozen features."""
+    return all(row.setting("trainer.probe") is True for row in rows)
+
+
 def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
     """Decide between runs that are ranked by a metric, the best first.
 
@@ -208,7 +213,7 @@ def decide(ranking: Sequence[RunRow], metric: str = "accuracy") -> Decision:
     contenders = {row.id for one in combinations if one.undecided for row in one.rows if row.id in undecided}
     near_best = {run.row.id for run in runs if run.near_best}
     candidates = [row for one in combinations if one.near_best for row in one.rows if row.id in near_best]
-    if not chance.is_above(0):
+    if not chance.is_above(0) or are_probes(ranking):
         candidates = [best]
     elif best.id in contenders:  # otherwise its combination is worse than another
         candidates = [best, *(row for row in candidates if is_cheaper(row, best))]

@@ -155,7 +155,9 @@ def _recipes(summary: Summary) -> list[Recipe]:
     decision = summary.decision
     if decision is None:
         return []
-    found = [recipe("The recommended run", decision.recommended)] if decision.best_is_above_chance else []
+    found = (
+        [recipe("The recommended run", decision.recommended)] if decision.is_recommended(decision.recommended) else []
+    )
     if not decision.is_recommended(decision.best):
         found.append(recipe(f"The run with the highest {measure_of(summary.metric).title}", decision.best))
     return found

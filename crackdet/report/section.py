@@ -124,7 +124,7 @@ def _heads(decision: Decision, by: Measure) -> list[tuple[str, str, RunRow]]:
     """Return title, CSS class and run of each card."""
     highest, best = f"Highest {by.title}", decision.best
     if best.id == decision.recommended.id:
-        return [(f"{highest}, and recommended" if decision.best_is_above_chance else highest, "best", best)]
+        return [(f"{highest}, and recommended" if decision.is_recommended(best) else highest, "best", best)]
     return [(highest, "best", best), ("Recommended", "recommended", decision.recommended)]
 
 

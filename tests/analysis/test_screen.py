@@ -52,6 +52,9 @@ def test_a_screen_says_which_candidates_to_fine_tune_and_recommends_none(tmp_pat
     assert "Chance can explain the differences among the first three" in advice
     assert any("Fine-tuning changes the features and may reorder the candidates" in note for note in decision.notes)
     assert "recommended" not in " ".join(decision.verdicts(decision.recommended))
+    page = write_report(tmp_path).read_text()
+    assert "Highest accuracy" in page
+    assert not any(title in page for title in ("and recommended", ">Recommended", "The recommended run"))
     (step,) = next_commands(decision)
     command = "python train.py -m sweep.top=3 optimizer.learning_rate=1e-4,1e-3 data=folder 'data.root=my photos'"
     assert step.command == command
