@@ -109,8 +109,6 @@ def main(
         root = make_images(photographs and photographs.absolute(), images, folder / "images")
         weights = weights and weights.absolute()
         common = overrides(root, weights, size, epochs, "runs")
-        if weights is None:
-            common.append("model.weights=null")
         # decodes the images, which is not what is compared
         run_python(TRAIN, *common, "model=custom", "model.conv_out=[4]", "model.weights=null", "runtime.store=other",
                    "trainer.max_epochs=1", folder=folder)  # fmt: skip

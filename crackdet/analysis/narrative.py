@@ -17,7 +17,7 @@ METRIC_NAMES = {
     "precision": "precision (share of alarms that are cracks)",
     "roc_auc": "ROC-AUC (probability that an image with a crack scores higher than one without)",
 }
-MIN_CANDIDATES = 8  # of a screen that are fine-tuned, if there are twice as many
+MIN_CANDIDATES = 8  # the summary advises to fine-tune at least so many, if a screen has twice as many
 NUMBERS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 

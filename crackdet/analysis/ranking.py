@@ -37,7 +37,7 @@ class Summary(Sequence[RunRow]):
     rankings: Sequence[Sequence[RunRow]]  # one for each set of validation images, the largest set first
     unranked: Sequence[RunRow]
     metric: str = "accuracy"
-    note: str = ""  # which runs are left out
+    note: str = ""  # says which runs are left out
 
     @cached_property
     def all_runs(self) -> list[RunRow]:

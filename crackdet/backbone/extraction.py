@@ -17,7 +17,7 @@ from crackdet.models.intermediates import Intermediates, declares_stages, detect
 from crackdet.models.stage import Stage
 
 PROBE = (192, 320)  # height and width in pixels: detector images are neither square nor of the training size
-UNEVEN = (197, 331)  # that no stride divides
+UNEVEN = (197, 331)  # pixels; no stride divides these numbers
 MIN_FLOP_SHARE = 0.5  # of the feature extractor
 
 

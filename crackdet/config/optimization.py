@@ -11,7 +11,7 @@ class Optimizer:
     name: str = MISSING
     learning_rate: float = field(1e-4, gt=0)
     weight_decay: float = field(0.0, ge=0)
-    backbone_learning_rate: float | None = field(None, gt=0)  # of the feature extractor; null: as the rest
+    backbone_learning_rate: float | None = field(None, gt=0)  # rate of the feature extractor; null: learning_rate
     layer_decay: float | None = field(None, gt=0, le=1)  # factor of the learning rate from each layer to the one below
     decay_norm_and_bias: bool | None = None  # false: no weight decay on biases and normalization layers; null: true
 
@@ -44,14 +44,14 @@ class TimmOptimizer(Optimizer):
 
     library: str = field("timm", choices=("timm",))  # distinguishes timm's sgd from torch's
     name: str = "lion"
-    arguments: dict[str, Any] = field(dict)  # of the optimizer's class, such as betas
+    arguments: dict[str, Any] = field(dict)  # further arguments of the optimizer's class, such as betas
 
 
 @dataclass
 class Scheduler:
     name: str = MISSING
-    warmup_epochs: float | None = field(None, gt=0)  # of linear warm-up, step by step; null: none
-    warmup_start_fraction: float | None = field(None, ge=0, lt=1)  # of the learning rate, at the first step; null: 0.01
+    warmup_epochs: float | None = field(None, gt=0)  # length of the linear warm-up; null: no warm-up
+    warmup_start_fraction: float | None = field(None, ge=0, lt=1)  # share of the rate at its first step; null: 0.01
 
 
 @dataclass

@@ -1,14 +1,14 @@
 """Results of the meta device, computed once in a process: the runs of a sweep often share their network."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from crackdet.config.schema import Config, UserModel
-from crackdet.core.errors import UserError
+from crackdet.config.user_model import import_target
 from crackdet.core.files import change_stamp, expand_home
-from crackdet.store.code_digest import code_digest
 from crackdet.store.identity import is_weights_file
 
 Result = TypeVar("Result")
@@ -21,14 +21,11 @@ def once_per_network(function: Callable[[Config], Result]) -> Callable[[Config],
 
     The function must not depend on other settings. Errors are not remembered.
     """
-    results: dict[str, Result] = {}
+    results: dict[Hashable, Result] = {}
 
     @functools.wraps(function)
     def remembering(config: Config) -> Result:
-        try:
-            key = _network_key(config)
-        except UserError:  # the code of a user's network cannot be found
-            return function(config)
+        key = _network_key(config)
         if key not in results:
             result = function(config)
             if len(results) >= MAX_RESULTS:
@@ -39,13 +36,12 @@ def once_per_network(function: Callable[[Config], Result]) -> Callable[[Config],
     return remembering
 
 
-def _network_key(config: Config) -> str:
-    model = config.model
-    code = code_digest(model.target) if isinstance(model, UserModel) else None
-    stamp = None
+def _network_key(config: Config) -> Hashable:
+    """Return what identifies the network within this process: a user's network by its class, a file by its times."""
+    model, stamp = config.model, None
+    user_class = import_target(model.target) if isinstance(model, UserModel) else None
     if model.weights is not None and is_weights_file(model.weights):
-        try:
+        with suppress(OSError):  # the function reports a missing file
             stamp = change_stamp(expand_home(model.weights).stat())
-        except OSError:
-            stamp = None
-    return repr((replace(model, linear_features=1, freeze_features=False), config.data.image_size, code, stamp))
+    settings = replace(model, linear_features=1, freeze_features=False)
+    return repr(settings), config.data.image_size, user_class, stamp

@@ -38,7 +38,8 @@ def publish(
     progress, best = state.progress, state.progress.best
     records, labels = datasets["valid"].records, torch.from_numpy(datasets["valid"].labels)
     write_settings(job)  # again: an unfinished run's files may have been deleted
-    _write_weights(job.run, best.epoch, network.weights(best.weights))
+    weights = network.weights(best.weights)
+    _write_weights(job.run, best.epoch, weights)
     write_csv(job.run.history_file, progress.history)
     write_csv(job.run.predictions_file, _prediction_rows(records, best.logits.tolist()))
     result = {
@@ -51,6 +52,7 @@ def publish(
         "stopped_early": progress.stopped_early(job.config.trainer),
         "parameters": network.num_parameters,
         "feature_dimension": network.feature_dimension,
+        "weights_mib": float(f"{sum(tensor.nbytes for tensor in weights.values()) / 2**20:.4g}"),
         "feature_parameters": feature_parameters(job.config),
         "feature_flops": feature_flops(job.config),
         "detector_flops": detector_flops(job.config),

@@ -144,9 +144,8 @@ def _write_inputs(job: Job, device: torch.device) -> None:
 
 
 def _measure_costs(job: Job, state: TrainingState, network: Network, memory: PeakMemory) -> dict[str, float | None]:
-    """Measure latency and throughput, the peak memory of training, and the size of the weights."""
+    """Measure latency and throughput, and the peak memory of training."""
     peak = memory.mib()  # before the measurements below add to it
     latency = network.costs(job.config.trainer.batch_size, state.progress.seconds)
-    weights = sum(tensor.nbytes for tensor in network.weights(state.progress.best.weights).values())
-    costs = {**latency, "peak_memory_mib": peak, "weights_mib": weights / 2**20}
+    costs = {**latency, "peak_memory_mib": peak}
     return {name: value if value is None else float(f"{value:.4g}") for name, value in costs.items()}

@@ -16,10 +16,9 @@ TRAINING_STEP = 3
 
 
 class FlopEstimator:
-    """Counts the floating-point operations of runs; each network and each data set is read once."""
+    """Counts the floating-point operations of runs; each data set is read once."""
 
     def __init__(self) -> None:
-        self._per_image: dict[str, int] = {}
         self._num_images: dict[str, int] = {}
 
     def per_image(self, config: Config) -> int:
@@ -28,13 +27,10 @@ class FlopEstimator:
         Raises:
             UserError: If the network cannot be built.
         """
-        key = repr((config.model, config.data.image_size))
-        if key not in self._per_image:
-            model = config.model
-            self._per_image[key] = _training_flops(
-                feature_flops(config), validate_model(config), model.linear_features, model.freeze_features
-            )
-        return self._per_image[key]
+        model = config.model
+        return _training_flops(
+            feature_flops(config), validate_model(config), model.linear_features, model.freeze_features
+        )
 
     def num_images(self, config: Config) -> int:
         """Return the number of training images.

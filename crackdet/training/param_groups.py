@@ -7,9 +7,8 @@ from typing import Any
 from torch import nn, optim
 
 from crackdet.config.optimization import Optimizer
+from crackdet.models.factory import PREFIX
 from crackdet.models.layers import parameter_layers
-
-BACKBONE = "feature_extractor."  # in the names of a classifier's parameters
 
 
 def param_groups(settings: Optimizer, model: nn.Module) -> list[Any]:
@@ -26,7 +25,7 @@ def param_groups(settings: Optimizer, model: nn.Module) -> list[Any]:
     scales = _scales(settings, model) if differ else {}
     undecayed = _undecayed(model) if settings.decay_norm_and_bias is False else set()
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
-    for name in sorted(trained, key=lambda name: name.startswith(BACKBONE)):  # stable: the head comes first
+    for name in sorted(trained, key=lambda name: name.startswith(PREFIX)):  # stable: the head comes first
         parameter, scale = trained[name], scales.get(name, 1.0)
         decays = name not in undecayed
         weight_decay = settings.weight_decay if decays else 0.0
@@ -50,17 +49,16 @@ def scaled_rates(optimizer: optim.Optimizer, factor: float) -> Iterator[None]:
 
 def _scales(settings: Optimizer, model: nn.Module) -> dict[str, float]:
     """Return the factor of the learning rate of each parameter of the feature extractor."""
-    backbone = model.get_submodule(BACKBONE.rstrip(".")) if hasattr(model, BACKBONE.rstrip(".")) else None
-    if backbone is None:
+    backbone, decay = getattr(model, "feature_extractor", None), settings.layer_decay or 1.0
+    if backbone is None:  # a head on frozen features
         return {}
-    decay = settings.layer_decay or 1.0
     top = decay
     if settings.backbone_learning_rate is not None:
         top = settings.backbone_learning_rate / settings.learning_rate
     layers = parameter_layers(backbone)
-    scales = {BACKBONE + name: top for name, _ in backbone.named_parameters()} if decay == 1 else {}
+    scales = {PREFIX + name: top for name, _ in backbone.named_parameters()} if decay == 1 else {}
     for above, layer in enumerate(reversed(layers)):
-        scales |= {BACKBONE + name: top * decay**above for name in layer}
+        scales |= {PREFIX + name: top * decay**above for name in layer}
     return scales
 
 

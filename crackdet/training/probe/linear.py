@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crackdet.core.errors import UserError
 from crackdet.metrics.folds import group_codes, make_folds
 from crackdet.training.probe.features import Basis, Bools, Features, Floats, Scaling, check_classes, check_features
 
@@ -59,7 +58,6 @@ def fit_linear_probe(
     Raises:
         NotFinite: If features are NaN or infinite.
         RunFailed: If all images are of one class.
-        UserError: If scikit-learn is not installed.
     """
     check_features(features, labels)
     check_classes(labels)
@@ -115,10 +113,8 @@ class _Regression:
     """A path of logistic regressions, each of which starts from the last solution."""
 
     def __init__(self, tolerance: float) -> None:
-        try:
-            from sklearn.linear_model import LogisticRegression
-        except ImportError:
-            raise UserError("trainer.probe=true: needs scikit-learn; run uv pip install -e '.[screen]'") from None
+        from sklearn.linear_model import LogisticRegression  # takes a second
+
         self._model = LogisticRegression(warm_start=True, max_iter=MAX_ITERATIONS, tol=tolerance)
 
     def fit(self, features: Floats | NDArray[np.float32], labels: Bools, weights: Floats, c: float) -> None:
